@@ -1,0 +1,89 @@
+"""Options: dataclass fields that carry their help, unit and range, and the check that every surface shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from onemark.types import UserError
+
+C = TypeVar("C")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A dataclass field with its help, unit and inclusive range in the metadata.
+
+    Args:
+        default: Default value.
+        help: One phrase a user understands.
+        unit: Unit of the value, such as `px`, `steps`; empty when it has none.
+        low: Least allowed number.
+        high: Greatest allowed number.
+    """
+    meta = {"help": help, "unit": unit, "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def from_settings(config: type[C], settings: Mapping[str, Any], where: str = "") -> C:
+    """Build a Config from names and values (strings allowed, as from a command line).
+
+    Args:
+        config: A frozen dataclass made of `option` fields.
+        settings: Field name -> value.
+        where: Prefix for messages, such as `match.`.
+
+    Raises:
+        UserError: an unknown name, a value of the wrong type or out of range.
+    """
+    hints = get_type_hints(config)
+    fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
+    unknown = [k for k in settings if k not in fields]
+    if unknown:
+        raise UserError(f"unknown setting {where}{unknown[0]}; this recipe has {', '.join(where + k for k in fields)}")
+    values = {k: _checked(where + k, v, hints[k], fields[k].metadata) for k, v in settings.items()}
+    return config(**values)
+
+
+def _checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
+    try:
+        value = _convert(value, kind)
+    except (TypeError, ValueError):
+        choices = f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else f"a {kind.__name__}"
+        raise UserError(f"{name} must be {choices}, not {value!r}") from None
+    for bound, wrong in (("low", lambda a, b: a < b), ("high", lambda a, b: a > b)):
+        limit = meta.get(bound)
+        if limit is not None and wrong(value, limit):
+            word = "at least" if bound == "low" else "at most"
+            raise UserError(f"{name} must be {word} {limit:g} {meta.get('unit', '')}".rstrip() + f", not {value}")
+    return value
+
+
+def _is_literal(kind: Any) -> bool:
+    return getattr(get_origin(kind), "_name", "") == "Literal"
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    if _is_literal(kind):
+        if value not in get_args(kind):
+            raise ValueError
+        return value
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if str(value).lower() not in words:
+            raise ValueError
+        return words[str(value).lower()]
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    converted = kind(value)
+    if kind is float and not math.isfinite(converted):
+        raise ValueError
+    return converted

@@ -1,0 +1,81 @@
+"""The nouns of onemark: radiographs, landmarks, evidence. NumPy only.
+
+Coordinates are `xy`, floats in pixels of the ORIGINAL image: x right, y down, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+class UserError(ValueError):
+    """The user's input is wrong: one sentence says what, where and how to mend it (CLI exit status 2)."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One 2-D grey image.
+
+    Attributes:
+        name: File name relative to the cohort's folder, with `/` as separator. The key of everything.
+        pixels: `[H, W]` float32, scaled robustly to [0, 1], bright = dense (MONOCHROME1 already inverted).
+        spacing: `(x, y)` mm per pixel, or None when unknown.
+    """
+
+    name: str
+    pixels: NDArray[np.float32]
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(H, W)` in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class LandmarkSet:
+    """The landmarks of one radiograph.
+
+    Attributes:
+        image: Name of the radiograph.
+        names: K landmark names, unique, in the exemplar's order.
+        xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible.
+        score: `[K]` in [0, 1], higher is surer; empty when a person placed the points.
+        expected_error: `[K]` in mm when the spacing is known, else px; empty when a person placed the points.
+    """
+
+    image: str
+    names: tuple[str, ...]
+    xy: NDArray[np.float64]
+    score: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    expected_error: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if self.xy.shape != (len(self.names), 2):
+            raise ValueError(f"{self.image}: {len(self.names)} names but xy of shape {self.xy.shape}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"{self.image}: a landmark name occurs twice")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a stage can show for its answer on one radiograph.
+
+    Attributes:
+        image: Name of the radiograph.
+        landmark: The landmark asked about, or None.
+        maps: Layer name -> `[H, W]` float32 in the ORIGINAL image's pixels, such as `similarity s4`,
+            `similarity product`, `heatmap`, `warped exemplar`.
+        field: Deformation `[H, W, 2]` (dx, dy) in original pixels, or None.
+    """
+
+    image: str
+    landmark: str | None
+    maps: Mapping[str, NDArray[np.float32]]
+    field: NDArray[np.float32] | None = None
