@@ -1,0 +1,1 @@
+"""What two or more stages share: networks, the frame store, the training loop, devices, decoding."""
