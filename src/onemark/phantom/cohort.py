@@ -1,0 +1,85 @@
+"""Phantom radiographs by number, in memory or as a folder of PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from onemark.phantom.anatomy import LANDMARKS, REFERENCE
+from onemark.phantom.exposure import expose
+from onemark.phantom.pose import random_pose
+from onemark.types import LandmarkSet, Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.io.landmarks import LandmarkTable
+
+SIZE = (320, 256)
+
+
+def phantom_name(index: int) -> str:
+    """File name of phantom `index`, counted from 1: `phantom-001.png`."""
+    return f"phantom-{index:03d}.png"
+
+
+def phantom_radiograph(
+    index: int, *, seed: int = 0, size: tuple[int, int] = SIZE
+) -> tuple[Radiograph, LandmarkSet]:
+    """Draw one lateral head radiograph and its landmarks; the same arguments give the same pixels.
+
+    Args:
+        index: Number of the subject, from 0 up.
+        seed: Number of the cohort.
+        size: `(H, W)` in pixels.
+
+    Returns:
+        The radiograph, spacing set, and its landmarks `LANDMARKS`, carried by the map that renders it.
+
+    Raises:
+        UserError: a size below 64 pixels or a negative index.
+    """
+    if index < 0 or min(size) < 64:
+        raise UserError(
+            f"phantom {index} of size {size}: use an index from 0 up and a size of at least 64 x 64"
+        )
+    rng = np.random.default_rng((seed, index))
+    pose = random_pose(rng, size)
+    name = phantom_name(index)
+    xy = pose.to_image(np.array([REFERENCE[landmark] for landmark in LANDMARKS]))
+    pixels = expose(pose, size, rng)
+    radiograph = Radiograph(name, pixels, (pose.spacing, pose.spacing))
+    return radiograph, LandmarkSet(name, LANDMARKS, xy)
+
+
+def write_phantom_cohort(
+    folder: str | Path, count: int = 24, *, seed: int = 0, size: tuple[int, int] = SIZE
+) -> LandmarkTable:
+    """Write a cohort of phantoms as 8-bit PNG files `phantom-001.png`, ... and return the truth.
+
+    Args:
+        folder: Made when missing; files of the same names are replaced.
+        count: Number of radiographs.
+        seed: Number of the cohort.
+        size: `(H, W)` in pixels.
+
+    Raises:
+        UserError: a count below 1, or a folder that cannot be written.
+    """
+    from onemark.io.atomic import writing
+    from onemark.io.landmarks import LandmarkTable
+
+    if count < 1:
+        raise UserError(f"a cohort of {count} phantoms: ask for at least 1")
+    truth = []
+    for index in range(1, count + 1):
+        radiograph, landmarks = phantom_radiograph(index, seed=seed, size=size)
+        assert radiograph.spacing is not None
+        dpi = 25.4 / radiograph.spacing[0]
+        with writing(Path(folder) / radiograph.name, "wb") as file:
+            Image.fromarray(np.rint(radiograph.pixels * 255).astype(np.uint8)).save(
+                file, "PNG", dpi=(dpi, dpi)
+            )
+        truth.append(landmarks)
+    return LandmarkTable.from_sets(truth)

@@ -1,0 +1,129 @@
+"""From a posed anatomy to pixels: attenuation, scatter, detector blur, noise, film curve, markers, collimation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from onemark.phantom.atlas import LAYERS, MARGIN, STEP, atlas
+from onemark.phantom.pose import Pose
+
+Map = NDArray[np.float32]
+
+# Attenuation per mm at diagnostic energies: the skin layer as water, bones as bone, fillings as metal; how much each
+# varies between subjects (standard deviation of a factor).
+DENSITY = {
+    "skin": (0.019, 0.08), "air": (-0.017, 0.1), "vault": (0.030, 0.2), "base": (0.020, 0.2), "face": (0.022, 0.25),
+    "plates": (0.032, 0.25), "jaw": (0.040, 0.2), "teeth": (0.060, 0.15), "fillings": (0.12, 0.5), "spine": (0.032, 0.2),
+    "grooves": (-0.05, 0.5), "hyoid": (0.03, 0.3),
+}  # fmt: skip
+TISSUE = ("skin", "air")
+
+
+def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
+    """The radiograph of a posed subject, `[H, W]` float32 in [0, 1], bright = dense.
+
+    Args:
+        pose: Map between image and anatomy.
+        size: `(H, W)` in pixels.
+        rng: Source of densities, textures, exposure and noise.
+    """
+    attenuation = _attenuation(pose, size, rng)
+    attenuation = _marked(attenuation, pose, rng)
+    signal = _detected(np.exp(-attenuation), pose, rng)
+    film = _film_curve(-np.log(np.maximum(signal, 1e-4)), rng)
+    return _collimated(film, rng)
+
+
+def _attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
+    """Line integral of the attenuation along every ray, `[H, W]`."""
+    maps = atlas(round(pose.spacing / pose.scale, 1))
+    grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
+    mm = pose.to_reference(grid)
+    paths = _sampled(maps, mm)
+    # The far half of the jaw is magnified a little differently, and so projects beside the near one.
+    offset = np.array(rng.normal(0, (1.6, 1.2)), np.float32)
+    jaw = LAYERS.index("jaw")
+    paths[..., jaw] += _sampled(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
+    factors = {name: mu * max(0.3, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
+    factors["fillings"] *= rng.random() < 0.5
+    tissue = np.array([factors[n] if n in TISSUE else 0 for n in LAYERS], np.float32)
+    bony = np.array([0 if n in TISSUE else factors[n] for n in LAYERS], np.float32)
+    texture = _texture(size, pose.spacing, rng)
+    return paths @ tissue * (1 + 0.02 * texture[1]) + paths @ bony * (
+        1 + rng.uniform(0.06, 0.14) * texture[0]
+    )
+
+
+def _sampled(maps: Map, mm: Map) -> Map:
+    """Bilinear values `[H, W, L]` of maps `[h, w, L]` at mm `[H, W, 2]`, the edge continued."""
+    at = np.clip((mm[..., ::-1] + MARGIN) / STEP, 0, np.array(maps.shape[:2]) - 1.001)
+    low = at.astype(np.int32)
+    part = (at - low).astype(np.float32)[..., None]
+    first = low[..., 0] * maps.shape[1] + low[..., 1]
+    flat = maps.reshape(-1, maps.shape[2])
+    down, right = part[..., 0, :], part[..., 1, :]
+    top = flat[first] * (1 - right) + flat[first + 1] * right
+    bottom = flat[first + maps.shape[1]] * (1 - right) + flat[first + maps.shape[1] + 1] * right
+    return top * (1 - down) + bottom * down
+
+
+def _texture(size: tuple[int, int], spacing: float, rng: np.random.Generator) -> tuple[Map, Map]:
+    """Trabecular grain and slow unevenness, each `[H, W]` of unit standard deviation."""
+    noise = rng.standard_normal(size, np.float32)
+    fine = ndimage.gaussian_filter(noise, 0.6 / spacing) - ndimage.gaussian_filter(noise, 2.0 / spacing)
+    coarse = ndimage.zoom(rng.standard_normal((9, 8), np.float32), (size[0] / 9, size[1] / 8), order=3)
+    return fine / fine.std(), coarse[: size[0], : size[1]]
+
+
+def _detected(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
+    """What the detector reads: primary rays, scatter, unsharpness, quantum and electronic noise."""
+    reach = 18.0 / pose.spacing / 4
+    small = ndimage.gaussian_filter(primary[::4, ::4], reach, mode="nearest")
+    scatter = ndimage.zoom(small, np.array(primary.shape) / small.shape, order=1)
+    signal = primary + rng.uniform(0.05, 0.2) * scatter
+    signal = ndimage.gaussian_filter(signal, rng.uniform(0.25, 0.6) * min(1.0, 0.8 / pose.spacing))
+    photons = 10 ** rng.uniform(3.2, 4.3)
+    grain = np.sqrt(np.maximum(signal, 0) / photons) * rng.standard_normal(signal.shape, np.float32)
+    return signal + grain + 0.001 * rng.standard_normal(signal.shape, np.float32)
+
+
+def _film_curve(density: Map, rng: np.random.Generator) -> Map:
+    """Window, contrast and gamma of the reader's display, to [0, 1]."""
+    low, high = np.quantile(density, (rng.uniform(0.002, 0.05), rng.uniform(0.985, 0.999)))
+    shown = np.clip((density - low) / (high - low), 0, 1) ** rng.uniform(0.75, 1.35)
+    bend = rng.uniform(0.0, 0.7)
+    return ((1 - bend) * shown + bend * shown * shown * (3 - 2 * shown)).astype(np.float32)
+
+
+def _marked(attenuation: Map, pose: Pose, rng: np.random.Generator) -> Map:
+    """Lay a lead letter L or R beside the face, and now and then the rod of a head holder."""
+    height, width = attenuation.shape
+    mm = 1 / pose.spacing
+    tile = round(14 * mm)
+    letter = Image.new("L", (tile, tile))
+    ImageDraw.Draw(letter).text(
+        (tile / 2, tile / 2), str(rng.choice(["L", "R"])), fill=255, anchor="mm", font_size=10 * mm
+    )
+    letter = letter.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR)
+    top = round(rng.uniform(0.03, 0.16) * height)
+    left = width - tile - round(rng.uniform(0.02, 0.06) * width)
+    attenuation[top : top + tile, left : left + tile] += np.asarray(letter, np.float32) / 255 * 2.2
+    if rng.random() < 0.4:
+        x = width - round(rng.uniform(14, 26) * mm)
+        attenuation[: round(rng.uniform(85, 105) * mm), x : x + max(1, round(2.5 * mm))] += 0.35
+    return attenuation
+
+
+def _collimated(film: Map, rng: np.random.Generator) -> Map:
+    """Cover the margins outside the beam: none, dark shutters or unexposed bright film."""
+    kind = rng.choice(3, p=[0.4, 0.35, 0.25])
+    widths = rng.uniform(0.004, 0.022, 4) * (film.shape[0], film.shape[0], film.shape[1], film.shape[1])
+    top, bottom, left, right = np.rint(widths).astype(int)
+    if kind:
+        shade = 0.0 if kind == 1 else 1.0
+        film[:top], film[film.shape[0] - bottom :] = shade, shade
+        film[:, :left], film[:, film.shape[1] - right :] = shade, shade
+    return film
