@@ -1,3 +1,76 @@
-"""Mark one X-ray; onemark marks the rest."""
+"""Mark one X-ray; onemark marks the rest.
+
+    cohort = onemark.open_cohort("xrays/")
+    exemplars = onemark.read_landmarks("exemplar.csv")
+    model = onemark.fit(cohort, exemplars, minutes=10)
+    found = model.predict(cohort)
+    found.to_csv("landmarks.csv")
+
+Importing onemark is quick: each name loads its module, and with it torch or pandas, when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort, open_cohort
+    from onemark.io.convert import write_landmarks
+    from onemark.io.images import read_radiograph
+    from onemark.io.landmarks import LandmarkTable, read_landmarks
+    from onemark.metrics import Scores, evaluate
+    from onemark.pipeline import Model, fit, load, resume
+    from onemark.progress import Cancelled, Progress
+    from onemark.recipes import RECIPES
+    from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "io.cohort": ("Cohort", "open_cohort"),
+    "io.convert": ("write_landmarks",),
+    "io.images": ("read_radiograph",),
+    "io.landmarks": ("LandmarkTable", "read_landmarks"),
+    "metrics": ("Scores", "evaluate"),
+    "pipeline": ("Model", "fit", "load", "resume"),
+    "progress": ("Cancelled", "Progress"),
+    "recipes": ("RECIPES",),
+    "types": ("Evidence", "LandmarkSet", "Radiograph", "UserError"),
+}
+_HOME_OF = {name: f"onemark.{home}" for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "RECIPES",
+    "Cancelled",
+    "Cohort",
+    "Evidence",
+    "LandmarkSet",
+    "LandmarkTable",
+    "Model",
+    "Progress",
+    "Radiograph",
+    "Scores",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "fit",
+    "load",
+    "open_cohort",
+    "read_landmarks",
+    "read_radiograph",
+    "resume",
+    "write_landmarks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'onemark' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
