@@ -1,4 +1,4 @@
-"""The anatomy as maps of path length: how many mm of tissue and bone a ray crosses at every point of the frame."""
+"""The anatomy as maps of path length: mm of tissue and bone that a ray crosses, over the frame."""
 
 from __future__ import annotations
 
@@ -15,18 +15,8 @@ from onemark.phantom.anatomy import FRAME, Outline
 Map = NDArray[np.float32]
 
 LAYERS = (
-    "skin",
-    "air",
-    "vault",
-    "base",
-    "face",
-    "plates",
-    "jaw",
-    "teeth",
-    "fillings",
-    "spine",
-    "grooves",
-    "hyoid",
+    *("skin", "shoulder", "air", "vault", "base", "face", "cells", "plates", "jaw", "teeth", "fillings"),
+    *("spine", "grooves", "hyoid", "rods"),
 )
 MARGIN = 20.0
 """mm that the maps reach beyond the frame, so that a turned head has a neck."""
@@ -34,34 +24,36 @@ STEP = 0.4
 """mm per sample of the maps."""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def atlas(pixel: float) -> Map:
     """Path lengths in mm, `[H, W, len(LAYERS)]` float32, blurred against aliasing at `pixel` mm per pixel.
 
     Sample (row, column) lies at `(column * STEP - MARGIN, row * STEP - MARGIN)` mm of the reference frame.
     """
+    maxilla = bone(a.MAXILLA, 8.0, 1.2, 12.0, 0.45)
     layers = {
         "skin": solid(a.SKIN, 75.0, 68.0),
-        "air": solid(a.AIRWAY, 5.0, 9.0)
-        + solid(a.MOUTH, 2.0, 12.0)
-        + sum(solid(s, 8.0, 16.0) for s in a.SINUSES),
+        "shoulder": solid(a.SHOULDER, 30.0, 80.0),
+        "air": _summed(
+            solid(a.AIRWAY, 5.0, 9.0), solid(a.MOUTH, 2.0, 12.0), *(solid(s, 8.0, 16.0) for s in a.SINUSES)
+        ),
         "vault": _vault(),
-        "base": bone(a.CRANIAL_BASE, 9.0, 1.3, 12.0, 0.35) + bone(a.PETROUS, 12.0, 1.5, 22.0, 0.5),
-        "face": bone(a.FACE, 10.0, 1.0, 7.0, 0.25)
-        + bone(a.MAXILLA, 8.0, 1.2, 12.0, 0.45)
-        + solid(a.NASAL_BONE, 3.0, 4.0),
+        "base": bone(a.CLIVUS, 5.0, 1.3, 9.0, 0.5) + bone(a.PETROUS, 10.0, 1.5, 19.0, 0.45),
+        "face": bone(a.FACE, 10.0, 1.0, 7.0, 0.25) + maxilla + solid(a.NASAL_BONE, 3.0, 4.0),
+        "cells": _cells(),
         "plates": _plates(),
-        "jaw": bone(a.MANDIBLE, 7.0, 2.2, 7.0, 0.45) + bone(a.SYMPHYSIS, 6.0, 2.0, 6.0, 0.4),
+        "jaw": bone(a.MANDIBLE, 7.0, 2.0, 7.0, 0.45)
+        + bone(a.SYMPHYSIS, 6.0, 2.0, 6.0, 0.4)
+        - 3.0 * plate(a.CANAL, 1.6),
         "teeth": _teeth(),
-        "fillings": _fillings(),
+        "fillings": _summed(*(solid(a.molars()[k][0], 4.0, 6.0) for k in (4, 7, 8))),
         "spine": _spine(),
-        "grooves": sum((plate(s, 0.8) for s in (*a.SUTURES, *a.VESSELS)), _empty()),
+        "grooves": _summed(*(plate(s, 1.0) for s in (*a.SUTURES, *a.VESSELS))),
         "hyoid": bone(a.HYOID, 4.0, 1.2, 6.0, 0.5),
+        "rods": _rods(),
     }
-    blur = max(0.35, 0.45 * pixel) / STEP
-    return np.stack([ndimage.gaussian_filter(layers[name], blur) for name in LAYERS], axis=-1).astype(
-        np.float32
-    )
+    blur = max(0.25, 0.35 * pixel) / STEP
+    return np.stack([ndimage.gaussian_filter(layers[name], blur) for name in LAYERS], axis=-1)
 
 
 def curve(points: Outline, closed: bool = True, steps: int = 12) -> NDArray[np.float64]:
@@ -70,36 +62,40 @@ def curve(points: Outline, closed: bool = True, steps: int = 12) -> NDArray[np.f
     p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     p0, p1, p2, p3 = p[:-3], p[1:-2], p[2:-1], p[3:]
-    tangent1, tangent2 = (p2 - p0) / 2, (p3 - p1) / 2
-    # No overshoot beside a corner: the tangent there is that of the straight edge.
-    corner = np.all(p1 == p0, 1) | np.all(p1 == p2, 1)
-    tangent1[corner] = 0
-    tangent2[np.all(p2 == p3, 1) | np.all(p1 == p2, 1)] = 0
-    h = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t, -2 * t**3 + 3 * t**2, t**3 - t**2
-    path = h[0] * p1 + h[1] * tangent1 + h[2] * p2 + h[3] * tangent2
-    return path.transpose(1, 0, 2).reshape(-1, 2)
+    leave, arrive = (p2 - p0) / 2, (p3 - p1) / 2
+    twice = np.all(p1 == p2, 1)
+    # A tangent across a corner would bulge the edges beside it.
+    leave[np.all(p0 == p1, 1) | twice] = 0
+    arrive[np.all(p2 == p3, 1) | twice] = 0
+    path = (
+        (2 * t**3 - 3 * t**2 + 1) * p1
+        + (t**3 - 2 * t**2 + t) * leave
+        + (3 * t**2 - 2 * t**3) * p2
+        + (t**3 - t**2) * arrive
+    )
+    return np.asarray(path.transpose(1, 0, 2).reshape(-1, 2))
 
 
 def depth(outline: Outline) -> Map:
     """Distance to the outline in mm, inside it; 0 outside, `[H, W]`."""
-    mask = _empty().astype(bool)
-    rows, columns = polygon(*_samples(curve(outline)), shape=mask.shape)
-    mask[rows, columns] = True
-    found = _empty()
-    box = ndimage.find_objects(np.pad(mask, 1).astype(int))[0]
-    inner = np.pad(mask, 1)[box[0].start - 1 : box[0].stop + 1, box[1].start - 1 : box[1].stop + 1]
-    distance = np.maximum(ndimage.distance_transform_edt(inner) - 0.5, 0) * STEP
-    found[box[0].start - 1 : box[0].stop - 1, box[1].start - 1 : box[1].stop - 1] = distance[1:-1, 1:-1]
-    return found
+    mask = np.zeros(_shape(), bool)
+    mask[polygon(*_samples(curve(outline)), shape=mask.shape)] = True
+    # The transform runs on the outline's box alone, with one empty sample around it where the map goes on.
+    framed = np.pad(mask, 1)
+    box = ndimage.find_objects(framed.astype(np.uint8))[0]
+    box = tuple(slice(s.start - 1, s.stop + 1) for s in box)
+    framed_depth = np.zeros(framed.shape, np.float32)
+    framed_depth[box] = np.maximum(ndimage.distance_transform_edt(framed[box]) - 0.5, 0) * STEP
+    return framed_depth[1:-1, 1:-1]
 
 
 def solid(outline: Outline, radius: float, half: float) -> Map:
-    """Path length through a body that bulges: round over `radius` mm from its edge, `2 * half` mm thick inside."""
+    """Path through a body that bulges: round over `radius` mm from its edge, `2 * half` mm thick inside."""
     return _bulge(depth(outline), radius, half)
 
 
 def bone(outline: Outline, radius: float, cortex: float, half: float, spongy: float) -> Map:
-    """Path length through a bone: a cortical shell of `cortex` mm around spongiosa of relative density `spongy`."""
+    """Path through a bone: a cortical shell of `cortex` mm around spongiosa of relative density `spongy`."""
     d = depth(outline)
     whole, core = _bulge(d, radius, half), _bulge(np.maximum(d - cortex, 0), radius, half)
     return whole - (1 - spongy) * core
@@ -107,54 +103,79 @@ def bone(outline: Outline, radius: float, cortex: float, half: float, spongy: fl
 
 def plate(points: Outline, width: float) -> Map:
     """A thin plate seen edge-on along an open curve: 1 on the curve, falling to 0 at `width` mm, `[H, W]`."""
-    path = _samples(curve(points, closed=False, steps=60))
     away = np.ones(_shape(), bool)
-    row, column = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in zip(path, away.shape, strict=True))
+    row, column = (
+        np.clip(np.rint(v).astype(int), 0, n - 1)
+        for v, n in zip(_samples(curve(points, closed=False, steps=90)), away.shape, strict=True)
+    )
     away[row, column] = False
     distance = ndimage.distance_transform_edt(away) * STEP
-    return np.sqrt(np.clip(1 - (distance / width) ** 2, 0, None)).astype(np.float32)
+    return np.asarray(np.sqrt(np.clip(1 - (distance / width) ** 2, 0, None)), np.float32)
 
 
 def _bulge(d: Map, radius: float, half: float) -> Map:
-    return (2 * half * np.sqrt(1 - (1 - np.minimum(d / radius, 1)) ** 2)).astype(np.float32)
+    return np.asarray(2 * half * np.sqrt(1 - (1 - np.minimum(d / radius, 1)) ** 2), np.float32)
 
 
 def _vault() -> Map:
+    """Two cortical tables with the diploe between them, around the whole brain."""
     d = depth(a.VAULT)
-    reach = [_bulge(np.maximum(d - inset, 0), 70.0, 62.0) for inset in (0.0, 1.3, 4.2, 5.4)]
-    tables = (reach[0] - reach[1]) + (reach[2] - reach[3])
-    return tables + 0.35 * (reach[1] - reach[2])
+    reach = [_bulge(np.maximum(d - inset, 0), 70.0, 62.0) for inset in (0.0, 1.2, 4.4, 5.6)]
+    shell = (reach[0] - reach[1]) + (reach[2] - reach[3]) + np.float32(0.35) * (reach[1] - reach[2])
+    # The base is no shell: there the plates and the clivus stand alone.
+    rows, columns = _millimetres()
+    base = np.exp(-0.5 * (((columns - 112) / 24) ** 2 + ((rows - 110) / 9) ** 2))
+    return np.asarray(shell * (1 - 0.75 * base), np.float32)
+
+
+def _cells() -> Map:
+    """Walls of the air cells of ethmoid and mastoid: ridges of smoothed noise."""
+    noise = np.random.default_rng(7).standard_normal(_shape(), np.float32)
+    smooth = ndimage.gaussian_filter(noise, 1.5 / STEP)
+    ridges = np.exp(-((smooth / smooth.std() / 0.35) ** 2))
+    where = _summed(*(np.minimum(depth(region) / 3, 1) for region in a.CELLS))
+    return np.asarray(ridges * where, np.float32)
 
 
 def _plates() -> Map:
-    total = 9.0 * plate(a.SELLA, 0.9) + 6.0 * plate(a.PTERYGOID, 1.0) + 8.0 * plate(a.KEY_RIDGE, 1.3)
-    for orbit in a.ORBITS:
-        total += 7.0 * plate(orbit, 1.0)
-    return total + bone(a.PALATE, 2.0, 0.9, 9.0, 0.6)
+    lines = [9.0 * plate(a.SELLA, 0.9), 6.0 * plate(a.PTERYGOID, 1.0), 8.0 * plate(a.KEY_RIDGE, 1.3)]
+    return _summed(
+        *lines, *(7.0 * plate(orbit, 1.0) for orbit in a.ORBITS), bone(a.PALATE, 2.0, 0.9, 9.0, 0.6)
+    )
 
 
 def _teeth() -> Map:
-    total = solid(a.UPPER_INCISOR, 2.5, 4.0) + solid(a.LOWER_INCISOR, 2.2, 3.6)
+    parts = [solid(a.UPPER_INCISOR, 3.0, 4.5), solid(a.LOWER_INCISOR, 2.8, 4.0)]
     for crown, root in a.molars():
-        total += solid(crown, 3.0, 5.0) + solid(root, 2.5, 2.6)
-    return total
-
-
-def _fillings() -> Map:
-    crowns = a.molars()
-    return sum((solid(crowns[k][0], 4.0, 6.0) for k in (4, 7, 8)), _empty())
+        parts += [solid(crown, 3.0, 5.0), solid(root, 2.5, 2.6)]
+    return _summed(*parts)
 
 
 def _spine() -> Map:
-    total = bone(a.AXIS_BONE, 6.0, 1.5, 8.0, 0.5)
-    for ring in a.ATLAS_BONE:
-        total += bone(ring, 3.0, 1.3, 5.0, 0.4)
+    parts = [bone(part, 4.0, 1.3, 7.0, 0.4) for part in (*a.ATLAS_BONE, *a.AXIS_BONE)]
     for body, arch, process in a.vertebrae():
-        total += (
-            bone(body, 5.0, 1.2, 8.0, 0.5)
-            + bone(arch, 4.0, 1.2, 6.0, 0.4)
-            + bone(process, 3.0, 1.0, 3.0, 0.4)
-        )
+        parts += [
+            bone(body, 5.0, 1.3, 8.0, 0.45),
+            bone(arch, 4.0, 1.2, 6.0, 0.4),
+            bone(process, 3.0, 1.0, 4.0, 0.4),
+        ]
+    return _summed(*parts)
+
+
+def _rods() -> Map:
+    """The rings of the head holder's ear rods."""
+    rows, columns = _millimetres()
+    rings = [
+        np.exp(-(((np.hypot(columns - a.EAR_RODS[0] - dx, rows - a.EAR_RODS[1] - dy) - r) / 0.7) ** 2))
+        for dx, dy, r in ((0.0, 0.0, 6.5), (2.5, 1.0, 5.5))
+    ]
+    return _summed(*rings)
+
+
+def _summed(*maps: Map) -> Map:
+    total = np.zeros(_shape(), np.float32)
+    for one in maps:
+        total += one
     return total
 
 
@@ -162,8 +183,9 @@ def _shape() -> tuple[int, int]:
     return round((FRAME[1] + 2 * MARGIN) / STEP), round((FRAME[0] + 2 * MARGIN) / STEP)
 
 
-def _empty() -> Map:
-    return np.zeros(_shape(), np.float32)
+def _millimetres() -> tuple[Map, Map]:
+    y, x = np.indices(_shape(), dtype=np.float32) * np.float32(STEP) - np.float32(MARGIN)
+    return y, x
 
 
 def _samples(xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

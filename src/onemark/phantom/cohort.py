@@ -47,7 +47,7 @@ def phantom_radiograph(
     rng = np.random.default_rng((seed, index))
     pose = random_pose(rng, size)
     name = phantom_name(index)
-    xy = pose.to_image(np.array([REFERENCE[landmark] for landmark in LANDMARKS]))
+    xy = pose.to_image(np.array([REFERENCE[landmark] for landmark in LANDMARKS])).astype(np.float64)
     pixels = expose(pose, size, rng)
     radiograph = Radiograph(name, pixels, (pose.spacing, pose.spacing))
     return radiograph, LandmarkSet(name, LANDMARKS, xy)

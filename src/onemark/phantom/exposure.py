@@ -1,4 +1,4 @@
-"""From a posed anatomy to pixels: attenuation, scatter, detector blur, noise, film curve, markers, collimation."""
+"""From a posed anatomy to pixels: attenuation, scatter, unsharpness, noise, film, markers, collimation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,31 @@ from scipy import ndimage
 from onemark.phantom.atlas import LAYERS, MARGIN, STEP, atlas
 from onemark.phantom.pose import Pose
 
-Map = NDArray[np.float32]
+Map = NDArray[np.floating]
 
-# Attenuation per mm at diagnostic energies: the skin layer as water, bones as bone, fillings as metal; how much each
-# varies between subjects (standard deviation of a factor).
+# Attenuation per mm at diagnostic energies, tissue as water and bone as bone, and how far a subject's may
+# lie from it (standard deviation of a factor). Fillings, grooves and rods are relative.
 DENSITY = {
-    "skin": (0.019, 0.08), "air": (-0.017, 0.1), "vault": (0.030, 0.2), "base": (0.020, 0.2), "face": (0.022, 0.25),
-    "plates": (0.032, 0.25), "jaw": (0.040, 0.2), "teeth": (0.060, 0.15), "fillings": (0.12, 0.5), "spine": (0.032, 0.2),
-    "grooves": (-0.05, 0.5), "hyoid": (0.03, 0.3),
-}  # fmt: skip
-TISSUE = ("skin", "air")
+    "skin": (0.019, 0.08),
+    "shoulder": (0.015, 0.9),
+    "air": (-0.017, 0.15),
+    "vault": (0.026, 0.2),
+    "base": (0.022, 0.25),
+    "face": (0.024, 0.25),
+    "cells": (0.25, 0.3),
+    "plates": (0.036, 0.25),
+    "jaw": (0.046, 0.2),
+    "teeth": (0.058, 0.15),
+    "fillings": (0.12, 0.5),
+    "spine": (0.040, 0.2),
+    "grooves": (-0.06, 0.5),
+    "hyoid": (0.035, 0.3),
+    "rods": (0.5, 0.4),
+}
+TISSUE = ("skin", "shoulder", "air")
 
 
-def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
+def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
     """The radiograph of a posed subject, `[H, W]` float32 in [0, 1], bright = dense.
 
     Args:
@@ -34,12 +46,12 @@ def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
     attenuation = _marked(attenuation, pose, rng)
     signal = _detected(np.exp(-attenuation), pose, rng)
     film = _film_curve(-np.log(np.maximum(signal, 1e-4)), rng)
-    return _collimated(film, rng)
+    return _collimated(film, rng).astype(np.float32)
 
 
 def _attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
     """Line integral of the attenuation along every ray, `[H, W]`."""
-    maps = atlas(round(pose.spacing / pose.scale, 1))
+    maps = atlas(round(pose.spacing, 1))
     grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
     mm = pose.to_reference(grid)
     paths = _sampled(maps, mm)
@@ -47,27 +59,29 @@ def _attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Generator) ->
     offset = np.array(rng.normal(0, (1.6, 1.2)), np.float32)
     jaw = LAYERS.index("jaw")
     paths[..., jaw] += _sampled(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
-    factors = {name: mu * max(0.3, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
-    factors["fillings"] *= rng.random() < 0.5
+    factors = {name: mu * max(0.4, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
+    for sometimes in ("fillings", "rods", "shoulder"):
+        factors[sometimes] *= rng.random() < 0.5
     tissue = np.array([factors[n] if n in TISSUE else 0 for n in LAYERS], np.float32)
     bony = np.array([0 if n in TISSUE else factors[n] for n in LAYERS], np.float32)
     texture = _texture(size, pose.spacing, rng)
-    return paths @ tissue * (1 + 0.02 * texture[1]) + paths @ bony * (
-        1 + rng.uniform(0.06, 0.14) * texture[0]
-    )
+    total: Map = paths @ tissue * (1 + 0.025 * texture[1])
+    total += paths @ bony * (1 + rng.uniform(0.06, 0.14) * texture[0])
+    return total
 
 
 def _sampled(maps: Map, mm: Map) -> Map:
     """Bilinear values `[H, W, L]` of maps `[h, w, L]` at mm `[H, W, 2]`, the edge continued."""
     at = np.clip((mm[..., ::-1] + MARGIN) / STEP, 0, np.array(maps.shape[:2]) - 1.001)
-    low = at.astype(np.int32)
+    low = at.astype(np.intp)
     part = (at - low).astype(np.float32)[..., None]
     first = low[..., 0] * maps.shape[1] + low[..., 1]
     flat = maps.reshape(-1, maps.shape[2])
     down, right = part[..., 0, :], part[..., 1, :]
     top = flat[first] * (1 - right) + flat[first + 1] * right
     bottom = flat[first + maps.shape[1]] * (1 - right) + flat[first + maps.shape[1] + 1] * right
-    return top * (1 - down) + bottom * down
+    values: Map = top * (1 - down) + bottom * down
+    return values
 
 
 def _texture(size: tuple[int, int], spacing: float, rng: np.random.Generator) -> tuple[Map, Map]:
@@ -87,15 +101,17 @@ def _detected(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
     signal = ndimage.gaussian_filter(signal, rng.uniform(0.25, 0.6) * min(1.0, 0.8 / pose.spacing))
     photons = 10 ** rng.uniform(3.2, 4.3)
     grain = np.sqrt(np.maximum(signal, 0) / photons) * rng.standard_normal(signal.shape, np.float32)
-    return signal + grain + 0.001 * rng.standard_normal(signal.shape, np.float32)
+    grain += 0.001 * rng.standard_normal(signal.shape, np.float32)
+    return np.asarray(signal + grain)
 
 
 def _film_curve(density: Map, rng: np.random.Generator) -> Map:
     """Window, contrast and gamma of the reader's display, to [0, 1]."""
-    low, high = np.quantile(density, (rng.uniform(0.002, 0.05), rng.uniform(0.985, 0.999)))
+    low, high = np.quantile(density, (0.01, rng.uniform(0.985, 0.999)))
+    low -= rng.uniform(0.0, 0.08) * (high - low)
     shown = np.clip((density - low) / (high - low), 0, 1) ** rng.uniform(0.75, 1.35)
     bend = rng.uniform(0.0, 0.7)
-    return ((1 - bend) * shown + bend * shown * shown * (3 - 2 * shown)).astype(np.float32)
+    return np.asarray((1 - bend) * shown + bend * shown * shown * (3 - 2 * shown), np.float32)
 
 
 def _marked(attenuation: Map, pose: Pose, rng: np.random.Generator) -> Map:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onemark.phantom.anatomy import FRAME
 
-Points = NDArray[np.float64]
+Points = NDArray[np.floating]
 
 # Ways in which heads differ: where (mm), reach in x and y (mm), and the shift (mm) at one standard deviation.
 MODES = np.array(
@@ -55,11 +55,12 @@ class Pose:
 
     def to_reference(self, xy: Points) -> Points:
         """Pixels `[..., 2]` -> mm in the reference frame `[..., 2]`."""
-        p = (xy - self.centre) * self.spacing
+        p: Points = (xy - self.centre) * self.spacing
         p = p / (1 + p @ np.asarray(self.tilt))[..., None] - self.shift
         cos, sin = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
         p = p @ np.array([[cos, -sin], [sin, cos]]) + np.asarray(FRAME) / 2
-        return p - self._elastic(p)
+        found: Points = p - self._elastic(p)
+        return found
 
     def to_image(self, mm: Points) -> Points:
         """The exact inverse: mm in the reference frame `[K, 2]` -> pixels `[K, 2]`, by Newton's method."""
@@ -92,16 +93,16 @@ def random_pose(rng: np.random.Generator, size: tuple[int, int]) -> Pose:
         size: `(H, W)` of the image in pixels.
     """
     modes = MODES.copy()
-    modes[:, 4:] *= np.clip(rng.normal(size=len(MODES)), -1.8, 1.8)[:, None]
+    modes[:, 4:] *= 1.2 * np.clip(rng.normal(size=len(MODES)), -1.8, 1.8)[:, None]
     free = np.concatenate(
-        [rng.uniform((0, 0), FRAME, (6, 2)), rng.uniform(26, 45, (6, 2)), rng.normal(0, 1.3, (6, 2))], axis=1
+        [rng.uniform((0, 0), FRAME, (6, 2)), rng.uniform(26, 45, (6, 2)), rng.normal(0, 1.6, (6, 2))], axis=1
     )
     return Pose(
         spacing=max(FRAME[0] / size[1], FRAME[1] / size[0]),
         centre=((size[1] - 1) / 2, (size[0] - 1) / 2),
         tilt=(rng.normal(0, 1.2e-4), rng.normal(0, 1.2e-4)),
-        angle=float(np.clip(rng.normal(0, np.deg2rad(4)), -0.16, 0.16)),
-        scale=rng.uniform(0.88, 1.03),
+        angle=float(np.clip(rng.normal(0, np.deg2rad(5)), -0.2, 0.2)),
+        scale=rng.uniform(0.86, 1.05),
         shift=(rng.uniform(-6, 4), rng.uniform(-6, 6)),
         bumps=np.concatenate([modes, free]),
     )
