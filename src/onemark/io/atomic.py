@@ -1,0 +1,112 @@
+"""Atomic writes: a file is either the old one or the whole new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Literal, overload
+
+from onemark.types import UserError
+
+PREFIX = ".onemark-"
+"""Unfinished files start with this; being hidden, no cohort takes them in."""
+
+_MEND = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "you may not write there; choose another folder, or close the program that has the file open",
+    errno.EPERM: "you may not write there; choose another folder, or close the program that has the file open",
+    errno.EROFS: "the disk is read-only; choose a folder on another disk",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another path",
+    errno.EEXIST: "a part of its path is a file, not a folder; choose another path",
+    errno.EISDIR: "there is a folder of that name; choose another name",
+    errno.ENOTEMPTY: "there is a folder of that name; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOENT: "the folder was removed or cannot be made; choose another folder",
+    errno.ELOOP: "its path holds a loop of links; choose another path",
+}
+
+
+@contextlib.contextmanager
+def user_errors(path: Path | str) -> Iterator[None]:
+    """Turn the OSErrors of writing `path` into a UserError that says how to mend it."""
+    try:
+        yield
+    except OSError as error:
+        mend = _MEND.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
+        raise UserError(f"cannot write {path}: {mend}") from error
+
+
+@overload
+def writing(path: Path | str, mode: Literal["w"] = "w") -> contextlib.AbstractContextManager[IO[str]]: ...
+@overload
+def writing(path: Path | str, mode: Literal["wb"]) -> contextlib.AbstractContextManager[IO[bytes]]: ...
+def writing(path: Path | str, mode: Literal["w", "wb"] = "w") -> contextlib.AbstractContextManager[IO[Any]]:
+    """Open `path` for writing; the file appears, whole, when the block ends and not at all when it raises.
+
+    Writes to a hidden file beside `path`, flushes it to the disk and renames it. Missing folders are made, a link is
+    followed, an existing file is replaced and its permissions are kept.
+
+    Args:
+        path: The file to write.
+        mode: `w` (UTF-8, line ends as written) or `wb`.
+
+    Raises:
+        UserError: disk full, not allowed, read-only, a folder in the way: the sentence says how to mend it.
+    """
+    return _writing(Path(path), mode)
+
+
+@contextlib.contextmanager
+def _writing(path: Path, mode: str) -> Iterator[IO[Any]]:
+    with user_errors(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{PREFIX}{secrets.token_hex(6)}.tmp")
+        try:
+            with _created(part, mode) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if target.exists():
+                part.chmod(target.stat().st_mode & 0o7777)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+
+def _created(part: Path, mode: str) -> IO[Any]:
+    # "x" refuses a file that is there, and leaves the permissions to the umask, which mkstemp does not.
+    if mode == "wb":
+        return part.open("xb")
+    return part.open("x", encoding="utf-8", newline="")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a power cut can undo the rename. Windows has no such call, some network disks refuse it.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, atomically. Raises UserError as `writing` does."""
+    with writing(path) as stream:
+        stream.write(text)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write `data` atomically. Raises UserError as `writing` does."""
+    with writing(path, "wb") as stream:
+        stream.write(data)

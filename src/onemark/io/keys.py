@@ -1,0 +1,21 @@
+"""The one spelling of names: two spellings that a person cannot tell apart are the same name."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def canonical(text: str) -> str:
+    """A name as onemark writes it: NFC, no blanks around, control characters as blanks, always valid Unicode."""
+    composed = unicodedata.normalize("NFC", text)
+    shown = (_SHOWN.get(unicodedata.category(c), c) for c in composed)
+    return "".join(shown).strip()
+
+
+# Lone surrogates stand for bytes of a file name that are no UTF-8.
+_SHOWN = {"Cc": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
+
+
+def image_key(text: str) -> str:
+    """The key of a radiograph: its canonical relative name with `/` as separator and no `./` in front."""
+    return canonical(text).replace("\\", "/").removeprefix("./")
