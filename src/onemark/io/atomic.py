@@ -18,8 +18,8 @@ PREFIX = ".onemark-"
 _MEND = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
-    errno.EACCES: "you may not write there; choose another folder, or close the program that has the file open",
-    errno.EPERM: "you may not write there; choose another folder, or close the program that has the file open",
+    errno.EACCES: "you may not write there; choose another folder, or close the program that uses the file",
+    errno.EPERM: "you may not write there; choose another folder, or close the program that uses the file",
     errno.EROFS: "the disk is read-only; choose a folder on another disk",
     errno.ENOTDIR: "a part of its path is a file, not a folder; choose another path",
     errno.EEXIST: "a part of its path is a file, not a folder; choose another path",
@@ -48,8 +48,8 @@ def writing(path: Path | str, mode: Literal["wb"]) -> contextlib.AbstractContext
 def writing(path: Path | str, mode: Literal["w", "wb"] = "w") -> contextlib.AbstractContextManager[IO[Any]]:
     """Open `path` for writing; the file appears, whole, when the block ends and not at all when it raises.
 
-    Writes to a hidden file beside `path`, flushes it to the disk and renames it. Missing folders are made, a link is
-    followed, an existing file is replaced and its permissions are kept.
+    Writes to a hidden file beside `path`, flushes it to the disk and renames it. Missing folders are made, a
+    link is followed, an existing file is replaced and its permissions are kept.
 
     Args:
         path: The file to write.

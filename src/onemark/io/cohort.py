@@ -92,7 +92,9 @@ class Cohort:
         return replace(self, names=kept, files={name: self.files[name] for name in kept})
 
     def resolve(self, name: str) -> str:
-        """The cohort's own spelling of a name: NFC or NFD, `\\` or `/`, with its suffix or, when unambiguous, without.
+        """The cohort's own spelling of a name given as NFC or NFD, with `\\` or `/`.
+
+        A name without its suffix is completed when only one radiograph has that stem.
 
         Raises:
             UserError: no radiograph of that name, or several with that stem.
@@ -126,8 +128,8 @@ class Cohort:
 def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | None = None) -> Cohort:
     """Open a folder of radiographs; nothing is decoded.
 
-    Sub-folders are included; hidden files and folders are not, nor are run folders (a sub-folder with a `config.json`
-    that onemark wrote), nor, when `folder` itself is a run folder, its `overlays`.
+    Sub-folders are included. Left out are hidden files and folders, run folders (a sub-folder with a
+    `config.json` that onemark wrote) and, when `folder` itself is a run folder, its `overlays`.
 
     Args:
         folder: The folder.
@@ -157,7 +159,7 @@ def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | Non
 
 
 def is_run_folder(folder: Path | str) -> bool:
-    """Whether onemark wrote its run into this folder: a `config.json` that is an object and speaks of onemark."""
+    """Whether onemark wrote a run here: there is a `config.json`, an object that speaks of onemark."""
     try:
         text = (Path(folder) / "config.json").read_text("utf-8")
         return "onemark" in text and isinstance(json.loads(text), dict)

@@ -13,13 +13,13 @@ from onemark.io.intensity import grey
 from onemark.io.spacing import Spacing
 from onemark.types import UserError
 
-# The first that is there counts: calibrated to the patient, measured at the detector, told by the film scanner.
+# The first that is there counts: calibrated to the patient, measured at the detector, told by a film scanner.
 _SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *_SPACING_TAGS]
 
 
 def read_header(path: Path) -> Header:
-    """Size and spacing without decoding. Raises UserError without the file's name, or whatever pydicom raises."""
+    """Size and spacing without decoding. Raises UserError without the file's name; pydicom's errors pass."""
     dataset = _pydicom().dcmread(path, force=True, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
     return Header(_size(dataset), _spacing(dataset))
 

@@ -1,7 +1,7 @@
 """One radiograph from one file: PNG, JPEG, BMP, TIFF or DICOM.
 
-The content decides the format, not the suffix. Pixels are the stored ones: an EXIF orientation is not applied, because
-landmarks are given in stored pixels and most other programs for landmarks do not apply it either.
+The content decides the format, not the suffix. Pixels are the stored ones: an EXIF orientation is not applied,
+because landmarks are given in stored pixels and most other programs for landmarks do not apply it either.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def read_radiograph(
 ) -> Radiograph:
     """Decode one radiograph.
 
-    Colour becomes luma, alpha is dropped; DICOM passes its modality and VOI LUT and MONOCHROME1 is inverted; the grey is
-    scaled between its 0.5th and 99.5th percentiles to [0, 1].
+    Colour becomes luma, alpha is dropped; DICOM passes its modality and VOI LUT and MONOCHROME1 is inverted;
+    the grey is scaled between its 0.5th and 99.5th percentiles to [0, 1].
 
     Args:
         path: The file.
@@ -46,12 +46,12 @@ def read_radiograph(
         spacing_mm: mm per pixel, one number or `(x, y)`; overrides what the file says.
 
     Returns:
-        The radiograph, pixels `[H, W]` float32. Its spacing is `spacing_mm`, else the DICOM tag (PixelSpacing, then
-        ImagerPixelSpacing, then NominalScannedPixelSpacing), else believable resolution tags, else None.
+        The radiograph, pixels `[H, W]` float32. Its spacing is `spacing_mm`, else the DICOM tag (PixelSpacing,
+        then ImagerPixelSpacing, then NominalScannedPixelSpacing), else believable resolution tags, else None.
 
     Raises:
-        UserError: missing, unreadable, damaged, several images in one file, NaN, all pixels the same, too small or too
-            large.
+        UserError: missing, unreadable, damaged, several images in one file, NaN, all pixels the same, too small
+            or too large.
     """
     path = Path(path)
     override = spacings.given(spacing_mm)

@@ -18,7 +18,7 @@ def grey(values: NDArray[Any]) -> NDArray[Any]:
     """One channel from several.
 
     Args:
-        values: `[H, W]`, or `[H, W, C]` with C = 1 or 2 (grey, alpha), 3 or more (red, green, blue, anything).
+        values: `[H, W]`, or `[H, W, C]` with C = 1 or 2 (grey, alpha), 3 or more (red, green, blue, any).
 
     Returns:
         `[H, W]`; alpha is dropped, colour becomes its luma (Rec. 601).
@@ -33,13 +33,13 @@ def grey(values: NDArray[Any]) -> NDArray[Any]:
 def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scale robustly: the 0.5th percentile becomes 0, the 99.5th becomes 1, the rest is clipped.
 
-    The percentiles come from an even grid of about 260,000 pixels, which a radiograph's histogram does not notice.
+    The percentiles come from an even grid of about 260,000 pixels, enough for a radiograph's histogram.
 
     Args:
         values: `[H, W]`, any real type.
 
     Raises:
-        UserError: a value that is not a number or infinite, or every pixel the same. The message lacks the file.
+        UserError: a value that is NaN or infinite, or every pixel the same. The message lacks the file.
     """
     pixels = values.astype(np.float32)
     least, most = float(pixels.min()), float(pixels.max())

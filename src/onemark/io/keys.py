@@ -6,7 +6,7 @@ import unicodedata
 
 
 def canonical(text: str) -> str:
-    """A name as onemark writes it: NFC, no blanks around, control characters as blanks, always valid Unicode."""
+    """A name as onemark writes it: NFC, no blanks around, control characters as blanks, valid Unicode."""
     composed = unicodedata.normalize("NFC", text)
     shown = (_SHOWN.get(unicodedata.category(c), c) for c in composed)
     return "".join(shown).strip()

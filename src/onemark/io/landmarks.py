@@ -30,8 +30,8 @@ Spacings = Mapping[str, Spacing | None]
 class LandmarkTable:
     """The landmarks of any number of radiographs; immutable. Build it with `from_sets`.
 
-    Every set holds all of the table's landmarks in the table's order; one that an image does not have is a row of NaN.
-    Image and landmark names are NFC without blanks around.
+    Every set holds all of the table's landmarks in the table's order; one that an image does not have is a row
+    of NaN. Image and landmark names are NFC without blanks around.
 
     Attributes:
         names: The landmarks, in the order of their first appearance.
@@ -97,8 +97,8 @@ class LandmarkTable:
         A name without its suffix is completed when only one file has that stem.
 
         Raises:
-            UserError: an image is not in the cohort or may be one of several, a point lies more than half a pixel outside
-                its image, an image has no visible landmark, the table is empty.
+            UserError: an image is not in the cohort or may be one of several, a point lies more than half a pixel
+                outside its image, an image has no visible landmark, the table is empty.
         """
         if not self.sets:
             raise UserError(f"{self._where}no landmarks at all; place at least one")
@@ -116,10 +116,11 @@ class LandmarkTable:
         """The table as a data frame, one row per image and landmark.
 
         Args:
-            spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where the spacing is unknown.
+            spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
 
         Returns:
-            Columns `image,landmark,x,y` (px), then `score` and `expected_error` when any image has them, then `x_mm,y_mm`.
+            Columns `image,landmark,x,y` (px), then `score` and `expected_error` when any image has them, then
+            `x_mm,y_mm`.
         """
         import pandas
 
@@ -161,8 +162,8 @@ class LandmarkTable:
             index = int(outside.argmax())
             x, y = one.xy[index]
             raise UserError(
-                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), outside the image "
-                f"of {width} x {height} px; give x, y in pixels of the original image"
+                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), outside the "
+                f"image of {width} x {height} px; give x, y in pixels of the original image"
             )
 
     def _columns(self, spacing: Spacings | None) -> Iterator[str]:
@@ -180,12 +181,12 @@ class LandmarkTable:
 
 
 def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTable:
-    """Read a landmark table: CSV, 3D Slicer `.mrk.json`, tpsDig `.tps` or COCO keypoints `.json`, by content and suffix.
+    """Read a landmark table: CSV, 3D Slicer `.mrk.json`, tpsDig `.tps` or COCO keypoints `.json`.
 
     Args:
         path: The file, or a folder of `.mrk.json` files.
-        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json` needs it for
-            the pixel spacing and a foreign `.tps` for the image height.
+        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json` needs
+            it for the pixel spacing and a foreign `.tps` for the image height.
 
     Raises:
         UserError: what is wrong, with file and line, and how to mend it.
@@ -216,7 +217,7 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
 
 
 def _spread(values: NDArray[np.float64], at: list[int], length: int) -> NDArray[np.float64]:
-    # A column that holds no number is no column: a person's points stay a person's when they went through a file.
+    # A column without numbers is no column: a person's points stay a person's after a way through a file.
     if values.size == 0 or np.isnan(values).all():
         return np.empty(0)
     spread = np.full(length, np.nan)

@@ -19,7 +19,7 @@ _GREY_MODES = ("L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read_header(path: Path) -> Header:
-    """Size and spacing without decoding. Raises UserError without the file's name, or whatever Pillow raises."""
+    """Size and spacing without decoding. Raises UserError without the file's name; Pillow's errors pass."""
     with _opened(path) as image:
         return Header((image.height, image.width), _spacing(image))
 

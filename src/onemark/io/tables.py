@@ -1,7 +1,7 @@
-"""Landmark tables in CSV: long (`image,landmark,x,y`) or wide (`image`, then `NAME_x`, `NAME_y` for each landmark).
+"""Landmark tables in CSV: long (`image,landmark,x,y`) or wide (`image`, then `NAME_x`, `NAME_y` per landmark).
 
-Separator `,`, `;` or tab; a decimal comma where the separator is not one; blanks around cells do not count; extra columns
-are ignored. A landmark with neither x nor y is not visible.
+Separator `,`, `;` or tab; a decimal comma where the separator is not one; blanks around cells do not count; extra
+columns are ignored. A landmark with neither x nor y is not visible.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHAPE = "a landmark table has the columns image,landmark,x,y or image,NAME_x,NA
 
 @dataclass(frozen=True)
 class Entry:
-    """One landmark on one image: `values` holds x, y, score and expected error, NaN where the file has none."""
+    """One landmark on one image; `values` are x, y, score and expected error, NaN where the file has none."""
 
     image: str
     name: str
@@ -54,8 +54,8 @@ def read_csv(path: Path) -> list[LandmarkSet]:
     """The landmark sets of a CSV file, in the order of the file.
 
     Raises:
-        UserError: no text, no rows, missing columns, words for numbers, infinite numbers, x without y, the same landmark
-            twice on an image; with file and line.
+        UserError: no text, no rows, missing columns, words for numbers, infinite numbers, x without y, the same
+            landmark twice on an image; with file and line.
     """
     table = _parse(path, read_text(path))
     entries = list(_long(table) if "landmark" in table.header else _wide(table))
@@ -206,7 +206,7 @@ def _point(table: _Table, line: int, x: tuple[str, str], y: tuple[str, str]) -> 
     if math.isnan(found[0]) != math.isnan(found[1]):
         there, gone = ("y", x[0]) if math.isnan(found[0]) else ("x", y[0])
         raise UserError(
-            f"{table.at(line)}: {gone} is missing although {there} is there; give both, or neither if not visible"
+            f"{table.at(line)}: {gone} is missing beside a given {there}; give both, or neither if it is not visible"
         )
     return found
 

@@ -20,7 +20,7 @@ _IMAGEJ_MM |= dict.fromkeys(("um", "µm", "\u03bcm", "\\u00B5m", "micron", "micr
 
 
 def read_header(path: Path) -> Header:
-    """Size and spacing without decoding. Raises UserError without the file's name, or whatever tifffile raises."""
+    """Size and spacing without decoding. Raises UserError without the file's name; tifffile's errors pass."""
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         return Header((int(page.imagelength), int(page.imagewidth)), _spacing(file, page))
