@@ -1,7 +1,8 @@
 """One radiograph from one file: PNG, JPEG, BMP, TIFF or DICOM.
 
-The content decides the format, not the suffix. Pixels are the stored ones: an EXIF orientation is not applied,
-because landmarks are given in stored pixels and most other programs for landmarks do not apply it either.
+The content decides the format, not the suffix. Pixels are the stored ones: an EXIF orientation is not
+applied, because landmarks are given in stored pixels and most other programs for landmarks do not apply it
+either.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ def read_radiograph(
         spacing_mm: mm per pixel, one number or `(x, y)`; overrides what the file says.
 
     Returns:
-        The radiograph, pixels `[H, W]` float32. Its spacing is `spacing_mm`, else the DICOM tag (PixelSpacing,
-        then ImagerPixelSpacing, then NominalScannedPixelSpacing), else believable resolution tags, else None.
+        The radiograph, pixels `[H, W]` float32. Its spacing is `spacing_mm`, else the DICOM tag
+        (PixelSpacing, then ImagerPixelSpacing, then NominalScannedPixelSpacing), else believable resolution
+        tags, else None.
 
     Raises:
-        UserError: missing, unreadable, damaged, several images in one file, NaN, all pixels the same, too small
-            or too large.
+        UserError: missing, unreadable, damaged, several images in one file, NaN, all pixels the same, too
+            small or too large.
     """
     path = Path(path)
     override = spacings.given(spacing_mm)

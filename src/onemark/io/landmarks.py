@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.io import formats
 from onemark.io.atomic import writing
 from onemark.io.cohort import Cohort
-from onemark.io.images import read_size
 from onemark.io.keys import canonical, image_key
 from onemark.io.spacing import Spacing
-from onemark.io.tables import EXTRAS, LONG, read_csv
+from onemark.io.tables import EXTRAS, LONG
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ Spacings = Mapping[str, Spacing | None]
 class LandmarkTable:
     """The landmarks of any number of radiographs; immutable. Build it with `from_sets`.
 
-    Every set holds all of the table's landmarks in the table's order; one that an image does not have is a row
-    of NaN. Image and landmark names are NFC without blanks around.
+    Every set holds all of the table's landmarks in the table's order; one that an image does not have is a
+    row of NaN. Image and landmark names are NFC without blanks around.
 
     Attributes:
         names: The landmarks, in the order of their first appearance.
@@ -97,8 +97,8 @@ class LandmarkTable:
         A name without its suffix is completed when only one file has that stem.
 
         Raises:
-            UserError: an image is not in the cohort or may be one of several, a point lies more than half a pixel
-                outside its image, an image has no visible landmark, the table is empty.
+            UserError: an image is not in the cohort or may be one of several, a point lies more than half a
+                pixel outside its image, an image has no visible landmark, the table is empty.
         """
         if not self.sets:
             raise UserError(f"{self._where}no landmarks at all; place at least one")
@@ -108,7 +108,7 @@ class LandmarkTable:
                 name = cohort.resolve(one.image)
             except UserError as error:
                 raise UserError(f"{self._where}{error}") from None
-            self._check_points(one, cohort.path(name))
+            self._check_points(one, cohort.header(name).size)
             sets.append(replace(one, image=name))
         return LandmarkTable.from_sets(sets, self.source)
 
@@ -150,8 +150,8 @@ class LandmarkTable:
     def _where(self) -> str:
         return f"{self.source}: " if self.source else ""
 
-    def _check_points(self, one: LandmarkSet, path: Path) -> None:
-        height, width = read_size(path)
+    def _check_points(self, one: LandmarkSet, size: tuple[int, int]) -> None:
+        height, width = size
         visible = np.isfinite(one.xy).all(axis=1)
         if not visible.any():
             raise UserError(
@@ -162,8 +162,8 @@ class LandmarkTable:
             index = int(outside.argmax())
             x, y = one.xy[index]
             raise UserError(
-                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), outside the "
-                f"image of {width} x {height} px; give x, y in pixels of the original image"
+                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), "
+                f"outside the image of {width} x {height} px; give x, y in pixels of the original image"
             )
 
     def _columns(self, spacing: Spacings | None) -> Iterator[str]:
@@ -185,18 +185,14 @@ def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTa
 
     Args:
         path: The file, or a folder of `.mrk.json` files.
-        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json` needs
-            it for the pixel spacing and a foreign `.tps` for the image height.
+        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json`
+            needs it for the pixel spacing and a foreign `.tps` for the image height.
 
     Raises:
         UserError: what is wrong, with file and line, and how to mend it.
     """
     path = Path(path)
-    return LandmarkTable.from_sets(_reader(path, cohort)(path), str(path))
-
-
-def _reader(path: Path, cohort: Cohort | None) -> Callable[[Path], list[LandmarkSet]]:
-    return read_csv
+    return LandmarkTable.from_sets(formats.read(path, cohort), str(path))
 
 
 def _cleaned(one: LandmarkSet) -> LandmarkSet:

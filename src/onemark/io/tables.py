@@ -1,7 +1,7 @@
-"""Landmark tables in CSV: long (`image,landmark,x,y`) or wide (`image`, then `NAME_x`, `NAME_y` per landmark).
+"""Landmark tables in CSV: long (`image,landmark,x,y`) or wide (`image`, then `NAME_x`, `NAME_y` and so on).
 
-Separator `,`, `;` or tab; a decimal comma where the separator is not one; blanks around cells do not count; extra
-columns are ignored. A landmark with neither x nor y is not visible.
+Separator `,`, `;` or tab; a decimal comma where the separator is not one; blanks around cells do not count;
+extra columns are ignored. A landmark with neither x nor y is not visible.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from onemark.io.keys import canonical, image_key
-from onemark.io.text import read_text
 from onemark.types import LandmarkSet, UserError
 
 LONG = ("image", "landmark", "x", "y")
@@ -36,7 +35,7 @@ class Entry:
     image: str
     name: str
     values: tuple[float, float, float, float]
-    line: int
+    where: str
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ class _Table:
         return f"{self.path}, line {line}"
 
 
-def read_csv(path: Path) -> list[LandmarkSet]:
-    """The landmark sets of a CSV file, in the order of the file.
+def parse_csv(path: Path, text: str) -> list[LandmarkSet]:
+    """The landmark sets of a CSV file's text, in the order of the file; `path` is for messages.
 
     Raises:
-        UserError: no text, no rows, missing columns, words for numbers, infinite numbers, x without y, the same
-            landmark twice on an image; with file and line.
+        UserError: no text, no rows, missing columns, words for numbers, infinite numbers, x without y, the
+            same landmark twice on an image; with file and line.
     """
-    table = _parse(path, read_text(path))
+    table = _parse(path, text)
     entries = list(_long(table) if "landmark" in table.header else _wide(table))
     return grouped(path, entries)
 
@@ -69,14 +68,14 @@ def grouped(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
         UserError: no entries, or the same landmark twice on an image.
     """
     if not entries:
-        raise UserError(f"{path} has no rows below its header; write one row for each landmark")
+        raise UserError(f"{path} holds no landmarks; give one row or point for each")
     images: dict[str, dict[str, Entry]] = {}
     for entry in entries:
         of_image = images.setdefault(entry.image, {})
         if (first := of_image.setdefault(entry.name, entry)) is not entry:
             raise UserError(
-                f"{path}, line {entry.line}: landmark {entry.name!r} is on {entry.image!r} twice "
-                f"(first in line {first.line}); remove one of the two"
+                f"{path}, {entry.where}: landmark {entry.name!r} is on {entry.image!r} twice "
+                f"(first in {first.where}); remove one of the two"
             )
     return [_landmark_set(image, of_image) for image, of_image in images.items()]
 
@@ -94,7 +93,9 @@ def _parse(path: Path, text: str) -> _Table:
         lines[first] = "\n"
         first = next((i for i, line in enumerate(lines) if line.strip()), first)
     delimiter = forced[1] if forced else max(",;\t", key=lambda d: _columns(lines[first], d))
-    reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO("".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
@@ -120,7 +121,7 @@ def _long(table: _Table) -> Iterator[Entry]:
     at = _positions(table, LONG)
     extras = [table.header.index(name) if name in table.header else None for name in EXTRAS]
     for line, row in table.rows:
-        cells = _cells(table, line, row)
+        cells = _cells(table, line, row, max(at))
         image, name = image_key(cells[at[0]]), canonical(cells[at[1]])
         for what, text in (("image", image), ("landmark", name)):
             if not text:
@@ -130,7 +131,7 @@ def _long(table: _Table) -> Iterator[Entry]:
             _number(table, line, EXTRAS[i], cells[k]) if k is not None else math.nan
             for i, k in enumerate(extras)
         ]
-        yield Entry(image, name, (x, y, more[0], more[1]), line)
+        yield Entry(image, name, (x, y, more[0], more[1]), f"line {line}")
 
 
 def _wide(table: _Table) -> Iterator[Entry]:
@@ -138,9 +139,10 @@ def _wide(table: _Table) -> Iterator[Entry]:
     if not pairs:
         _positions(table, LONG)
     (at,) = _positions(table, LONG[:1])
+    last = max(max(columns) for columns in pairs.values())
     seen: dict[str, int] = {}
     for line, row in table.rows:
-        cells = _cells(table, line, row)
+        cells = _cells(table, line, row, last)
         image = image_key(cells[at])
         if not image:
             raise UserError(f"{table.at(line)}: the image has no name; fill it in or remove the line")
@@ -150,7 +152,7 @@ def _wide(table: _Table) -> Iterator[Entry]:
             )
         for name, (x_at, y_at) in pairs.items():
             x, y = _point(table, line, (table.header[x_at], cells[x_at]), (table.header[y_at], cells[y_at]))
-            yield Entry(image, name, (x, y, math.nan, math.nan), line)
+            yield Entry(image, name, (x, y, math.nan, math.nan), f"line {line}")
 
 
 def _pairs(table: _Table) -> dict[str, tuple[int, int]]:
@@ -185,7 +187,7 @@ def _positions(table: _Table, wanted: Sequence[str]) -> list[int]:
     return [table.header.index(name) for name in wanted]
 
 
-def _cells(table: _Table, line: int, row: Sequence[str]) -> Sequence[str]:
+def _cells(table: _Table, line: int, row: Sequence[str], last: int) -> Sequence[str]:
     width = len(table.header)
     if any(row[width:]):
         hint = (
@@ -196,7 +198,7 @@ def _cells(table: _Table, line: int, row: Sequence[str]) -> Sequence[str]:
         raise UserError(
             f"{table.at(line)}: {len(row)} cells, but the header has {width}{hint or '; remove the rest'}"
         )
-    if len(row) < width and len(row) < len(LONG):
+    if len(row) <= last:
         raise UserError(f"{table.at(line)}: {len(row)} cells, but the header has {width}; complete the line")
     return [*row, *[""] * (width - len(row))]
 
@@ -206,7 +208,7 @@ def _point(table: _Table, line: int, x: tuple[str, str], y: tuple[str, str]) -> 
     if math.isnan(found[0]) != math.isnan(found[1]):
         there, gone = ("y", x[0]) if math.isnan(found[0]) else ("x", y[0])
         raise UserError(
-            f"{table.at(line)}: {gone} is missing beside a given {there}; give both, or neither if it is not visible"
+            f"{table.at(line)}: {gone} is missing beside its {there}; give both, or neither if not visible"
         )
     return found
 
