@@ -1,0 +1,114 @@
+"""The session on disk, beside the runs: written atomically after every edit, off the GUI thread, never over others' work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from onemark.io.atomic import write_text
+from onemark.types import UserError
+
+NAME = "session.json"
+VERSION = 1
+
+
+def work_folder(cohort: Path) -> Path:
+    """Where a cohort's session and runs are kept: `<folder>-onemark` beside it, else in the user's data folder.
+
+    Never inside the cohort, whose sub-folders are searched for radiographs.
+    """
+    cohort = cohort.resolve()
+    beside = cohort.with_name(f"{cohort.name}-onemark")
+    if os.access(beside if beside.exists() else cohort.parent, os.W_OK):
+        return beside
+    digest = hashlib.sha256(str(cohort).encode()).hexdigest()[:8]
+    return user_data_path("onemark") / f"{cohort.name}-{digest}"
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Read an autosave; None when there is none.
+
+    Raises:
+        UserError: the file is there but cannot be understood; it is left as it is.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data["version"] != VERSION:
+            raise ValueError(f"version {data['version']}")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it is kept, and a new session is begun beside it") from error
+    return data
+
+
+class Autosave:
+    """Writes one session file. Calls return at once; the newest content wins.
+
+    Args:
+        path: The file. When another program changes it meanwhile, `session-2.json` and so on is written instead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: UserError | None = None
+        self._writer = ThreadPoolExecutor(1, "onemark-autosave")
+        self._last: Future[None] | None = None
+        self._stamp = _stamp(path)
+
+    def save(self, content: Mapping[str, Any]) -> None:
+        """Write `content`, soon; superseded content that has not been begun is skipped."""
+        if self._last is not None:
+            self._last.cancel()
+        text = json.dumps({"version": VERSION, "saved": time.time(), **content}, indent=1)
+        self._last = self._writer.submit(self._write, text)
+
+    def flush(self) -> None:
+        """Wait until everything is on disk."""
+        if self._last is not None and not self._last.cancelled():
+            self._last.result()
+
+    def close(self) -> None:
+        """Write what is left and stop."""
+        self.flush()
+        self._writer.shutdown()
+
+    def _write(self, text: str) -> None:
+        try:
+            if _stamp(self.path) != self._stamp:
+                self.path = unused(self.path)
+            write_text(self.path, text)
+            self._stamp = _stamp(self.path)
+            self.error = None
+        except UserError as error:
+            self.error = error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename an autosave out of the way, keeping it; returns its new path."""
+    kept = unused(path.with_name(f"{path.stem}-set-aside{path.suffix}"))
+    path.rename(kept)
+    return kept
+
+
+def unused(path: Path) -> Path:
+    """`path`, or `name-2.ext`, `name-3.ext`, ... the first that does not exist."""
+    stem, suffix = path.name.split(".", 1) if "." in path.name else (path.name, "")
+    tries = (path.with_name(f"{stem}-{n}.{suffix}" if suffix else f"{stem}-{n}") for n in range(2, 10_000))
+    return path if not path.exists() else next(p for p in tries if not p.exists())
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,101 @@
+"""Colours and style sheet of the widget, taken from napari's theme so that it looks at home in every theme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari.utils.theme import get_theme
+
+
+@dataclass(frozen=True)
+class Look:
+    """The colours of one theme, as `#rrggbb`.
+
+    Attributes:
+        dark: Whether the theme is dark.
+        ground: Behind everything.
+        card: Of raised parts.
+        line: Of borders.
+        text: Of text.
+        muted: Of hints.
+        accent: Of the step in view and of the button to press next.
+        on_accent: Of text on the accent.
+        good: Of what is finished.
+        warn: Of what needs attention.
+        bad: Of what failed.
+    """
+
+    dark: bool
+    ground: str
+    card: str
+    line: str
+    text: str
+    muted: str
+    accent: str
+    on_accent: str
+    good: str
+    warn: str
+    bad: str
+
+    @classmethod
+    def of(cls, theme: str) -> Look:
+        """The look that goes with a napari theme."""
+        found = get_theme(theme)
+        dark = found.type == "dark"
+        ground, text = found.background.as_hex("long"), found.text.as_hex("long")
+        return cls(
+            dark=dark,
+            ground=ground,
+            card=found.foreground.as_hex("long"),
+            line=found.primary.as_hex("long"),
+            text=text,
+            muted=mixed(text, ground, 0.34),
+            accent="#5b7cff" if dark else "#2f55d4",
+            on_accent="#ffffff",
+            good="#2fbf8f" if dark else "#0f8a62",
+            warn="#e3b617" if dark else "#8f6b00",
+            bad="#ff5d6c" if dark else "#c2182b",
+        )
+
+    def sheet(self) -> str:
+        """The style sheet of the dock widget; it only adds to napari's."""
+        return _SHEET.format(**vars(self), hover=mixed(self.accent, self.text, 0.12), soft=self.tint(self.accent))
+
+    def tint(self, colour: str) -> str:
+        """A quiet background in that colour."""
+        return mixed(self.ground, colour, 0.18 if self.dark else 0.14)
+
+
+def mixed(first: str, second: str, share: float) -> str:
+    """`share` of the second colour mixed into the first, as `#rrggbb`."""
+    pairs = zip(_channels(first), _channels(second), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def _channels(colour: str) -> tuple[int, int, int]:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
+
+
+_SHEET = """
+QLabel {{ background: transparent; }}
+QLabel[role="title"] {{ font-weight: 600; font-size: 11pt; }}
+QLabel[role="hint"] {{ color: {muted}; }}
+QLabel[role="ask"] {{ font-weight: 600; font-size: 12pt; }}
+QPushButton {{ padding: 5px 10px; border-radius: 4px; }}
+QPushButton[role="main"] {{ background: {accent}; color: {on_accent}; font-weight: 600; }}
+QPushButton[role="main"]:hover {{ background: {hover}; }}
+QPushButton[role="main"]:disabled {{ background: {line}; color: {muted}; font-weight: 400; }}
+QPushButton:focus, QToolButton:focus {{ border: 1px solid {accent}; }}
+QToolButton {{ padding: 3px 6px; border-radius: 4px; border: 1px solid transparent; background: {card}; }}
+QToolButton:hover {{ background: {line}; }}
+QToolButton[role="link"] {{ background: transparent; color: {muted}; text-align: left; }}
+QToolButton[role="link"]:hover {{ color: {text}; }}
+QTableView {{ border: 1px solid {line}; border-radius: 4px; background: {ground}; outline: 0; }}
+QTableView::item {{ padding: 1px 4px; border: 0; }}
+QTableView::item:selected {{ background: {soft}; color: {text}; }}
+QHeaderView::section {{ background: {ground}; color: {muted}; border: 0; border-bottom: 1px solid {line}; padding: 3px 4px; }}
+QProgressBar {{ border: 0; border-radius: 3px; background: {line}; max-height: 6px; min-height: 6px; }}
+QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
+QScrollArea {{ border: 0; }}
+"""

@@ -1,0 +1,117 @@
+"""The points a person placed on one radiograph: immutable, so that undo is a list of them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class State(enum.StrEnum):
+    """What is known about a radiograph, in the words of the list."""
+
+    NONE = ""
+    MARKING = "marking"
+    EXEMPLAR = "exemplar"
+    PREDICTED = "predicted"
+    CORRECTING = "correcting"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """A person's points on one radiograph.
+
+    Attributes:
+        xy: `[K, 2]` float64 in original pixels, NaN where nothing is placed.
+        hidden: `[K]`, True where the person said "not visible"; its `xy` is NaN.
+        corrects: The points began as a prediction.
+        confirmed: The person confirmed the corrected points.
+    """
+
+    xy: NDArray[np.float64]
+    hidden: NDArray[np.bool_]
+    corrects: bool = False
+    confirmed: bool = False
+
+    @classmethod
+    def blank(cls, count: int) -> Marks:
+        """No point placed yet, of `count` landmarks."""
+        return cls(np.full((count, 2), np.nan), np.zeros(count, bool))
+
+    @classmethod
+    def of_prediction(cls, xy: NDArray[np.float64]) -> Marks:
+        """A prediction about to be corrected; rows of NaN count as not visible."""
+        return cls(xy.copy(), np.isnan(xy).any(axis=1), corrects=True)
+
+    @property
+    def placed(self) -> NDArray[np.bool_]:
+        """`[K]`: has a position."""
+        return ~np.isnan(self.xy).any(axis=1)
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """`[K]`: placed, or declared not visible."""
+        return self.placed | self.hidden
+
+    @property
+    def complete(self) -> bool:
+        """Every landmark is done and at least one is placed."""
+        return bool(self.done.all() and self.placed.any())
+
+    @property
+    def state(self) -> State:
+        """The word for the list."""
+        if self.corrects:
+            return State.CORRECTED if self.confirmed and self.complete else State.CORRECTING
+        return State.EXEMPLAR if self.complete else State.MARKING
+
+    def place(self, landmark: int, xy: Any) -> Marks:
+        """Put a landmark at `xy`; a corrected radiograph must be confirmed anew."""
+        return self._with(landmark, xy, False)
+
+    def hide(self, landmark: int) -> Marks:
+        """Declare a landmark not visible."""
+        return self._with(landmark, np.nan, True)
+
+    def clear(self, landmark: int) -> Marks:
+        """Take a landmark's position, or its "not visible", away."""
+        return self._with(landmark, np.nan, False)
+
+    def confirm(self) -> Marks:
+        """The person says that the points are right."""
+        return replace(self, confirmed=True)
+
+    def _with(self, landmark: int, xy: Any, hidden: bool) -> Marks:
+        points, flags = self.xy.copy(), self.hidden.copy()
+        points[landmark], flags[landmark] = xy, hidden
+        return replace(self, xy=points, hidden=flags, confirmed=False)
+
+    def reordered(self, sources: list[int | None]) -> Marks:
+        """The same points under another schema: entry i takes row `sources[i]`, or nothing where None."""
+        out = Marks.blank(len(sources))
+        for i, source in enumerate(sources):
+            if source is not None:
+                out.xy[i], out.hidden[i] = self.xy[source], self.hidden[source]
+        return replace(self, xy=out.xy, hidden=out.hidden)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the autosave."""
+        points = [None if np.isnan(row).any() else [float(v) for v in row] for row in self.xy]
+        return {
+            "xy": points,
+            "hidden": [int(i) for i in np.flatnonzero(self.hidden)],
+            "corrects": self.corrects,
+            "confirmed": self.confirmed,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Marks:
+        """Read what `to_json` gave."""
+        xy = np.array([[np.nan, np.nan] if row is None else row for row in data["xy"]], float).reshape(-1, 2)
+        hidden = np.zeros(len(xy), bool)
+        hidden[data["hidden"]] = True
+        return cls(xy, hidden, bool(data["corrects"]), bool(data["confirmed"]))

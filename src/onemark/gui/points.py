@@ -1,0 +1,239 @@
+"""The Points layer that asks for one landmark after the other and keeps each exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from onemark.gui.canvas import LANDMARKS, Canvas
+from onemark.gui.marks import Marks, State
+from onemark.gui.palette import error_colours, landmark_colours
+from onemark.gui.session import Session
+
+DRAG_PIXELS = 5
+STYLE = {
+    "face_color": "#00000000",
+    "border_width": 0.16,
+    "features": pd.DataFrame({"landmark": pd.Series(dtype=str), "label": pd.Series(dtype=str)}),
+    "text": {"string": "{label}", "size": 10, "color": "white", "anchor": "upper_left"},
+}
+
+
+class PointsEditor:
+    """Keeps the `landmarks` layer and the session's points the same.
+
+    Clicks place the landmark that is asked for, drags move, Delete takes away; whatever else happens to the layer (pasted
+    or shuffled points) is undone at once, because the session, not the layer, is what is trained on and saved.
+
+    Args:
+        canvas: Where the layer lives.
+        session: The points.
+        tell: Says one line to the person.
+    """
+
+    def __init__(self, canvas: Canvas, session: Session, tell: Callable[[str], None]) -> None:
+        self.canvas, self.session = canvas, session
+        self.limit = 4.0
+        self.diameter = 15.0
+        self._tell = tell
+        self._drawing = False
+        self._drawn: list[int] = []
+        self._was_complete: tuple[str | None, bool] = (None, False)
+        canvas.viewer.scene.camera.events.zoom.connect(self._resize)
+
+    @property
+    def layer(self) -> Points | None:
+        """The layer, when it is there."""
+        found: Points | None = self.canvas.layer(LANDMARKS)
+        return found
+
+    def draw(self) -> None:
+        """Show the points of the radiograph in view."""
+        if self.canvas.radiograph is None or self.canvas.radiograph.name != self.session.current:
+            return
+        layer = self.layer or self._make()
+        marks = self.session.shown_marks()
+        self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
+        with self._quietly():
+            layer.selected_data = set()
+            layer.data = marks.xy[self._drawn][:, ::-1]
+            names, labels = self.session.schema.names, self.session.schema.labels
+            layer.features = pd.DataFrame(
+                {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]}, dtype=str
+            )
+            self._paint(layer)
+            self._select(layer)
+        self._follow_completeness(layer, marks)
+        self._ask(marks)
+
+    def follow(self) -> None:
+        """Show which landmark is asked for."""
+        if self.layer is not None and not self._drawing:
+            with self._quietly():
+                self._select(self.layer)
+            self._ask(self.session.shown_marks())
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.canvas.viewer.scene.camera.events.zoom.disconnect(self._resize)
+        if self.layer is not None:
+            self.layer.events.data.disconnect(self._edited)
+
+    def _make(self) -> Points:
+        layer = self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+        layer.mouse_drag_callbacks.insert(0, self._drag)
+        layer.events.data.connect(self._edited)
+        layer.events.highlight.connect(self._picked)
+        return layer
+
+    def _paint(self, layer: Points) -> None:
+        layer.size = self._diameter()
+        layer.border_color = self._colours() if self._drawn else "white"
+        layer.face_color = STYLE["face_color"]
+        layer.symbol = "disc"
+        layer.text.color = {"constant": "white"} if not self._drawn else {"array": self._colours(), "default": "white"}
+
+    def _colours(self) -> NDArray[np.float64]:
+        if self.session.state(str(self.session.current)) is State.PREDICTED:
+            found = self.session.found[str(self.session.current)]
+            errors = dict(zip(found.names, found.expected_error, strict=False))
+            names = self.session.schema.names
+            return error_colours(np.array([errors.get(names[i], np.nan) for i in self._drawn], float), self.limit)
+        return landmark_colours(len(self.session.schema))[self._drawn]
+
+    def _select(self, layer: Points) -> None:
+        at = self.session.landmark
+        layer.selected_data = {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
+
+    def _follow_completeness(self, layer: Points, marks: Marks) -> None:
+        # Set the tool when the radiograph or its completeness changes, and leave the person's choice alone otherwise.
+        now = (self.session.current, marks.complete)
+        if now != self._was_complete:
+            self._was_complete = now
+            layer.mode = "select" if marks.complete else "add"
+            self.canvas.viewer.layers.selection.active = layer
+
+    def _ask(self, marks: Marks) -> None:
+        schema, at = self.session.schema, self.session.landmark
+        if not len(schema) or marks.corrects or marks.complete:
+            self.canvas.ask("")
+            return
+        verb = "Move" if marks.placed[at] else "Click"
+        self.canvas.ask(f"{verb}: {schema.names[at]} ({schema.labels[at]})   {at + 1} of {len(schema)}")
+
+    def _edited(self, event: Any) -> None:
+        action = getattr(event.action, "value", event.action)
+        if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
+            return
+        {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
+
+    def _added(self, layer: Points) -> None:
+        clicked = layer.mode == "add" and len(layer.data) == len(self._drawn) + 1
+        if not clicked:
+            self._tell("Pasted points were not taken: every landmark exists once. Click to place one.")
+            self.draw()
+        elif len(self.session.schema):
+            self._put(self.session.landmark, layer.data[-1][::-1], layer)
+
+    def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
+        if self._inside(xy):
+            self.session.place(landmark, xy)
+            return
+        self._tell(f"{self.session.schema.names[landmark]} was not placed: the click was outside the radiograph.")
+        self.draw()
+
+    def _removed(self, layer: Points) -> None:
+        names = list(layer.features["landmark"])
+        gone = [i for i in self._drawn if self.session.schema.names[i] not in names]
+
+        def cleared(marks: Marks) -> Marks:
+            for landmark in gone:
+                marks = marks.clear(landmark)
+            return marks
+
+        if gone:
+            self.session.landmark = gone[0]
+            self.session.edit(cleared, ask_next=False)
+
+    def _moved(self, layer: Points) -> None:
+        if len(layer.data) != len(self._drawn):
+            self.draw()
+            return
+        before = self.session.shown_marks().xy[self._drawn]
+        after = self._clipped(layer.data[:, ::-1])
+        moved = np.flatnonzero(~np.isclose(before, after, atol=1e-6).all(axis=1))
+
+        def dragged(marks: Marks) -> Marks:
+            for row in moved:
+                marks = marks.place(self._drawn[row], after[row])
+            return marks
+
+        if len(moved):
+            self.session.landmark = self._drawn[moved[0]]
+            self.session.edit(dragged, ask_next=False)
+
+    def _drag(self, layer: Points, event: Any) -> Iterator[None]:
+        # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
+        if layer.mode != "add":
+            return
+        hit = layer.get_value(event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True)
+        if hit is None:
+            return
+        landmark, start = self._drawn[hit], event.pos
+        layer.mouse_pan = False
+        yield
+        while event.type == "mouse_move":
+            self._carry(layer, hit, event.position)
+            yield
+        layer.mouse_pan = True
+        if np.linalg.norm(event.pos - start) >= DRAG_PIXELS:
+            self.session.landmark = landmark
+            xy = self._clipped(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
+            self.session.edit(lambda marks: marks.place(landmark, xy))
+        elif len(layer.data) == len(self._drawn):
+            self.draw()
+
+    def _carry(self, layer: Points, row: int, position: Any) -> None:
+        with self._quietly():
+            data = layer.data.copy()
+            data[row] = layer.world_to_data(position)
+            layer.data = data
+
+    def _picked(self) -> None:
+        layer = self.layer
+        if self._drawing or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
+            return
+        row = next(iter(layer.selected_data))
+        if row < len(self._drawn) and self._drawn[row] != self.session.landmark:
+            self.session.select(self._drawn[row])
+
+    def _resize(self) -> None:
+        if self.layer is not None and len(self._drawn):
+            with self._quietly():
+                self.layer.size = self._diameter()
+
+    def _diameter(self) -> float:
+        # The rings keep their size on the screen, so zooming in uncovers the anatomy under them.
+        return self.diameter / (self.canvas.viewer.scene.camera.zoom * self.canvas.placed["scale"][0])
+
+    def _inside(self, xy: NDArray[np.float64]) -> bool:
+        return bool(np.allclose(self._clipped(xy[None])[0], xy))
+
+    def _clipped(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert self.canvas.radiograph is not None
+        height, width = self.canvas.radiograph.size
+        return np.clip(xy, -0.5, (width - 0.5, height - 0.5))
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        before, self._drawing = self._drawing, True
+        try:
+            yield
+        finally:
+            self._drawing = before

@@ -1,0 +1,124 @@
+"""The list of radiographs: a table model that holds names only, and sorts 10,000 of them at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtGui import QColor
+
+from onemark.gui.marks import State
+from onemark.gui.palette import STATES
+from onemark.gui.session import Session
+
+NAME, STATE, ERROR = range(3)
+HEADERS = ("Radiograph", "State", "Expected error")
+_STATE_ORDER = {state: i for i, state in enumerate(State)}
+_Role = Qt.ItemDataRole
+
+
+class Radiographs(QAbstractTableModel):
+    """Name, state and expected error of every radiograph of the session.
+
+    Attributes:
+        order: The names shown, in the order shown.
+    """
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.order: list[str] = []
+        self.unit = ""
+        self._row: dict[str, int] = {}
+        self._sorted = (NAME, Qt.SortOrder.AscendingOrder)
+        self._filter = ""
+        session.cohort_changed.connect(self.refresh)
+        session.found_changed.connect(self.refresh)
+        session.marks_changed.connect(self._changed)
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of radiographs shown."""
+        return 0 if parent is not None and parent.isValid() else len(self.order)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Name, state, expected error."""
+        return 0 if parent is not None and parent.isValid() else len(HEADERS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
+        """Column titles, row numbers."""
+        if role == _Role.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return f"{HEADERS[section]} ({self.unit})" if section == ERROR and self.unit else HEADERS[section]
+        if role == _Role.TextAlignmentRole and orientation == Qt.Orientation.Horizontal:
+            return int(Qt.AlignmentFlag.AlignVCenter | _side(section))
+        return None
+
+    def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
+        """One cell."""
+        name, column = self.order[index.row()], index.column()
+        if role == _Role.DisplayRole:
+            return self._text(name, column)
+        if role == _Role.ForegroundRole and column == STATE:
+            return QColor(STATES[self.session.state(name)])
+        if role == _Role.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
+        if role == _Role.ToolTipRole:
+            return self._tip(name)
+        return None
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column; radiographs without an expected error come last either way."""
+        self._sorted = (column, order)
+        self.refresh()
+
+    def filter(self, text: str) -> None:
+        """Show only names, or states, that contain the text."""
+        self._filter = text.strip().lower()
+        self.refresh()
+
+    def row_of(self, name: str | None) -> int | None:
+        """The row a radiograph is shown in."""
+        return self._row.get(name) if name is not None else None
+
+    def refresh(self) -> None:
+        """Sort and filter anew."""
+        self.beginResetModel()
+        names = self.session.cohort.names if self.session.cohort is not None else ()
+        kept = [n for n in names if not self._filter or self._filter in f"{n} {self.session.state(n)}".lower()]
+        self.order = [kept[i] for i in self._ranks(kept)]
+        self._row = {name: row for row, name in enumerate(self.order)}
+        self.endResetModel()
+
+    def _ranks(self, names: list[str]) -> Any:
+        column, order = self._sorted
+        if column == NAME:
+            return range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
+        if column == STATE:
+            keys = np.array([_STATE_ORDER[self.session.state(n)] for n in names], float)
+        else:
+            keys = np.array([self.session.errors.get(n, np.nan) for n in names], float)
+        return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
+
+    def _changed(self, name: str) -> None:
+        row = self._row.get(name)
+        if row is not None:
+            self.dataChanged.emit(self.index(row, 0), self.index(row, len(HEADERS) - 1))
+
+    def _text(self, name: str, column: int) -> str:
+        if column == NAME:
+            return name
+        if column == STATE:
+            return str(self.session.state(name))
+        error = self.session.errors.get(name, float("nan"))
+        return "" if np.isnan(error) else f"{error:.1f}"
+
+    def _tip(self, name: str) -> str:
+        found = self.session.found.get(name)
+        if found is None or not np.isfinite(found.expected_error).any():
+            return name
+        worst = int(np.nanargmax(found.expected_error))
+        return f"{name}\nleast sure of {found.names[worst]}: {found.expected_error[worst]:.1f} {self.unit}"
+
+
+def _side(column: int) -> Qt.AlignmentFlag:
+    return Qt.AlignmentFlag.AlignRight if column == ERROR else Qt.AlignmentFlag.AlignLeft

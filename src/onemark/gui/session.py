@@ -1,0 +1,269 @@
+"""What the person is doing, without a window: cohort, schema, points, undo, predictions, and what is shown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from onemark.gui.marks import Marks, State
+from onemark.gui.schema import EMPTY, Schema
+from onemark.types import LandmarkSet, UserError
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
+
+UNDO_DEPTH = 500
+Step = tuple[Marks | None, Marks | None]
+
+
+class Session:
+    """The five steps' state. Every change goes through a method, which tells listeners.
+
+    Attributes:
+        cohort: The radiographs, or None before a folder is open.
+        schema: The landmarks to place.
+        current: Name of the radiograph in view, or None.
+        landmark: Index of the landmark to place next.
+        marks: Radiograph -> the person's points; radiographs nobody touched are absent.
+        found: Radiograph -> predicted landmarks.
+        errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
+    """
+
+    cohort_changed = Signal()
+    schema_changed = Signal()
+    current_changed = Signal()
+    landmark_changed = Signal()
+    marks_changed = Signal(str)
+    found_changed = Signal()
+
+    def __init__(self) -> None:
+        self.cohort: Cohort | None = None
+        self.schema: Schema = EMPTY
+        self.current: str | None = None
+        self.landmark = 0
+        self.marks: dict[str, Marks] = {}
+        self.found: dict[str, LandmarkSet] = {}
+        self.errors: dict[str, float] = {}
+        self._undo: dict[str, list[Step]] = defaultdict(list)
+        self._redo: dict[str, list[Step]] = defaultdict(list)
+
+    # Cohort and view ------------------------------------------------------------------------------------------
+
+    def open(self, cohort: Cohort) -> None:
+        """Take another cohort; everything known about the previous one is dropped (its autosave keeps it)."""
+        self.cohort, self.current, self.landmark = cohort, None, 0
+        for kept in (self.marks, self.found, self.errors, self._undo, self._redo):
+            kept.clear()
+        self.cohort_changed.emit()
+
+    def show(self, name: str) -> None:
+        """Bring a radiograph into view and ask for its first open landmark."""
+        if self.cohort is None or name not in self.cohort:
+            raise UserError(f"{name} is not among the open radiographs; open its folder first")
+        self.current = name
+        self.landmark = self.next_open(-1) or 0
+        self.current_changed.emit()
+        self.landmark_changed.emit()
+
+    # Landmarks ------------------------------------------------------------------------------------------------
+
+    def set_schema(self, schema: Schema) -> None:
+        """Change the landmarks; points keep their landmark by name, or by position where a name was changed."""
+        sources = matched(self.schema.names, schema.names)
+        for image in self.marks:
+            self.marks[image] = self.marks[image].reordered(sources)
+        self._undo.clear()
+        self._redo.clear()
+        self.schema = schema
+        self.landmark = min(self.landmark, max(len(schema) - 1, 0))
+        self.schema_changed.emit()
+        if self.current is not None:
+            self.marks_changed.emit(self.current)
+        self.landmark_changed.emit()
+
+    def lost_by(self, schema: Schema) -> list[str]:
+        """Landmarks with placed points that a change to `schema` would drop."""
+        kept = set(matched(self.schema.names, schema.names))
+        used = [np.any([m.placed[i] for m in self.marks.values()]) for i in range(len(self.schema))]
+        return [name for i, name in enumerate(self.schema.names) if used[i] and i not in kept]
+
+    def select(self, landmark: int) -> None:
+        """Make a landmark the one to place next."""
+        if len(self.schema):
+            self.landmark = landmark % len(self.schema)
+            self.landmark_changed.emit()
+
+    def next_open(self, after: int) -> int | None:
+        """The next landmark in view that is neither placed nor hidden, in cyclic order; None when all are done."""
+        done = self.shown_marks().done
+        order = [(after + 1 + i) % len(done) for i in range(len(done))]
+        return next((i for i in order if not done[i]), None)
+
+    # Points ---------------------------------------------------------------------------------------------------
+
+    def shown_marks(self) -> Marks:
+        """The points in view: the person's, else the prediction as it would be corrected, else none."""
+        return self.marks_of(self.current) if self.current else Marks.blank(len(self.schema))
+
+    def marks_of(self, image: str) -> Marks:
+        """As `shown_marks`, of any radiograph."""
+        if image in self.marks:
+            return self.marks[image]
+        if image in self.found:
+            return Marks.of_prediction(self._by_schema(self.found[image]))
+        return Marks.blank(len(self.schema))
+
+    def edit(self, change: Callable[[Marks], Marks], *, ask_next: bool = True) -> None:
+        """Change the points in view; the step can be undone.
+
+        Args:
+            change: From the points in view to the new ones.
+            ask_next: Move on to the next open landmark.
+        """
+        if self.current is None:
+            return
+        new = change(self.shown_marks())
+        keep = new.done.any() or new.corrects
+        self._remember(self.current, new if keep else None)
+        following = self.next_open(self.landmark) if ask_next else None
+        if following is not None:
+            self.landmark = following
+        self.marks_changed.emit(self.current)
+        self.landmark_changed.emit()
+
+    def place(self, landmark: int, xy: Any) -> None:
+        """Place or move a landmark of the radiograph in view."""
+        self.edit(lambda marks: marks.place(landmark, xy))
+
+    def hide(self, landmark: int) -> None:
+        """Declare a landmark of the radiograph in view not visible."""
+        self.edit(lambda marks: marks.hide(landmark))
+
+    def confirm(self) -> None:
+        """Take the points in view as right; a prediction becomes a corrected radiograph.
+
+        Raises:
+            UserError: a landmark is neither placed nor declared not visible.
+        """
+        marks = self.shown_marks()
+        if not marks.complete:
+            missing = self.next_open(-1)
+            what = "no landmark is placed" if missing is None else f"{self.schema.names[missing]} is not placed"
+            raise UserError(f"{self.current}: {what}; place it or say that it is not visible")
+        self.edit(Marks.confirm)
+
+    def undo(self) -> bool:
+        """Take the last edit of the radiograph in view back; False when there is none."""
+        return self._step(self._undo, self._redo, 0)
+
+    def redo(self) -> bool:
+        """Do the last undone edit again; False when there is none."""
+        return self._step(self._redo, self._undo, 1)
+
+    def _remember(self, image: str, new: Marks | None) -> None:
+        self._undo[image].append((self.marks.get(image), new))
+        del self._undo[image][:-UNDO_DEPTH]
+        self._redo[image].clear()
+        self._put(image, new)
+
+    def _step(self, source: dict[str, list[Step]], target: dict[str, list[Step]], side: int) -> bool:
+        if self.current is None or not source[self.current]:
+            return False
+        step = source[self.current].pop()
+        target[self.current].append(step)
+        self._put(self.current, step[side])
+        changed = _changed(step, len(self.schema), self.landmark)
+        following = self.next_open(changed - 1)
+        self.landmark = changed if following is None else following
+        self.marks_changed.emit(self.current)
+        self.landmark_changed.emit()
+        return True
+
+    def _put(self, image: str, marks: Marks | None) -> None:
+        if marks is None:
+            self.marks.pop(image, None)
+        else:
+            self.marks[image] = marks
+
+    # Results --------------------------------------------------------------------------------------------------
+
+    def set_found(self, found: Iterable[LandmarkSet]) -> None:
+        """Take predictions; the person's own points stay as they are."""
+        self.found = {one.image: one for one in found}
+        self.errors = {name: mean_error(one) for name, one in self.found.items()}
+        self.found_changed.emit()
+
+    def take_marks(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
+        """Import points placed elsewhere as exemplars.
+
+        Args:
+            table: Landmarks of radiographs, some of which may be in the cohort.
+            replace: Also where the person has placed points already.
+
+        Returns:
+            How many radiographs were taken, and the names of those kept as they were.
+        """
+        taken, kept = 0, []
+        for one in table:
+            if self.cohort is None or one.image not in self.cohort:
+                continue
+            if one.image in self.marks and not replace:
+                kept.append(one.image)
+                continue
+            xy = self._by_schema(one)
+            self._remember(one.image, Marks(xy, np.isnan(xy).any(axis=1)))
+            taken += 1
+            self.marks_changed.emit(one.image)
+        self.landmark_changed.emit()
+        return taken, kept
+
+    def state(self, image: str) -> State:
+        """The word for the list."""
+        if image in self.marks:
+            return self.marks[image].state
+        return State.PREDICTED if image in self.found else State.NONE
+
+    def exemplar_sets(self) -> list[LandmarkSet]:
+        """Every radiograph whose points are finished: exemplars and corrected ones."""
+        finished = (State.EXEMPLAR, State.CORRECTED)
+        return [
+            LandmarkSet(image, self.schema.names, marks.xy.copy())
+            for image, marks in self.marks.items()
+            if marks.state in finished
+        ]
+
+    def unfinished(self) -> list[str]:
+        """Radiographs with points that are not finished, which training leaves out."""
+        return [i for i, m in self.marks.items() if m.state in (State.MARKING, State.CORRECTING)]
+
+    def results(self) -> list[LandmarkSet]:
+        """What is exported, in the cohort's order: the person's finished points, else the predictions."""
+        best = self.found | {one.image: one for one in self.exemplar_sets()}
+        return [best[name] for name in (self.cohort.names if self.cohort else ()) if name in best]
+
+    def _by_schema(self, one: LandmarkSet) -> NDArray[np.float64]:
+        rows = {name: row for name, row in zip(one.names, one.xy, strict=True)}
+        return np.array([rows.get(name, (np.nan, np.nan)) for name in self.schema.names], float).reshape(-1, 2)
+
+
+def matched(old: tuple[str, ...], new: tuple[str, ...]) -> list[int | None]:
+    """For each new name the old row it continues: the same name, or a renamed one at the same position."""
+    index = {name: i for i, name in enumerate(old)}
+    return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
+
+
+def mean_error(one: LandmarkSet) -> float:
+    """Mean expected error of a prediction; NaN when it says none."""
+    return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
+
+
+def _changed(step: Step, count: int, fallback: int) -> int:
+    before, after = (m or Marks.blank(count) for m in step)
+    same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
+    return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback
