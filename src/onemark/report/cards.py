@@ -1,0 +1,154 @@
+"""One radiograph of the report: a small picture, its points in original pixels, and what is known of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onemark.types import LandmarkSet, Radiograph
+
+SIDE = 320
+"""px along the long side of a thumbnail."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A landmark on a card; x, y and the true position in original px, None where there is none."""
+
+    name: str
+    hue: int
+    x: float
+    y: float
+    true: tuple[float, float] | None
+    score: float | None
+    expected: float | None
+    error: float | None
+
+    def tip(self, unit: str, error_unit: str) -> str:
+        """What hovering shows."""
+        parts = [self.name]
+        if self.error is not None:
+            parts.append(f"error {self.error:.2f} {error_unit}")
+        if self.expected is not None:
+            parts.append(f"expected error {self.expected:.2f} {unit}")
+        if self.score is not None:
+            parts.append(f"score {self.score:.2f}")
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A radiograph and its points.
+
+    Attributes:
+        name: Name of the radiograph.
+        picture: The thumbnail as a `data:` address.
+        size: `(H, W)` of the original in px.
+        unit: Of the expected errors.
+        points: Visible landmarks.
+        hidden: Names of the landmarks that are not visible.
+        exemplar: Whether a person placed the points.
+        error: Mean true error, None without truth.
+    """
+
+    name: str
+    picture: str
+    size: tuple[int, int]
+    unit: str
+    points: tuple[Point, ...]
+    hidden: tuple[str, ...]
+    exemplar: bool
+    error: float | None
+
+    @property
+    def expected(self) -> float | None:
+        """Mean expected error of the points that have one."""
+        return mean([p.expected for p in self.points])
+
+    @property
+    def score(self) -> float | None:
+        """Mean score of the points that have one."""
+        return mean([p.score for p in self.points])
+
+    @property
+    def dot(self) -> float:
+        """Radius of a point in original px."""
+        return 0.011 * max(self.size)
+
+
+def mean(values: list[float | None]) -> float | None:
+    """Mean of the values that are there, None when none is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def card(
+    radiograph: Radiograph,
+    points: LandmarkSet,
+    truth: LandmarkSet | None = None,
+    errors: Mapping[str, float] | None = None,
+    exemplar: bool = False,
+) -> Card:
+    """Make the card of a radiograph.
+
+    Args:
+        radiograph: The radiograph; only its thumbnail is kept.
+        points: Its landmarks.
+        truth: Its true landmarks.
+        errors: Landmark -> true error.
+        exemplar: Whether a person placed the points.
+    """
+    visible = [math.isfinite(x) and math.isfinite(y) for x, y in points.xy.tolist()]
+    return Card(
+        name=radiograph.name,
+        picture=thumbnail(radiograph.pixels),
+        size=radiograph.size,
+        unit="px" if radiograph.spacing is None else "mm",
+        points=tuple(_points(points, truth, errors or {})),
+        hidden=tuple(name for name, there in zip(points.names, visible, strict=True) if not there),
+        exemplar=exemplar,
+        error=mean(list(errors.values())) if errors else None,
+    )
+
+
+def thumbnail(pixels: NDArray[np.float32]) -> str:
+    """A JPEG of at most `SIDE` px along its long side, as a `data:` address."""
+    shown = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    shown.save(data, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def hue(index: int, count: int) -> int:
+    """A hue in degrees for landmark `index` of `count`; neighbours differ."""
+    return round(360 * index * 0.382) % 360 if count > 8 else round(360 * index / count)
+
+
+def _points(points: LandmarkSet, truth: LandmarkSet | None, errors: Mapping[str, float]) -> Iterator[Point]:
+    true = {} if truth is None else dict(zip(truth.names, truth.xy.tolist(), strict=True))
+    for k, (name, (x, y)) in enumerate(zip(points.names, points.xy.tolist(), strict=True)):
+        if not (math.isfinite(x) and math.isfinite(y)):
+            continue
+        at = true.get(name, (math.nan, math.nan))
+        yield Point(
+            name=name,
+            hue=hue(k, len(points.names)),
+            x=x,
+            y=y,
+            true=(at[0], at[1]) if math.isfinite(at[0]) and math.isfinite(at[1]) else None,
+            score=_known(points.score, k),
+            expected=_known(points.expected_error, k),
+            error=errors.get(name),
+        )
+
+
+def _known(values: NDArray[np.float64], k: int) -> float | None:
+    return float(values[k]) if len(values) and math.isfinite(values[k]) else None
