@@ -18,4 +18,7 @@ _SHOWN = {"Cc": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
 
 def image_key(text: str) -> str:
     """The key of a radiograph: its canonical relative name with `/` as separator and no `./` in front."""
-    return canonical(text).replace("\\", "/").removeprefix("./")
+    key = canonical(text).replace("\\", "/")
+    while key.startswith("./"):
+        key = key.removeprefix("./").strip()
+    return key

@@ -196,10 +196,12 @@ def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTa
 
 
 def _cleaned(one: LandmarkSet) -> LandmarkSet:
-    names = tuple(canonical(name) for name in one.names)
+    image, names = image_key(one.image), tuple(canonical(name) for name in one.names)
+    if not image:
+        raise UserError(f"{one.image!r} is no image name; give it letters or digits")
     if len(set(names)) != len(names) or "" in names:
         raise UserError(f"{one.image!r} has a landmark name twice or without letters; give each its own name")
-    return replace(one, image=image_key(one.image), names=names)
+    return replace(one, image=image, names=names)
 
 
 def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
