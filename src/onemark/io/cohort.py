@@ -159,12 +159,12 @@ def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | Non
 
 
 def is_run_folder(folder: Path | str) -> bool:
-    """Whether onemark wrote a run here: there is a `config.json`, an object that speaks of onemark."""
+    """Whether onemark wrote a run here: there is a `config.json` with the key `onemark`."""
     try:
-        text = (Path(folder) / "config.json").read_text("utf-8")
-        return "onemark" in text and isinstance(json.loads(text), dict)
+        config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(config, dict) and "onemark" in config
 
 
 def _images(folder: Path) -> Iterator[str]:

@@ -115,7 +115,7 @@ def _entries(path: Path, specimen: _Specimen, cohort: Cohort | None) -> list[Ent
         raise UserError(f"{path}, line {specimen.line}: no IMAGE= and no ID= for these landmarks; add IMAGE=")
     about = _about(specimen)
     image, height = (image, about["height"]) if about else _height(path, image, cohort)
-    names = about.get("landmarks") or [str(i) for i in range(1, found + 1)]
+    names = about["landmarks"] if about else [str(i) for i in range(1, found + 1)]
     if len(names) != found:
         raise UserError(
             f"{path}, line {specimen.line}: {found} points, but its COMMENT= names {len(names)}; mend it"
@@ -143,7 +143,10 @@ def _height(path: Path, image: str, cohort: Cohort | None) -> tuple[str, int]:
     """The image's name as the cohort spells it, and its height in px."""
     bare = image.rsplit("/", 1)[-1]
     if cohort is not None:
-        name = cohort.resolve(image if image in cohort else bare)
+        try:
+            name = cohort.resolve(image if image in cohort else bare)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         return name, cohort.header(name).size[0]
     for name in (image, bare):
         if (path.parent / name).is_file():
