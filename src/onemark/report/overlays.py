@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -32,7 +31,7 @@ def write_overlays(
 ) -> None:
     """Write one PNG per radiograph with its points and their names, one radiograph in memory at a time.
 
-    `a/b.jpg` becomes `a/b.png`, or `a/b.jpg.png` where another radiograph has that stem.
+    `a/b.jpg` becomes `a/b.png`, or `a/b.jpg.png` when two radiographs of the cohort share a stem.
 
     Args:
         folder: Made when missing; pictures of the same names are replaced.
@@ -57,15 +56,10 @@ def write_overlays(
 
 def overlay_names(names: Iterable[str]) -> dict[str, str]:
     """Radiograph name -> file name of its overlay."""
-    paths = [PurePosixPath(name) for name in names]
+    short = {name: str(PurePosixPath(name).with_suffix(".png")) for name in names}
     # Some disks do not tell upper from lower case.
-    stems = Counter(str(path.with_suffix("")).casefold() for path in paths)
-    return {
-        str(path): str(path.with_suffix(".png"))
-        if stems[str(path.with_suffix("")).casefold()] == 1
-        else f"{path}.png"
-        for path in paths
-    }
+    clash = len({file.casefold() for file in short.values()}) < len(short)
+    return {name: f"{name}.png" for name in short} if clash else short
 
 
 def overlay(radiograph: Radiograph, points: LandmarkSet, truth: LandmarkSet | None = None) -> Image.Image:

@@ -99,6 +99,7 @@ def write_report(
         left_out=order[cap:],
         problems=list(dict.fromkeys(messages)),
         without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
+        elsewhere=[name for name in found.images if name not in cohort],
         settings={} if settings is None else settings,
     )
     write_text(path, html)
