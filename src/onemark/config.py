@@ -33,6 +33,11 @@ def option(
     return dataclasses.field(default=default, metadata=meta)
 
 
+def settings_of(config: Any) -> dict[str, Any]:
+    """Name -> value of a Config, for JSON; `from_settings` takes it back."""
+    return dataclasses.asdict(config)
+
+
 def from_settings(config: type[C], settings: Mapping[str, Any], where: str = "") -> C:
     """Build a Config from names and values (strings allowed, as from a command line).
 
@@ -48,7 +53,9 @@ def from_settings(config: type[C], settings: Mapping[str, Any], where: str = "")
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     unknown = [k for k in settings if k not in fields]
     if unknown:
-        raise UserError(f"unknown setting {where}{unknown[0]}; this recipe has {', '.join(where + k for k in fields)}")
+        raise UserError(
+            f"unknown setting {where}{unknown[0]}; this recipe has {', '.join(where + k for k in fields)}"
+        )
     values = {k: _checked(where + k, v, hints[k], fields[k].metadata) for k, v in settings.items()}
     return config(**values)
 
@@ -57,13 +64,17 @@ def _checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
     try:
         value = _convert(value, kind)
     except (TypeError, ValueError):
-        choices = f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else f"a {kind.__name__}"
+        choices = (
+            f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else f"a {kind.__name__}"
+        )
         raise UserError(f"{name} must be {choices}, not {value!r}") from None
     for bound, wrong in (("low", lambda a, b: a < b), ("high", lambda a, b: a > b)):
         limit = meta.get(bound)
         if limit is not None and wrong(value, limit):
             word = "at least" if bound == "low" else "at most"
-            raise UserError(f"{name} must be {word} {limit:g} {meta.get('unit', '')}".rstrip() + f", not {value}")
+            raise UserError(
+                f"{name} must be {word} {limit:g} {meta.get('unit', '')}".rstrip() + f", not {value}"
+            )
     return value
 
 

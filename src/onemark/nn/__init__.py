@@ -1,1 +1,1 @@
-"""What two or more stages share: networks, the frame store, the training loop, devices, decoding."""
+"""What two or more stages share: encoders, decoding, frame store, devices, the training loop."""

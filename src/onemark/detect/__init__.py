@@ -1,0 +1,1 @@
+"""Stage II: detectors trained on pseudo-labels that they know to be noisy."""

@@ -1,0 +1,41 @@
+"""The options of the TPL detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onemark.config import option
+
+
+@dataclass(frozen=True)
+class TPLConfig:
+    """A heatmap detector trained on pseudo-labels; the defaults are the compact form."""
+
+    head: Literal["heatmap", "voting"] = option(
+        "heatmap",
+        "heatmap: softmax heatmap and soft peak; voting: sigmoid disc and offset votes, as published",
+    )
+    encoder: Literal["compact", "vgg19"] = option(
+        "compact", "network; compact starts from the matcher's where it has one"
+    )
+    weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
+    area: int = option(
+        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
+    )
+    steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
+    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
+    batch: int = option(8, "radiographs per step, one of them an exemplar", low=2, high=1024)
+    sigma: float = option(
+        2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
+    )
+    drop: float = option(
+        0.3,
+        "share of the least fitting pseudo-labels of each landmark that a step leaves out",
+        low=0,
+        high=0.9,
+    )
+    strength: float = option(1.5, "strength of the spatial augmentation", low=0, high=4)
+    pool: int = option(
+        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
+    )

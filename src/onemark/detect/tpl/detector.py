@@ -1,0 +1,128 @@
+"""TPL: a detector trained on the matcher's pseudo-labels (Yao et al., MICCAI 2021, stage TPL)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+
+from onemark.config import from_settings, settings_of
+from onemark.detect.tpl.config import TPLConfig
+from onemark.detect.tpl.heatmap import HeatmapNet, HeatmapTask
+from onemark.imaging.frame import Size
+from onemark.io.cohort import Cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.nn.decode import cells_to_pixels, soft_peaks
+from onemark.nn.frames import FrameStore, cohort_canvas, learning_pool
+from onemark.nn.loop import Job, Plan, train
+from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.unet import STRIDES, UNet
+from onemark.nn.weights import Tensors
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+
+class TPL:
+    """Heatmap detector.
+
+    Attributes:
+        names: K landmark names.
+    """
+
+    Config = TPLConfig
+
+    def __init__(self, config: TPLConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        self.config, self.names, self.canvas = config, names, canvas
+        self.network = HeatmapNet(UNet(), len(names))
+        self.reader = Reader(self.network, canvas, fabric)
+
+    @classmethod
+    def fit(
+        cls,
+        exemplars: LandmarkTable,
+        cohort: Cohort,
+        config: TPLConfig,
+        job: Job,
+        pseudo_label: Callable[[Radiograph], LandmarkSet],
+        seconds: float | None = None,
+        start: Mapping[str, torch.Tensor] | None = None,
+    ) -> Self:
+        """Learn from pseudo-labels and from the exemplars' true labels.
+
+        Args:
+            exemplars: Landmarks of radiographs of the cohort.
+            cohort: The radiographs to learn from.
+            config: Options.
+            job: Device, seed, progress and checkpoint.
+            pseudo_label: A matcher's answer for a radiograph; asked when the radiograph is first drawn.
+            seconds: Time budget that replaces `config.steps`.
+            start: Weights to start from, such as the matcher's; those whose names and shapes fit are taken.
+        """
+        torch.manual_seed(job.seed + 1)
+        canvas = cohort_canvas(cohort, config.area)
+        self = cls(config, exemplars.names, canvas, job.fabric)
+        self._take(start or {})
+        store = FrameStore(learning_pool(cohort, exemplars, config.pool), canvas, job.sink)
+        label = _Labels(store, pseudo_label)
+        task = HeatmapTask(self.network, store, store.marked(exemplars), label, config)
+        plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
+        train(task, plan, job, lambda: [self.locate(store.cohort[i]) for i in store.shown])
+        return self
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        logits, frame = self.reader.read(radiograph)
+        peaks = soft_peaks(logits[0])
+        xy = cells_to_pixels(peaks.xy, STRIDES[0])
+        return landmark_set(radiograph, self.names, frame, xy, peaks.score, peaks.spread * STRIDES[0])
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The heatmap of a landmark, or the strongest of all when none is named.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        if landmark is not None and landmark not in self.names:
+            raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
+        logits, frame = self.reader.read(radiograph)
+        logits = logits[0].float()
+        p = logits.flatten(1).softmax(1).view_as(logits)
+        p = p / p.amax((1, 2), keepdim=True)
+        shown = p.amax(0) if landmark is None else p[self.names.index(landmark)]
+        wide = F.interpolate(shown[None, None].cpu(), self.canvas, mode="bilinear", align_corners=False)
+        return Evidence(radiograph.name, landmark, {"heatmap": frame.restore(wide[0, 0])})
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Tensors and JSON head that `restore` needs."""
+        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
+        return self.network.state_dict(), head
+
+    @classmethod
+    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
+        """The detector that `state` described."""
+        height, width = head["canvas"]
+        self = cls(from_settings(TPLConfig, head["config"]), tuple(head["names"]), (height, width), fabric)
+        self.network.load_state_dict(dict(tensors))
+        return self
+
+    def _take(self, start: Mapping[str, torch.Tensor]) -> None:
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
+        self.network.load_state_dict(fitting, strict=False)
+
+
+class _Labels:
+    """Pseudo-labels on the canvas, asked for when first needed."""
+
+    def __init__(self, store: FrameStore, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
+        self.store, self.pseudo_label = store, pseudo_label
+        self.known: dict[int, torch.Tensor] = {}
+
+    def __call__(self, index: int) -> torch.Tensor:
+        """`[K, 2]` canvas px of a radiograph by its position in the store."""
+        if index not in self.known:
+            found = self.pseudo_label(self.store.cohort[index])
+            self.known[index] = torch.from_numpy(self.store.frame(index).to_canvas(found.xy)).float()
+        return self.known[index]

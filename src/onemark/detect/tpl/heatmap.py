@@ -1,0 +1,132 @@
+"""The compact detector's network and training: softmax heatmaps, trimmed pseudo-labels, the exemplar in every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from onemark.detect.tpl.config import TPLConfig
+from onemark.imaging.augment import Geometry, Intensity, Warp
+from onemark.nn.decode import pixels_to_cells
+from onemark.nn.frames import FrameStore, Marked
+from onemark.nn.unet import STRIDES, UNet
+
+DROP_FULLY_FROM = 0.3
+
+
+class HeatmapNet(nn.Module):
+    """U-Net with one logit map per landmark: `[B, 1, H, W]` -> `[B, K, H / 2, W / 2]`."""
+
+    def __init__(self, backbone: UNet, landmarks: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Conv2d(backbone.widths[0], landmarks, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of where each landmark lies."""
+        return self.head(self.backbone(x)[0])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views `[B, 1, H, W]`, landmarks `[B, K, 2]` on them (view px, NaN when unknown), and how many are exemplars.
+
+    The exemplars are the last ones of the batch.
+    """
+
+    views: torch.Tensor
+    xy: torch.Tensor
+    exemplars: int
+    drop: float
+
+
+class HeatmapTask:
+    """What the training loop trains for the compact detector.
+
+    Args:
+        module: The network.
+        store: Canvases of the cohort.
+        exemplars: Exemplars on the canvas; one of them, with true labels, is in every batch.
+        label: Position in the store -> pseudo-labels `[K, 2]`, canvas px.
+        config: Options.
+    """
+
+    name = "detect"
+
+    def __init__(
+        self,
+        module: HeatmapNet,
+        store: FrameStore,
+        exemplars: Sequence[Marked],
+        label: Callable[[int], torch.Tensor],
+        config: TPLConfig,
+    ) -> None:
+        self.module, self.store, self.exemplars, self.config = module, store, list(exemplars), config
+        self.label = label
+        self.true = {one.index: one.xy for one in exemplars}
+        self.geometry, self.intensity = Geometry().times(config.strength), Intensity()
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"module": self.module}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+        """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
+        device = generator.device
+        true = max(1, round(self.config.batch / 8))
+        chosen = self.store.draw(self.config.batch - true, generator)
+        which = torch.randint(len(self.exemplars), (true,), generator=generator, device=device)
+        chosen += [self.exemplars[int(i)].index for i in which]
+        xy = torch.stack([self._known(i) for i in chosen]).to(device)
+        warp = Warp.draw(len(chosen), self.store.canvas, self.geometry, generator)
+        views = self.intensity.apply(warp.images(self.store.read(chosen).to(device)), generator)
+        drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
+        return Batch(views, warp.inverse(xy), true, drop)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Cross-entropy of the heatmaps with narrow Gaussians; the worst pseudo-labels of each landmark left out."""
+        logits = module(batch.views)
+        nats, known = self._nats(logits, batch.xy)
+        split = len(nats) - batch.exemplars
+        pseudo = _trimmed_mean(nats[:split], known[:split], batch.drop)
+        true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
+        share = batch.exemplars / len(nats)
+        return (1 - share) * pseudo + share * true, {"exemplar": float(true.detach())}
+
+    def after(self, fraction: float) -> None:
+        """Nothing follows the network."""
+
+    def _known(self, index: int) -> torch.Tensor:
+        return self.true[index] if index in self.true else self.label(index)
+
+    def _nats(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
+        h, w = logits.shape[-2:]
+        cells = pixels_to_cells(xy, STRIDES[0])
+        last = torch.tensor([w - 1, h - 1], device=cells.device)
+        known = ((cells >= 0) & (cells <= last)).all(-1)
+        target = gaussians(cells.nan_to_num(), (h, w), self.config.sigma / STRIDES[0]).flatten(2)
+        log_p = logits.float().flatten(2).log_softmax(-1)
+        entropy = torch.special.entr(target).sum(-1)
+        return -(target * log_p).sum(-1) - entropy, known
+
+
+def gaussians(cells: torch.Tensor, shape: tuple[int, int], sigma: float) -> torch.Tensor:
+    """Gaussians of sum 1 around cells `[B, K, 2]` (x, y), on a grid `shape` (h, w): `[B, K, h, w]`."""
+    rows = torch.arange(shape[0], device=cells.device)
+    columns = torch.arange(shape[1], device=cells.device)
+    y = (-((rows - cells[..., 1, None]) ** 2) / (2 * sigma**2)).softmax(-1)
+    x = (-((columns - cells[..., 0, None]) ** 2) / (2 * sigma**2)).softmax(-1)
+    return y[..., :, None] * x[..., None, :]
+
+
+def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
+    """Mean over the batch `[B, K]` without the `drop` largest share of each landmark."""
+    keep = max(1, round(len(nats) * (1 - drop)))
+    order = nats.masked_fill(~known, torch.inf).sort(0).values[:keep]
+    kept = order.isfinite()
+    return order.masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)

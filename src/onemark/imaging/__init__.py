@@ -1,0 +1,1 @@
+"""Geometry and augmentation of images and points, always both together."""

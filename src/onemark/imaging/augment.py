@@ -1,0 +1,195 @@
+"""One explicit displacement field for image and points alike, and the intensity changes that radiographs show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+INVERSE_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Ranges of the spatial augmentation.
+
+    Attributes:
+        rotation: Largest turn, radians.
+        log_scale: Largest change of the logarithm of the scale.
+        shear: Largest shear, and change of the logarithm of the aspect ratio.
+        shift: Largest shift, as a share of the canvas' sides.
+        elastic: Standard deviation of the elastic displacement, as a share of the canvas' mean side.
+        cells: Cells of the elastic grid along the longer side; more is rougher.
+        flip: Probability of a left-right mirror image; 0 where left and right landmarks have names.
+    """
+
+    rotation: float = 0.18
+    log_scale: float = 0.1
+    shear: float = 0.03
+    shift: float = 0.075
+    elastic: float = 0.01
+    cells: int = 6
+    flip: float = 0.0
+
+    def times(self, factor: float) -> Geometry:
+        """The same kinds of change, `factor` times as large."""
+        return Geometry(
+            self.rotation * factor,
+            self.log_scale * factor,
+            self.shear * factor,
+            self.shift * factor,
+            self.elastic * factor,
+            self.cells,
+            self.flip,
+        )
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A batch of maps from a view's pixels u to the canvas: `p = M (u + e(u) - c) + c + t`.
+
+    Attributes:
+        matrix: `[B, 2, 2]`, on (x, y).
+        translation: `[B, 2]` (x, y), canvas pixels.
+        elastic: `[B, 2, H, W]` displacement e (x, y), canvas pixels.
+    """
+
+    matrix: torch.Tensor
+    translation: torch.Tensor
+    elastic: torch.Tensor
+
+    @classmethod
+    def draw(
+        cls, batch: int, canvas: tuple[int, int], geometry: Geometry, generator: torch.Generator
+    ) -> Warp:
+        """Draw `batch` warps for a canvas `(H, W)`, on the generator's device."""
+        device = generator.device
+
+        def uniform(*shape: int) -> torch.Tensor:
+            return torch.rand(shape, generator=generator, device=device) * 2 - 1
+
+        turn = uniform(batch) * geometry.rotation
+        scale = torch.exp(uniform(batch) * geometry.log_scale)
+        aspect = torch.exp(uniform(batch) * geometry.shear)
+        shear = uniform(batch) * geometry.shear
+        mirror = 1 - 2 * (torch.rand(batch, generator=generator, device=device) < geometry.flip).float()
+        cos, sin, one, nil = torch.cos(turn), torch.sin(turn), torch.ones_like(turn), torch.zeros_like(turn)
+        rotation = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
+        stretch = torch.stack([scale * aspect * mirror, shear, nil, scale / aspect * one], -1).view(-1, 2, 2)
+        sides = torch.tensor([canvas[1], canvas[0]], device=device, dtype=torch.float32)
+        translation = uniform(batch, 2) * geometry.shift * sides
+        return cls(rotation @ stretch, translation, _elastic(batch, canvas, geometry, generator))
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """`(H, W)` of view and canvas."""
+        return self.elastic.shape[-2], self.elastic.shape[-1]
+
+    def images(self, canvas: torch.Tensor) -> torch.Tensor:
+        """Warp canvases `[B, C, H, W]` to views of the same shape; outside is black."""
+        grid = self.forward(_pixels(self.canvas, canvas.device).flatten(0, 1).expand(len(canvas), -1, -1))
+        return sample(canvas, grid.view(len(canvas), *self.canvas, 2))
+
+    def forward(self, view_xy: torch.Tensor) -> torch.Tensor:
+        """View points `[B, N, 2]` (x, y) to canvas points."""
+        moved = view_xy + self._elastic_at(view_xy) - self._centre
+        return moved @ self.matrix.transpose(1, 2) + (self._centre + self.translation)[:, None]
+
+    def inverse(self, canvas_xy: torch.Tensor) -> torch.Tensor:
+        """Canvas points `[B, N, 2]` (x, y) to view points: the fixed point of `u = q - e(u)`."""
+        shifted = canvas_xy - (self._centre + self.translation)[:, None]
+        q = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
+        u = q
+        for _ in range(INVERSE_STEPS):
+            u = q - self._elastic_at(u)
+        return u
+
+    @property
+    def _centre(self) -> torch.Tensor:
+        h, w = self.canvas
+        return torch.tensor([(w - 1) / 2, (h - 1) / 2], device=self.elastic.device)
+
+    def _elastic_at(self, xy: torch.Tensor) -> torch.Tensor:
+        if xy.shape[1] == self.elastic[0, 0].numel():
+            return self.elastic.flatten(2).transpose(1, 2)  # the full pixel grid, in order
+        return sample(self.elastic, xy[:, None], padding="border")[:, :, 0].transpose(1, 2)
+
+
+def sample(maps: torch.Tensor, xy: torch.Tensor, padding: str = "zeros") -> torch.Tensor:
+    """Bilinear values of `[B, C, H, W]` at pixels `[B, h, w, 2]` (x, y) -> `[B, C, h, w]`."""
+    h, w = maps.shape[-2:]
+    scale = torch.tensor([2 / max(w - 1, 1), 2 / max(h - 1, 1)], device=xy.device, dtype=xy.dtype)
+    return F.grid_sample(maps, xy * scale - 1, mode="bilinear", padding_mode=padding, align_corners=True)
+
+
+def _pixels(canvas: tuple[int, int], device: torch.device) -> torch.Tensor:
+    y, x = torch.meshgrid(
+        *(torch.arange(n, device=device, dtype=torch.float32) for n in canvas), indexing="ij"
+    )
+    return torch.stack([x, y], -1)
+
+
+def _elastic(
+    batch: int, canvas: tuple[int, int], geometry: Geometry, generator: torch.Generator
+) -> torch.Tensor:
+    device, longest = generator.device, max(canvas)
+    cells = [max(2, round(geometry.cells * n / longest)) + 3 for n in canvas]
+    coarse = torch.randn(batch, 2, *cells, generator=generator, device=device)
+    dense = F.interpolate(coarse, canvas, mode="bicubic", align_corners=True)
+    return dense * geometry.elastic * (canvas[0] + canvas[1]) / 2
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Ranges of the changes of grey values, for images in [0, 1].
+
+    Attributes:
+        gamma: Largest change of the logarithm of the exponent.
+        contrast: Largest relative change of contrast.
+        brightness: Largest shift of grey values.
+        blur: Largest share of a blurred copy.
+        noise: Largest standard deviation of the noise.
+        collimation: Probability of a border that covers up to an eighth of one side.
+        marker: Probability of a burnt-in bright marker.
+        invert: Probability of a negative.
+    """
+
+    gamma: float = 0.3
+    contrast: float = 0.25
+    brightness: float = 0.12
+    blur: float = 0.6
+    noise: float = 0.04
+    collimation: float = 0.15
+    marker: float = 0.15
+    invert: float = 0.0
+
+    def apply(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Change `[B, 1, H, W]` images in [0, 1], each in its own way; returns the same shape, in [0, 1]."""
+        device, b = images.device, len(images)
+
+        def uniform(low: float, high: float) -> torch.Tensor:
+            return torch.rand(b, 1, 1, 1, generator=generator, device=device) * (high - low) + low
+
+        x = images.clamp(1e-4, 1) ** torch.exp(uniform(-self.gamma, self.gamma))
+        mean = x.mean((2, 3), keepdim=True)
+        x = (x - mean) * (1 + uniform(-self.contrast, self.contrast)) + mean
+        x = x + uniform(-self.brightness, self.brightness)
+        x = torch.lerp(x, F.avg_pool2d(F.avg_pool2d(x, 3, 1, 1), 3, 1, 1), uniform(0, self.blur))
+        noise = torch.randn(x.shape, generator=generator, device=device)
+        x = x + noise * uniform(0, self.noise)
+        x = torch.where(uniform(0, 1) < self.invert, 1 - x, x)
+        return self._cover(x, generator).clamp(0, 1)
+
+    def _cover(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Collimation borders and burnt-in markers."""
+        b, _, h, w = x.shape
+        r = torch.rand(b, 12, 1, 1, 1, generator=generator, device=x.device)
+        rows = torch.linspace(0, 1, h, device=x.device).view(1, 1, h, 1)
+        cols = torch.linspace(0, 1, w, device=x.device).view(1, 1, 1, w)
+        along = torch.where(r[:, 0] < 0.5, rows, cols)
+        along = torch.where(r[:, 1] < 0.5, along, 1 - along)
+        x = torch.where((r[:, 2] < self.collimation) & (along < r[:, 3] / 8), r[:, 4] * 0.1, x)
+        inside = (rows - r[:, 5]).abs() < 0.01 + 0.03 * r[:, 6]
+        inside = inside & ((cols - r[:, 7]).abs() < 0.01 + 0.03 * r[:, 8])
+        return torch.where((r[:, 9] < self.marker) & inside, 0.8 + 0.2 * r[:, 10], x)

@@ -1,0 +1,1 @@
+"""Stage I: matchers carry the exemplar's landmarks to any radiograph."""

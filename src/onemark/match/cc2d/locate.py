@@ -1,0 +1,75 @@
+"""Finding the counterpart of points by their embeddings, coarse to fine, in canvas pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from onemark.imaging.augment import sample
+from onemark.match.cc2d.embed import (
+    Maps,
+    cascade,
+    vectors_at,
+    whole_cosines,
+    window,
+    window_cosines,
+)
+from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells
+from onemark.nn.unet import STRIDES
+
+FINE_RADIUS = 5
+PEAK_RADIUS = 3
+
+Vectors = list[torch.Tensor]
+
+
+def describe(maps: Maps, xy: torch.Tensor) -> Vectors:
+    """Unit vectors of canvas points `[B, N, 2]` (x, y) at every level: `[B, N, C]`, finest first."""
+    return [vectors_at(m, pixels_to_cells(xy, stride)) for m, stride in zip(maps, STRIDES, strict=True)]
+
+
+def find(vectors: Vectors, maps: Maps, temperature: float) -> Peaks:
+    """Where the described points lie in other radiographs (Yao et al. 2021, Eq. 3, read as probabilities).
+
+    Whole maps are compared down to stride 4; at stride 2 only a window around the best cell.
+
+    Args:
+        vectors: Per level `[B, N, C]`, finest first.
+        maps: Per level `[B, C, h, w]`, finest first.
+        temperature: Factor on cosines.
+
+    Returns:
+        Peaks in canvas pixels: `xy` `[B, N, 2]`, `score` `[B, N]` (mean cosine over the levels at the peak), `spread`
+        `[B, N]` (expected distance within the window).
+    """
+    coarse = cascade([whole_cosines(v, m) for v, m in zip(vectors[1:], maps[1:], strict=True)], temperature)
+    b, n, _, w = coarse.shape
+    best = coarse.flatten(2).argmax(-1)
+    height, width = maps[0].shape[-2:]
+    start = torch.stack([best % w, best // w], -1) * 2
+    index, inside = window(start, FINE_RADIUS, (height, width))
+    cells = torch.stack([index % width, index // width], -1).float()
+    above = sample(coarse.flatten(0, 1)[:, None], ((cells + 0.5) / 2 - 0.5).flatten(0, 1)[:, None], "border")
+    fine = window_cosines(vectors[0], maps[0], index) * temperature
+    logits = (fine + above.view(b, n, -1)).masked_fill(~inside, -1e4)
+    return _peaks(logits, cells, inside, temperature)
+
+
+def _peaks(logits: torch.Tensor, cells: torch.Tensor, inside: torch.Tensor, temperature: float) -> Peaks:
+    top, at = logits.max(-1, keepdim=True)
+    peak = cells.gather(2, at[..., None].expand(-1, -1, -1, 2))
+    p = logits.softmax(-1)
+    near = p * (((cells - peak).abs() <= PEAK_RADIUS).all(-1) & inside)
+    xy = (near[..., None] * cells).sum(2) / near.sum(-1, keepdim=True)
+    spread = (p * (cells - xy[:, :, None]).norm(dim=-1)).sum(-1)
+    score = (top[..., 0] / temperature / len(STRIDES)).clamp(0, 1)
+    return Peaks(cells_to_pixels(xy, STRIDES[0]), score, spread * STRIDES[0])
+
+
+def level_maps(vectors: Vectors, maps: Maps) -> list[torch.Tensor]:
+    """Cosine maps of every level, clipped to 0...1, on the finest level's grid: `[B, N, h, w]` each (for evidence)."""
+    finest = maps[0].shape[-2:]
+    return [
+        F.interpolate(whole_cosines(v, m).clamp(0, 1), finest, mode="bilinear", align_corners=False)
+        for v, m in zip(vectors, maps, strict=True)
+    ]

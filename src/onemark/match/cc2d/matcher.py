@@ -1,0 +1,159 @@
+"""CC2D: carry the exemplars' landmarks to any radiograph by comparing dense embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from onemark.config import from_settings, settings_of
+from onemark.imaging.frame import Frame, Size
+from onemark.io.cohort import Cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.match.cc2d.config import CC2DConfig
+from onemark.match.cc2d.dense import DenseTask
+from onemark.match.cc2d.embed import Embedder, Maps
+from onemark.match.cc2d.locate import Vectors, describe, find, level_maps
+from onemark.nn.decode import Peaks
+from onemark.nn.frames import FrameStore, Marked, cohort_canvas, learning_pool
+from onemark.nn.loop import Job, Plan, train
+from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.unet import STRIDES, UNet
+from onemark.nn.weights import Tensors
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+
+class CC2D:
+    """Matcher of Yao et al., MICCAI 2021 (stage SSL).
+
+    Attributes:
+        names: K landmark names.
+        templates: Unit vectors per level `[M, K, C]`, finest first, of M exemplars.
+        visible: `[M, K]`, whether exemplar m shows landmark k.
+    """
+
+    Config = CC2DConfig
+
+    def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        self.config, self.names, self.canvas = config, names, canvas
+        self.network = Embedder(UNet(), config.length)
+        self.reader = Reader(self.network, canvas, fabric)
+        self.templates: Vectors = []
+        self.visible = torch.zeros(0, len(names), dtype=torch.bool)
+
+    @classmethod
+    def fit(
+        cls,
+        exemplars: LandmarkTable,
+        cohort: Cohort,
+        config: CC2DConfig,
+        job: Job,
+        seconds: float | None = None,
+        former: Self | None = None,
+    ) -> Self:
+        """Learn embeddings of the cohort and remember the exemplars' landmarks in them.
+
+        Args:
+            exemplars: Landmarks of radiographs of the cohort.
+            cohort: The radiographs to learn from.
+            config: Options.
+            job: Device, seed, progress and checkpoint.
+            seconds: Time budget that replaces `config.steps`.
+            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+        """
+        torch.manual_seed(job.seed)
+        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
+        self = cls(config, exemplars.names, canvas, job.fabric)
+        store = FrameStore(learning_pool(cohort, exemplars, config.pool), canvas, job.sink)
+        marked = store.marked(exemplars)
+        if former is None:
+            task = DenseTask(self.network, store, marked, config, job.fabric)
+            plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
+            train(task, plan, job, lambda: self._preview(store, marked))
+        else:
+            self.network.load_state_dict(former.network.state_dict())
+        self.remember(store, marked)
+        return self
+
+    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+        """Take the exemplars' landmarks as templates."""
+        vectors = []
+        for one in exemplars:
+            maps = self.reader(store.read([one.index]))
+            vectors.append(describe(maps, one.xy.nan_to_num()[None].to(maps[0].device)))
+        self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
+        self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        maps, frame = self.reader.read(radiograph)
+        peaks = self.peaks(maps)
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def peaks(self, maps: Maps) -> Peaks:
+        """The best exemplar's answer for each landmark, `[K, 2]` canvas pixels (arg-max over templates, Eq. 3).
+
+        Args:
+            maps: Embeddings of one radiograph, `[1, C, h, w]` per level.
+        """
+        found, best = self._all_peaks(maps)
+        xy = found.xy.gather(0, best[..., None].expand(-1, -1, 2))[0]
+        return Peaks(xy, found.score.gather(0, best)[0], found.spread.gather(0, best)[0])
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """Similarity maps of a landmark (the first when none is named), per level and their product.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        name = self.names[0] if landmark is None else landmark
+        if name not in self.names:
+            raise UserError(f"no landmark {name!r} in this run: it has {', '.join(self.names)}")
+        maps, frame = self.reader.read(radiograph)
+        k = self.names.index(name)
+        which = int(self._all_peaks(maps)[1][0, k])
+        vectors = [level[which : which + 1, k : k + 1].to(maps[0].device) for level in self.templates]
+        levels = [level[0, 0] for level in level_maps(vectors, maps)]
+        shown = {f"similarity s{s}": m for s, m in zip(STRIDES, levels, strict=True)}
+        shown["similarity product"] = torch.stack(levels).prod(0)
+        return Evidence(radiograph.name, name, {key: _restored(m, frame) for key, m in shown.items()})
+
+    def _all_peaks(self, maps: Maps) -> tuple[Peaks, torch.Tensor]:
+        """Every exemplar's answer `[M, K]`, and the best exemplar for each landmark `[1, K]`."""
+        count, device = len(self.visible), maps[0].device
+        wide = [m.expand(count, -1, -1, -1) for m in maps]
+        found = find([level.to(device) for level in self.templates], wide, self.config.temperature)
+        return found, found.score.masked_fill(~self.visible.to(device), -1).argmax(0, keepdim=True)
+
+    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+        self.remember(store, exemplars)
+        return [self.locate(store.cohort[i]) for i in store.shown]
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Tensors and JSON head that `restore` needs."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"templates.{i}": level for i, level in enumerate(self.templates)}
+        tensors["visible"] = self.visible
+        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
+        return tensors, head
+
+    @classmethod
+    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
+        """The matcher that `state` described."""
+        config = from_settings(CC2DConfig, head["config"])
+        height, width = head["canvas"]
+        self = cls(config, tuple(head["names"]), (height, width), fabric)
+        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
+        self.visible = tensors["visible"]
+        return self
+
+
+def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
+    wide = torch.nn.functional.interpolate(
+        level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
+    )
+    return frame.restore(wide[0, 0])

@@ -1,0 +1,61 @@
+"""From maps to sub-pixel points: soft peak of a log-probability map, its spread and its mass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Peaks of N maps.
+
+    Attributes:
+        xy: `[N, 2]` sub-cell positions (x, y) in cells of the map.
+        score: `[N]` probability mass inside the window around the peak, 0...1.
+        spread: `[N]` expected distance to the peak under the whole map, in cells.
+    """
+
+    xy: torch.Tensor
+    score: torch.Tensor
+    spread: torch.Tensor
+
+
+def soft_peaks(logits: torch.Tensor, radius: int = 3) -> Peaks:
+    """Arg-max, then the mean position of the probability in a window around it.
+
+    Args:
+        logits: `[N, h, w]` log-probabilities up to a constant.
+        radius: Half the window, in cells.
+    """
+    n, h, w = logits.shape
+    flat = logits.float().flatten(1)
+    p = F.softmax(flat, 1)
+    best = flat.argmax(1)
+    y0, x0 = best // w, best % w
+    steps = torch.arange(-radius, radius + 1, device=logits.device)
+    ys = (y0[:, None, None] + steps[None, :, None]).expand(-1, -1, len(steps))
+    xs = (x0[:, None, None] + steps[None, None, :]).expand(-1, len(steps), -1)
+    inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
+    index = (ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1)).flatten(1)
+    mass = p.gather(1, index) * inside.flatten(1)
+    total = mass.sum(1).clamp(min=1e-12)
+    x = (mass * xs.flatten(1)).sum(1) / total
+    y = (mass * ys.flatten(1)).sum(1) / total
+    grid_y, grid_x = torch.meshgrid(
+        torch.arange(h, device=logits.device), torch.arange(w, device=logits.device), indexing="ij"
+    )
+    distance = torch.hypot(grid_x.flatten()[None] - x[:, None], grid_y.flatten()[None] - y[:, None])
+    return Peaks(torch.stack([x, y], 1), total.clamp(max=1), (p * distance).sum(1))
+
+
+def cells_to_pixels(cells: torch.Tensor, stride: int) -> torch.Tensor:
+    """Cell positions of a map to pixels of its input: `(c + 1/2) * stride - 1/2`."""
+    return (cells + 0.5) * stride - 0.5
+
+
+def pixels_to_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
+    """The inverse of `cells_to_pixels`."""
+    return (pixels + 0.5) / stride - 0.5

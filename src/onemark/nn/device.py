@@ -1,0 +1,67 @@
+"""Which device and precision, chosen openly, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from lightning_fabric import Fabric
+
+from onemark.types import UserError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose(device: str = "auto") -> str:
+    """Turn `auto` into `cuda`, `mps` or `cpu`; check that a named device is there.
+
+    Raises:
+        UserError: an unknown device, or one that this computer or this build of torch lacks.
+    """
+    if device not in DEVICES:
+        raise UserError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[device]:
+        raise UserError(
+            f"device {device} is not available here ({_why_not(device)}): use --device auto or cpu"
+        )
+    return device
+
+
+def precision(device: str) -> str:
+    """Fabric's precision for a device: bfloat16 where matrix units compute it, else float32."""
+    if device == "cuda" and torch.cuda.is_bf16_supported():
+        return "bf16-mixed"
+    if device == "cpu" and torch.cpu._is_amx_tile_supported():
+        return "bf16-mixed"
+    return "32-true"
+
+
+def describe(device: str = "auto") -> str:
+    """One line for people: the device that will be used and, when it is not a GPU, why."""
+    chosen = choose(device)
+    if chosen == "cuda":
+        return f"GPU {torch.cuda.get_device_name()} ({precision(chosen)})"
+    if chosen == "mps":
+        return f"Apple GPU ({precision(chosen)})"
+    reason = "asked for" if device == "cpu" else _why_not("cuda")
+    return f"CPU, {torch.get_num_threads()} threads, {precision(chosen)} ({reason})"
+
+
+def fabric_for(device: str = "auto") -> Fabric:
+    """A single-process Fabric on the device; `torchrun` and `fabric run` scale the same code."""
+    chosen = choose(device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on stderr
+    fabric = Fabric(accelerator=chosen, devices=1, precision=precision(chosen))
+    fabric.launch()
+    return fabric
+
+
+def _why_not(device: str) -> str:
+    if device == "mps":
+        return "no Apple GPU, or a torch without MPS"
+    if torch.version.cuda is None:
+        return "this torch is built without CUDA"
+    return "no NVIDIA GPU or driver found"

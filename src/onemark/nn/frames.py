@@ -1,0 +1,159 @@
+"""A cohort's radiographs on the network's canvas: decoded once, kept on disk, read by the batch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from onemark.imaging.frame import Frame, Size, canvas_for
+from onemark.progress import Progress, Sink, silent
+from onemark.types import Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
+
+SIZES_LOOKED_AT = 200
+PREVIEWS = 4
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An exemplar on the canvas.
+
+    Attributes:
+        index: Position in the store.
+        xy: `[K, 2]` float32 canvas pixels (x, y); NaN where a landmark is not visible.
+    """
+
+    index: int
+    xy: torch.Tensor
+
+    @property
+    def visible(self) -> torch.Tensor:
+        """The visible landmarks, `[V, 2]`."""
+        return self.xy[self.xy.isfinite().all(-1)]
+
+
+class FrameStore:
+    """Random access to the canvases of a cohort in constant memory.
+
+    A radiograph is decoded when first asked for and its canvas written to an unnamed temporary file (16 bit); later
+    reads come from there. Unreadable radiographs are reported once and replaced by another one.
+    """
+
+    def __init__(self, cohort: Cohort, canvas: Size, sink: Sink = silent) -> None:
+        self.cohort, self.canvas, self.sink = cohort, canvas, sink
+        self.problems: dict[str, str] = {}
+        self._file = tempfile.TemporaryFile(prefix="onemark-")
+        self._frames: dict[int, Frame] = {}
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def index(self, name: str) -> int:
+        """Position of a radiograph by name."""
+        return self.cohort.names.index(name)
+
+    def frame(self, index: int) -> Frame:
+        """Where radiograph `index` lies on the canvas; decodes it when needed."""
+        if index not in self._frames:
+            self._decode(index)
+        return self._frames[index]
+
+    @property
+    def shown(self) -> list[int]:
+        """A few readable radiographs for previews, evenly spread."""
+        spread = range(0, len(self), max(1, len(self) // PREVIEWS))
+        return [i for i in spread if self.usable(i)][:PREVIEWS]
+
+    def read(self, indices: Sequence[int]) -> torch.Tensor:
+        """Canvases `[B, 1, H, W]` float32 in [0, 1] of radiographs that `usable` let through."""
+        return torch.stack([self._read(i) for i in indices])
+
+    def draw(self, count: int, generator: torch.Generator) -> list[int]:
+        """`count` readable radiographs at random: different ones where the cohort has as many.
+
+        Raises:
+            UserError: no radiograph of the cohort can be read.
+        """
+        chosen: list[int] = []
+        while len(chosen) < count:
+            order = torch.randperm(len(self), generator=generator, device=generator.device).tolist()
+            good = [i for i in order[: 2 * count + len(self.problems)] if self.usable(i)]
+            if not good:
+                raise UserError(f"no radiograph in {self.cohort.folder} can be read: see the messages above")
+            chosen += good[: count - len(chosen)]
+        return chosen
+
+    def usable(self, index: int) -> bool:
+        """Whether the radiograph can be read; the first failure is reported to the sink."""
+        name = self.cohort.names[index]
+        if name in self.problems:
+            return False
+        try:
+            self.frame(index)
+        except UserError as error:
+            self.problems[name] = str(error)
+            self.sink(Progress("read", len(self._frames), len(self), message=f"skipped: {error}"))
+            return False
+        return True
+
+    def marked(self, exemplars: LandmarkTable) -> list[Marked]:
+        """The exemplars on the canvas."""
+        found = []
+        for one in exemplars:
+            index = self.index(one.image)
+            found.append(Marked(index, torch.from_numpy(self.frame(index).to_canvas(one.xy)).float()))
+        return found
+
+    def put(self, index: int, radiograph: Radiograph) -> None:
+        """Keep the canvas of a decoded radiograph."""
+        frame = Frame.fit(radiograph.size, self.canvas)
+        canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
+        self._file.seek(index * self._bytes)
+        self._file.write(canvas.tobytes())
+        self._frames[index] = frame
+
+    @property
+    def _bytes(self) -> int:
+        return self.canvas[0] * self.canvas[1] * 2
+
+    def _decode(self, index: int) -> None:
+        self.put(index, self.cohort[index])
+
+    def _read(self, index: int) -> torch.Tensor:
+        self.frame(index)
+        self._file.seek(index * self._bytes)
+        raw = self._file.read(self._bytes)
+        return torch.from_numpy(np.frombuffer(raw, np.uint16).astype(np.float32) / 65535).view(
+            1, *self.canvas
+        )
+
+
+def cohort_canvas(cohort: Cohort, area: int) -> Size:
+    """The canvas `(H, W)` for a cohort, from the sizes of up to 200 of its radiographs, evenly spread."""
+    step = max(1, len(cohort) // SIZES_LOOKED_AT)
+    sizes = []
+    for name in cohort.names[::step]:
+        try:
+            sizes.append(cohort.header(name).size)
+        except UserError:
+            continue
+    if not sizes:
+        raise UserError(f"no radiograph in {cohort.folder} can be read: check that the files are images")
+    return canvas_for(sizes, area)
+
+
+def learning_pool(cohort: Cohort, exemplars: LandmarkTable, most: int) -> Cohort:
+    """The radiographs to learn from: all of a small cohort, else `most` of them evenly spread; exemplars always."""
+    count = len(cohort)
+    if count > most:
+        spread = (cohort.names[i * count // most] for i in range(most))
+        cohort = cohort.subset([*exemplars.images, *spread])
+    return cohort

@@ -1,0 +1,226 @@
+"""The one training loop: schedule over steps or a time budget, checkpoints, progress, Cancelled."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from onemark.nn.checkpoint import Checkpoint
+from onemark.progress import Cancelled, Progress, Sink, silent
+from onemark.types import LandmarkSet, UserError
+
+CHECKPOINT_SECONDS = 20.0
+PREVIEW_SECONDS = 15.0
+STEPS_BEFORE_ESTIMATE = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: Steps of the schedule; ignored where `seconds` is given.
+        seconds: Time budget that the schedule is laid over; None for a number of steps.
+        rate: Peak learning rate, of a cosine with warm-up.
+        decay: Weight decay of AdamW.
+        warmup: Share of the schedule in which the rate rises.
+        batch: Items per step, for the throughput that is shown.
+    """
+
+    steps: int
+    seconds: float | None = None
+    rate: float = 2e-3
+    decay: float = 1e-4
+    warmup: float = 0.1
+    batch: int = 8
+
+    def rate_at(self, fraction: float) -> float:
+        """The learning rate after `fraction` of the schedule."""
+        if fraction < self.warmup:
+            return self.rate * (0.04 + 0.96 * fraction / self.warmup)
+        along = (fraction - self.warmup) / (1 - self.warmup)
+        return self.rate * max(0.5 * (1 + math.cos(math.pi * min(along, 1))), 1e-3)
+
+
+class Task(Protocol):
+    """What a stage trains: draws its own batches and returns its loss."""
+
+    name: str
+    module: nn.Module
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All that a checkpoint keeps, `module` among it."""
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Any:
+        """What one step learns from; all of its randomness comes from `generator`."""
+
+    def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        """The loss to descend, and numbers to show."""
+
+    def after(self, fraction: float) -> None:
+        """Called after every step."""
+
+
+@dataclass
+class Job:
+    """What every stage's fit gets beside its data.
+
+    Attributes:
+        fabric: Device and precision.
+        seed: Seeds the whole job; each step draws from its own generator, so a resumed run repeats the same draws.
+        sink: Takes the progress; raising Cancelled in it stops the work.
+        checkpoint: Where to save now and then; None for a job without a folder.
+        log: Collects `{stage, step, loss, seconds}`.
+        deadline: `time.monotonic()` at which the whole job should be done, for the time left; None without budget.
+    """
+
+    fabric: Fabric
+    seed: int = 0
+    sink: Sink = silent
+    checkpoint: Checkpoint | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+    deadline: float | None = None
+
+    def generator(self, stage: str, step: int) -> torch.Generator:
+        """The random numbers of one step of one stage, on the device (CPU where MPS has none)."""
+        mixed = hash_text(f"{self.seed}/{stage}/{step}/{self.fabric.global_rank}")
+        return torch.Generator(self.fabric.device).manual_seed(mixed)
+
+
+def hash_text(text: str) -> int:
+    """A 63-bit number from a text, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def train(
+    task: Task,
+    plan: Plan,
+    job: Job,
+    preview: Callable[[], Sequence[LandmarkSet]] | None = None,
+) -> None:
+    """Train `task.module` in place, from the job's checkpoint when it holds an unfinished state of this stage.
+
+    Raises:
+        Cancelled: the sink asked to stop; the state is saved first when the job has a checkpoint.
+        UserError: the device has too little memory, or the loss stopped being a number.
+    """
+    optimizer = torch.optim.AdamW(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
+    clock = Clock(plan)
+    if job.checkpoint is not None:
+        job.checkpoint.restore(task, optimizer, clock)
+    module, optimizer = job.fabric.setup(task.module, optimizer)
+    module.train()
+    run = _Run(task, module, optimizer, plan, job, clock, preview)
+    try:
+        while not clock.finished:
+            run.step()
+    except Cancelled:
+        run.save()
+        raise
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"the device ran out of memory while training ({task.name}): lower {task.name}.batch or "
+            f"{task.name}.area, or use --device cpu"
+        ) from None
+
+
+class Clock:
+    """Where the schedule stands: by steps, or by time spent in this and earlier sessions."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.step = 0
+        self.spent = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return self.spent + time.monotonic() - self._started
+
+    def resume(self, step: int, spent: float) -> None:
+        self.step, self.spent, self._started = step, spent, time.monotonic()
+
+    @property
+    def fraction(self) -> float:
+        if self.plan.seconds is None:
+            return min(1.0, self.step / max(1, self.plan.steps))
+        return min(1.0, self.elapsed / max(1e-6, self.plan.seconds))
+
+    @property
+    def finished(self) -> bool:
+        if self.plan.seconds is None:
+            return self.step >= self.plan.steps
+        pace = self.elapsed / self.step if self.step >= STEPS_BEFORE_ESTIMATE else 0.0
+        return self.step > 0 and self.elapsed + pace / 2 >= self.plan.seconds
+
+    @property
+    def total(self) -> int:
+        if self.plan.seconds is None:
+            return self.plan.steps
+        return max(self.step + 1, round(self.step / max(self.fraction, 1e-6)))
+
+    @property
+    def left(self) -> float:
+        if self.plan.seconds is not None:
+            return max(0.0, self.plan.seconds - self.elapsed)
+        return self.elapsed / max(1, self.step) * (self.plan.steps - self.step)
+
+
+@dataclass
+class _Run:
+    task: Task
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    plan: Plan
+    job: Job
+    clock: Clock
+    preview: Callable[[], Sequence[LandmarkSet]] | None
+    saved: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+
+    def step(self) -> None:
+        fraction = self.clock.fraction
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.rate_at(fraction)
+        generator = self.job.generator(self.task.name, self.clock.step)
+        batch = self.task.batch(generator, fraction)
+        with self.job.fabric.autocast():
+            loss, metrics = self.task.loss(self.module, batch)
+        if not bool(torch.isfinite(loss)):
+            raise UserError(
+                f"training diverged at {self.task.name} step {self.clock.step}: lower {self.task.name}.rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.job.fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.task.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.task.after(fraction)
+        self.clock.step += 1
+        self._report({"loss": float(loss.detach()), **metrics})
+
+    def _report(self, metrics: dict[str, float]) -> None:
+        now, step = time.monotonic(), self.clock.step
+        self.job.log.append({"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed})
+        if self.job.checkpoint is not None and now - self.saved > CHECKPOINT_SECONDS:
+            self.save()
+        shown: Sequence[LandmarkSet] = ()
+        if self.preview is not None and now - self.shown > PREVIEW_SECONDS:
+            shown, self.shown = self.preview(), time.monotonic()
+            self.module.train()
+        left = self.clock.left if self.job.deadline is None else max(0.0, self.job.deadline - now)
+        speed = {"images/s": self.plan.batch * step / max(self.clock.elapsed, 1e-6)}
+        self.job.sink(Progress(self.task.name, step, self.clock.total, {**metrics, **speed}, left, shown))
+
+    def save(self) -> None:
+        if self.job.checkpoint is not None and self.job.fabric.is_global_zero:
+            self.job.checkpoint.save(self.task, self.optimizer, self.clock, self.job.log)
+            self.saved = time.monotonic()

@@ -1,0 +1,67 @@
+"""A trained network applied to radiographs: canvas, device and precision in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from onemark.imaging.frame import Frame, Size
+from onemark.types import LandmarkSet, Radiograph, UserError
+
+
+class Reader:
+    """Runs a network on whole radiographs.
+
+    Attributes:
+        module: Takes `[B, 1, H, W]` canvases.
+        canvas: `(H, W)`.
+        fabric: Device and precision.
+    """
+
+    def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric) -> None:
+        self.module, self.canvas, self.fabric = module, canvas, fabric
+
+    def __call__(self, canvases: torch.Tensor) -> Any:
+        """The network's answer to canvases `[B, 1, H, W]`, without gradients, in evaluation mode.
+
+        Raises:
+            UserError: the device has too little memory.
+        """
+        self.module.to(self.fabric.device).eval()
+        try:
+            with torch.inference_mode(), self.fabric.autocast():
+                return self.module(canvases.to(self.fabric.device))
+        except torch.OutOfMemoryError:
+            raise UserError("the device ran out of memory: use --device cpu or a smaller area") from None
+
+    def read(self, radiograph: Radiograph) -> tuple[Any, Frame]:
+        """The network's answer to one radiograph, and where that lies on the canvas."""
+        frame = Frame.fit(radiograph.size, self.canvas)
+        return self(frame.render(radiograph.pixels)[None, None]), frame
+
+
+def landmark_set(
+    radiograph: Radiograph,
+    names: tuple[str, ...],
+    frame: Frame,
+    xy: torch.Tensor,
+    score: torch.Tensor,
+    spread: torch.Tensor,
+) -> LandmarkSet:
+    """Canvas points `[K, 2]`, scores `[K]` and spreads `[K]` (canvas px) as landmarks of a radiograph.
+
+    Expected errors are in mm when the spacing is known, else in original px.
+    """
+    per_pixel = (1 / frame.scale).mean()
+    if radiograph.spacing is not None:
+        per_pixel *= sum(radiograph.spacing) / 2
+    return LandmarkSet(
+        radiograph.name,
+        names,
+        frame.to_image(xy.double().cpu().numpy()),
+        score.double().cpu().numpy(),
+        spread.double().cpu().numpy() * per_pixel,
+    )

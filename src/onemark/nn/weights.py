@@ -1,0 +1,53 @@
+"""The weights file of a run: every stage's tensors under its slot's name, with a JSON head; safetensors, never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from onemark.io.atomic import writing
+from onemark.types import UserError
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def write_weights(path: Path, slots: Mapping[str, tuple[Tensors, Mapping[str, Any]]]) -> None:
+    """Write slot -> (tensors, JSON head), atomically."""
+    flat = {
+        f"{slot}.{key}": value.detach().cpu().contiguous()
+        for slot, (tensors, _) in slots.items()
+        for key, value in tensors.items()
+    }
+    heads = {slot: json.dumps(head) for slot, (_, head) in slots.items()}
+    with writing(path, "wb") as file:
+        file.write(to_bytes(flat, heads))
+
+
+def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+    """Read what `write_weights` wrote.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            heads = {slot: json.loads(head) for slot, head in (file.metadata() or {}).items()}
+            slots: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]] = {
+                slot: ({}, head) for slot, head in heads.items()
+            }
+            for key in file.keys():
+                slot, _, name = key.partition(".")
+                slots[slot][0][name] = file.get_tensor(key)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing: the run was stopped before its first stage was done; resume it"
+        ) from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): run the fit again") from None
+    return slots

@@ -1,0 +1,295 @@
+"""fit, resume, load and what they give: a Model that marks radiographs."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import onemark
+from onemark import recipes
+from onemark.config import settings_of
+from onemark.io.cohort import Cohort, open_cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.io.run import RunFolder
+from onemark.nn.checkpoint import Checkpoint
+from onemark.nn.device import choose, fabric_for
+from onemark.nn.loop import Job
+from onemark.nn.weights import read_weights, write_weights
+from onemark.progress import Cancelled, Progress, Sink, silent
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+RESERVE_SECONDS = 3.0
+WARM_MINUTES = 1.0
+
+
+@dataclass
+class Model:
+    """A fitted recipe.
+
+    Attributes:
+        recipe: Name of the recipe.
+        stages: Slot -> fitted stage.
+        exemplars: What a person placed; returned as it is for these very radiographs.
+        fingerprints: Image name of an exemplar -> digest of its pixels.
+        cohort: The radiographs it learned from, when they are at hand.
+        log: One dict per training step: stage, step, loss, seconds.
+    """
+
+    recipe: str
+    stages: dict[str, Any]
+    exemplars: LandmarkTable
+    fingerprints: dict[str, str]
+    cohort: Cohort | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The landmark names, in the exemplars' order."""
+        return self.exemplars.names
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of one radiograph; of an exemplar, what the person placed.
+
+        A landmark that the person marked as not visible stays so.
+        """
+        if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
+            placed = self.exemplars[radiograph.name]
+            seen = np.isfinite(placed.xy).all(1)
+            return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
+        return next(reversed(self.stages.values())).locate(radiograph)
+
+    def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
+        """Landmarks of every radiograph that can be read; the others are reported to `progress`.
+
+        Raises:
+            UserError: not one radiograph could be read.
+            Cancelled: `progress` asked to stop.
+        """
+        found = []
+        for radiograph in cohort.readable(sink=progress):
+            found.append(self.locate(radiograph))
+            progress(Progress("predict", len(found), len(cohort), preview=found[-1:]))
+        if not found:
+            raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")
+        return LandmarkTable.from_sets(found)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """What every stage can show for its answer, together.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        shown = [stage.explain(radiograph, landmark) for stage in self.stages.values()]
+        maps = {name: m for one in shown for name, m in one.maps.items()}
+        fields = [one.field for one in shown if one.field is not None]
+        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None)
+
+
+def fingerprint(radiograph: Radiograph) -> str:
+    """A digest of a radiograph's pixels."""
+    return hashlib.blake2b(radiograph.pixels.tobytes(), digest_size=16).hexdigest()
+
+
+def fit(
+    cohort: Cohort,
+    exemplars: LandmarkTable,
+    *,
+    recipe: str = "onemark",
+    minutes: float | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: Sink = silent,
+) -> Model:
+    """Learn from a cohort and its exemplars.
+
+    Args:
+        cohort: The radiographs.
+        exemplars: Landmarks of at least one of them.
+        recipe: Name of a recipe.
+        minutes: Time budget that the whole schedule is laid over; without it the recipe's number of steps.
+        out: Run folder to make; without it nothing is written and nothing can be resumed.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        seed: The same seed and number of steps give the same model on the same CPU.
+        settings: `slot.field` -> value.
+        progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
+
+    Raises:
+        UserError: something in the input is wrong, or the device has too little memory.
+        Cancelled: `progress` asked to stop.
+    """
+    chosen = recipes.get(recipe)
+    configs = chosen.configure(settings)
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"minutes must be more than 0, not {minutes:g}")
+    exemplars = exemplars.checked(cohort)
+    config = {
+        "onemark": onemark.__version__,
+        "recipe": recipe,
+        "settings": {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()},
+        "seed": seed,
+        "device": choose(device),
+        "minutes": minutes,
+        "cohort": str(cohort.folder.resolve()),
+        "spacing_mm": cohort.spacing_mm,
+        "state": "running",
+        "done": {},
+    }
+    run = None if out is None else RunFolder.create(out, config, exemplars)
+    return _Work(cohort, exemplars, config, run, progress).finish()
+
+
+def resume(
+    run: Path | str,
+    *,
+    cohort: Cohort | None = None,
+    exemplars: LandmarkTable | None = None,
+    minutes: float | None = None,
+    progress: Sink = silent,
+) -> Model:
+    """Finish a run that was stopped or killed; or, given exemplars, teach a finished one more.
+
+    Args:
+        run: The run folder.
+        cohort: The radiographs, where their folder has moved.
+        exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
+            matcher keeps its network and takes them as templates; the detector goes on from its weights.
+        minutes: With exemplars, the time to learn from them (1 when left out); else the time for the rest of the
+            work instead of the rest of the run's own budget.
+        progress: As for `fit`.
+
+    Raises:
+        UserError: no run there, its cohort is gone, or there is nothing to resume.
+        Cancelled: `progress` asked to stop.
+    """
+    folder = RunFolder.open(run)
+    spacing = folder.config.get("spacing_mm")
+    cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=spacing)
+    known = folder.exemplars()
+    if exemplars is not None:
+        known = known.merged(exemplars.checked(cohort))
+        folder.write_exemplars(known)
+        budget = WARM_MINUTES if minutes is None else minutes
+        changes = {
+            "warm": folder.config["state"] == "done" or "detect" in folder.config["done"],
+            "minutes": budget,
+        }
+        folder.update(state="running", done={}, **changes)
+        Checkpoint(folder.checkpoint).remove()
+    elif folder.config["state"] == "done":
+        raise UserError(
+            f"{folder.path} is finished: give it more exemplars (--exemplar) or mark radiographs with it"
+        )
+    else:
+        folder.update(
+            state="running", **({} if minutes is None else {"minutes": minutes, "done_before": 0.0})
+        )
+    return _Work(cohort, known.checked(cohort), folder.config, folder, progress).finish()
+
+
+def load(run: Path | str, device: str = "auto") -> Model:
+    """The model of a finished run; of an unfinished one, as far as it came.
+
+    Raises:
+        UserError: no run there, or nothing learned yet.
+    """
+    folder = RunFolder.open(run)
+    fabric = fabric_for(device)
+    recipe = recipes.get(folder.config["recipe"])
+    saved = read_weights(folder.weights)
+    stages = {
+        slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved
+    }
+    return Model(
+        recipe.name, stages, folder.exemplars(), folder.config.get("fingerprints", {}), None, folder.log()
+    )
+
+
+class _Work:
+    """One fit, from wherever its run folder says it stands."""
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        exemplars: LandmarkTable,
+        config: dict[str, Any],
+        run: RunFolder | None,
+        sink: Sink,
+    ) -> None:
+        self.cohort, self.exemplars, self.config, self.run, self.sink = cohort, exemplars, config, run, sink
+        self.recipe = recipes.get(config["recipe"])
+        self.configs = self.recipe.configure(config["settings"])
+        self.fabric = fabric_for(config["device"])
+        self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
+        head = self.checkpoint.head() if self.checkpoint else {}
+        log = head["log"] if head else (run.log() if run else [])
+        self.budget = None if config["minutes"] is None else config["minutes"] * 60 - RESERVE_SECONDS
+        self.spent = float(sum(config["done"].values()))
+        deadline = (
+            None
+            if self.budget is None
+            else time.monotonic() + self.budget - self.spent - head.get("spent", 0.0)
+        )
+        self.job = Job(self.fabric, config["seed"], sink, self.checkpoint, log, deadline)
+
+    def finish(self) -> Model:
+        try:
+            stages = dict(self._stages())
+        except (Cancelled, KeyboardInterrupt):
+            self._note(state="stopped")
+            raise
+        prints = {one.image: fingerprint(self.cohort[one.image]) for one in self.exemplars}
+        self._note(state="done", fingerprints=prints)
+        if self.checkpoint:
+            self.checkpoint.remove()
+        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log)
+
+    def _stages(self) -> Iterator[tuple[str, Any]]:
+        saved = read_weights(self.run.weights) if self.run and self.run.weights.exists() else {}
+        former = {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
+        stages: dict[str, Any] = {}
+        for slot in self.recipe.slots:
+            if slot in self.config["done"]:
+                stages[slot] = former[slot]
+            else:
+                started = time.monotonic()
+                stages[slot] = self._fit(slot, stages, former)
+                self._keep(slot, stages, time.monotonic() - started)
+            yield slot, stages[slot]
+
+    def _fit(self, slot: str, stages: Mapping[str, Any], former: Mapping[str, Any]) -> Any:
+        stage, config, seconds = self.recipe.slots[slot], self.configs[slot], self._seconds(slot)
+        warm = former.get(slot) if self.config.get("warm") else None
+        if slot == "match":
+            return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
+        matcher = stages["match"]
+        start = warm.network.state_dict() if warm else matcher.network.state_dict()
+        return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)
+
+    def _seconds(self, slot: str) -> float | None:
+        """This stage's part of what is left of the budget."""
+        if self.budget is None:
+            return None
+        later = list(self.recipe.slots)[list(self.recipe.slots).index(slot) :]
+        share = self.recipe.shares[slot] / sum(self.recipe.shares[s] for s in later)
+        return max(1.0, (self.budget - self.spent) * share)
+
+    def _keep(self, slot: str, stages: Mapping[str, Any], seconds: float) -> None:
+        self.spent += seconds
+        self.config["done"][slot] = seconds
+        if self.run is None or not self.fabric.is_global_zero:
+            return
+        write_weights(self.run.weights, {name: stage.state() for name, stage in stages.items()})
+        self.run.write_log(self.job.log)
+        self._note(done=self.config["done"])
+
+    def _note(self, **changes: Any) -> None:
+        if self.run is not None and self.fabric.is_global_zero:
+            self.run.update(**changes)

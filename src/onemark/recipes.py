@@ -1,0 +1,77 @@
+"""Recipes: names for a choice of matcher and detector with their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from onemark.config import from_settings
+from onemark.detect.tpl import TPL
+from onemark.match.cc2d import CC2D
+from onemark.types import UserError
+
+Configs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named choice of stages.
+
+    Attributes:
+        name: What people type.
+        title: One line for people.
+        slots: Slot (`match`, `detect`) -> stage class, in the order in which they run.
+        settings: `slot.field` -> value where the recipe differs from the stages' defaults.
+        shares: Slot -> share of a time budget.
+    """
+
+    name: str
+    title: str
+    slots: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=lambda: {"match": 0.55, "detect": 0.45})
+
+    def configure(self, settings: Mapping[str, Any] | None = None) -> Configs:
+        """Slot -> checked Config: the stages' defaults, the recipe's settings, then the user's.
+
+        Raises:
+            UserError: an unknown setting, a wrong type or a value out of range.
+        """
+        wanted = {**self.settings, **(settings or {})}
+        for name in wanted:
+            if name.partition(".")[0] not in self.slots or "." not in name:
+                slots = " or ".join(f"{slot}.NAME" for slot in self.slots)
+                raise UserError(
+                    f"unknown setting {name}: recipe {self.name} has settings {slots}; see `onemark recipes {self.name}`"
+                )
+        return {
+            slot: from_settings(
+                stage.Config,
+                {k.partition(".")[2]: v for k, v in wanted.items() if k.startswith(f"{slot}.")},
+                f"{slot}.",
+            )
+            for slot, stage in self.slots.items()
+        }
+
+
+_ALL = (
+    Recipe(
+        "onemark",
+        "compact matcher and detector, no pretrained weights; the default",
+        {"match": CC2D, "detect": TPL},
+    ),
+    Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
+)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def get(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]
