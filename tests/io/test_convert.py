@@ -260,6 +260,12 @@ def test_foreign_tps_with_the_cohort(tmp_path: Path, cohort: Cohort) -> None:
     np.testing.assert_array_equal(table["a 1.png"].xy, [(2, 2.5), NAN, NAN])
 
 
+def test_a_comment_that_only_looks_like_ours(tmp_path: Path, cohort: Cohort) -> None:
+    for comment in ("onemark is great", 'onemark {"height": 9}', "onemark [1]"):
+        (tmp_path / "f.tps").write_text(f"LM=1\n1 38\nIMAGE=c.png\nCOMMENT={comment}\n")
+        np.testing.assert_array_equal(read_landmarks(tmp_path / "f.tps", cohort)["c.png"].xy, [(1, 2)])
+
+
 def test_foreign_tps_beside_its_images(cohort: Cohort) -> None:
     path = cohort.folder / "f.tps"
     path.write_text("LM=1\n1 38\nIMAGE=c.png\n")
@@ -318,12 +324,16 @@ def test_coco_document(tmp_path: Path, cohort: Cohort, table: LandmarkTable) -> 
     assert second["expected_errors"] == [2.0, None]
 
 
+def coco_annotation(**changes: Any) -> dict[str, Any]:
+    return {"id": 1, "image_id": 7, "category_id": 3, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0], **changes}
+
+
 def coco_document(**changes: Any) -> dict[str, Any]:
     document = {
         "images": [{"id": 7, "file_name": "c.png"}],
         "categories": [{"id": 3, "name": "x", "keypoints": ["s", "t", "u"]}, {"id": 4, "name": "box"}],
         "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 3, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0]},
+            coco_annotation(),
             {"id": 2, "image_id": 7, "category_id": 4, "bbox": [1, 2, 3, 4]},
         ],
     }
@@ -350,6 +360,11 @@ def test_foreign_coco(tmp_path: Path) -> None:
         ({"annotations": coco_document()["annotations"][:1] * 2}, "landmark 's' is on 'c.png' twice"),
         ({"categories": [{"id": 3, "keypoints": ["s", "s", "t"]}]}, "landmark 's' is on 'c.png' twice"),
         ({"images": None}, "no valid COCO"),
+        ({"annotations": [coco_annotation(keypoint_scores=[1])]}, "annotation 1 has 1 keypoint_scores for 3"),
+        (
+            {"annotations": [coco_annotation(keypoints=[math.inf, 2, 2, *[0] * 6])]},
+            "'s' is not at a finite place",
+        ),
         (
             {"annotations": [{"image_id": 7, "category_id": 3, "keypoints": ["a", 2, 2, *[0] * 6]}]},
             "no valid COCO",

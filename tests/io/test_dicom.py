@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from onemark.io.cohort import open_cohort
 from onemark.io.images import read_header, read_radiograph, read_size
@@ -204,3 +204,52 @@ def test_without_pydicom_the_message_names_the_extra(dicom: Make, monkeypatch: p
     path = dicom()
     monkeypatch.setitem(sys.modules, "pydicom", None)
     assert "pip install onemark[dicom]" in error_of(path)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_compressed_pixels(dicom: Make, ramp: NDArray[np.uint8], syntax: UID) -> None:
+    path = dicom()
+    file = pydicom.dcmread(path)
+    file.compress(syntax)
+    file.save_as(path)
+    np.testing.assert_allclose(read_radiograph(path).pixels, expected(ramp), atol=1e-4)
+
+
+def test_a_compression_without_its_decoder_names_the_extra(
+    dicom: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dicom()
+    file = pydicom.dcmread(path)
+    file.compress(JPEG2000Lossless)
+    file.save_as(path)
+    decoder = pydicom.pixels.get_decoder(JPEG2000Lossless)
+    monkeypatch.setattr(decoder, "_available", {})
+    assert "compressed as JPEG 2000" in error_of(path)
+    assert "pip install onemark[dicom]" in error_of(path)
+
+
+def test_a_compression_that_nobody_knows(dicom: Make) -> None:
+    path = dicom()
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = UID("1.2.3.4")
+    file.save_as(path, enforce_file_format=False, implicit_vr=False, little_endian=True)
+    assert "which pydicom does not know" in error_of(path)
+
+
+def test_a_bare_dataset_without_file_meta(dicom: Make, ramp: NDArray[np.uint8], tmp_path: Path) -> None:
+    file = pydicom.dcmread(dicom())
+    del file.file_meta
+    file.preamble = None
+    path = tmp_path / "bare.dcm"
+    file.save_as(path, enforce_file_format=False, implicit_vr=True, little_endian=True)
+    assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_allclose(read_radiograph(path).pixels, expected(ramp), atol=1e-4)
+
+
+def test_palette_colours(dicom: Make, ramp: NDArray[np.uint8]) -> None:
+    table = (np.arange(256, dtype=np.uint16)[::-1] * 257).tobytes()
+    names = ("Red", "Green", "Blue")
+    tags: dict[str, Any] = {f"{name}PaletteColorLookupTableData": table for name in names}
+    tags |= {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in names}
+    path = dicom(values=ramp, PhotometricInterpretation="PALETTE COLOR", **tags)
+    np.testing.assert_allclose(read_radiograph(path).pixels, expected(255 - ramp), atol=1e-4)

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from onemark.io.images import is_image_name, read_header, read_radiograph, read_size
+from onemark.io.spacing import from_dpi
 from onemark.types import UserError
 
 Ramp = NDArray[np.uint8]
@@ -101,6 +107,31 @@ def test_tiff_where_white_is_zero_is_inverted(tmp_path: Path, ramp: Ramp) -> Non
     assert_is_ramp(tmp_path / "a.tif", 255 - ramp)
 
 
+def test_tiff_with_alpha_beside_grey(tmp_path: Path, ramp: Ramp) -> None:
+    values = np.dstack([ramp, 255 - ramp])
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", extrasamples=["unassalpha"])
+    assert_is_ramp(tmp_path / "a.tif", ramp)
+
+
+def test_tiff_with_jpeg_colours(tmp_path: Path, ramp: Ramp) -> None:
+    values = np.repeat(ramp[..., None], 3, axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", compression="jpeg")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages[0].photometric.name == "YCBCR"
+    assert_is_ramp(tmp_path / "a.tif", ramp, 0.05)
+
+
+def test_tiff_with_two_levels(tmp_path: Path, ramp: Ramp) -> None:
+    Image.fromarray(ramp > 120).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_radiograph(tmp_path / "a.tif").pixels, ramp > 120)
+
+
+def test_a_cameras_jpeg_with_a_preview_behind_it(tmp_path: Path, ramp: Ramp) -> None:
+    preview = Image.fromarray(ramp[::2, ::2])
+    Image.fromarray(ramp).save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview], quality=98)
+    assert_is_ramp(tmp_path / "a.jpg", ramp)
+
+
 def test_tiff_thumbnails_do_not_count_as_pages(tmp_path: Path, ramp: Ramp) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(ramp)
@@ -173,6 +204,13 @@ def test_default_and_impossible_resolutions_are_not_believed(
     tmp_path: Path, ramp: Ramp, suffix: str, dpi: tuple[float, float]
 ) -> None:
     assert read_radiograph(save_with_dpi(tmp_path / f"a{suffix}", ramp, dpi)).spacing is None
+
+
+def test_resolution_tags_of_zero(tmp_path: Path, ramp: Ramp) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", ramp, resolution=((0, 1), (0, 1)), resolutionunit="INCH")
+    assert read_header(tmp_path / "a.tif").spacing is None
+    assert from_dpi(0.0, 0.0) is None
+    assert from_dpi(math.nan, 254.0) is None
 
 
 def test_no_tags_no_spacing(tmp_path: Path, ramp: Ramp) -> None:
@@ -295,6 +333,26 @@ def test_complex_numbers(tmp_path: Path, ramp: Ramp) -> None:
     assert "complex numbers" in one_sentence(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("colours", ["separated", "cielab"])
+def test_colours_that_are_not_rgb(tmp_path: Path, ramp: Ramp, colours: str) -> None:
+    count = 4 if colours == "separated" else 3
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([ramp] * count), photometric=colours)
+    assert f"colours as {colours.upper()}" in one_sentence(tmp_path / "a.tif")
+
+
+def test_bad_tiffs_print_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(range(256)))
+    code = (
+        "import sys; from onemark.io.images import read_radiograph\n"
+        "try: read_radiograph(sys.argv[1])\n"
+        "except ValueError: pass"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.tif"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout + done.stderr == ""
+
+
 def test_pages_of_a_tiff(tmp_path: Path, ramp: Ramp) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for _ in range(3):
@@ -367,3 +425,41 @@ def test_header_of_a_bad_file_is_a_user_error_too(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(UserError, match=r"a\.png"):
         read_size(tmp_path / "a.png")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A file of each kind."""
+    where = tmp_path_factory.mktemp("samples")
+    noise = np.random.default_rng(0).integers(0, 255, (32, 48), np.uint8)
+    for name in ("a.png", "a.jpg", "a.bmp"):
+        Image.fromarray(noise).save(where / name)
+    tifffile.imwrite(where / "a.tif", noise, compression="zlib", tile=(16, 16))
+    return {path.name: path.read_bytes() for path in where.iterdir()}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_damage_is_a_user_error_or_no_matter(
+    tmp_path: Path, samples: dict[str, bytes], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(samples)))
+    content = bytearray(samples[name])
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / name
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    pixels, message = outcome(path)
+    if pixels is None:
+        assert message.startswith(str(path))
+        assert "\n" not in message
+    else:
+        assert np.isfinite(pixels).all()
+        assert (pixels.min(), pixels.max()) == (0.0, 1.0)
+
+
+def outcome(path: Path) -> tuple[NDArray[np.float32] | None, str]:
+    try:
+        return read_radiograph(path).pixels, ""
+    except UserError as error:
+        return None, str(error)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onemark.io import text
 from onemark.io.landmarks import LandmarkTable, read_landmarks
 from onemark.types import UserError
 
@@ -29,7 +30,7 @@ def assert_points(table: LandmarkTable, points: dict[str, list[tuple[float, floa
 
 
 @pytest.mark.parametrize(
-    "text",
+    "content",
     [
         LONG,
         LONG.replace("\n", "\r\n"),
@@ -60,8 +61,8 @@ def assert_points(table: LandmarkTable, points: dict[str, list[tuple[float, floa
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_every_way_to_write_the_same_table(tmp_path: Path, text: str, encoding: str) -> None:
-    table = read(tmp_path, text.encode(encoding))
+def test_every_way_to_write_the_same_table(tmp_path: Path, content: str, encoding: str) -> None:
+    table = read(tmp_path, content.encode(encoding))
     assert table.names == ("s", "t")
     assert_points(table)
 
@@ -97,7 +98,7 @@ def test_scores_are_read_where_they_are(tmp_path: Path) -> None:
     text = (
         "image,landmark,x,y,score,expected_error,x_mm\na.png,s,1,2,0.5,,7\na.png,t,,,0.25,,\nb.png,s,1,2,,,\n"
     )
-    table = read(tmp_path, text)
+    table = read(tmp_path, content)
     np.testing.assert_array_equal(table["a.png"].score, [0.5, 0.25])
     assert table["a.png"].expected_error.size == 0
     assert table["b.png"].score.size == 0
@@ -107,10 +108,12 @@ HEAD = "image,landmark,x,y\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("content", "words"),
     [
         ("", "is empty"),
         ("  \n\n", "is empty"),
+        ("sep=,\n", "is empty"),
+        (",,,\n,\n", "is empty"),
         (HEAD, "holds no landmarks"),
         (HEAD + ",,,\n\n", "holds no landmarks"),
         ("image,s_x,s_y\n", "holds no landmarks"),
@@ -150,9 +153,9 @@ HEAD = "image,landmark,x,y\n"
         ("image,landmark,x,y,score\na,s,1,2,good\n", "line 2: score is 'good', not a number"),
     ],
 )
-def test_bad_tables_are_refused_with_file_and_line(tmp_path: Path, text: str, words: str) -> None:
+def test_bad_tables_are_refused_with_file_and_line(tmp_path: Path, content: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
-        read(tmp_path, text)
+        read(tmp_path, content)
     message = str(caught.value)
     assert message.startswith(str(tmp_path / "l.csv"))
     assert "\n" not in message
@@ -185,4 +188,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(UserError, match=r"cannot be read .*change its permissions"):
+        read(tmp_path, LONG)
+
+
+def test_a_file_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "MAX_BYTES", 10)
+    with pytest.raises(UserError, match="larger than 512 MiB"):
         read(tmp_path, LONG)

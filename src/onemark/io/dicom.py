@@ -39,6 +39,7 @@ def read_values(path: Path) -> tuple[NDArray[Any], Spacing | None]:
         raise several_pages(frames, "frames")
     if "PixelData" not in dataset:
         raise UserError("is a DICOM file without pixel data; remove it from the folder")
+    _check_decoder(dataset)
     return _displayed(dataset), _spacing(dataset)
 
 
@@ -56,6 +57,25 @@ def _size(dataset: Any) -> tuple[int, int]:
     if not rows or not columns:
         raise UserError("is no DICOM image (it has no Rows and Columns); remove it from the folder")
     return int(rows), int(columns)
+
+
+def _check_decoder(dataset: Any) -> None:
+    pydicom = _pydicom()
+    meta = dataset.file_meta
+    if "TransferSyntaxUID" not in meta:
+        implicit = dataset.original_encoding[0]
+        meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        )
+    syntax = meta.TransferSyntaxUID
+    try:
+        available = pydicom.pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
+        raise UserError(
+            f"is compressed as {syntax.name}, which pydicom does not know; save it uncompressed"
+        ) from None
+    if not available:
+        raise UserError(f"is compressed as {syntax.name} and needs a decoder: pip install onemark[dicom]")
 
 
 def _displayed(dataset: Any) -> NDArray[Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +54,10 @@ class LandmarkTable:
         """
         cleaned = [_cleaned(one) for one in sets]
         names = tuple(dict.fromkeys(name for one in cleaned for name in one.names))
-        images = [one.image for one in cleaned]
-        if len(set(images)) != len(images):
-            twice = next(image for image in images if images.count(image) > 1)
-            raise UserError(
-                f"{source or 'the landmark table'} has the image {twice!r} twice; remove one of the two"
-            )
+        for image, count in Counter(one.image for one in cleaned).items():
+            if count > 1:
+                where = source or "the landmark table"
+                raise UserError(f"{where} has the image {image!r} twice; remove one of the two")
         return cls(names, tuple(_aligned(one, names) for one in cleaned), source)
 
     @property
@@ -72,15 +72,11 @@ class LandmarkTable:
         return iter(self.sets)
 
     def __contains__(self, image: object) -> bool:
-        return isinstance(image, str) and image_key(image) in self.images
+        return isinstance(image, str) and image_key(image) in self._by_image
 
     def __getitem__(self, image: str) -> LandmarkSet:
         """The landmarks of an image. Raises KeyError when the table has none."""
-        key = image_key(image)
-        for one in self.sets:
-            if one.image == key:
-                return one
-        raise KeyError(image)
+        return self._by_image[image_key(image)]
 
     def with_set(self, landmarks: LandmarkSet) -> LandmarkTable:
         """This table with the set added, or put in the place of the set of the same image."""
@@ -145,6 +141,10 @@ class LandmarkTable:
             writer.writerow(columns)
             for row in self._rows(columns, spacing):
                 writer.writerow([cell if isinstance(cell, str) else _text(cell) for cell in row])
+
+    @cached_property
+    def _by_image(self) -> dict[str, LandmarkSet]:
+        return {one.image: one for one in self.sets}
 
     @property
     def _where(self) -> str:

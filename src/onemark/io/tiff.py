@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from onemark.io.intensity import grey
 from onemark.io.spacing import MM_PER_INCH, Spacing, from_dpi, in_range
 from onemark.types import UserError
 
+# A file's fault is told by one UserError; without a handler Python would print tifffile's notes as well.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_PHOTOMETRICS = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE")
 _DPI_PER_UNIT = {2: 1.0, 3: 2.54}
 _IMAGEJ_MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "inch": MM_PER_INCH}
 _IMAGEJ_MM |= dict.fromkeys(("um", "µm", "\u03bcm", "\\u00B5m", "micron", "microns"), 0.001)
@@ -65,12 +70,15 @@ def _channels_last(page: Any, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _oriented_grey(page: Any, values: NDArray[Any]) -> NDArray[Any]:
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+    colour = page.photometric.name
+    if colour == "PALETTE":
         return grey(np.moveaxis(np.asarray(page.colormap)[:, values], 0, -1))
+    if colour == "YCBCR" and page.compression.name == "JPEG":
+        colour = "RGB"  # tifffile lets the JPEG decoder convert it
+    if colour not in _PHOTOMETRICS:
+        raise UserError(f"stores its colours as {colour}, not as grey or RGB; save it as grey")
     values = grey(values)
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        return -values.astype(np.float32)
-    return values
+    return -values.astype(np.float32) if colour == "MINISWHITE" else values
 
 
 def _spacing(file: Any, page: Any) -> Spacing | None:
