@@ -95,7 +95,7 @@ def test_wide_names_may_hold_blanks_and_underscores(tmp_path: Path) -> None:
 
 
 def test_scores_are_read_where_they_are(tmp_path: Path) -> None:
-    text = (
+    content = (
         "image,landmark,x,y,score,expected_error,x_mm\na.png,s,1,2,0.5,,7\na.png,t,,,0.25,,\nb.png,s,1,2,,,\n"
     )
     table = read(tmp_path, content)

@@ -118,7 +118,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _brief(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:120].rstrip(".") if lines else type(error).__name__
+    return lines[0][:120].rstrip(".:") if lines else type(error).__name__
 
 
 def _reader(path: Path) -> ModuleType:
