@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-DEMO   ?= onemark-demo
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -21,7 +20,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.with-demo ## Install, then mark a folder of synthetic radiographs from one exemplar
-	$(BIN)/onemark demo --out $(DEMO)
+	$(BIN)/onemark demo $(ARGS)
 
 test: window $(VENV)/.with-test ## Install, then run every test, the ones that open windows included
 	$(PYTEST) $(ARGS)

@@ -1,0 +1,45 @@
+"""The command line: a subcommand per pipeline function. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from onemark.cli.commands import app
+from onemark.progress import Cancelled
+from onemark.types import UserError
+
+DONE, STOPPED, WRONG_INPUT = 0, 130, 2
+
+__all__ = ["app", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after `onemark`; the process's own by default.
+
+    Returns:
+        The exit status: 0 done, 2 the user's input is wrong (one line on stderr says what), 130 stopped by
+        Ctrl-C. Any other error is a bug and passes through, which gives status 1.
+    """
+    try:
+        app(argv, exit_on_error=False, print_error=False, result_action="return_none")
+    except (CycloptsError, UserError) as error:
+        return _say(str(error), WRONG_INPUT)
+    except (Cancelled, KeyboardInterrupt) as stop:
+        return _say(str(stop) or "stopped", STOPPED)
+    except (
+        BrokenPipeError
+    ):  # the reader, such as `head`, has gone; the exit must not flush into the closed pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _say(message: str, status: int) -> int:
+    print("onemark:", " ".join(message.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,139 @@
+"""Shows a running job on stderr, and turns Ctrl-C into a clean stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from onemark.progress import Cancelled, Progress
+
+PLAIN_SECONDS = 10.0
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+def duration(seconds: float) -> str:
+    """`3:05`, or `1:02:03` from an hour on."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def details(event: Progress) -> str:
+    """The event's metrics and time left in one phrase, such as `loss 2.31, 14.2 images/s, 3:05 left`."""
+    parts = [
+        f"{value:.3g} {name}" if "/" in name else f"{name} {value:.3g}"
+        for name, value in event.metrics.items()
+    ]
+    if event.seconds_left is not None:
+        parts.append(f"{duration(event.seconds_left)} left")
+    return ", ".join(parts)
+
+
+class Lines:
+    """Shows events as plain lines: the first and the last of every stage, and one now and then between."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: Progress | None = None
+        self._printed: Progress | None = None
+        self._when = 0.0
+
+    def show(self, event: Progress) -> None:
+        """Print the event if it is time to."""
+        if self._last is None or self._last.stage != event.stage:
+            self.close()
+            self._print(event)
+        elif time.monotonic() - self._when >= PLAIN_SECONDS:
+            self._print(event)
+        self._last = event
+
+    def close(self) -> None:
+        """Print the last event if it was not."""
+        if self._last is not None and self._last is not self._printed:
+            self._print(self._last)
+
+    def _print(self, event: Progress) -> None:
+        self._printed, self._when = event, time.monotonic()
+        line = f"{event.stage} {event.step}/{event.total}  {details(event)}".rstrip()
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+class Show:
+    """A progress sink and a context: bars on a terminal, plain lines elsewhere, both on stderr.
+
+    The first Ctrl-C makes the next event raise Cancelled, the second ends the process at once: files are
+    written beside the real ones and then renamed, so none is left half done.
+
+    Attributes:
+        messages: What the job said about radiographs it skipped, each once.
+    """
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.messages: list[str] = []
+        self._lines = Lines(self.console)
+        self._bars = Bars(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[details]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._stopping = False
+        self._old: Any = None
+
+    def __enter__(self) -> Self:
+        self._old = signal.signal(signal.SIGINT, self._interrupt)
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        self._bars.stop()
+        signal.signal(signal.SIGINT, self._old)
+
+    def __call__(self, event: Progress) -> None:
+        """Show one event.
+
+        Raises:
+            Cancelled: Ctrl-C was pressed.
+        """
+        if event.message:
+            self.note(event.message)
+        elif self.console.is_terminal:
+            self._bar(event)
+        else:
+            self._lines.show(event)
+        if self._stopping:
+            raise Cancelled
+
+    def note(self, text: str) -> None:
+        """Print a line and remember it; a text that was printed already is not printed again."""
+        if text not in self.messages:  # training and prediction both meet the same bad file
+            self.messages.append(text)
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def _bar(self, event: Progress) -> None:
+        task = self._tasks.get(event.stage)
+        if task is None:
+            task = self._tasks[event.stage] = self._bars.add_task(event.stage, details="")
+        self._bars.update(task, completed=event.step, total=event.total, details=details(event))
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        # os.write, because a signal may arrive in the middle of a print, which is not re-entrant
+        if self._stopping:
+            os.write(2, SHOW_CURSOR if self.console.is_terminal else b"")
+            os._exit(130)
+        self._stopping = True
+        os.write(2, b"stopping at the next step; Ctrl-C again quits at once\n")

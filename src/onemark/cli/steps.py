@@ -1,0 +1,119 @@
+"""What the commands are made of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import onemark
+from onemark.cli.options import Training, settings_of
+from onemark.progress import Cancelled
+
+if TYPE_CHECKING:
+    from onemark.cli.show import Show
+    from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
+    from onemark.metrics import Scores
+    from onemark.pipeline import Model
+
+
+@contextlib.contextmanager
+def resumable(run_folder: Path) -> Iterator[None]:
+    """Let a Cancelled say how to go on."""
+    try:
+        yield
+    except Cancelled:
+        raise Cancelled(f"stopped; continue with: onemark resume {run_folder}") from None
+
+
+def fitted(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
+    """Train into the run folder `out`."""
+    return onemark.fit(
+        cohort,
+        exemplars,
+        recipe=training.recipe,
+        minutes=training.minutes,
+        out=out,
+        device=training.device,
+        seed=training.seed,
+        settings=settings_of(training.settings),
+        progress=show,
+    )
+
+
+def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) -> Cohort:
+    """The radiographs that a run learns from: where they were, or in `xrays`.
+
+    Raises:
+        UserError: no run there, or no radiographs.
+    """
+    from onemark.io.run import RunFolder
+
+    config = RunFolder.open(run_folder).config
+    spacing = config.get("spacing_mm") if spacing_mm is None else spacing_mm
+    return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
+
+
+def continued(
+    run_folder: Path, cohort: Cohort, exemplars: LandmarkTable | None, minutes: float | None, show: Show
+) -> Model:
+    """Finish the training, which may be finished already and only the marking left.
+
+    Raises:
+        UserError: the run is finished and its radiographs are marked, and there are no new exemplars.
+    """
+    if exemplars is None and is_trained(run_folder) and not is_marked(run_folder):
+        return onemark.load(run_folder)
+    return onemark.resume(run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, progress=show)
+
+
+def is_trained(run_folder: Path) -> bool:
+    """Whether the training of a run is finished."""
+    from onemark.io.run import RunFolder
+
+    return bool(RunFolder.open(run_folder).config["state"] == "done")
+
+
+def is_marked(run_folder: Path) -> bool:
+    """Whether the radiographs were marked after the training: the report comes last, after the configuration."""
+    report, config = run_folder / "report.html", run_folder / "config.json"
+    return report.exists() and report.stat().st_mtime_ns >= config.stat().st_mtime_ns
+
+
+def finished(
+    model: Model, cohort: Cohort, out: Path, show: Show, truth: LandmarkTable | None = None
+) -> LandmarkTable:
+    """Mark the cohort; write landmarks, overlays and report into the run folder."""
+    from onemark.report import write_overlays, write_report
+
+    found = model.predict(cohort, progress=show)
+    found.to_csv(out / "landmarks.csv")
+    write_overlays(out / "overlays", cohort, found, truth=truth, progress=show)
+    write_report(
+        out / "report.html",
+        cohort,
+        found,
+        truth=truth,
+        log=model.log,
+        exemplars=model.exemplars,
+        problems=show.messages,
+        progress=show,
+    )
+    return found
+
+
+def marked(found: LandmarkTable, cohort: Cohort, path: Path) -> str:
+    """`marked 149 of 150 radiographs: out.csv`."""
+    return f"marked {len(found)} of {len(cohort)} radiographs: {path}"
+
+
+def percent_of_side(
+    found: LandmarkTable, truth: LandmarkTable, cohort: Cohort, exclude: Collection[str] = ()
+) -> Scores:
+    """Scores in percent of each image's mean side, for radiographs of many sizes and no known spacing."""
+    common = [image for image in truth.images if image in found]
+    percent = {image: 100 / fmean(cohort.header(image).size) for image in common}
+    return onemark.evaluate(found, truth, spacing_mm=percent, exclude=exclude, unit="% of the mean side")
