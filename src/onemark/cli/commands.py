@@ -198,6 +198,7 @@ def convert(
         source: File to read.
         target: File to write.
     """
+    new_file(target, overwrite)
     cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
     table = onemark.read_landmarks(source, cohort)
     files = onemark.write_landmarks(table, target, cohort=cohort, mm=mm, overwrite=overwrite)

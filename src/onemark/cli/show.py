@@ -26,11 +26,9 @@ def duration(seconds: float) -> str:
 
 
 def details(event: Progress) -> str:
-    """The event's metrics and time left in one phrase, such as `loss 2.31, 14.2 images/s, 3:05 left`."""
-    parts = [
-        f"{value:.3g} {name}" if "/" in name else f"{name} {value:.3g}"
-        for name, value in event.metrics.items()
-    ]
+    """Loss, speed and time left in one phrase: `loss 2.31, 14.2 images/s, 3:05 left`."""
+    parts = [f"loss {event.metrics['loss']:.3g}"] if "loss" in event.metrics else []
+    parts += [f"{value:.3g} {name}" for name, value in event.metrics.items() if "/" in name]
     if event.seconds_left is not None:
         parts.append(f"{duration(event.seconds_left)} left")
     return ", ".join(parts)
@@ -81,7 +79,7 @@ class Show:
         self._lines = Lines(self.console)
         self._bars = Bars(
             TextColumn("{task.description:<12}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[details]}"),
             console=self.console,
@@ -110,7 +108,7 @@ class Show:
             Cancelled: Ctrl-C was pressed.
         """
         if event.message:
-            self.note(event.message)
+            self._note(event.message)
         elif self.console.is_terminal:
             self._bar(event)
         else:
@@ -118,16 +116,22 @@ class Show:
         if self._stopping:
             raise Cancelled
 
-    def note(self, text: str) -> None:
-        """Print a line and remember it; a text that was printed already is not printed again."""
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _note(self, text: str) -> None:
         if text not in self.messages:  # training and prediction both meet the same bad file
             self.messages.append(text)
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.say(text)
 
     def _bar(self, event: Progress) -> None:
         task = self._tasks.get(event.stage)
         if task is None:
-            task = self._tasks[event.stage] = self._bars.add_task(event.stage, details="")
+            for done in self._bars.tasks:  # under a time budget the total was an estimate
+                self._bars.update(done.id, total=done.completed)
+            task = self._bars.add_task(event.stage, total=event.total, details="")
+            self._tasks[event.stage] = task
         self._bars.update(task, completed=event.step, total=event.total, details=details(event))
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import onemark
 from onemark.cli.options import Training, settings_of
-from onemark.progress import Cancelled
+from onemark.progress import Cancelled, Progress, Sink
 
 if TYPE_CHECKING:
     from onemark.cli.show import Show
@@ -40,8 +40,22 @@ def fitted(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Traini
         device=training.device,
         seed=training.seed,
         settings=settings_of(training.settings),
-        progress=show,
+        progress=announced(show, training.device),
     )
+
+
+def announced(show: Show, device: str) -> Sink:
+    """The sink; when the work begins, it says on what device. By then the input is known to be right."""
+    waiting = [device]
+
+    def sink(event: Progress) -> None:
+        from onemark.nn.device import describe
+
+        if waiting and not event.message:
+            show.say(f"training on {describe(waiting.pop())}")
+        show(event)
+
+    return sink
 
 
 def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) -> Cohort:
