@@ -324,6 +324,19 @@ def test_resume_marks_a_run_that_was_stopped_while_marking(
     assert "finished" in fails(capsys, "resume", run)
 
 
+def test_resume_finds_radiographs_that_have_moved(
+    trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "report.html").unlink()
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}))
+    assert "--xrays" in fails(capsys, "resume", run)
+    assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
+    assert (run / "report.html").exists()
+
+
 def test_resume_learns_from_a_further_exemplar(trained: Path, cohort: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)

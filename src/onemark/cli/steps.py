@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import onemark
 from onemark.cli.options import Training, settings_of
 from onemark.progress import Cancelled, Progress, Sink
+from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.cli.show import Show
@@ -67,6 +68,10 @@ def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) ->
     from onemark.io.run import RunFolder
 
     config = RunFolder.open(run_folder).config
+    if xrays is None and not Path(config["cohort"]).is_dir():
+        raise UserError(
+            f"{config['cohort']}, where {run_folder} learned, is gone; say where it is: --xrays FOLDER"
+        )
     spacing = config.get("spacing_mm") if spacing_mm is None else spacing_mm
     return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
 
