@@ -1,4 +1,4 @@
-"""The session on disk, beside the runs: written atomically after every edit, off the GUI thread, never over others' work."""
+"""The session on disk, beside the runs: written atomically after every edit, off the GUI thread."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); it is kept, and a new session is begun beside it") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); it is kept, and a new session is begun beside it"
+        ) from error
     return data
 
 

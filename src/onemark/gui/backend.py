@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from onemark.progress import Sink
-from onemark.types import Evidence, LandmarkSet, Radiograph
+from onemark.types import Evidence, Radiograph
 
 if TYPE_CHECKING:
     from onemark.io.cohort import Cohort
@@ -22,14 +22,15 @@ class RecipeInfo:
     Attributes:
         name: Its key, such as `onemark`.
         title: One line for people.
-        configs: Slot, such as `match`, -> the Config dataclass of its stage.
-        minutes: Suggested time budget, or None when the recipe has its own epochs.
+        configs: Slot, such as `match`, -> its stage's Config, an instance with the recipe's own values.
     """
 
     name: str
     title: str
-    configs: Mapping[str, type] = field(default_factory=dict)
-    minutes: float | None = None
+    configs: Mapping[str, object] = field(default_factory=dict)
+
+
+Task = Literal["new", "continue", "retrain", "predict"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Order:
         minutes: Time budget, or None.
         device: `auto`, `cpu`, `cuda` or `mps`.
         settings: `slot.field` -> value, where it differs from the default.
-        resume: Go on with the run in `out` instead of starting a new one.
+        task: `new` run; `continue` one that was stopped; `retrain` a finished one with more exemplars; only `predict`.
+        watched: Gives the name of the radiograph in view, whenever it is asked: previews should show that one.
     """
 
     cohort: Cohort
@@ -54,7 +56,8 @@ class Order:
     minutes: float | None = None
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
-    resume: bool = False
+    task: Task = "new"
+    watched: Callable[[], str | None] = lambda: None
 
 
 class Trained(Protocol):
@@ -90,7 +93,7 @@ class Pipeline:
         """See `Backend`."""
         from onemark.recipes import RECIPES
 
-        return [_info(name, recipe) for name, recipe in RECIPES.items()]
+        return [RecipeInfo(name, recipe.title, recipe.configure()) for name, recipe in RECIPES.items()]
 
     def devices(self) -> Mapping[str, str]:
         """See `Backend`."""
@@ -109,7 +112,11 @@ class Pipeline:
         """See `Backend`."""
         from onemark import pipeline
 
-        if order.resume:
+        if order.task == "predict":
+            return pipeline.load(order.out)
+        if order.task == "continue":
+            return pipeline.resume(order.out, cohort=order.cohort, progress=progress)
+        if order.task == "retrain":
             return pipeline.resume(
                 order.out,
                 cohort=order.cohort,
@@ -133,10 +140,3 @@ class Pipeline:
         from onemark import pipeline
 
         return pipeline.load(run)
-
-
-def _info(name: str, recipe: Any) -> RecipeInfo:
-    return RecipeInfo(name, recipe.title)
-
-
-__all__ = ["Backend", "LandmarkSet", "Order", "Pipeline", "RecipeInfo", "Trained"]

@@ -19,7 +19,7 @@ RADIOGRAPH, LANDMARKS, PREVIEW = "radiograph", "landmarks", "preview"
 class Canvas:
     """Finds, makes and updates onemark's layers in a viewer.
 
-    A layer belongs to onemark by a tag in its metadata, so a renamed layer is still found and a foreign one never touched.
+    A layer belongs to onemark by a tag in its metadata, so a renamed one is still found and a foreign one left alone.
 
     Attributes:
         viewer: The viewer.
@@ -57,6 +57,7 @@ class Canvas:
         for tag in (LANDMARKS, PREVIEW):
             if (layer := self.layer(tag)) is not None:
                 self._place(layer)
+                layer.metadata = self._about(tag)
         self._scale_bar()
         if new or not same:
             self.viewer.reset_view()
@@ -87,7 +88,9 @@ class Canvas:
         """The Points layer of that tag, made empty on first use with these options."""
         layer = self.layer(tag)
         if layer is None:
-            layer = Points(np.empty((0, 2)), ndim=2, name=name, metadata={TAG: tag}, **self.placed, **made_with)
+            layer = Points(
+                np.empty((0, 2)), ndim=2, name=name, metadata=self._about(tag), **self.placed, **made_with
+            )
             self.viewer.add_layer(layer)
         return layer
 
@@ -117,6 +120,12 @@ class Canvas:
     def _place(self, layer: Layer) -> None:
         layer.units = self.placed["units"]
         layer.scale = self.placed["scale"]
+
+    def _about(self, tag: str) -> dict[str, Any]:
+        # The name and size let napari's own Save write the points without the radiograph.
+        if self.radiograph is None:
+            return {TAG: tag}
+        return {TAG: tag, "image": self.radiograph.name, "size": self.radiograph.size}
 
     def _insert(self, layer: Layer, below_points: bool) -> None:
         tags = [one.metadata.get(TAG) for one in self.viewer.layers]

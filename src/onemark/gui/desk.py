@@ -47,7 +47,9 @@ class Desk(QObject):
 
     said = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, backend: Backend | None = None, parent: QObject | None = None) -> None:
+    def __init__(
+        self, viewer: ViewerModel, backend: Backend | None = None, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.session = Session()

@@ -32,7 +32,7 @@ def explain(error: BaseException, doing: str) -> Failure:
         error: What was raised.
         doing: What was being done, such as `training`.
     """
-    if isinstance(error, UserError):
+    if isinstance(error, UserError) and not is_out_of_memory(error):
         return Failure(str(error))
     details = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
@@ -63,7 +63,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the computer or its GPU ran out of memory; torch says so with plain RuntimeErrors on some devices."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | UserError) and any(
+        words in str(error).lower() for words in OUT_OF_MEMORY
+    )
 
 
 def _names_torch(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onemark.gui.backend import Backend, Order, Trained
 from onemark.progress import Cancelled, Progress
+from onemark.types import LandmarkSet
 
 if TYPE_CHECKING:
     from onemark.io.landmarks import LandmarkTable
@@ -40,7 +41,7 @@ class Job:
         order: The snapshot.
         outcome: None while it works; then `done`, `stopped` or `failed`.
         model: The fitted model, once there is one.
-        found: Landmarks of every radiograph, when done.
+        found: Landmarks of every radiograph when done; of some when stopped while marking.
         error: What went wrong, when failed.
     """
 
@@ -55,6 +56,7 @@ class Job:
         self._events: deque[Progress] = deque(maxlen=KEEP)
         self._losses: deque[tuple[float, str, float]] = deque(maxlen=KEEP)
         self._begun = time.monotonic()
+        self._found: dict[str, LandmarkSet] = {}
         self._thread = threading.Thread(target=self._run, name="onemark-training", daemon=True)
 
     def start(self) -> None:
@@ -84,25 +86,39 @@ class Job:
         keep = [e for i, e in enumerate(events) if e.preview or e.message or last[e.stage] == i]
         return News(keep, losses)
 
-    def sink(self, event: Progress) -> None:
+    def watched(self) -> str | None:
+        """Name of the radiograph in view; the pipeline asks before it makes a preview."""
+        return self.order.watched()
+
+    def __call__(self, event: Progress) -> None:
         """The progress sink given to the pipeline; raises Cancelled when a stop was asked for."""
         if self._stop.is_set():
             raise Cancelled
         self._events.append(event)
         if "loss" in event.metrics:
             self._losses.append((time.monotonic() - self._begun, event.stage, event.metrics["loss"]))
+        if event.stage == "predict":
+            self._found |= {one.image: one for one in event.preview}
 
     def _run(self) -> None:
         try:
-            self.model = self._backend.train(self.order, self.sink)
-            self.found = self.model.predict(self.order.cohort, self.sink)
+            self.model = self._backend.train(self.order, self)
+            self.found = self.model.predict(self.order.cohort, self)
             self.found.to_csv(self.order.out / "landmarks.csv")
             self.outcome = "done"
         except Cancelled:
+            self._keep_part()
             self.outcome = "stopped"
         except BaseException as error:  # a thread must end in words, whatever happens in it
             self.error = error
             self.outcome = "failed"
+
+    def _keep_part(self) -> None:
+        # Stopped while marking: what is marked already is worth seeing.
+        from onemark.io.landmarks import LandmarkTable
+
+        if self._found:
+            self.found = LandmarkTable.from_sets(self._found.values())
 
 
 def _emptied(box: deque[T]) -> list[T]:

@@ -59,7 +59,9 @@ class Look:
 
     def sheet(self) -> str:
         """The style sheet of the dock widget; it only adds to napari's."""
-        return _SHEET.format(**vars(self), hover=mixed(self.accent, self.text, 0.12), soft=self.tint(self.accent))
+        return _SHEET.format(
+            **vars(self), hover=mixed(self.accent, self.text, 0.12), soft=self.tint(self.accent)
+        )
 
     def tint(self, colour: str) -> str:
         """A quiet background in that colour."""
@@ -94,8 +96,10 @@ QToolButton[role="link"]:hover {{ color: {text}; }}
 QTableView {{ border: 1px solid {line}; border-radius: 4px; background: {ground}; outline: 0; }}
 QTableView::item {{ padding: 1px 4px; border: 0; }}
 QTableView::item:selected {{ background: {soft}; color: {text}; }}
-QHeaderView::section {{ background: {ground}; color: {muted}; border: 0; border-bottom: 1px solid {line}; padding: 3px 4px; }}
+QHeaderView::section {{ background: {ground}; color: {muted}; border: 0; padding: 3px 4px;
+    border-bottom: 1px solid {line}; }}
 QProgressBar {{ border: 0; border-radius: 3px; background: {line}; max-height: 6px; min-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QScrollArea {{ border: 0; }}
+#onemark\\.drop {{ border: 1px dashed {muted}; border-radius: 8px; }}
 """

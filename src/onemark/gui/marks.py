@@ -45,12 +45,12 @@ class Marks:
     @classmethod
     def of_prediction(cls, xy: NDArray[np.float64]) -> Marks:
         """A prediction about to be corrected; rows of NaN count as not visible."""
-        return cls(xy.copy(), np.isnan(xy).any(axis=1), corrects=True)
+        return cls(xy.copy(), absent(xy), corrects=True)
 
     @property
     def placed(self) -> NDArray[np.bool_]:
         """`[K]`: has a position."""
-        return ~np.isnan(self.xy).any(axis=1)
+        return ~absent(self.xy)
 
     @property
     def done(self) -> NDArray[np.bool_]:
@@ -115,3 +115,8 @@ class Marks:
         hidden = np.zeros(len(xy), bool)
         hidden[data["hidden"]] = True
         return cls(xy, hidden, bool(data["corrects"]), bool(data["confirmed"]))
+
+
+def absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """`[K]`: which rows of `[K, 2]` have no position."""
+    return np.asarray(np.isnan(xy).any(axis=1))

@@ -1,4 +1,4 @@
-"""Colours that carry meaning on a radiograph: landmarks, expected errors, states. All are told apart without red-green."""
+"""Colours that carry meaning on a radiograph: landmarks, expected errors, states; none needs red told from green."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def error_colours(errors: NDArray[np.float64], limit: float) -> NDArray[np.float
     rgb = np.column_stack([np.interp(at, [0, 0.5, 1], stops[:, channel]) for channel in range(3)])
     rgb[np.isnan(errors)] = 0.7
     return np.column_stack([rgb, np.ones(len(at))])
+
+
+def to_hex(colour: NDArray[np.float64]) -> str:
+    """`[3]` or `[4]` RGB(A) in [0, 1] as `#rrggbb`."""
+    return "#" + "".join(f"{round(255 * float(value)):02x}" for value in colour[:3])

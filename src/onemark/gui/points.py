@@ -21,7 +21,7 @@ STYLE = {
     "face_color": "#00000000",
     "border_width": 0.16,
     "features": pd.DataFrame({"landmark": pd.Series(dtype=str), "label": pd.Series(dtype=str)}),
-    "text": {"string": "{label}", "size": 10, "color": "white", "anchor": "upper_left"},
+    "text": {"string": "  {label}", "size": 10, "color": "white", "anchor": "upper_left"},
 }
 
 
@@ -65,7 +65,8 @@ class PointsEditor:
             layer.data = marks.xy[self._drawn][:, ::-1]
             names, labels = self.session.schema.names, self.session.schema.labels
             layer.features = pd.DataFrame(
-                {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]}, dtype=str
+                {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]},
+                dtype=str,
             )
             self._paint(layer)
             self._select(layer)
@@ -78,6 +79,13 @@ class PointsEditor:
             with self._quietly():
                 self._select(self.layer)
             self._ask(self.session.shown_marks())
+
+    def nudge(self, dx: float, dy: float) -> None:
+        """Move the landmark that is selected by so many pixels, when it is placed."""
+        at, marks = self.session.landmark, self.session.shown_marks()
+        if self.canvas.radiograph is not None and at < len(marks.xy) and marks.placed[at]:
+            xy = self._clipped(marks.xy[at][None] + (dx, dy))[0]
+            self.session.edit(lambda marks: marks.place(at, xy), ask_next=False)
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -93,23 +101,29 @@ class PointsEditor:
         return layer
 
     def _paint(self, layer: Points) -> None:
-        layer.size = self._diameter()
+        layer.size = self.diameter_in_pixels()
         layer.border_color = self._colours() if self._drawn else "white"
         layer.face_color = STYLE["face_color"]
         layer.symbol = "disc"
-        layer.text.color = {"constant": "white"} if not self._drawn else {"array": self._colours(), "default": "white"}
+        layer.text.color = (
+            {"constant": "white"} if not self._drawn else {"array": self._colours(), "default": "white"}
+        )
 
     def _colours(self) -> NDArray[np.float64]:
         if self.session.state(str(self.session.current)) is State.PREDICTED:
             found = self.session.found[str(self.session.current)]
             errors = dict(zip(found.names, found.expected_error, strict=False))
             names = self.session.schema.names
-            return error_colours(np.array([errors.get(names[i], np.nan) for i in self._drawn], float), self.limit)
+            return error_colours(
+                np.array([errors.get(names[i], np.nan) for i in self._drawn], float), self.limit
+            )
         return landmark_colours(len(self.session.schema))[self._drawn]
 
     def _select(self, layer: Points) -> None:
         at = self.session.landmark
-        layer.selected_data = {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
+        layer.selected_data = (
+            {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
+        )
 
     def _follow_completeness(self, layer: Points, marks: Marks) -> None:
         # Set the tool when the radiograph or its completeness changes, and leave the person's choice alone otherwise.
@@ -145,7 +159,9 @@ class PointsEditor:
         if self._inside(xy):
             self.session.place(landmark, xy)
             return
-        self._tell(f"{self.session.schema.names[landmark]} was not placed: the click was outside the radiograph.")
+        self._tell(
+            f"{self.session.schema.names[landmark]} was not placed: the click was outside the radiograph."
+        )
         self.draw()
 
     def _removed(self, layer: Points) -> None:
@@ -182,7 +198,12 @@ class PointsEditor:
         # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
         if layer.mode != "add":
             return
-        hit = layer.get_value(event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True)
+        hit = layer.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
         if hit is None:
             return
         landmark, start = self._drawn[hit], event.pos
@@ -216,11 +237,13 @@ class PointsEditor:
     def _resize(self) -> None:
         if self.layer is not None and len(self._drawn):
             with self._quietly():
-                self.layer.size = self._diameter()
+                self.layer.size = self.diameter_in_pixels()
 
-    def _diameter(self) -> float:
+    def diameter_in_pixels(self) -> float:
+        """Diameter of a point, in pixels of the radiograph."""
         # The rings keep their size on the screen, so zooming in uncovers the anatomy under them.
-        return self.diameter / (self.canvas.viewer.scene.camera.zoom * self.canvas.placed["scale"][0])
+        scale: float = self.canvas.placed["scale"][0]
+        return float(self.diameter / (self.canvas.viewer.scene.camera.zoom * scale))
 
     def _inside(self, xy: NDArray[np.float64]) -> bool:
         return bool(np.allclose(self._clipped(xy[None])[0], xy))

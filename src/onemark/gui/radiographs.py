@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
-from qtpy.QtGui import QColor
 
 from onemark.gui.marks import State
 from onemark.gui.palette import STATES
+from onemark.gui.parts import dot
 from onemark.gui.session import Session
 
 NAME, STATE, ERROR = range(3)
-HEADERS = ("Radiograph", "State", "Expected error")
+HEADERS = ("Radiograph", "State", "Exp. error")
+TIPS = (
+    "File name; click to sort",
+    "exemplar: your points; predicted: onemark's; corrected: confirmed by you",
+    "How far off the points are expected to be, on average; click to sort, the least sure first",
+)
 _STATE_ORDER = {state: i for i, state in enumerate(State)}
 _Role = Qt.ItemDataRole
 
@@ -51,6 +56,8 @@ class Radiographs(QAbstractTableModel):
             return f"{HEADERS[section]} ({self.unit})" if section == ERROR and self.unit else HEADERS[section]
         if role == _Role.TextAlignmentRole and orientation == Qt.Orientation.Horizontal:
             return int(Qt.AlignmentFlag.AlignVCenter | _side(section))
+        if role == _Role.ToolTipRole and orientation == Qt.Orientation.Horizontal:
+            return TIPS[section]
         return None
 
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
@@ -58,8 +65,8 @@ class Radiographs(QAbstractTableModel):
         name, column = self.order[index.row()], index.column()
         if role == _Role.DisplayRole:
             return self._text(name, column)
-        if role == _Role.ForegroundRole and column == STATE:
-            return QColor(STATES[self.session.state(name)])
+        if role == _Role.DecorationRole and column == STATE and self.session.state(name) is not State.NONE:
+            return dot(STATES[self.session.state(name)])
         if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
         if role == _Role.ToolTipRole:
@@ -84,7 +91,9 @@ class Radiographs(QAbstractTableModel):
         """Sort and filter anew."""
         self.beginResetModel()
         names = self.session.cohort.names if self.session.cohort is not None else ()
-        kept = [n for n in names if not self._filter or self._filter in f"{n} {self.session.state(n)}".lower()]
+        kept = [
+            n for n in names if not self._filter or self._filter in f"{n} {self.session.state(n)}".lower()
+        ]
         self.order = [kept[i] for i in self._ranks(kept)]
         self._row = {name: row for row, name in enumerate(self.order)}
         self.endResetModel()
@@ -92,7 +101,9 @@ class Radiographs(QAbstractTableModel):
     def _ranks(self, names: list[str]) -> Any:
         column, order = self._sorted
         if column == NAME:
-            return range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
+            return (
+                range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
+            )
         if column == STATE:
             keys = np.array([_STATE_ORDER[self.session.state(n)] for n in names], float)
         else:

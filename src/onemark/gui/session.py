@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from onemark.gui.marks import Marks, State
+from onemark.gui.marks import Marks, State, absent
 from onemark.gui.schema import EMPTY, Schema
 from onemark.types import LandmarkSet, UserError
 
@@ -154,7 +154,9 @@ class Session:
         marks = self.shown_marks()
         if not marks.complete:
             missing = self.next_open(-1)
-            what = "no landmark is placed" if missing is None else f"{self.schema.names[missing]} is not placed"
+            what = (
+                "no landmark is placed" if missing is None else f"{self.schema.names[missing]} is not placed"
+            )
             raise UserError(f"{self.current}: {what}; place it or say that it is not visible")
         self.edit(Marks.confirm)
 
@@ -217,7 +219,7 @@ class Session:
                 kept.append(one.image)
                 continue
             xy = self._by_schema(one)
-            self._remember(one.image, Marks(xy, np.isnan(xy).any(axis=1)))
+            self._remember(one.image, Marks(xy, absent(xy)))
             taken += 1
             self.marks_changed.emit(one.image)
         self.landmark_changed.emit()
@@ -248,8 +250,10 @@ class Session:
         return [best[name] for name in (self.cohort.names if self.cohort else ()) if name in best]
 
     def _by_schema(self, one: LandmarkSet) -> NDArray[np.float64]:
-        rows = {name: row for name, row in zip(one.names, one.xy, strict=True)}
-        return np.array([rows.get(name, (np.nan, np.nan)) for name in self.schema.names], float).reshape(-1, 2)
+        rows = dict(zip(one.names, one.xy, strict=True))
+        return np.array([rows.get(name, (np.nan, np.nan)) for name in self.schema.names], float).reshape(
+            -1, 2
+        )
 
 
 def matched(old: tuple[str, ...], new: tuple[str, ...]) -> list[int | None]:

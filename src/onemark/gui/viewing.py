@@ -44,7 +44,11 @@ class Viewing(QObject):
         if 0 <= at < len(self.order):
             self.desk.session.show(self.order[at])
         else:
-            self.desk.tell("This is the last radiograph of the list." if by > 0 else "This is the first radiograph of the list.")
+            self.desk.tell(
+                "This is the last radiograph of the list."
+                if by > 0
+                else "This is the first radiograph of the list."
+            )
 
     def _opened(self) -> None:
         cohort = self.desk.session.cohort
@@ -85,7 +89,9 @@ class Viewing(QObject):
     def _removed(self, tag: str) -> None:
         if tag in (RADIOGRAPH, LANDMARKS):
             what = {RADIOGRAPH: "radiograph's layer", LANDMARKS: "landmarks layer"}[tag]
-            self.desk.tell(f"The {what} was removed; your points are kept.", "warn", [("Bring back", self._bring_back)])
+            self.desk.tell(
+                f"The {what} was removed; your points are kept.", "warn", [("Bring back", self._bring_back)]
+            )
 
     def _bring_back(self) -> None:
         radiograph = self.desk.canvas.radiograph

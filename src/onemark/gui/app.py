@@ -1,0 +1,92 @@
+"""The controllers behind the pages, wired together."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, Signal
+
+from onemark.gui.backend import Backend
+from onemark.gui.desk import Desk
+from onemark.gui.evidence import EvidenceView
+from onemark.gui.exporting import Exporting
+from onemark.gui.keeper import Keeper
+from onemark.gui.opening import Opening
+from onemark.gui.preview import Preview
+from onemark.gui.session import Session
+from onemark.gui.training import Training
+from onemark.gui.viewing import Viewing
+
+OPEN, MARK, TRAIN, REVIEW, EXPORT = range(5)
+
+
+class App(QObject):
+    """Everything the pages call.
+
+    Attributes:
+        desk: What all parts share.
+        keeper: The autosave.
+        opening: Step 1.
+        viewing: The radiograph in view.
+        training: Step 3.
+        evidence: The maps of step 4.
+        exporting: Step 5.
+        step: Index of the step in view.
+    """
+
+    step_changed = Signal(int)
+
+    def __init__(
+        self, viewer: ViewerModel, backend: Backend | None = None, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.desk = Desk(viewer, backend, self)
+        self.keeper = Keeper(self.desk, self)
+        self.viewing = Viewing(self.desk, self)
+        self.opening = Opening(self.desk, self.keeper, self)
+        self.training = Training(self.desk, self.keeper, self)
+        self.evidence = EvidenceView(self.desk, self.training, self)
+        self.preview = Preview(self.desk, self.training, self)
+        self.exporting = Exporting(self.desk, self.keeper, self)
+        self.step = OPEN
+        self.desk.points.diameter = self.keeper.wishes.point_size
+        self.desk.points.limit = self.keeper.wishes.error_limit
+        self.opening.opened.connect(self._opened)
+        self.training.ended.connect(self._ended)
+        self.viewing.shown.connect(lambda name: self.evidence.refresh())
+
+    @property
+    def session(self) -> Session:
+        """The session."""
+        return self.desk.session
+
+    def go(self, step: int) -> None:
+        """Go to a step."""
+        self.step = step
+        self.step_changed.emit(step)
+
+    def confirm(self) -> None:
+        """Take the points in view as right, and go on to the next radiograph of the list."""
+        self.session.confirm()
+        self.viewing.step(1)
+
+    def close(self) -> None:
+        """Stop the training, write what is left, and let go of the viewer."""
+        self.evidence.close()
+        self.training.close()
+        self.keeper.end()
+        self.desk.close()
+
+    def _opened(self) -> None:
+        if self.session.cohort is None:
+            return
+        self.training.open_run()
+        self.go(self._first_step())
+
+    def _first_step(self) -> int:
+        if self.keeper.run is None:
+            return MARK
+        return TRAIN if self.training.unfinished == "continue" else REVIEW
+
+    def _ended(self, outcome: str) -> None:
+        if outcome == "done":
+            self.go(REVIEW)

@@ -1,0 +1,121 @@
+"""What napari calls from the manifest: readers, writers, sample data. The widget is made when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onemark.gui.canvas import RADIOGRAPH, TAG
+from onemark.types import Radiograph, UserError
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
+    """Claim folders of radiographs, and single DICOM files.
+
+    A folder opens in the onemark widget and adds no layer by itself; without a window it becomes its first radiograph.
+    """
+    if isinstance(path, list):
+        return None
+    if Path(path).is_dir():
+        return read_folder if holds_radiographs(Path(path)) else None
+    return read_file
+
+
+def holds_radiographs(folder: Path) -> bool:
+    """Whether the folder, or one below it, has a file onemark reads; a Zarr or a run's folder has none."""
+    from onemark.io.cohort import open_cohort
+
+    if folder.suffix.lower() in {".zarr", ".n5"}:
+        return False
+    try:
+        return len(open_cohort(folder)) > 0
+    except UserError:
+        return False
+
+
+def read_folder(path: str) -> list[Any]:
+    """Open a folder in the widget; without a viewer, give its first radiograph."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        from onemark.io.cohort import open_cohort
+
+        return [layer_of(open_cohort(path)[0])]
+    widget_of(viewer).open(path)
+    return [(None,)]
+
+
+def read_file(path: str) -> list[LayerData]:
+    """One radiograph as an image layer, at its scale in mm."""
+    from onemark.io.images import read_radiograph
+
+    return [layer_of(read_radiograph(path))]
+
+
+def layer_of(radiograph: Radiograph) -> LayerData:
+    """A radiograph as napari's layer data."""
+    spacing = radiograph.spacing
+    meta: dict[str, Any] = {"name": Path(radiograph.name).stem, "contrast_limits": (0, 1)}
+    if spacing is not None:
+        meta |= {"scale": (spacing[1], spacing[0]), "units": ("mm", "mm")}
+    return radiograph.pixels, meta, "image"
+
+
+def open_phantom() -> list[LayerData]:
+    """The phantom cohort: opens in the widget, which takes the layer returned here over as its own."""
+    import napari
+
+    from onemark.gui.opening import phantom_folder
+    from onemark.io.cohort import open_cohort
+
+    folder = phantom_folder()
+    pixels, meta, kind = layer_of(open_cohort(folder)[0])
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        widget_of(viewer).app.opening.open_with_names(folder)
+        meta |= {"name": "radiograph", "metadata": {TAG: RADIOGRAPH}}
+    return [(pixels, meta, kind)]
+
+
+def widget_of(viewer: Any) -> Any:
+    """The viewer's onemark widget, opened when it is not."""
+    from onemark.gui.widget import OnemarkWidget
+
+    for dock in viewer.window.dock_widgets.values():
+        if isinstance(dock, OnemarkWidget):
+            return dock
+    _, widget = viewer.window.add_plugin_dock_widget("onemark", "onemark")
+    return widget
+
+
+def show_widget() -> None:
+    """Open the widget in the viewer in front."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        widget_of(viewer)
+
+
+def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Points layer: CSV with px and mm, `.mrk.json`, `.tps` or COCO `.json`, by the suffix."""
+    return write_layers(path, [(data, attributes, "points")])
+
+
+def write_layers(path: str, layers: list[LayerData]) -> list[str]:
+    """Write the Points layers among these, each as the landmarks of one radiograph.
+
+    Raises:
+        UserError: no points, or a format that needs sizes the layers do not tell.
+    """
+    from onemark.gui.layer_table import write
+
+    points = [(np.asarray(data), attributes) for data, attributes, kind in layers if kind == "points"]
+    images = [(np.shape(data), attributes) for data, attributes, kind in layers if kind == "image"]
+    return [str(file) for file in write(Path(path), points, images)]

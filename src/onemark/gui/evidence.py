@@ -1,0 +1,189 @@
+"""What a model can show for its answer: maps and a deformation grid, computed off the GUI thread, one layer per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from onemark.gui.desk import Desk
+from onemark.gui.training import Training
+from onemark.types import Evidence, Radiograph
+
+GRID = "deformation grid"
+SETTLE_MS = 120
+LINES = 24
+LOOKS: dict[str, dict[str, Any]] = {
+    "similarity": {"colormap": "inferno", "blending": "additive", "opacity": 0.75},
+    "heatmap": {"colormap": "magma", "blending": "additive", "opacity": 0.8},
+    "warped exemplar": {"colormap": "bop blue", "blending": "translucent", "opacity": 0.6},
+}
+OTHER = {"colormap": "viridis", "blending": "additive", "opacity": 0.7}
+
+
+@dataclass
+class Shown:
+    """Which evidence is switched on.
+
+    Attributes:
+        kinds: Kinds that are switched on, such as `similarity`.
+        variant: Kind -> the one of its maps that is shown, such as `similarity s4`.
+    """
+
+    kinds: set[str] = field(default_factory=set)
+    variant: dict[str, str] = field(default_factory=dict)
+
+
+class EvidenceView(QObject):
+    """Asks the model for evidence on the radiograph and landmark in view, and shows what is switched on.
+
+    Signals:
+        offered: kind -> names of its maps, whenever a model's evidence arrives.
+    """
+
+    offered = Signal(object)
+    working = Signal(bool)
+
+    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.training = desk, training
+        self.shown = Shown()
+        self._latest: Evidence | None = None
+        self._asked: tuple[Any, ...] = ()
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._ask)
+        desk.session.landmark_changed.connect(self.refresh)
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Ask anew for the radiograph and landmark in view, once they have settled."""
+        if self.shown.kinds or force:
+            self._settle.start()
+
+    def switch(self, kind: str, on: bool, variant: str = "") -> None:
+        """Switch a kind of evidence on or off."""
+        (self.shown.kinds.add if on else self.shown.kinds.discard)(kind)
+        if variant:
+            self.shown.variant[kind] = variant
+        if not on:
+            layer = self.desk.canvas.layer(kind)
+            if layer is not None:
+                layer.visible = False
+        elif self._current(self._latest):
+            self._show(self._latest)
+        else:
+            self.refresh()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._settle.stop()
+
+    def _ask(self) -> None:
+        model, radiograph, session = self.training.model, self.desk.canvas.radiograph, self.desk.session
+        if model is None or radiograph is None or not len(session.schema):
+            return
+        landmark = session.schema.names[session.landmark]
+        key = (id(model), radiograph.name, landmark)
+        if key == self._asked:
+            return
+        self._asked = key
+        self.working.emit(True)
+        self.desk.background.run(
+            lambda: prepared(model, radiograph, landmark),
+            lambda found: self._take(key, found),
+            lambda e: self._failed(key, e),
+        )
+
+    def _take(self, key: tuple[Any, ...], found: Evidence) -> None:
+        if key != self._asked:
+            return
+        self._asked, self._latest = (), found
+        self.working.emit(False)
+        self.offered.emit(variants(found))
+        self._show(found)
+
+    def _failed(self, key: tuple[Any, ...], error: BaseException) -> None:
+        if key == self._asked:
+            self._asked = ()
+            self.working.emit(False)
+            self.desk.fail(error, "computing the evidence")
+
+    def _current(self, evidence: Evidence | None) -> bool:
+        session = self.desk.session
+        if evidence is None or evidence.image != session.current or not len(session.schema):
+            return False
+        return evidence.landmark in (None, session.schema.names[session.landmark])
+
+    def _show(self, evidence: Evidence | None) -> None:
+        if evidence is None or not self._current(evidence):
+            return
+        for kind, names in variants(evidence).items():
+            if kind not in self.shown.kinds:
+                continue
+            if kind == GRID:
+                self._show_grid(evidence)
+                continue
+            name = self.shown.variant.get(kind, names[-1])
+            pixels = evidence.maps[name if name in names else names[-1]]
+            layer = self.desk.canvas.image(
+                kind, kind, pixels, contrast_limits=(0, 1), **LOOKS.get(kind, OTHER)
+            )
+            layer.visible = True
+
+    def _show_grid(self, evidence: Evidence) -> None:
+        if evidence.field is not None:
+            segments = grid_segments(evidence.field)
+            layer = self.desk.canvas.vectors(
+                GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
+            )
+            layer.edge_width = max(evidence.field.shape[:2]) / 500
+            layer.visible = True
+
+
+def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
+    """The model's evidence with every map scaled to [0, 1], so that showing it costs the GUI thread nothing."""
+    found: Evidence = model.explain(radiograph, landmark)
+    return Evidence(found.image, found.landmark, {k: _unit(v) for k, v in found.maps.items()}, found.field)
+
+
+def variants(evidence: Evidence) -> dict[str, list[str]]:
+    """Kind -> names of its maps: all levels of the similarity are one kind."""
+    kinds: dict[str, list[str]] = {}
+    for name in evidence.maps:
+        kinds.setdefault("similarity" if name.startswith("similarity") else name, []).append(name)
+    if evidence.field is not None:
+        kinds[GRID] = [GRID]
+    return kinds
+
+
+def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
+    """A regular grid as the deformation carries it.
+
+    Args:
+        field: `[H, W, 2]` displacements (dx, dy) in px.
+        lines: Grid lines along the longer side.
+
+    Returns:
+        `[N, 2, 2]` segments: start and direction, each (y, x) in px.
+    """
+    height, width = field.shape[:2]
+    step = max(height, width) / lines
+    ys, xs = np.arange(step / 2, height, step), np.arange(step / 2, width, step)
+    at = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)
+    nodes = at + field[at[..., 0].astype(int), at[..., 1].astype(int)][..., ::-1]
+    return np.concatenate(list(_joined(nodes))).astype(np.float32)
+
+
+def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+    for starts, ends in ((nodes[:-1], nodes[1:]), (nodes[:, :-1], nodes[:, 1:])):
+        yield np.stack([starts, ends - starts], axis=-2).reshape(-1, 2, 2)
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / max(high - low, 1e-9)).astype(np.float32)

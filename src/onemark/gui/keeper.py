@@ -1,0 +1,149 @@
+"""Keeps the session on disk after every edit, and brings it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject
+
+from onemark.gui import autosave
+from onemark.gui.desk import Desk
+from onemark.gui.marks import Marks
+from onemark.gui.schema import Schema
+from onemark.gui.wishes import Wishes
+from onemark.types import UserError
+
+
+class Keeper(QObject):
+    """The autosave of one session.
+
+    Attributes:
+        work: Folder of the session file and the runs, or None before a cohort is open.
+        run: Folder of the last run, or None.
+        wishes: What the person has chosen.
+    """
+
+    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk = desk
+        self.work: Path | None = None
+        self.run: Path | None = None
+        self.wishes = Wishes.preferred()
+        self._autosave: autosave.Autosave | None = None
+        self._orphans: dict[str, Any] = {}
+        self._warned = False
+        session = desk.session
+        session.marks_changed.connect(lambda image: self.save())
+        session.schema_changed.connect(self.save)
+        session.current_changed.connect(self.save)
+
+    def begin(self, folder: Path) -> None:
+        """Begin to keep the session of a cohort's folder, bringing back what was kept of it.
+
+        The session must have the cohort open already.
+        """
+        self.end()
+        self.work = autosave.work_folder(folder)
+        path = self.work / autosave.NAME
+        try:
+            saved = autosave.read(path)
+        except UserError as error:
+            autosave.set_aside(path)
+            saved = None
+            self.desk.tell(str(error), "warn")
+        self.run, self._orphans, self._warned = None, {}, False
+        if saved is not None:
+            self._restore(saved)
+            self._welcome(saved)
+        self._autosave = autosave.Autosave(path)
+        self.save()
+
+    def save(self, *, closed: bool = False) -> None:
+        """Write the session, soon."""
+        if self._autosave is None:
+            return
+        self._autosave.save(self._content(closed))
+        if self._autosave.error is not None and not self._warned:
+            self._warned = True
+            self.desk.tell(f"Your points cannot be saved: {self._autosave.error}", "bad")
+
+    def flush(self) -> None:
+        """Wait until everything is on disk."""
+        if self._autosave is not None:
+            self._autosave.flush()
+
+    def end(self) -> None:
+        """Close the session properly."""
+        if self._autosave is not None:
+            self.save(closed=True)
+            self._autosave.close()
+            self._autosave = None
+
+    def new_run(self) -> Path:
+        """A folder for the next run, which does not exist yet."""
+        assert self.work is not None
+        return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
+
+    def _content(self, closed: bool) -> dict[str, Any]:
+        session = self.desk.session
+        return {
+            "closed": closed,
+            "cohort": str(session.cohort.folder) if session.cohort else "",
+            "current": session.current,
+            "schema": vars(session.schema),
+            "marks": {**self._orphans, **{image: marks.to_json() for image, marks in session.marks.items()}},
+            "wishes": self.wishes.to_json(),
+            "run": str(self.run) if self.run else None,
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        session = self.desk.session
+        assert session.cohort is not None
+        schema = saved["schema"]
+        session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
+        for image, marks in saved["marks"].items():
+            if image in session.cohort:
+                session.marks[image] = Marks.from_json(marks)
+            else:
+                self._orphans[image] = marks
+        self.wishes.take(saved["wishes"])
+        self.run = Path(saved["run"]) if saved["run"] and Path(saved["run"]).is_dir() else None
+        if saved["current"] in session.cohort.names:
+            session.current = saved["current"]
+
+    def _welcome(self, saved: dict[str, Any]) -> None:
+        count = len(saved["marks"])
+        if not count:
+            return
+        points = f"your points on {count} radiograph{'s' if count > 1 else ''}"
+        gone = (
+            f" {len(self._orphans)} of them are no longer in the folder; their points are kept."
+            if self._orphans
+            else ""
+        )
+        if saved["closed"]:
+            self.desk.tell(f"Welcome back: {points} are here again.{gone}", "good")
+            return
+        when = time.strftime("%d %b, %H:%M", time.localtime(saved["saved"]))
+        ways: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_anew)]
+        self.desk.tell(
+            f"onemark did not end properly. {points.capitalize()} were recovered ({when}).{gone}",
+            "warn",
+            ways,
+        )
+
+    def _start_anew(self) -> None:
+        session = self.desk.session
+        assert self._autosave is not None
+        assert session.cohort is not None
+        self._autosave.close()
+        kept = autosave.set_aside(self._autosave.path)
+        self._autosave = autosave.Autosave(self._autosave.path)
+        self.run, self._orphans = None, {}
+        current = session.current or session.cohort.names[0]
+        session.open(session.cohort)
+        session.show(current)
+        self.desk.tell(f"Begun anew. The recovered points are kept in {kept}.")

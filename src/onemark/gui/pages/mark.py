@@ -1,0 +1,201 @@
+"""Step 2: place every landmark once, on one radiograph or more."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QTableView,
+    QWidget,
+)
+
+from onemark.gui.app import TRAIN, App
+from onemark.gui.landmark_list import LABEL, NAME, STATUS, LandmarkList
+from onemark.gui.pages.names import NamesDialog
+from onemark.gui.palette import landmark_colours, to_hex
+from onemark.gui.parts import button, column, label, named, row, tool
+from onemark.gui.schema import SHIPPED, Schema, from_file, shipped
+from onemark.types import UserError
+
+TYPED, FILE = "typed", "file"
+
+
+class MarkPage(QWidget):
+    """The schema, the landmark that is asked for, and the list of all."""
+
+    def __init__(self, app: App, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.app = app
+        self._schema = self._schema_box()
+        self._edit = tool("schema.edit", "Edit…", "Type or change the landmark names", self.edit_names)
+        self._load = tool(
+            "points.load",
+            "Load points…",
+            "Take over points from a CSV, .mrk.json, .tps or COCO file",
+            self.load_points,
+        )
+        self._ask = label("", "ask")
+        self._count = label("", "hint")
+        self._table = self._landmark_table()
+        self._next = button(
+            "mark.done", "Train  →", "Go on to step 3 (Alt+3)", lambda: app.go(TRAIN), main=True
+        )
+        box = column(self)
+        box.addLayout(row(self._schema, self._edit, self._load))
+        box.addWidget(self._ask)
+        box.addLayout(self._tools())
+        box.addWidget(self._table, 1)
+        box.addLayout(row(self._count, self._next))
+        session = app.session
+        for signal in (
+            session.schema_changed,
+            session.current_changed,
+            session.landmark_changed,
+            session.cohort_changed,
+        ):
+            signal.connect(self.refresh)
+        session.marks_changed.connect(lambda image: self.refresh())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the landmark that is asked for and how far the radiograph is."""
+        session = self.app.session
+        self._show_schema()
+        marks, count = session.shown_marks(), len(session.schema)
+        self._next.setEnabled(bool(session.exemplar_sets()))
+        if not count:
+            self._ask.setText("Which landmarks do you want to place?")
+            self._count.setText("Pick a set above, type your own names, or load a file.")
+            return
+        at = session.landmark
+        self._ask.setText(self._question(session.schema, at, marks.complete))
+        self._count.setText(f"{int(marks.done.sum())} of {count} on {session.current or 'no radiograph'}")
+        self._table.setCurrentIndex(self._table.model().index(at, NAME))
+
+    def edit_names(self) -> None:
+        """Let the person type the names."""
+        dialog = NamesDialog(self.app.session.schema, self)
+        if dialog.exec():
+            self.app.desk.try_to("reading the names", lambda: self.use(dialog.schema()))
+
+    def load_points(self) -> None:
+        """Let the person choose a landmark file and take its points over."""
+        path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", "Landmarks (*.csv *.json *.tps)")
+        if path:
+            self.app.desk.try_to("reading the points", lambda: self.take_points(path))
+
+    def take_points(self, path: str) -> None:
+        """Take the points of a file over as exemplars; radiographs that have points already keep theirs."""
+        from onemark.gui.schema import of_names
+        from onemark.io.landmarks import read_landmarks
+
+        session = self.app.session
+        if session.cohort is None:
+            raise UserError("no radiographs are open; open their folder in step 1 first")
+        table = read_landmarks(path, session.cohort)
+        if not len(session.schema):
+            session.set_schema(of_names(table.names, "from the file"))
+        taken, kept = session.take_marks(table)
+        also = f" {len(kept)} kept the points they had." if kept else ""
+        self.app.desk.tell(
+            f"Points of {taken} radiograph{'s' if taken != 1 else ''} taken over.{also}",
+            "good" if taken else "warn",
+        )
+
+    def use(self, schema: Schema) -> None:
+        """Change the schema, asking first when placed points would be dropped."""
+        lost = self.app.session.lost_by(schema)
+        if not lost:
+            self.app.session.set_schema(schema)
+            return
+        self._show_schema()
+        text = f"Points of {', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''} would be dropped by this change."
+        self.app.desk.tell(
+            text,
+            "warn",
+            [("Change anyway", lambda: self.app.session.set_schema(schema)), ("Keep", lambda: None)],
+        )
+
+    def _question(self, schema: Schema, at: int, complete: bool) -> str:
+        if complete:
+            return "All landmarks are placed. Drag to adjust."
+        colour = to_hex(landmark_colours(len(schema))[at])
+        dot = f'<span style="color: {colour}">●</span>'
+        return f"{dot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
+
+    def _schema_box(self) -> QComboBox:
+        box: QComboBox = named(QComboBox(), "schema", "The landmarks to place")
+        box.setMinimumContentsLength(12)
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        for key, title in SHIPPED.items():
+            box.addItem(title, key)
+        box.addItem("Type names…", TYPED)
+        box.addItem("Load names…", FILE)
+        box.setPlaceholderText("Choose landmarks")
+        box.setCurrentIndex(-1)
+        box.activated.connect(self._chosen)
+        return box
+
+    def _chosen(self, index: int) -> None:
+        key = self._schema.itemData(index)
+        if key == TYPED:
+            self.edit_names()
+        elif key == FILE:
+            path, _ = QFileDialog.getOpenFileName(
+                self, "Landmark names", "", "Names or landmarks (*.csv *.txt *.json *.tps)"
+            )
+            if path:
+                self.app.desk.try_to("reading the names", lambda: self.use(from_file(path)))
+        elif key is not None:
+            self.use(shipped(key))
+        self._show_schema()
+
+    def _show_schema(self) -> None:
+        title = self.app.session.schema.title
+        if self._schema.findData("own") >= 0:
+            self._schema.removeItem(self._schema.findData("own"))
+        if len(self.app.session.schema) and title not in SHIPPED.values():
+            self._schema.insertItem(0, title, "own")
+        self._schema.setCurrentIndex(self._schema.findText(title) if len(self.app.session.schema) else -1)
+
+    def _tools(self) -> QHBoxLayout:
+        session = self.app.session
+        return row(
+            tool(
+                "landmark.previous",
+                "◀",
+                "Previous landmark (Q)",
+                lambda: session.select(session.landmark - 1),
+            ),
+            tool("landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)),
+            tool(
+                "landmark.skip",
+                "Not visible",
+                "Say that this landmark is not visible (W)",
+                lambda: session.hide(session.landmark),
+            ),
+            1,
+            tool("undo", "Undo", "Take the last placement back (Ctrl+Z)", session.undo),
+            tool("redo", "Redo", "Do it again (Ctrl+Shift+Z)", session.redo),
+        )
+
+    def _landmark_table(self) -> QTableView:
+        table: QTableView = named(QTableView(), "points", "The landmarks; click one to place or move it next")
+        table.setModel(LandmarkList(self.app.session, table))
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
+        table.horizontalHeader().hide()
+        table.horizontalHeader().setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        table.setColumnWidth(LABEL, 66)
+        table.setColumnWidth(STATUS, 84)
+        table.setShowGrid(False)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setMinimumHeight(96)
+        table.clicked.connect(lambda index: self.app.session.select(index.row()))
+        return table

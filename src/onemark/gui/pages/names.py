@@ -1,0 +1,37 @@
+"""Typing landmark names."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QWidget
+
+from onemark.gui.parts import column, label, named
+from onemark.gui.schema import Schema, typed
+
+
+class NamesDialog(QDialog):
+    """One landmark per line."""
+
+    def __init__(self, schema: Schema, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Landmark names")
+        self.setObjectName("onemark.names")
+        self._text: QPlainTextEdit = named(
+            QPlainTextEdit(schema.to_text()), "names.text", "One landmark per line: name, label"
+        )
+        self._text.setPlaceholderText("sella, S\nnasion, N\nmenton, Me")
+        self._text.setTabChangesFocus(True)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        box = column(self, margin=12)
+        box.addWidget(label("One landmark per line, in the order of placing. After a comma, a short label."))
+        box.addWidget(self._text, 1)
+        box.addWidget(label("A changed name keeps its points; a removed one gives them up.", "hint"))
+        box.addWidget(buttons)
+        self.resize(360, 420)
+
+    def schema(self) -> Schema:
+        """What was typed. Raises UserError when it names no landmark or one twice."""
+        return typed(self._text.toPlainText())

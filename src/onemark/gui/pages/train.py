@@ -1,0 +1,232 @@
+"""Step 3: recipe, time, device; run and stop; watch it learn."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QProgressBar, QWidget
+
+from onemark.gui.app import App
+from onemark.gui.form import SettingsForm
+from onemark.gui.job import News
+from onemark.gui.look import Look
+from onemark.gui.loss_plot import LossPlot
+from onemark.gui.parts import button, column, label, named, row, tool
+
+STAGES = {
+    "read": "Reading the radiographs",
+    "match": "Learning to match",
+    "pseudo-label": "Carrying the landmarks over",
+    "detect": "Learning to detect",
+    "sharpen": "Sharpening",
+    "predict": "Marking every radiograph",
+    "report": "Writing the report",
+}
+
+
+class TrainPage(QWidget):
+    """The choices, the two buttons, and what the training says."""
+
+    said = Signal(str)
+
+    def __init__(self, app: App, look: Look, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.app = app
+        self._inputs = label("", "hint")
+        self._recipe: QComboBox = named(
+            QComboBox(), "recipe", "How it learns; the first one suits most radiographs"
+        )
+        self._recipe.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._recipe.setMinimumContentsLength(10)
+        self._minutes = self._minutes_box()
+        self._device: QComboBox = named(QComboBox(), "device", "Where it computes")
+        self._device_says = label("Looking for a GPU…", "hint")
+        self._choices = QWidget()
+        self._more = tool("advanced", "▸ Advanced", "Every option of the recipe", self.toggle_advanced)
+        self._more.setProperty("role", "link")
+        self._form = SettingsForm()
+        self._form.hide()
+        self._run = button("run", "Train", "Start training (Ctrl+Enter)", self.run, main=True)
+        self._resume = button("resume", "Go on", "Go on where the last training was stopped", self.resume)
+        self._stop = button(
+            "stop", "Stop", "Stop after this step; you can go on later (Ctrl+.)", app.training.stop
+        )
+        self._bar: QProgressBar = named(QProgressBar(), "progress", "How far the training is")
+        self._bar.setTextVisible(False)
+        self._says = label("", "")
+        self.plot = LossPlot(look)
+        self._lay_out()
+        self._listen()
+        self.refresh()
+
+    def run(self) -> None:
+        """Start anew."""
+        self._choose()
+        self.app.desk.try_to("training", self.app.training.start)
+
+    def resume(self) -> None:
+        """Go on with the interrupted run."""
+        self._choose()
+        self.app.desk.try_to("training", self.app.training.go_on)
+
+    def toggle_advanced(self) -> None:
+        """Show or hide the recipe's options."""
+        shown = self._form.isHidden()
+        self._form.setVisible(shown)
+        self._more.setText("▾ Advanced" if shown else "▸ Advanced")
+
+    def set_look(self, look: Look) -> None:
+        """Follow the theme."""
+        self.plot.set_look(look)
+
+    def refresh(self) -> None:
+        """Show what would be trained on and which buttons can be pressed."""
+        session, busy = self.app.session, self.app.training.job is not None
+        ready, unfinished = session.exemplar_sets(), session.unfinished()
+        chosen = (
+            f" {self._recipe.currentData()}, {self._minutes.text()}, {self._device_says.text()}."
+            if busy
+            else ""
+        )
+        self._inputs.setText(_inputs_text([one.image for one in ready], unfinished) + chosen)
+        self._run.setEnabled(bool(ready) and not busy)
+        self._run.setVisible(not busy)
+        self._stop.setVisible(busy)
+        self._bar.setVisible(busy)
+        self._resume.setVisible(not busy and self.app.training.unfinished is not None)
+        self._choices.setVisible(not busy)
+        self.plot.setVisible(bool(self.plot.stages) or busy)
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self._choices)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.setVerticalSpacing(6)
+        for i, (text, widget) in enumerate(
+            (("Recipe", self._recipe), ("Minutes", self._minutes), ("Device", self._device))
+        ):
+            name = label(text, wrap=False)
+            name.setBuddy(widget)
+            grid.addWidget(name, i, 0)
+            grid.addWidget(widget, i, 1)
+        grid.addWidget(self._device_says, 3, 1)
+        grid.addWidget(self._more, 4, 0, 1, 2, Qt.AlignmentFlag.AlignLeft)
+        grid.addWidget(self._form, 5, 0, 1, 2)
+        box = column(self)
+        box.addWidget(self._inputs)
+        box.addWidget(self._choices)
+        box.addLayout(row(self._run, self._resume, self._stop, 1))
+        box.addWidget(self._bar)
+        box.addWidget(self._says)
+        box.addWidget(self.plot, 1)
+        box.addStretch(0)
+
+    def _listen(self) -> None:
+        training, session = self.app.training, self.app.session
+        training.ready.connect(self._fill)
+        training.began.connect(self._began)
+        training.news.connect(self._heard)
+        training.ended.connect(self._ended)
+        self.app.opening.opened.connect(self._fill)
+        session.marks_changed.connect(lambda image: self.refresh())
+        session.cohort_changed.connect(self.refresh)
+        self._recipe.activated.connect(self._recipe_chosen)
+        self._device.activated.connect(lambda index: self._choose())
+        self._form.changed.connect(self._choose)
+        self._minutes.valueChanged.connect(lambda value: self._choose())
+
+    def _minutes_box(self) -> QDoubleSpinBox:
+        box: QDoubleSpinBox = named(
+            QDoubleSpinBox(), "minutes", "Time for learning; more is better, with less and less gain"
+        )
+        box.setRange(0, 24 * 60)
+        box.setDecimals(1)
+        box.setSpecialValueText("as the recipe says")
+        box.setSuffix(" min")
+        box.setValue(self.app.keeper.wishes.minutes)
+        return box
+
+    def _fill(self) -> None:
+        training, wishes = self.app.training, self.app.keeper.wishes
+        self._recipe.clear()
+        for info in training.recipes:
+            self._recipe.addItem(f"{info.name}: {info.title}" if info.title else info.name, info.name)
+        self._recipe.setCurrentIndex(max(self._recipe.findData(wishes.recipe), 0))
+        self._device.clear()
+        for key in training.devices:
+            self._device.addItem({"auto": "automatic", "cpu": "CPU"}.get(key, key.upper()), key)
+        self._device.setCurrentIndex(max(self._device.findData(wishes.device), 0))
+        self._minutes.blockSignals(True)
+        self._minutes.setValue(wishes.minutes)
+        self._minutes.blockSignals(False)
+        self._show_form()
+        self._show_device()
+        self.refresh()
+
+    def _recipe_chosen(self, index: int) -> None:
+        self.app.keeper.wishes.settings = {}
+        self._choose(with_form=False)
+        self._show_form()
+
+    def _show_form(self) -> None:
+        index = self._recipe.currentIndex()
+        if index >= 0:
+            self._form.show_recipe(self.app.training.recipes[index], self.app.keeper.wishes.settings)
+            self._more.setVisible(bool(self.app.training.recipes[index].configs))
+
+    def _choose(self, *, with_form: bool = True) -> None:
+        wishes = self.app.keeper.wishes
+        wishes.recipe = self._recipe.currentData() or wishes.recipe
+        wishes.minutes = self._minutes.value()
+        wishes.device = self._device.currentData() or wishes.device
+        if with_form and self._recipe.currentIndex() >= 0:
+            wishes.settings = self._form.settings()
+        self._show_device()
+        self.app.keeper.save()
+
+    def _show_device(self) -> None:
+        says = self.app.training.devices.get(self._device.currentData() or "")
+        if says is not None:
+            self._device_says.setText(says)
+
+    def _began(self) -> None:
+        self.plot.clear()
+        self._bar.setRange(0, 0)
+        self._says.setText("Getting ready…")
+        self.refresh()
+
+    def _heard(self, news: News) -> None:
+        self.plot.add(news.losses)
+        if not news.events or self.app.training.job is None:
+            return
+        event = news.events[-1]
+        self._bar.setRange(0, max(event.total, 1))
+        self._bar.setValue(min(event.step, event.total))
+        left = f" · {_clock(event.seconds_left)} left" if event.seconds_left is not None else ""
+        doing = STAGES.get(event.stage, event.stage.capitalize())
+        stopping = "Stopping… " if self.app.training.job.stopping else ""
+        self._says.setText(f"{stopping}{doing}: {event.step} of {event.total}{left}")
+        self.said.emit(f"{stopping}{doing}{left}")
+
+    def _ended(self, outcome: str) -> None:
+        can_go_on = self.app.training.unfinished is not None
+        self._says.setText(
+            {
+                "done": "Done. Step 4 shows every radiograph, the least sure first.",
+                "stopped": "Stopped." + (" Go on when you like, or train anew." if can_go_on else ""),
+                "failed": "",
+            }[outcome]
+        )
+        self.refresh()
+
+
+def _inputs_text(ready: list[str], unfinished: list[str]) -> str:
+    if not ready:
+        return "Place all landmarks of one radiograph in step 2; then it can learn."
+    names = ready[0] if len(ready) == 1 else f"{len(ready)} radiographs"
+    left_out = f" {len(unfinished)} unfinished will be left out." if unfinished else ""
+    return f"Learns from your points on {names}.{left_out}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(max(seconds, 0)), 60)
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

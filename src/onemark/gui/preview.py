@@ -1,0 +1,67 @@
+"""Predictions on the radiograph in view while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from qtpy.QtCore import QObject
+
+from onemark.gui.canvas import PREVIEW
+from onemark.gui.desk import Desk
+from onemark.gui.job import News
+from onemark.gui.palette import landmark_colours
+from onemark.gui.training import Training
+from onemark.types import LandmarkSet
+
+STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "white"}
+
+
+class Preview(QObject):
+    """Shows the newest preview of the radiograph in view in one reused layer, and takes it away in the end."""
+
+    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.training = desk, training
+        self._newest: dict[str, LandmarkSet] = {}
+        training.began.connect(self._forget)
+        training.news.connect(self._take)
+        training.ended.connect(lambda outcome: self._forget())
+        desk.session.current_changed.connect(self._hide)
+        desk.session.cohort_changed.connect(self._forget)
+
+    def draw(self) -> None:
+        """Show the newest preview of the radiograph in view, when there is one."""
+        radiograph, cohort = self.desk.canvas.radiograph, self.desk.session.cohort
+        job = self.training.job
+        if radiograph is None or job is None or job.order.cohort is not cohort:
+            return
+        found = self._newest.get(radiograph.name)
+        if found is None or radiograph.name != self.desk.session.current:
+            return
+        active = self.desk.viewer.layers.selection.active
+        layer = self.desk.canvas.points(PREVIEW, "preview", **STYLE)
+        there = ~np.isnan(found.xy).any(axis=1)
+        layer.data = found.xy[there][:, ::-1]
+        layer.face_color = landmark_colours(len(found.names))[there]
+        layer.size = self.desk.points.diameter_in_pixels() * 0.8
+        layer.visible = True
+        layer.editable = False
+        if active is not None:
+            self.desk.viewer.layers.selection.active = active
+
+    def _take(self, news: News) -> None:
+        sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
+        fresh = {one.image: one for one in sets}
+        self._newest |= fresh
+        if self.desk.session.current in fresh:
+            self.draw()
+
+    def _hide(self) -> None:
+        layer = self.desk.canvas.layer(PREVIEW)
+        if layer is not None:
+            layer.visible = False
+
+    def _forget(self) -> None:
+        self._newest.clear()
+        self.desk.canvas.remove(PREVIEW)

@@ -1,0 +1,258 @@
+"""The Train step's work: begin, watch, stop, and hand the results over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from onemark.gui.backend import Order, RecipeInfo, Task, Trained
+from onemark.gui.desk import Desk
+from onemark.gui.failures import explain
+from onemark.gui.job import Job, News
+from onemark.gui.keeper import Keeper
+from onemark.types import UserError
+
+POLL_MS = 100
+
+
+class Training(QObject):
+    """One training at a time, in the background.
+
+    Attributes:
+        job: The training under way, or None.
+        model: The last fitted model, or None.
+        recipes: What can be trained; empty until known.
+    """
+
+    ready = Signal()
+    began = Signal()
+    news = Signal(object)
+    ended = Signal(str)
+
+    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.keeper = desk, keeper
+        self.job: Job | None = None
+        self.model: Trained | None = None
+        self.recipes: Sequence[RecipeInfo] = ()
+        self.devices: Mapping[str, str] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        desk.session.cohort_changed.connect(self._forget)
+
+    def look_around(self) -> None:
+        """Find out, off the GUI thread because it loads torch, which recipes and devices there are."""
+        backend = self.desk.backend
+        self.desk.background.run(
+            lambda: (backend.recipes(), backend.devices()),
+            lambda found: self._found_out(*found),
+            lambda error: self.desk.fail(error, "loading the recipes"),
+        )
+
+    @property
+    def unfinished(self) -> Task | None:
+        """What is left to do of the last run: `continue` its training, `predict` with it, or None."""
+        run = self.keeper.run
+        if run is None:
+            return None
+        if _state(run) in ("running", "stopped"):
+            return "continue"
+        return "predict" if (run / "weights.safetensors").is_file() and not self.desk.session.found else None
+
+    def start(self, task: Task = "new") -> None:
+        """Begin a training on a snapshot of the points.
+
+        Args:
+            task: See `Order`.
+
+        Raises:
+            UserError: nothing to train on yet, or a training is under way.
+        """
+        if self.job is not None:
+            raise UserError("a training is under way; stop it first")
+        order = self._order(task)
+        self.job = Job(self.desk.backend, order)
+        self.keeper.run = order.out
+        self.keeper.save()
+        self.job.start()
+        self._timer.start()
+        self.began.emit()
+
+    def go_on(self) -> None:
+        """Finish what the last run has left; when the points have changed since, ask which ones to use."""
+        task = self.unfinished
+        if task is None:
+            raise UserError("there is no interrupted training; start one")
+        if not self._points_changed():
+            self.start(task)
+            return
+        ways = [
+            ("Go on with the old points", lambda: self.desk.try_to("training", lambda: self.start(task))),
+            ("Train anew", lambda: self.desk.try_to("training", self.start)),
+        ]
+        self.desk.tell(
+            "Your points have changed since this training began, and going on would not use the changes.",
+            "warn",
+            ways,
+        )
+
+    def _points_changed(self) -> bool:
+        from onemark.io.landmarks import LandmarkTable, read_landmarks
+
+        assert self.keeper.run is not None
+        try:
+            old = {one.image: one for one in read_landmarks(self.keeper.run / "exemplars.csv")}
+        except UserError:
+            return False
+        new = {one.image: one for one in LandmarkTable.from_sets(self.desk.session.exemplar_sets())}
+        if old.keys() != new.keys():
+            return True
+        return not all(
+            np.allclose(old[i].xy, new[i].xy, equal_nan=True) for i in new if old[i].names == new[i].names
+        )
+
+    def stop(self) -> None:
+        """Ask the training to stop at its next step."""
+        if self.job is not None:
+            self.job.stop()
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Stop and wait a little: the window is going."""
+        self._timer.stop()
+        if self.job is not None:
+            self.job.stop()
+            self.job.wait(seconds)
+            self.job = None
+
+    def open_run(self) -> None:
+        """Bring the predictions and, lazily, the model of the session's last run back."""
+        run, cohort = self.keeper.run, self.desk.session.cohort
+        if run is None or cohort is None:
+            return
+        from onemark.io.landmarks import read_landmarks
+
+        if (run / "landmarks.csv").is_file():
+            self.desk.background.run(
+                lambda: [one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort],
+                lambda found: self._reopened(cohort, found),
+                lambda error: self.desk.fail(error, "reading the last run"),
+            )
+        if (run / "weights.safetensors").is_file():
+            self.desk.background.run(
+                lambda: self.desk.backend.load(run),
+                lambda model: self._loaded(cohort, model),
+                lambda error: self.desk.fail(error, "loading the last run's model"),
+            )
+
+    def _order(self, task: Task) -> Order:
+        from onemark.io.landmarks import LandmarkTable
+
+        cohort, wishes = self.desk.session.cohort, self.keeper.wishes
+        if cohort is None:
+            raise UserError("no radiographs are open; drop a folder on step 1 first")
+        sets = self.desk.session.exemplar_sets()
+        if not sets:
+            raise UserError("no radiograph has all of its landmarks yet; finish one in step 2 first")
+        out = self.keeper.run if task != "new" and self.keeper.run else self.keeper.new_run()
+        return Order(
+            cohort=cohort,
+            exemplars=LandmarkTable.from_sets(sets),
+            out=out,
+            recipe=wishes.recipe or (self.recipes[0].name if self.recipes else "onemark"),
+            minutes=(wishes.retrain_minutes if task == "retrain" else wishes.minutes) or None,
+            device=wishes.device,
+            settings=dict(wishes.settings),
+            task=task,
+            watched=lambda: self.desk.session.current,
+        )
+
+    def _poll(self) -> None:
+        job = self.job
+        if job is None:
+            self._timer.stop()
+            return
+        outcome = job.outcome
+        news: News = job.news()
+        if news.events or news.losses:
+            self.news.emit(news)
+        if outcome is not None:
+            self._timer.stop()
+            self.job = None
+            self._end(job, outcome)
+
+    def _end(self, job: Job, outcome: str) -> None:
+        here = job.order.cohort is self.desk.session.cohort
+        if job.found is not None:
+            if here:
+                self.model = job.model
+                self.desk.session.set_found(job.found)
+            else:
+                self.desk.tell(
+                    f"The training of {job.order.cohort.folder.name} has ended; it is kept in {job.order.out}."
+                )
+        if outcome == "failed" and job.error is not None:
+            self._explain(job.error, job)
+        self.keeper.save()
+        self.ended.emit(outcome)
+
+    def _explain(self, error: BaseException, job: Job) -> None:
+        failure = explain(error, "training")
+        smaller = self._smaller(job.order)
+        ways = []
+        if "cpu" in failure.ways and job.order.device != "cpu":
+            ways.append(("Train on the CPU", lambda: self._again(device="cpu")))
+        if "smaller" in failure.ways and smaller is not None:
+            name, value = smaller
+            ways.append(
+                (
+                    f"Use {name.split('.')[-1].replace('_', ' ')} = {value}",
+                    lambda: self._again(settings={name: value}),
+                )
+            )
+        self.desk.tell(failure.text, "bad", ways, failure.details)
+
+    def _smaller(self, order: Order) -> tuple[str, int] | None:
+        # Memory goes with the batch: offer half of it where the recipe has one.
+        from onemark.gui.form import defaults
+
+        info = next((one for one in self.recipes if one.name == order.recipe), None)
+        values = {**defaults(info), **order.settings} if info else dict(order.settings)
+        for name, value in values.items():
+            if name.rsplit(".", 1)[-1].startswith("batch") and isinstance(value, int) and value > 1:
+                return name, max(1, value // 2)
+        return None
+
+    def _again(self, *, device: str = "", settings: Mapping[str, object] | None = None) -> None:
+        wishes = self.keeper.wishes
+        wishes.device = device or wishes.device
+        wishes.settings = {**wishes.settings, **(settings or {})}
+        self.ready.emit()
+        self.desk.try_to("training", self.start)
+
+    def _found_out(self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str]) -> None:
+        self.recipes, self.devices = recipes, devices
+        self.ready.emit()
+
+    def _reopened(self, cohort: object, found: list[object]) -> None:
+        if cohort is self.desk.session.cohort:
+            self.desk.session.set_found(found)  # type: ignore[arg-type]
+
+    def _loaded(self, cohort: object, model: Trained) -> None:
+        if self.job is None and cohort is self.desk.session.cohort:
+            self.model = model
+
+    def _forget(self) -> None:
+        self.model = None
+
+
+def _state(run: Path) -> str:
+    from onemark.io.run import RunFolder
+
+    try:
+        return str(RunFolder.open(run).config.get("state", ""))
+    except UserError:
+        return ""

@@ -1,0 +1,210 @@
+"""The dock widget: five numbered steps above the list of radiographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QAbstractButton, QFrame, QScrollArea, QSplitter, QStackedWidget, QWidget
+
+from onemark.gui.actions import actions_of, bind, unbind
+from onemark.gui.app import TRAIN, App
+from onemark.gui.keys_dialog import KeysDialog
+from onemark.gui.look import Look
+from onemark.gui.notice import Notice
+from onemark.gui.pages.export import ExportPage
+from onemark.gui.pages.mark import MarkPage
+from onemark.gui.pages.open import OpenPage
+from onemark.gui.pages.review import ReviewPage
+from onemark.gui.pages.train import TrainPage
+from onemark.gui.panel import RadiographPanel
+from onemark.gui.parts import column, row, tool
+from onemark.gui.stepper import Stepper
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from onemark.gui.backend import Backend
+
+WIDTH = 380
+
+
+class OnemarkWidget(QWidget):
+    """`Plugins > onemark`.
+
+    Args:
+        napari_viewer: The viewer it lives in.
+        backend: What does the heavy work; the pipeline when left out.
+    """
+
+    def __init__(self, napari_viewer: Viewer, backend: Backend | None = None) -> None:
+        super().__init__()
+        self.setObjectName("onemark")
+        self.setAcceptDrops(True)
+        self.viewer = napari_viewer
+        self.look = Look.of(napari_viewer.theme)
+        self.app = App(napari_viewer, backend, self)
+        self.stepper = Stepper(self.look)
+        self.notice = Notice(self.look)
+        self.train = TrainPage(self.app, self.look)
+        self.pages = [
+            OpenPage(self.app),
+            MarkPage(self.app),
+            self.train,
+            ReviewPage(self.app),
+            ExportPage(self.app),
+        ]
+        self.panel = RadiographPanel(self.app)
+        self.actions_ = actions_of(self.app, self.press, self.show_keys)
+        self._stack = self._stacked()
+        self._lay_out()
+        self._listen()
+        bind(napari_viewer, self.actions_)
+        self._keys: KeysDialog | None = None
+        self._closed = False
+        self._go(0)
+        self._follow_theme()
+        self.app.training.look_around()
+
+    def sizeHint(self) -> QSize:
+        """Fits beside the canvas in a window of 1280 x 720."""
+        return QSize(WIDTH, 620)
+
+    def open(self, path: str | Path) -> None:
+        """Open a folder of radiographs, as dropping it does."""
+        self.app.opening.open(path)
+
+    def press(self, name: str) -> None:
+        """Press the control of that name, when it can be pressed."""
+        if name == "evidence":
+            self._toggle_evidence()
+            return
+        control = self.findChild(QAbstractButton, f"onemark.{name}")
+        if control is not None and control.isEnabled():
+            control.click()
+
+    def show_keys(self) -> None:
+        """Show the list of keys."""
+        if self._keys is None:
+            self._keys = KeysDialog(self.actions_, self)
+        self._keys.show()
+        self._keys.raise_()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open what was dropped, without a question about readers."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        if paths:
+            self.open(paths[0])
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Let go of everything."""
+        self.shut()
+        super().closeEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """A dock widget taken away is deleted without being closed first."""
+        if event.type() == QEvent.Type.DeferredDelete:
+            self.shut()
+        handled: bool = super().event(event)
+        return handled
+
+    def shut(self) -> None:
+        """Stop the training, write the session, give the keys back. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        unbind(self.viewer, self.actions_)
+        self.viewer.events.theme.disconnect(self._follow_theme)
+        self.app.close()
+
+    def _stacked(self) -> QStackedWidget:
+        stack = QStackedWidget()
+        for page in self.pages:
+            area = QScrollArea()
+            area.setFrameShape(QFrame.Shape.NoFrame)
+            area.setWidgetResizable(True)
+            area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            area.setWidget(page)
+            stack.addWidget(area)
+        return stack
+
+    def _lay_out(self) -> None:
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self._stack)
+        split.addWidget(self.panel)
+        split.setStretchFactor(0, 3)
+        split.setStretchFactor(1, 2)
+        split.setChildrenCollapsible(False)
+        box = column(self, margin=8, spacing=8)
+        box.addWidget(self.stepper)
+        box.addWidget(self.notice)
+        box.addWidget(split, 1)
+        keys = tool("keys", "Keys (F1)", "Every key of onemark (F1)", self.show_keys)
+        keys.setProperty("role", "link")
+        self._status = tool(
+            "status", "", "How the training is doing; click to see it", lambda: self.app.go(TRAIN)
+        )
+        self._status.setProperty("role", "link")
+        self._status.hide()
+        box.addLayout(row(self._status, 1, keys))
+        self.setMinimumWidth(330)
+
+    def _listen(self) -> None:
+        app = self.app
+        self.stepper.chosen.connect(app.go)
+        app.step_changed.connect(self._go)
+        app.desk.said.connect(self.notice.say)
+        self.viewer.events.theme.connect(self._follow_theme)
+        session = app.session
+        for signal in (session.cohort_changed, session.found_changed, session.schema_changed):
+            signal.connect(self._tick)
+        session.marks_changed.connect(lambda image: self._tick())
+        app.training.began.connect(lambda: self._show_status("Training…"))
+        app.training.ended.connect(lambda outcome: self._status.hide())
+        self.train.said.connect(self._show_status)
+        app.exporting.wrote.connect(lambda files: self._tick(exported=True))
+
+    def _go(self, step: int) -> None:
+        self.stepper.go(step)
+        self._stack.setCurrentIndex(step)
+
+    def _tick(self, exported: bool = False) -> None:
+        session = self.app.session
+        self.stepper.set_done(
+            [
+                session.cohort is not None,
+                bool(session.exemplar_sets()),
+                bool(session.found),
+                any(marks.corrects and marks.confirmed for marks in session.marks.values()),
+                exported,
+            ]
+        )
+
+    def _show_status(self, text: str) -> None:
+        self._status.setText(f"● {text}")
+        self._status.setVisible(self.app.training.job is not None)
+
+    def _toggle_evidence(self) -> None:
+        boxes = [
+            box
+            for box in self._stack.widget(3).findChildren(QAbstractButton)
+            if box.objectName().startswith("onemark.evidence.")
+        ]
+        on = [box for box in boxes if box.isChecked()]
+        for box in on or boxes[:1]:
+            box.setChecked(not on)
+
+    def _follow_theme(self, event: Any = None) -> None:
+        self.look = Look.of(self.viewer.theme)
+        self.setStyleSheet(self.look.sheet())
+        self.stepper.set_look(self.look)
+        self.notice.set_look(self.look)
+        self.train.set_look(self.look)

@@ -1,0 +1,63 @@
+"""What the person has chosen, kept with the session and begun from napari's preferences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Wishes:
+    """Choices of the Open, Train and Export steps.
+
+    Attributes:
+        recipe: Key of the recipe; empty means the default one.
+        minutes: Time budget; 0 means the recipe's own length.
+        retrain_minutes: Time budget of a retraining with corrected radiographs.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        settings: `slot.field` -> value, where it differs from the recipe's default.
+        spacing_mm: mm per pixel said by the person, or None to believe the files.
+        formats: Keys of the export formats.
+        point_size: Diameter of a point on the screen, in px.
+        error_limit: Expected error (mm, or px) that gets the warmest colour.
+    """
+
+    recipe: str = ""
+    minutes: float = 10.0
+    retrain_minutes: float = 1.0
+    device: str = "auto"
+    settings: dict[str, object] = field(default_factory=dict)
+    spacing_mm: float | None = None
+    formats: list[str] = field(default_factory=lambda: ["csv"])
+    point_size: float = 15.0
+    error_limit: float = 4.0
+
+    @classmethod
+    def preferred(cls) -> Wishes:
+        """The choices of napari's Preferences; built-in ones where napari does not know onemark's."""
+        wishes = cls()
+        wishes.take(_preferences())
+        return wishes
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Take the values of known names."""
+        for one in dataclasses.fields(self):
+            if one.name in values:
+                setattr(self, one.name, values[one.name])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the autosave."""
+        return dataclasses.asdict(self)
+
+
+def _preferences() -> dict[str, Any]:
+    from napari.settings import get_plugin_settings
+
+    try:
+        settings = get_plugin_settings("onemark")
+    except KeyError:
+        return {}
+    shown = {**settings.training.model_dump(), **settings.points.model_dump()}
+    return {key: value for key, value in shown.items() if value is not None}
