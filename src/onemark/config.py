@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -68,10 +69,9 @@ def _checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
             f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else f"a {kind.__name__}"
         )
         raise UserError(f"{name} must be {choices}, not {value!r}") from None
-    for bound, wrong in (("low", lambda a, b: a < b), ("high", lambda a, b: a > b)):
+    for bound, wrong, word in (("low", operator.lt, "at least"), ("high", operator.gt, "at most")):
         limit = meta.get(bound)
         if limit is not None and wrong(value, limit):
-            word = "at least" if bound == "low" else "at most"
             raise UserError(
                 f"{name} must be {word} {limit:g} {meta.get('unit', '')}".rstrip() + f", not {value}"
             )

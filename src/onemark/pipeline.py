@@ -62,7 +62,8 @@ class Model:
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        return next(reversed(self.stages.values())).locate(radiograph)
+        found: LandmarkSet = next(reversed(self.stages.values())).locate(radiograph)
+        return found
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         """Landmarks of every radiograph that can be read; the others are reported to `progress`.
@@ -279,7 +280,7 @@ class _Work:
             return None
         later = list(self.recipe.slots)[list(self.recipe.slots).index(slot) :]
         share = self.recipe.shares[slot] / sum(self.recipe.shares[s] for s in later)
-        return max(1.0, (self.budget - self.spent) * share)
+        return float(max(1.0, (self.budget - self.spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Any], seconds: float) -> None:
         self.spent += seconds

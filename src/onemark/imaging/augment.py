@@ -99,7 +99,7 @@ class Warp:
     def inverse(self, canvas_xy: torch.Tensor) -> torch.Tensor:
         """Canvas points `[B, N, 2]` (x, y) to view points: the fixed point of `u = q - e(u)`."""
         shifted = canvas_xy - (self._centre + self.translation)[:, None]
-        q = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
+        q: torch.Tensor = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
         u = q
         for _ in range(INVERSE_STEPS):
             u = q - self._elastic_at(u)

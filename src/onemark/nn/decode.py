@@ -30,7 +30,7 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3) -> Peaks:
         logits: `[N, h, w]` log-probabilities up to a constant.
         radius: Half the window, in cells.
     """
-    n, h, w = logits.shape
+    h, w = logits.shape[-2:]
     flat = logits.float().flatten(1)
     p = F.softmax(flat, 1)
     best = flat.argmax(1)

@@ -50,7 +50,7 @@ class FrameStore:
     def __init__(self, cohort: Cohort, canvas: Size, sink: Sink = silent) -> None:
         self.cohort, self.canvas, self.sink = cohort, canvas, sink
         self.problems: dict[str, str] = {}
-        self._file = tempfile.TemporaryFile(prefix="onemark-")
+        self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
         self._frames: dict[int, Frame] = {}
 
     def __len__(self) -> int:

@@ -54,7 +54,10 @@ class Task(Protocol):
     """What a stage trains: draws its own batches and returns its loss."""
 
     name: str
-    module: nn.Module
+
+    @property
+    def module(self) -> nn.Module:
+        """What learns."""
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -144,19 +147,23 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
+        """Seconds spent, former sessions included."""
         return self.spent + time.monotonic() - self._started
 
     def resume(self, step: int, spent: float) -> None:
+        """Go on from a saved state."""
         self.step, self.spent, self._started = step, spent, time.monotonic()
 
     @property
     def fraction(self) -> float:
+        """Share of the schedule that is done, 0...1."""
         if self.plan.seconds is None:
             return min(1.0, self.step / max(1, self.plan.steps))
         return min(1.0, self.elapsed / max(1e-6, self.plan.seconds))
 
     @property
     def finished(self) -> bool:
+        """Whether another step would go beyond the schedule."""
         if self.plan.seconds is None:
             return self.step >= self.plan.steps
         pace = self.elapsed / self.step if self.step >= STEPS_BEFORE_ESTIMATE else 0.0
@@ -164,12 +171,14 @@ class Clock:
 
     @property
     def total(self) -> int:
+        """Steps of the whole schedule; an estimate under a time budget."""
         if self.plan.seconds is None:
             return self.plan.steps
         return max(self.step + 1, round(self.step / max(self.fraction, 1e-6)))
 
     @property
     def left(self) -> float:
+        """Seconds to the end of the schedule."""
         if self.plan.seconds is not None:
             return max(0.0, self.plan.seconds - self.elapsed)
         return self.elapsed / max(1, self.step) * (self.plan.steps - self.step)

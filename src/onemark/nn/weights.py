@@ -41,7 +41,7 @@ def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[st
             slots: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]] = {
                 slot: ({}, head) for slot, head in heads.items()
             }
-            for key in file.keys():
+            for key in file.keys():  # noqa: SIM118  it is no dict
                 slot, _, name = key.partition(".")
                 slots[slot][0][name] = file.get_tensor(key)
     except FileNotFoundError:

@@ -27,7 +27,8 @@ class HeatmapNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of where each landmark lies."""
-        return self.head(self.backbone(x)[0])
+        logits: torch.Tensor = self.head(self.backbone(x)[0])
+        return logits
 
 
 @dataclass(frozen=True)

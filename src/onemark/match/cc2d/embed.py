@@ -65,7 +65,7 @@ def whole_cosines(vectors: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """Cosines of unit vectors `[B, N, C]` with every cell of `[B, C, h, w]`: `[B, N, h, w]`."""
     table = rows(m).view(len(m), -1, m.shape[1]).float()
     inverse = table.norm(dim=-1).clamp(min=1e-6).reciprocal()
-    product = torch.bmm(vectors, table.transpose(1, 2)) * inverse[:, None]
+    product: torch.Tensor = torch.bmm(vectors, table.transpose(1, 2)) * inverse[:, None]
     return product.view(len(m), -1, *m.shape[-2:])
 
 
