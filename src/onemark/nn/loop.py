@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,13 @@ CHECKPOINT_SECONDS = 20.0
 PREVIEW_SECONDS = 15.0
 STEPS_BEFORE_ESTIMATE = 3
 
+Optimizer = Literal["adamw", "adam"]
+Schedule = Literal["cosine", "halving", "tenths"]
+STAIRS = {
+    "halving": (7, 0.5),
+    "tenths": (3, 0.1),
+}  # equal stairs of the schedule, and the factor from each to the next
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,10 +36,12 @@ class Plan:
     Attributes:
         steps: Steps of the schedule; ignored where `seconds` is given.
         seconds: Time budget that the schedule is laid over; None for a number of steps.
-        rate: Peak learning rate, of a cosine with warm-up.
-        decay: Weight decay of AdamW.
-        warmup: Share of the schedule in which the rate rises.
+        rate: Peak learning rate.
+        decay: Weight decay.
+        warmup: Share of the schedule in which the rate of the cosine rises.
         batch: Items per step, for the throughput that is shown.
+        optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
+        schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`) as published.
     """
 
     steps: int
@@ -41,9 +50,14 @@ class Plan:
     decay: float = 1e-4
     warmup: float = 0.1
     batch: int = 8
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
 
     def rate_at(self, fraction: float) -> float:
         """The learning rate after `fraction` of the schedule."""
+        if self.schedule in STAIRS:
+            count, factor = STAIRS[self.schedule]
+            return self.rate * factor ** min(count - 1, int(fraction * count))
         if fraction < self.warmup:
             return self.rate * (0.04 + 0.96 * fraction / self.warmup)
         along = (fraction - self.warmup) / (1 - self.warmup)
@@ -116,7 +130,8 @@ def train(
         Cancelled: the sink asked to stop; the state is saved first when the job has a checkpoint.
         UserError: the device has too little memory, or the loss stopped being a number.
     """
-    optimizer = torch.optim.AdamW(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[plan.optimizer]
+    optimizer: torch.optim.Optimizer = kind(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
     clock = Clock(plan)
     if job.checkpoint is not None:
         job.checkpoint.restore(task, optimizer, clock)
