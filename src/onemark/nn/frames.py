@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SIZES_LOOKED_AT = 200
 PREVIEWS = 4
+GROW_FROM = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,45 @@ def cohort_canvas(cohort: Cohort, area: int) -> Size:
     if not sizes:
         raise UserError(f"no radiograph in {cohort.folder} can be read: check that the files are images")
     return canvas_for(sizes, area)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The cohort at one size, used up to a share of the schedule.
+
+    Attributes:
+        until: Share of the schedule, 0...1.
+        store: The canvases.
+        exemplars: The exemplars on them.
+    """
+
+    until: float
+    store: FrameStore
+    exemplars: list[Marked]
+
+    @property
+    def side(self) -> torch.Tensor:
+        """`[2]` canvas width and height."""
+        return torch.tensor([self.store.canvas[1], self.store.canvas[0]], dtype=torch.float32)
+
+
+def scales(
+    cohort: Cohort, exemplars: LandmarkTable, canvas: Size, grow: float, pool: int, sink: Sink
+) -> list[Scale]:
+    """The sizes a network learns from: for a share `grow` of the schedule two thirds of the canvas, then all of it.
+
+    Radiographs are taken from the whole of a cohort of up to `pool`, else from that many, evenly spread.
+    """
+    taken = learning_pool(cohort, exemplars, pool)
+    small = canvas_for([canvas], round(canvas[0] * canvas[1] * GROW_FROM**2))
+    wanted = [(grow, small), (1.0, canvas)] if grow > 0 else [(1.0, canvas)]
+    stores = [(until, FrameStore(taken, size, sink)) for until, size in wanted]
+    return [Scale(until, store, store.marked(exemplars)) for until, store in stores]
+
+
+def scale_at(sizes: Sequence[Scale], fraction: float) -> Scale:
+    """The size to learn from after `fraction` of the schedule."""
+    return next((size for size in sizes if fraction < size.until), sizes[-1])
 
 
 def learning_pool(cohort: Cohort, exemplars: LandmarkTable, most: int) -> Cohort:

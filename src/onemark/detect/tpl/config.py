@@ -23,6 +23,9 @@ class TPLConfig:
     area: int = option(
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
     )
+    grow: float = option(
+        0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
+    )
     steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
     rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     batch: int = option(8, "radiographs per step, one of them an exemplar", low=2, high=1024)

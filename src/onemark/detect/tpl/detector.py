@@ -16,7 +16,7 @@ from onemark.imaging.frame import Size
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.nn.decode import cells_to_pixels, soft_peaks
-from onemark.nn.frames import FrameStore, cohort_canvas, learning_pool
+from onemark.nn.frames import FrameStore, cohort_canvas, scales
 from onemark.nn.loop import Job, Plan, train
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.unet import STRIDES, UNet
@@ -64,9 +64,9 @@ class TPL:
         canvas = cohort_canvas(cohort, config.area)
         self = cls(config, exemplars.names, canvas, job.fabric)
         self._take(start or {})
-        store = FrameStore(learning_pool(cohort, exemplars, config.pool), canvas, job.sink)
-        label = _Labels(store, pseudo_label)
-        task = HeatmapTask(self.network, store, store.marked(exemplars), label, config)
+        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
+        store = sizes[-1].store
+        task = HeatmapTask(self.network, sizes, _Labels(pseudo_label), config)
         plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
         train(task, plan, job, lambda: [self.locate(store.cohort[i]) for i in store.shown])
         return self
@@ -114,15 +114,14 @@ class TPL:
 
 
 class _Labels:
-    """Pseudo-labels on the canvas, asked for when first needed."""
+    """Pseudo-labels, asked for when first needed."""
 
-    def __init__(self, store: FrameStore, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
-        self.store, self.pseudo_label = store, pseudo_label
-        self.known: dict[int, torch.Tensor] = {}
+    def __init__(self, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
+        self.pseudo_label = pseudo_label
+        self.known: dict[int, LandmarkSet] = {}
 
-    def __call__(self, index: int) -> torch.Tensor:
+    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
-            found = self.pseudo_label(self.store.cohort[index])
-            self.known[index] = torch.from_numpy(self.store.frame(index).to_canvas(found.xy)).float()
-        return self.known[index]
+            self.known[index] = self.pseudo_label(store.cohort[index])
+        return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()

@@ -11,7 +11,7 @@ from torch import nn
 from onemark.detect.tpl.config import TPLConfig
 from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.nn.decode import pixels_to_cells
-from onemark.nn.frames import FrameStore, Marked
+from onemark.nn.frames import FrameStore, Scale, scale_at
 from onemark.nn.unet import STRIDES, UNet
 
 DROP_FULLY_FROM = 0.3
@@ -49,9 +49,8 @@ class HeatmapTask:
 
     Args:
         module: The network.
-        store: Canvases of the cohort.
-        exemplars: Exemplars on the canvas; one of them, with true labels, is in every batch.
-        label: Position in the store -> pseudo-labels `[K, 2]`, canvas px.
+        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
+        label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
         config: Options.
     """
 
@@ -60,14 +59,11 @@ class HeatmapTask:
     def __init__(
         self,
         module: HeatmapNet,
-        store: FrameStore,
-        exemplars: Sequence[Marked],
-        label: Callable[[int], torch.Tensor],
+        sizes: Sequence[Scale],
+        label: Callable[[FrameStore, int], torch.Tensor],
         config: TPLConfig,
     ) -> None:
-        self.module, self.store, self.exemplars, self.config = module, store, list(exemplars), config
-        self.label = label
-        self.true = {one.index: one.xy for one in exemplars}
+        self.module, self.sizes, self.label, self.config = module, sizes, label, config
         self.geometry, self.intensity = Geometry().times(config.strength), Intensity()
 
     @property
@@ -79,12 +75,13 @@ class HeatmapTask:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
         device = generator.device
         true = max(1, round(self.config.batch / 8))
-        chosen = self.store.draw(self.config.batch - true, generator)
-        which = torch.randint(len(self.exemplars), (true,), generator=generator, device=device)
-        chosen += [self.exemplars[int(i)].index for i in which]
-        xy = torch.stack([self._known(i) for i in chosen]).to(device)
-        warp = Warp.draw(len(chosen), self.store.canvas, self.geometry, generator)
-        views = self.intensity.apply(warp.images(self.store.read(chosen).to(device)), generator)
+        size = scale_at(self.sizes, fraction)
+        chosen = size.store.draw(self.config.batch - true, generator)
+        which = torch.randint(len(size.exemplars), (true,), generator=generator, device=device)
+        chosen += [size.exemplars[int(i)].index for i in which]
+        xy = torch.stack([self._known(size, i) for i in chosen]).to(device)
+        warp = Warp.draw(len(chosen), size.store.canvas, self.geometry, generator)
+        views = self.intensity.apply(warp.images(size.store.read(chosen).to(device)), generator)
         drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
         return Batch(views, warp.inverse(xy), true, drop)
 
@@ -101,8 +98,9 @@ class HeatmapTask:
     def after(self, fraction: float) -> None:
         """Nothing follows the network."""
 
-    def _known(self, index: int) -> torch.Tensor:
-        return self.true[index] if index in self.true else self.label(index)
+    def _known(self, size: Scale, index: int) -> torch.Tensor:
+        placed = next((one.xy for one in size.exemplars if one.index == index), None)
+        return self.label(size.store, index) if placed is None else placed
 
     def _nats(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""

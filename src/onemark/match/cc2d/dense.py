@@ -17,10 +17,18 @@ from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.match.cc2d.config import CC2DConfig
-from onemark.match.cc2d.embed import Embedder, Maps, vectors_at, whole_cosines, window, window_cosines
+from onemark.match.cc2d.embed import (
+    Embedder,
+    Maps,
+    distance_bias,
+    vectors_at,
+    whole_cosines,
+    window,
+    window_cosines,
+)
 from onemark.match.cc2d.locate import describe, find
 from onemark.nn.decode import pixels_to_cells
-from onemark.nn.frames import FrameStore, Marked
+from onemark.nn.frames import Scale, scale_at
 from onemark.nn.unet import STRIDES
 
 WHOLE_MAP_STRIDE = 16
@@ -56,8 +64,7 @@ class DenseTask:
 
     Args:
         module: The embedding network.
-        store: Canvases of the cohort.
-        exemplars: Position in the store and visible landmarks on the canvas of every exemplar.
+        sizes: The cohort and its exemplars, at one size or growing.
         config: Options.
         fabric: Device and precision.
     """
@@ -67,12 +74,11 @@ class DenseTask:
     def __init__(
         self,
         module: Embedder,
-        store: FrameStore,
-        exemplars: Sequence[Marked],
+        sizes: Sequence[Scale],
         config: CC2DConfig,
         fabric: Fabric,
     ) -> None:
-        self.module, self.store, self.exemplars, self.config = module, store, exemplars, config
+        self.module, self.sizes, self.config = module, sizes, config
         self.fabric = fabric
         self.teacher = copy.deepcopy(module).eval().requires_grad_(False)
         self.mild, self.strong = Geometry(), Geometry().times(2)
@@ -86,17 +92,16 @@ class DenseTask:
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Draw radiographs, views and anchors, and let the teacher pair points across radiographs."""
         config, device = self.config, generator.device
-        chosen = self.store.draw(config.batch, generator)
-        canvases = self.store.read(chosen).to(device)
-        first = Warp.draw(config.batch, self.store.canvas, self.mild, generator)
-        second = Warp.draw(config.batch, self.store.canvas, self.strong, generator)
+        size = scale_at(self.sizes, fraction)
+        canvases = size.store.read(size.store.draw(config.batch, generator)).to(device)
+        first = Warp.draw(config.batch, size.store.canvas, self.mild, generator)
+        second = Warp.draw(config.batch, size.store.canvas, self.strong, generator)
         warped = torch.cat([first.images(canvases), second.images(canvases)])
-        side = self._side(device)
         points = torch.rand(config.batch, config.anchors, 2, generator=generator, device=device)
-        points = (0.02 + 0.96 * points) * side
+        points = (0.02 + 0.96 * points) * size.side.to(device)
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
         if fraction >= config.cross_from and config.batch > 1:
-            pairs = self._across(canvases, points, generator)
+            pairs = self._across(size, canvases, points, generator)
         reach = config.window - 2
         shape = (len(pairs), len(STRIDES), *points.shape)
         jitter = torch.randint(-reach, reach + 1, shape, generator=generator, device=device)
@@ -133,10 +138,12 @@ class DenseTask:
 
     @torch.no_grad()
     def _across(
-        self, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
+        self, size: Scale, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
     ) -> list[Pairs]:
-        focused = round(points.shape[1] * self.config.focus) if self.exemplars else 0
-        marked, landmarks = self._exemplar(generator)
+        focused = round(points.shape[1] * self.config.focus)
+        which = int(torch.randint(len(size.exemplars), (1,), generator=generator, device=generator.device))
+        exemplar = size.exemplars[which]
+        marked = size.store.read([exemplar.index]).to(canvases.device)
         with self.fabric.autocast():
             maps = self.teacher(torch.cat([canvases, marked]))
         ours = [m[: len(canvases)] for m in maps]
@@ -144,7 +151,7 @@ class DenseTask:
         found, weight = self._match(ours, [m.roll(-1, 0) for m in ours], free)
         here, there, weights = [free], [found], [weight]
         if focused:
-            near = self._around(landmarks, focused, generator).expand(len(canvases), -1, -1)
+            near = self._around(exemplar.visible, size.side, focused, generator).expand(len(canvases), -1, -1)
             theirs = [m[len(canvases) :].expand(len(canvases), -1, -1, -1) for m in maps]
             found, weight = self._match(theirs, ours, near)
             here.append(found)
@@ -153,14 +160,11 @@ class DenseTask:
         a, b, w = torch.cat(here, 1), torch.cat(there, 1), torch.cat(weights, 1)
         return [Pairs(a, a, torch.ones_like(w), 0), Pairs(a, b, w, 1)]
 
-    def _exemplar(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        which = int(torch.randint(len(self.exemplars), (1,), generator=generator, device=generator.device))
-        marked = self.exemplars[which]
-        return self.store.read([marked.index]).to(generator.device), marked.visible.to(generator.device)
-
-    def _around(self, landmarks: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    def _around(
+        self, landmarks: torch.Tensor, side: torch.Tensor, count: int, generator: torch.Generator
+    ) -> torch.Tensor:
+        landmarks, side = landmarks.to(generator.device), side.to(generator.device)
         which = torch.randint(len(landmarks), (count,), generator=generator, device=generator.device)
-        side = self._side(generator.device)
         noise = torch.randn(count, 2, generator=generator, device=generator.device)
         near = landmarks[which] + noise * self.config.focus_sigma * side.mean()
         return near.clamp(min=0).minimum(side - 1)[None]
@@ -180,7 +184,8 @@ class DenseTask:
         weight: torch.Tensor,
         jitter: torch.Tensor,
     ) -> torch.Tensor:
-        last = self._side(query.device) - 1
+        h, w = here[0].shape[-2:]
+        last = torch.tensor([w, h], device=query.device) * STRIDES[0] - 1
         inside = ((query >= 0) & (query <= last) & (target >= 0) & (target <= last)).all(-1)
         weight = inside * weight
         total = torch.zeros((), device=query.device)
@@ -197,11 +202,18 @@ class DenseTask:
         temperature = self.config.temperature
         right = (vectors * vectors_at(m, cells)).sum(-1) * temperature
         if whole:
-            return (whole_cosines(vectors, m).flatten(2) * temperature).logsumexp(-1) - right
+            index = torch.arange(m[0, 0].numel(), device=m.device).expand(*cells.shape[:2], -1)
+            cosines = self._biased(whole_cosines(vectors, m).flatten(2), index, m, cells)
+            return (cosines * temperature).logsumexp(-1) - right
         index, inside = window(cells.floor().long() + shift, self.config.window, (m.shape[-2], m.shape[-1]))
-        logits = (window_cosines(vectors, m, index) * temperature).masked_fill(~inside, -1e4)
+        cosines = self._biased(window_cosines(vectors, m, index), index, m, cells)
+        logits = (cosines * temperature).masked_fill(~inside, -1e4)
         return (logits.logsumexp(-1) - right).clamp(min=-1)
 
-    def _side(self, device: torch.device) -> torch.Tensor:
-        h, w = self.store.canvas
-        return torch.tensor([w, h], dtype=torch.float32, device=device)
+    def _biased(
+        self, cosines: torch.Tensor, index: torch.Tensor, m: torch.Tensor, cells: torch.Tensor
+    ) -> torch.Tensor:
+        config = self.config
+        if config.distance_bias == 0:
+            return cosines
+        return cosines + distance_bias(index, m.shape[-1], cells, config.distance_bias, config.bias_cap)

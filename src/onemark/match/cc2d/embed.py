@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from onemark.nn.unet import UNet
+from onemark.nn.context import Context, context_blocks
+from onemark.nn.pyramid import Pyramid
 
 Maps = list[torch.Tensor]
 
@@ -17,14 +18,28 @@ class Embedder(nn.Module):
     The maps are not normalised: that is done to the few vectors that are compared.
     """
 
-    def __init__(self, backbone: UNet, length: int) -> None:
+    def __init__(self, backbone: Pyramid, length: int, context: Context = "none") -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleList(nn.Conv2d(width, length, 1) for width in backbone.widths)
+        self.context = context_blocks(context, backbone.widths)
 
     def forward(self, x: torch.Tensor) -> Maps:
         """Embeddings, finest first."""
-        return [head(m) for head, m in zip(self.heads, self.backbone(x), strict=True)]
+        levels = zip(self.heads, self.context, self.backbone(x), strict=True)
+        return [head(context(m)) for head, context, m in levels]
+
+
+class TwoEmbedders(Embedder):
+    """The paper's two extractors: this one for whole radiographs, `template` for patches."""
+
+    def __init__(self, whole: Pyramid, patch: Pyramid, length: int, context: Context = "none") -> None:
+        super().__init__(whole, length, context)
+        self.template = Embedder(patch, length, context)
+
+    def forward(self, x: torch.Tensor, template: bool = False) -> Maps:
+        """Embeddings of whole radiographs or of template patches, finest first."""
+        return self.template(x) if template else super().forward(x)  # type: ignore[no-any-return]
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
@@ -89,3 +104,22 @@ def cascade(levels: list[torch.Tensor], temperature: float) -> torch.Tensor:
         total = F.interpolate(total, level.shape[-2:], mode="bilinear", align_corners=False)
         total = total + level * temperature
     return total
+
+
+def distance_bias(
+    index: torch.Tensor, width: int, target: torch.Tensor, slope: float, cap: float
+) -> torch.Tensor:
+    """What far cells get on top of their cosines, so that learning must push them further down (CC2D's code).
+
+    Args:
+        index: `[B, N, W]` flat indices of cells.
+        width: Cells per row of the map.
+        target: `[B, N, 2]` the right cells (x, y).
+        slope: Bias per cell of distance.
+        cap: Greatest bias.
+
+    Returns:
+        `[B, N, W]` biases.
+    """
+    cells = torch.stack([index % width, index // width], -1)
+    return (slope * (cells - target[:, :, None]).norm(dim=-1)).clamp(max=cap)

@@ -23,9 +23,21 @@ PEAK_RADIUS = 3
 Vectors = list[torch.Tensor]
 
 
-def describe(maps: Maps, xy: torch.Tensor) -> Vectors:
-    """Unit vectors of canvas points `[B, N, 2]` (x, y) at every level: `[B, N, C]`, finest first."""
-    return [vectors_at(m, pixels_to_cells(xy, stride)) for m, stride in zip(maps, STRIDES, strict=True)]
+def describe(maps: Maps, xy: torch.Tensor, rounded: bool = False) -> Vectors:
+    """Unit vectors of canvas points `[B, N, 2]` (x, y) at every level: `[B, N, C]`, finest first.
+
+    Args:
+        maps: Per level `[B, C, h, w]`, finest first.
+        xy: The points, canvas px.
+        rounded: Whether each level's nearest cell is taken, as published, instead of bilinear values.
+    """
+    place = nearest_cells if rounded else pixels_to_cells
+    return [vectors_at(m, place(xy, stride)) for m, stride in zip(maps, STRIDES, strict=True)]
+
+
+def nearest_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
+    """The cells of a map `[..., 2]` in which pixels of its input lie."""
+    return ((pixels + 0.5) / stride).floor()
 
 
 def find(vectors: Vectors, maps: Maps, temperature: float) -> Peaks:

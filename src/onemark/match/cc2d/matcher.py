@@ -18,7 +18,7 @@ from onemark.match.cc2d.dense import DenseTask
 from onemark.match.cc2d.embed import Embedder, Maps
 from onemark.match.cc2d.locate import Vectors, describe, find, level_maps
 from onemark.nn.decode import Peaks
-from onemark.nn.frames import FrameStore, Marked, cohort_canvas, learning_pool
+from onemark.nn.frames import FrameStore, Marked, cohort_canvas, scales
 from onemark.nn.loop import Job, Plan, train
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.unet import STRIDES, UNet
@@ -67,10 +67,10 @@ class CC2D:
         torch.manual_seed(job.seed)
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
         self = cls(config, exemplars.names, canvas, job.fabric)
-        store = FrameStore(learning_pool(cohort, exemplars, config.pool), canvas, job.sink)
-        marked = store.marked(exemplars)
+        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
+        store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
-            task = DenseTask(self.network, store, marked, config, job.fabric)
+            task = DenseTask(self.network, sizes, config, job.fabric)
             plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
             train(task, plan, job, lambda: self._preview(store, marked))
         else:
