@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -127,9 +128,9 @@ def fit(
         Cancelled: `progress` asked to stop.
     """
     chosen = recipes.get(recipe)
-    configs = chosen.configure(settings)
-    if minutes is not None and not minutes > 0:
-        raise UserError(f"minutes must be more than 0, not {minutes:g}")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
+    configs = chosen.configure(settings, minutes)
     exemplars = exemplars.checked(cohort)
     config = {
         "onemark": onemark.__version__,
@@ -142,6 +143,7 @@ def fit(
         "spacing_mm": cohort.spacing_mm,
         "state": "running",
         "done": {},
+        "warm": [],
     }
     run = None if out is None else RunFolder.create(out, config, exemplars)
     return _Work(cohort, exemplars, config, run, progress).finish()
@@ -170,28 +172,29 @@ def resume(
         UserError: no run there, its cohort is gone, or there is nothing to resume.
         Cancelled: `progress` asked to stop.
     """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
     folder = RunFolder.open(run)
-    spacing = folder.config.get("spacing_mm")
-    cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=spacing)
+    cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
     known = folder.exemplars()
+    checkpoint = Checkpoint(folder.checkpoint)
     if exemplars is not None:
         known = known.merged(exemplars.checked(cohort))
+        warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
+        checkpoint.remove()
         folder.write_exemplars(known)
-        budget = WARM_MINUTES if minutes is None else minutes
-        changes = {
-            "warm": folder.config["state"] == "done" or "detect" in folder.config["done"],
-            "minutes": budget,
-        }
-        folder.update(state="running", done={}, **changes)
-        Checkpoint(folder.checkpoint).remove()
+        folder.update(
+            state="running", done={}, warm=warm, minutes=WARM_MINUTES if minutes is None else minutes
+        )
     elif folder.config["state"] == "done":
         raise UserError(
-            f"{folder.path} is finished: give it more exemplars (--exemplar) or mark radiographs with it"
+            f"{folder.path} is finished: teach it more with --exemplar, or mark radiographs with it"
         )
+    elif minutes is not None:
+        spent = sum(folder.config["done"].values()) + checkpoint.head().get("spent", 0.0)
+        folder.update(state="running", minutes=minutes + spent / 60)
     else:
-        folder.update(
-            state="running", **({} if minutes is None else {"minutes": minutes, "done_before": 0.0})
-        )
+        folder.update(state="running")
     return _Work(cohort, known.checked(cohort), folder.config, folder, progress).finish()
 
 
@@ -267,11 +270,11 @@ class _Work:
 
     def _fit(self, slot: str, stages: Mapping[str, Any], former: Mapping[str, Any]) -> Any:
         stage, config, seconds = self.recipe.slots[slot], self.configs[slot], self._seconds(slot)
-        warm = former.get(slot) if self.config.get("warm") else None
+        warm = former[slot] if slot in self.config["warm"] else None
         if slot == "match":
             return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
         matcher = stages["match"]
-        start = warm.network.state_dict() if warm else matcher.network.state_dict()
+        start = (warm or matcher).network.state_dict()
         return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)
 
     def _seconds(self, slot: str) -> float | None:

@@ -12,6 +12,8 @@ from onemark.match.cc2d import CC2D
 from onemark.types import UserError
 
 Configs = dict[str, Any]
+UNHURRIED_MINUTES = 25.0
+FINE = {"match.area": 184320, "match.grow": 0.5, "detect.area": 184320, "detect.grow": 0.25}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Recipe:
         slots: Slot (`match`, `detect`) -> stage class, in the order in which they run.
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
+        unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.
     """
 
     name: str
@@ -31,14 +34,20 @@ class Recipe:
     slots: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=lambda: {"match": 0.55, "detect": 0.45})
+    unhurried: Mapping[str, Any] = field(default_factory=dict)
 
-    def configure(self, settings: Mapping[str, Any] | None = None) -> Configs:
+    def configure(self, settings: Mapping[str, Any] | None = None, minutes: float | None = None) -> Configs:
         """Slot -> checked Config: the stages' defaults, the recipe's settings, then the user's.
+
+        Args:
+            settings: The user's, `slot.field` -> value.
+            minutes: The time budget, when there is one.
 
         Raises:
             UserError: an unknown setting, a wrong type or a value out of range.
         """
-        wanted = {**self.settings, **(settings or {})}
+        slow = self.unhurried if minutes is not None and minutes >= UNHURRIED_MINUTES else {}
+        wanted = {**self.settings, **slow, **(settings or {})}
         for name in wanted:
             if name.partition(".")[0] not in self.slots or "." not in name:
                 slots = " or ".join(f"{slot}.NAME" for slot in self.slots)
@@ -60,6 +69,7 @@ _ALL = (
         "onemark",
         "compact matcher and detector, no pretrained weights; the default",
         {"match": CC2D, "detect": TPL},
+        unhurried=FINE,
     ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
 )
