@@ -40,3 +40,9 @@ Sink = Callable[[Progress], None]
 
 def silent(event: Progress) -> None:
     """The sink that shows nothing."""
+
+
+def watched_by(sink: Sink) -> str | None:
+    """Name of the radiograph the person looks at, where the sink tells it by a method `watched`: previews show it first."""
+    watched = getattr(sink, "watched", None)
+    return watched() if callable(watched) else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from onemark.imaging.frame import Frame, Size, canvas_for
-from onemark.progress import Progress, Sink, silent
+from onemark.progress import Progress, Sink, silent, watched_by
 from onemark.types import Radiograph, UserError
 
 if TYPE_CHECKING:
@@ -69,9 +69,11 @@ class FrameStore:
 
     @property
     def shown(self) -> list[int]:
-        """A few readable radiographs for previews, evenly spread."""
+        """A few readable radiographs for previews: the one the sink watches, then some evenly spread."""
         spread = range(0, len(self), max(1, len(self) // PREVIEWS))
-        return [i for i in spread if self.usable(i)][:PREVIEWS]
+        watched = watched_by(self.sink)
+        first = [self.index(watched)] if watched in self.cohort.names else []
+        return [i for i in dict.fromkeys([*first, *spread]) if self.usable(i)][:PREVIEWS]
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """Canvases `[B, 1, H, W]` float32 in [0, 1] of radiographs that `usable` let through."""
