@@ -43,6 +43,6 @@ def silent(event: Progress) -> None:
 
 
 def watched_by(sink: Sink) -> str | None:
-    """Name of the radiograph the person looks at, where the sink tells it by a method `watched`: previews show it first."""
+    """Name of the radiograph in view, where the sink tells it by a method `watched`: previews show it first."""
     watched = getattr(sink, "watched", None)
     return watched() if callable(watched) else None
