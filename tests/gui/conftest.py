@@ -1,6 +1,66 @@
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from desktop import Desktop
+from fake_backend import FakeBackend, folder_of_phantoms
+
+from onemark.io.landmarks import LandmarkTable
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recent folders, caches and data of the tests stay theirs."""
+    for name in ("opening.user_config_path", "opening.user_cache_path", "autosave.user_data_path"):
+        monkeypatch.setattr(f"onemark.gui.{name}", lambda app, name=name: tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LandmarkTable]:
+    folder = tmp_path_factory.mktemp("phantoms") / "xrays"
+    return folder, folder_of_phantoms(folder)
+
+
+@pytest.fixture
+def xrays(phantoms: tuple[Path, LandmarkTable], tmp_path: Path) -> Path:
+    """A fresh copy, because sessions and runs are kept beside the folder."""
+    shutil.copytree(phantoms[0], tmp_path / "xrays")
+    return tmp_path / "xrays"
+
+
+@pytest.fixture
+def truth(phantoms: tuple[Path, LandmarkTable]) -> LandmarkTable:
+    return phantoms[1]
+
+
+@pytest.fixture
+def backend(truth: LandmarkTable) -> FakeBackend:
+    return FakeBackend(truth)
+
+
+@pytest.fixture
+def desktop(make_napari_viewer: Any, backend: FakeBackend) -> Iterator[Desktop]:
+    found = Desktop(make_napari_viewer(show=True), backend)
+    yield found
+    found.widget.shut()
+
+
+@pytest.fixture
+def marked(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
+    """The first radiograph is marked, by clicks."""
+    from onemark.gui.schema import of_names
+
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.mark(truth[desktop.session.current])
+    return desktop

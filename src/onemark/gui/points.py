@@ -44,6 +44,7 @@ class PointsEditor:
         self._tell = tell
         self._drawing = False
         self._drawn: list[int] = []
+        self._drawn_for: str | None = None
         self._was_complete: tuple[str | None, bool] = (None, False)
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
 
@@ -60,6 +61,7 @@ class PointsEditor:
         layer = self.layer or self._make()
         marks = self.session.shown_marks()
         self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
+        self._drawn_for = self.session.current
         with self._quietly():
             layer.selected_data = set()
             layer.data = marks.xy[self._drawn][:, ::-1]
@@ -143,7 +145,7 @@ class PointsEditor:
 
     def _edited(self, event: Any) -> None:
         action = getattr(event.action, "value", event.action)
-        if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
+        if self._deaf or self.layer is None or action not in ("added", "removed", "changed"):
             return
         {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
 
@@ -154,6 +156,11 @@ class PointsEditor:
             self.draw()
         elif len(self.session.schema):
             self._put(self.session.landmark, layer.data[-1][::-1], layer)
+
+    @property
+    def _deaf(self) -> bool:
+        # While the next radiograph is on its way the layer still shows the points of the last one.
+        return self._drawing or self._drawn_for != self.session.current
 
     def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
         if self._inside(xy):
@@ -228,7 +235,7 @@ class PointsEditor:
 
     def _picked(self) -> None:
         layer = self.layer
-        if self._drawing or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
+        if self._deaf or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
             return
         row = next(iter(layer.selected_data))
         if row < len(self._drawn) and self._drawn[row] != self.session.landmark:

@@ -1,0 +1,140 @@
+"""A real window with the widget in it, and the hands that use it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
+
+from onemark.gui.widget import OnemarkWidget
+
+
+class Desktop:
+    """A real window and the hands that use it."""
+
+    def __init__(self, viewer: Any, backend: Any) -> None:
+        self.viewer = viewer
+        self.widget = OnemarkWidget(viewer, backend)
+        self.dock = viewer.window.add_dock_widget(self.widget, name="onemark", area="right")
+        viewer.window._qt_window.resize(1280, 720)
+        self.settle()
+
+    @property
+    def app(self) -> Any:
+        return self.widget.app
+
+    @property
+    def session(self) -> Any:
+        return self.widget.app.session
+
+    @property
+    def layer(self) -> Any:
+        return self.app.desk.canvas.layer("landmarks")
+
+    @property
+    def canvas(self) -> QWidget:
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def settle(self, rounds: int = 8) -> None:
+        for _ in range(rounds):
+            QApplication.processEvents()
+            time.sleep(0.002)
+
+    def until(self, condition: Callable[[], Any], seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"never happened; last said: {self.widget.notice.text!r}"
+            self.settle(1)
+
+    def control(self, name: str) -> Any:
+        found = self.widget.findChild(QWidget, f"onemark.{name}")
+        assert found is not None, name
+        return found
+
+    def push(self, name: str) -> None:
+        control = self.control(name)
+        assert isinstance(control, QAbstractButton)
+        assert control.isVisibleTo(self.widget), name
+        assert control.isEnabled(), name
+        QTest.mouseClick(control, Qt.MouseButton.LeftButton, pos=QPoint(8, control.height() // 2))
+        self.settle(2)
+
+    def answer(self, label: str) -> None:
+        """Press a button of the message."""
+        self.push(f"message.{label.lower().replace(' ', '-')}")
+
+    def key(self, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
+        QTest.keyClick(self.canvas, key, modifier)
+        self.settle(2)
+
+    def go(self, step: int) -> None:
+        self.push(f"step.{('open', 'mark', 'train', 'review', 'export')[step - 1]}")
+
+    def open(self, folder: Path) -> None:
+        self.widget.open(folder)
+        self.until(lambda: self.session.cohort is not None and self.shown(self.session.current))
+
+    def drop(self, path: Path) -> None:
+        """Drop a file or folder on the widget, as a file manager does."""
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(path))])
+        copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QApplication.sendEvent(self.widget, QDragEnterEvent(QPoint(20, 20), copy, mime, left, none))
+        QApplication.sendEvent(self.widget, QDropEvent(QPointF(20, 20), copy, mime, left, none))
+
+    def shown(self, name: str | None) -> bool:
+        radiograph = self.app.desk.canvas.radiograph
+        return radiograph is not None and radiograph.name == name and self.layer is not None
+
+    def at(self, xy: Any) -> QPoint:
+        """Where on the canvas a position of the radiograph is."""
+        (sy, sx), camera = self.app.desk.canvas.placed["scale"], self.viewer.scene.camera
+        cy, cx = camera.center[-2:]
+        x = self.canvas.width() / 2 + (xy[0] * sx - cx) * camera.zoom
+        y = self.canvas.height() / 2 + (xy[1] * sy - cy) * camera.zoom
+        return QPoint(round(x), round(y))
+
+    def click(self, xy: Any) -> None:
+        """Click on the radiograph, at a position in its pixels."""
+        self._mouse(QEvent.Type.MouseButtonPress, self.at(xy))
+        self._mouse(QEvent.Type.MouseButtonRelease, self.at(xy))
+        self.settle(2)
+
+    def drag(self, start: Any, end: Any) -> None:
+        """Drag from one position of the radiograph to another."""
+        self._mouse(QEvent.Type.MouseMove, self.at(start), pressed=False)
+        self._mouse(QEvent.Type.MouseButtonPress, self.at(start))
+        for share in np.linspace(0, 1, 5):
+            where = np.asarray(start) + share * (np.asarray(end) - np.asarray(start))
+            time.sleep(0.012)  # vispy drops moves that follow faster
+            self._mouse(QEvent.Type.MouseMove, self.at(where))
+            self.settle(3)
+        self._mouse(QEvent.Type.MouseButtonRelease, self.at(end))
+        self.settle(4)
+
+    def mark(self, landmarks: Any) -> None:
+        """Click every landmark in order."""
+        for xy in landmarks.xy:
+            self.click(xy)
+
+    def train(self) -> None:
+        """Go to step 3, train and wait for the end."""
+        self.go(3)
+        self.until(lambda: self.app.training.recipes)
+        self.push("run")
+        self.until(lambda: self.app.training.job is None)
+
+    def _mouse(self, kind: Any, where: QPoint, *, pressed: bool = True) -> None:
+        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        button = none if kind == QEvent.Type.MouseMove else left
+        held = left if pressed and kind != QEvent.Type.MouseButtonRelease else none
+        there = QPointF(self.canvas.mapToGlobal(where))
+        event = QMouseEvent(kind, QPointF(where), there, button, held, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(self.canvas, event)

@@ -1,0 +1,279 @@
+"""What must not go wrong: stops, crashes, closed windows, removed layers, wrong folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from desktop import Desktop
+from fake_backend import FakeBackend, folder_of_phantoms
+from qtpy.QtCore import Qt
+
+from onemark.gui.marks import State
+from onemark.io.landmarks import LandmarkTable
+from onemark.io.run import RunFolder
+from onemark.types import UserError
+
+
+def begin(desktop: Desktop) -> None:
+    desktop.go(3)
+    desktop.until(lambda: desktop.app.training.recipes)
+    desktop.push("run")
+
+
+def training_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name == "onemark-training" and t.is_alive()]
+
+
+def test_stop_stops_within_a_second_and_can_go_on(marked: Desktop, backend: FakeBackend) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    marked.until(lambda: marked.widget.train.plot.stages)
+    marked.push("stop")
+    pressed = time.monotonic()
+    marked.until(lambda: marked.app.training.job is None)
+    assert time.monotonic() - pressed < 30, "a step takes 0.02 s; the rest is a busy machine"
+    assert RunFolder.open(backend.orders[0].out).config["state"] == "stopped"
+    backend.steps = 8
+    marked.push("resume")
+    marked.until(lambda: marked.app.training.job is None)
+    assert [order.task for order in backend.orders] == ["new", "continue"]
+    assert backend.orders[1].out == backend.orders[0].out
+    assert len(marked.session.found) == 6
+
+
+def test_going_on_after_the_points_changed_asks_first(marked: Desktop, backend: FakeBackend) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    marked.push("stop")
+    marked.until(lambda: marked.app.training.job is None)
+    marked.session.place(0, (50, 50))
+    marked.push("resume")
+    assert "points have changed" in marked.widget.notice.text
+    assert len(backend.orders) == 1
+    backend.steps = 4
+    marked.answer("Train anew")
+    marked.until(lambda: marked.app.training.job is None)
+    assert [order.task for order in backend.orders] == ["new", "new"]
+    assert backend.orders[1].out != backend.orders[0].out
+
+
+def test_a_crash_while_training_is_told_and_everything_still_works(
+    marked: Desktop, backend: FakeBackend
+) -> None:
+    backend.fail_at = 3
+    begin(marked)
+    marked.until(lambda: marked.app.training.job is None)
+    assert "RuntimeError: boom" in marked.widget.notice.text
+    assert "points are safe" in marked.widget.notice.text
+    backend.fail_at = None
+    marked.push("run")
+    marked.until(lambda: marked.app.training.job is None)
+    assert len(marked.session.found) == 6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        UserError("the device ran out of memory while training (match): lower match.batch"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_has_a_way_out(marked: Desktop, backend: FakeBackend, error: BaseException) -> None:
+    backend.fail_at, backend.error = 2, error
+    begin(marked)
+    marked.until(lambda: marked.app.training.job is None)
+    assert "memory ran out" in marked.widget.notice.text
+    backend.fail_at = None
+    marked.answer("Use batch = 4")
+    marked.until(lambda: marked.app.training.job is None)
+    assert backend.orders[-1].settings == {"match.batch": 4}
+    assert len(marked.session.found) == 6
+
+
+def test_out_of_memory_on_the_gpu_offers_the_cpu(marked: Desktop, backend: FakeBackend) -> None:
+    backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
+    begin(marked)
+    marked.until(lambda: marked.app.training.job is None)
+    backend.fail_at = None
+    marked.answer("Train on the CPU")
+    marked.until(lambda: marked.app.training.job is None)
+    assert backend.orders[-1].device == "cpu"
+
+
+def test_closing_the_viewer_while_training_stops_it(
+    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    desktop = Desktop(make_napari_viewer(show=True), backend)
+    desktop.open(xrays)
+    desktop.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    backend.steps = 10_000
+    begin(desktop)
+    desktop.until(training_threads)
+    desktop.viewer.close()
+    assert not training_threads()
+    assert RunFolder.open(backend.orders[0].out).config["state"] == "stopped"
+    saved = json.loads((xrays.parent / "xrays-onemark" / "session.json").read_text())
+    assert saved["closed"]
+    assert saved["marks"]
+
+
+def test_removing_the_dock_widget_while_training_stops_it(marked: Desktop, backend: FakeBackend) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    marked.until(training_threads)
+    marked.viewer.window.remove_dock_widget(marked.dock)
+    marked.settle(20)
+    assert not training_threads()
+
+
+def test_removed_layers_come_back_and_the_points_are_kept(
+    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    before = marked.session.shown_marks().xy.copy()
+    marked.until(lambda: marked.app.desk.canvas.layer("preview"))
+    marked.viewer.layers.clear()
+    assert "your points are kept" in marked.widget.notice.text
+    marked.until(lambda: marked.app.desk.canvas.layer("preview"), 30)
+    marked.answer("Bring back")
+    np.testing.assert_allclose(marked.session.shown_marks().xy, before)
+    np.testing.assert_allclose(marked.layer.data[:, ::-1], before)
+    marked.push("stop")
+    marked.until(lambda: marked.app.training.job is None)
+
+
+def test_switching_radiographs_while_training(
+    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    for _ in range(4):
+        marked.key(Qt.Key.Key_N)
+        name = marked.session.current
+        marked.until(lambda name=name: name in backend.watched and marked.shown(name))
+        marked.until(
+            lambda: (
+                marked.app.desk.canvas.layer("preview") and marked.app.desk.canvas.layer("preview").visible
+            )
+        )
+        shown = marked.app.desk.canvas.layer("preview").data[:, ::-1]
+        assert np.abs(shown - truth[name].xy).max() < 130, "a preview of this radiograph, not of the last one"
+    marked.session.place(0, (10, 10))
+    assert backend.orders[0].exemplars.images == (truth.images[0],), "the snapshot is not touched"
+    marked.push("stop")
+    marked.until(lambda: marked.app.training.job is None)
+    assert marked.app.desk.canvas.layer("preview") is None
+
+
+def test_results_of_another_folder_are_not_shown_on_this_one(
+    marked: Desktop, backend: FakeBackend, tmp_path: Path
+) -> None:
+    backend.steps, backend.seconds = 30, 0.05
+    begin(marked)
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.open(tmp_path / "others")
+    marked.until(lambda: marked.app.training.job is None)
+    assert not marked.session.found
+    assert "training of xrays has ended" in marked.widget.notice.text
+    assert (backend.orders[0].out / "landmarks.csv").is_file()
+
+
+def test_wrong_folders_are_told_and_change_nothing(marked: Desktop, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("hello")
+    before = dict(marked.session.marks)
+    for path, words in (("empty", "no radiographs"), ("note.txt", "note.txt"), ("gone", "does not exist")):
+        marked.drop(tmp_path / path)
+        marked.until(lambda words=words: words in marked.widget.notice.text)
+    assert marked.session.marks == before
+    assert marked.session.cohort.folder.name == "xrays"
+
+
+def test_an_unreadable_radiograph_is_told_and_passed_over(desktop: Desktop, xrays: Path) -> None:
+    (xrays / "phantom-002.png").write_bytes(b"\x89PNG broken")
+    desktop.open(xrays)
+    desktop.key(Qt.Key.Key_N)
+    desktop.until(lambda: "phantom-002.png" in desktop.widget.notice.text)
+    desktop.key(Qt.Key.Key_N)
+    desktop.until(lambda: desktop.shown("phantom-003.png"))
+
+
+def test_a_finished_run_reopens_where_it_was_left(
+    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    first = Desktop(make_napari_viewer(show=True), backend)
+    first.open(xrays)
+    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.train()
+    worst = truth.images[3]
+    first.session.show(worst)
+    first.until(lambda: first.shown(worst))
+    first.session.place(1, truth[worst].xy[1])
+    first.app.keeper.wishes.minutes = 3.5
+    left = (dict(first.session.found), first.session.marks[worst].xy.copy())
+    first.viewer.close()
+
+    second = Desktop(make_napari_viewer(show=True), backend)
+    second.drop(backend.orders[0].out)
+    second.until(lambda: second.session.found and second.shown(worst))
+    assert second.session.current == worst
+    assert second.session.state(truth.images[0]) is State.EXEMPLAR
+    assert second.session.state(worst) is State.CORRECTING
+    np.testing.assert_allclose(second.session.marks[worst].xy, left[1])
+    for name, one in left[0].items():
+        np.testing.assert_allclose(second.session.found[name].xy, one.xy)
+    assert second.control("minutes").value() == 3.5
+    assert second.app.step == 3
+    second.push("evidence.similarity")
+    second.until(lambda: second.app.desk.canvas.layer("similarity"))
+    second.widget.shut()
+
+
+def test_points_are_recovered_after_a_crash(
+    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    first = Desktop(make_napari_viewer(show=True), backend)
+    first.open(xrays)
+    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.app.keeper.flush()
+    crashed = (xrays.parent / "xrays-onemark" / "session.json").read_text()
+    first.widget.shut()
+    (xrays.parent / "xrays-onemark" / "session.json").write_text(crashed)
+
+    second = Desktop(make_napari_viewer(show=True), backend)
+    second.open(xrays)
+    assert "recovered" in second.widget.notice.text
+    np.testing.assert_allclose(second.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
+    second.answer("Start without them")
+    second.settle()
+    assert not second.session.marks
+    kept = list((xrays.parent / "xrays-onemark").glob("session-set-aside*.json"))
+    assert len(kept) == 1
+    assert kept[0].read_text() == crashed
+    second.widget.shut()
+
+
+def test_a_read_only_place_keeps_the_session_elsewhere(
+    desktop: Desktop, xrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onemark.gui.autosave.os.access", lambda path, mode: False)
+    desktop.open(xrays)
+    desktop.app.keeper.flush()
+    assert not (xrays.parent / "xrays-onemark").exists()
+    assert (desktop.app.keeper.work / "session.json").is_file()
+    shutil.rmtree(desktop.app.keeper.work)
+
+
+def _file(truth: LandmarkTable, folder: Path) -> Path:
+    """Points of the first radiograph as a file."""
+    LandmarkTable.from_sets([truth[truth.images[0]]]).to_csv(folder / "exemplar.csv")
+    return folder / "exemplar.csv"
