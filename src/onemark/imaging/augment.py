@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
-INVERSE_STEPS = 12
+INVERSE_STEPS = 24  # strong elastic fields converge slowly
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class Warp:
 
     def images(self, canvas: torch.Tensor) -> torch.Tensor:
         """Warp canvases `[B, C, H, W]` to views of the same shape; outside is black."""
-        grid = self.forward(_pixels(self.canvas, canvas.device).flatten(0, 1).expand(len(canvas), -1, -1))
+        pixels = _pixels(self.canvas, canvas.device).flatten(0, 1)
+        grid = self._affine(pixels + self.elastic.flatten(2).transpose(1, 2))
         return sample(canvas, grid.view(len(canvas), *self.canvas, 2))
 
     def forward(self, view_xy: torch.Tensor) -> torch.Tensor:
         """View points `[B, N, 2]` (x, y) to canvas points."""
-        moved = view_xy + self._elastic_at(view_xy) - self._centre
-        return moved @ self.matrix.transpose(1, 2) + (self._centre + self.translation)[:, None]
+        return self._affine(view_xy + self._elastic_at(view_xy))
 
     def inverse(self, canvas_xy: torch.Tensor) -> torch.Tensor:
         """Canvas points `[B, N, 2]` (x, y) to view points: the fixed point of `u = q - e(u)`."""
@@ -110,9 +110,11 @@ class Warp:
         h, w = self.canvas
         return torch.tensor([(w - 1) / 2, (h - 1) / 2], device=self.elastic.device)
 
+    def _affine(self, xy: torch.Tensor) -> torch.Tensor:
+        moved: torch.Tensor = (xy - self._centre) @ self.matrix.transpose(1, 2)
+        return moved + (self._centre + self.translation)[:, None]
+
     def _elastic_at(self, xy: torch.Tensor) -> torch.Tensor:
-        if xy.shape[1] == self.elastic[0, 0].numel():
-            return self.elastic.flatten(2).transpose(1, 2)  # the full pixel grid, in order
         return sample(self.elastic, xy[:, None], padding="border")[:, :, 0].transpose(1, 2)
 
 
@@ -193,3 +195,8 @@ class Intensity:
         inside = (rows - r[:, 5]).abs() < 0.01 + 0.03 * r[:, 6]
         inside = inside & ((cols - r[:, 7]).abs() < 0.01 + 0.03 * r[:, 8])
         return torch.where((r[:, 9] < self.marker) & inside, 0.8 + 0.2 * r[:, 10], x)
+
+
+UNCHANGED = Intensity(0, 0, 0, 0, 0, 0, 0)
+JITTER = replace(UNCHANGED, contrast=0.25, brightness=0.15)
+"""The published change of contrast and brightness (CC2D's colour jitter)."""
