@@ -39,7 +39,8 @@ class TwoEmbedders(Embedder):
 
     def forward(self, x: torch.Tensor, template: bool = False) -> Maps:
         """Embeddings of whole radiographs or of template patches, finest first."""
-        return self.template(x) if template else super().forward(x)  # type: ignore[no-any-return]
+        maps: Maps = self.template(x) if template else super().forward(x)
+        return maps
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
@@ -122,4 +123,5 @@ def distance_bias(
         `[B, N, W]` biases.
     """
     cells = torch.stack([index % width, index // width], -1)
-    return (slope * (cells - target[:, :, None]).norm(dim=-1)).clamp(max=cap)
+    away: torch.Tensor = (cells - target[:, :, None]).norm(dim=-1)
+    return (slope * away).clamp(max=cap)

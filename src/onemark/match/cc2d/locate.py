@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from onemark.imaging.augment import sample
+from onemark.imaging.frame import Size
 from onemark.match.cc2d.embed import (
     Maps,
     cascade,
@@ -14,11 +15,12 @@ from onemark.match.cc2d.embed import (
     window,
     window_cosines,
 )
-from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells
+from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.unet import STRIDES
 
 FINE_RADIUS = 5
 PEAK_RADIUS = 3
+LEAST_COSINE = 1e-6
 
 Vectors = list[torch.Tensor]
 
@@ -40,7 +42,7 @@ def nearest_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
     return ((pixels + 0.5) / stride).floor()
 
 
-def find(vectors: Vectors, maps: Maps, temperature: float) -> Peaks:
+def find(vectors: Vectors, maps: Maps, temperature: float, radius: int = PEAK_RADIUS) -> Peaks:
     """Where the described points lie in other radiographs (Yao et al. 2021, Eq. 3, read as probabilities).
 
     Whole maps are compared down to stride 4; at stride 2 only a window around the best cell.
@@ -49,6 +51,7 @@ def find(vectors: Vectors, maps: Maps, temperature: float) -> Peaks:
         vectors: Per level `[B, N, C]`, finest first.
         maps: Per level `[B, C, h, w]`, finest first.
         temperature: Factor on cosines.
+        radius: Half the window that the sub-pixel peak is the mean of, in cells of stride 2; 0 for the best cell.
 
     Returns:
         Peaks in canvas pixels: `xy` `[B, N, 2]`, `score` `[B, N]` (mean cosine over the levels at the peak), `spread`
@@ -64,14 +67,42 @@ def find(vectors: Vectors, maps: Maps, temperature: float) -> Peaks:
     above = sample(coarse.flatten(0, 1)[:, None], ((cells + 0.5) / 2 - 0.5).flatten(0, 1)[:, None], "border")
     fine = window_cosines(vectors[0], maps[0], index) * temperature
     logits = (fine + above.view(b, n, -1)).masked_fill(~inside, -1e4)
-    return _peaks(logits, cells, inside, temperature)
+    return _peaks(logits, cells, inside, temperature, radius)
 
 
-def _peaks(logits: torch.Tensor, cells: torch.Tensor, inside: torch.Tensor, temperature: float) -> Peaks:
+def find_product(
+    vectors: Vectors, maps: Maps, canvas: Size, temperature: float, radius: int = PEAK_RADIUS
+) -> Peaks:
+    """The same as published: the greatest product of the levels' clipped cosines (Yao et al. 2021, Eq. 3).
+
+    Args:
+        vectors: Per level `[B, N, C]`, finest first.
+        maps: Per level `[B, C, h, w]`, finest first.
+        canvas: `(H, W)` of the grid on which the levels are multiplied.
+        temperature: Factor on logarithms of cosines, for the window's mean and the spread.
+        radius: Half the window that the sub-pixel peak is the mean of, canvas px; 0 for the best pixel, as published.
+
+    Returns:
+        Peaks in canvas pixels: `xy` `[B, N, 2]`, `score` `[B, N]` (geometric mean of the cosines at the peak), `spread`
+        `[B, N]` (expected distance to the peak).
+    """
+    total = torch.zeros((), device=maps[0].device)
+    for v, m in zip(vectors, maps, strict=True):
+        cosines = F.interpolate(whole_cosines(v, m).clamp(0, 1), canvas, mode="bilinear", align_corners=False)
+        total = total + cosines.clamp(min=LEAST_COSINE).log()
+    b, n = total.shape[:2]
+    score = (total.flatten(2).amax(-1) / len(STRIDES)).exp()
+    peaks = soft_peaks(total.flatten(0, 1) * temperature, radius)
+    return Peaks(peaks.xy.view(b, n, 2), score, peaks.spread.view(b, n))
+
+
+def _peaks(
+    logits: torch.Tensor, cells: torch.Tensor, inside: torch.Tensor, temperature: float, radius: int
+) -> Peaks:
     top, at = logits.max(-1, keepdim=True)
     peak = cells.gather(2, at[..., None].expand(-1, -1, -1, 2))
     p = logits.softmax(-1)
-    near = p * (((cells - peak).abs() <= PEAK_RADIUS).all(-1) & inside)
+    near = p * (((cells - peak).abs() <= radius).all(-1) & inside)
     xy = (near[..., None] * cells).sum(2) / near.sum(-1, keepdim=True)
     spread = (p * (cells - xy[:, :, None]).norm(dim=-1)).sum(-1)
     score = (top[..., 0] / temperature / len(STRIDES)).clamp(0, 1)

@@ -15,13 +15,16 @@ from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.match.cc2d.config import CC2DConfig
 from onemark.match.cc2d.dense import DenseTask
-from onemark.match.cc2d.embed import Embedder, Maps
-from onemark.match.cc2d.locate import Vectors, describe, find, level_maps
+from onemark.match.cc2d.embed import Embedder, Maps, TwoEmbedders
+from onemark.match.cc2d.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
+from onemark.match.cc2d.patch import PatchTask, patches_around
+from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
-from onemark.nn.frames import FrameStore, Marked, cohort_canvas, scales
-from onemark.nn.loop import Job, Plan, train
+from onemark.nn.frames import FrameStore, Marked, Scale, cohort_canvas, scales
+from onemark.nn.loop import Job, Plan, Task, train
+from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.unet import STRIDES, UNet
+from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -39,7 +42,7 @@ class CC2D:
 
     def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         self.config, self.names, self.canvas = config, names, canvas
-        self.network = Embedder(UNet(), config.length)
+        self.network = _network(config)
         self.reader = Reader(self.network, canvas, fabric)
         self.templates: Vectors = []
         self.visible = torch.zeros(0, len(names), dtype=torch.bool)
@@ -70,8 +73,16 @@ class CC2D:
         sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
         store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
-            task = DenseTask(self.network, sizes, config, job.fabric)
-            plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
+            pretrained.start(self.network, config.encoder, config.weights, "match")
+            task = _task(self.network, sizes, config, job.fabric)
+            plan = Plan(
+                config.steps,
+                seconds,
+                config.rate,
+                batch=config.batch,
+                optimizer=config.optimizer,
+                schedule=config.schedule,
+            )
             train(task, plan, job, lambda: self._preview(store, marked))
         else:
             self.network.load_state_dict(former.network.state_dict())
@@ -80,10 +91,7 @@ class CC2D:
 
     def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
         """Take the exemplars' landmarks as templates."""
-        vectors = []
-        for one in exemplars:
-            maps = self.reader(store.read([one.index]))
-            vectors.append(describe(maps, one.xy.nan_to_num()[None].to(maps[0].device)))
+        vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
         self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
         self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
 
@@ -125,8 +133,25 @@ class CC2D:
         """Every exemplar's answer `[M, K]`, and the best exemplar for each landmark `[1, K]`."""
         count, device = len(self.visible), maps[0].device
         wide = [m.expand(count, -1, -1, -1) for m in maps]
-        found = find([level.to(device) for level in self.templates], wide, self.config.temperature)
+        found = self._find([level.to(device) for level in self.templates], wide)
         return found, found.score.masked_fill(~self.visible.to(device), -1).argmax(0, keepdim=True)
+
+    def _find(self, vectors: Vectors, maps: Maps) -> Peaks:
+        config = self.config
+        radius = PEAK_RADIUS if config.peak == "subpixel" else 0
+        if config.cascade == "product":
+            return find_product(vectors, maps, self.canvas, config.temperature, radius)
+        return find(vectors, maps, config.temperature, radius)
+
+    def _describe(self, canvas: torch.Tensor, xy: torch.Tensor) -> Vectors:
+        """Vectors `[1, K, C]` per level of points `[K, 2]` on a canvas `[1, 1, H, W]`."""
+        rounded = self.config.task == "patch"
+        if not isinstance(self.network, TwoEmbedders):
+            maps = self.reader(canvas)
+            return describe(maps, xy[None].to(maps[0].device), rounded)
+        patches, inner = patches_around(canvas, xy, self.config.patch)
+        maps = Reader(self.network.template, self.canvas, self.reader.fabric)(patches)
+        return [v.transpose(0, 1) for v in describe(maps, inner[:, None].to(maps[0].device), rounded)]
 
     def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
         self.remember(store, exemplars)
@@ -150,6 +175,22 @@ class CC2D:
         self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
         self.visible = tensors["visible"]
         return self
+
+
+def _network(config: CC2DConfig) -> Embedder:
+    if config.extractors == "shared":
+        return Embedder(pyramid(config.encoder), config.length, config.context)
+    return TwoEmbedders(pyramid(config.encoder), pyramid(config.encoder), config.length, config.context)
+
+
+def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fabric) -> Task:
+    if config.task == "patch":
+        return PatchTask(network, sizes, config)
+    if config.extractors == "two":
+        raise UserError(
+            "match.extractors=two needs match.task=patch: dense pairs of views share one extractor"
+        )
+    return DenseTask(network, sizes, config, fabric)
 
 
 def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
