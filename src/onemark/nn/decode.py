@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+
+Points = TypeVar("Points", torch.Tensor, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -23,17 +28,18 @@ class Peaks:
     spread: torch.Tensor
 
 
-def soft_peaks(logits: torch.Tensor, radius: int = 3) -> Peaks:
+def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None = None) -> Peaks:
     """Arg-max, then the mean position of the probability in a window around it.
 
     Args:
         logits: `[N, h, w]` log-probabilities up to a constant.
         radius: Half the window, in cells.
+        prior: `[N, h, w]` log-prior that chooses among peaks but does not move them.
     """
     h, w = logits.shape[-2:]
     flat = logits.float().flatten(1)
     p = F.softmax(flat, 1)
-    best = flat.argmax(1)
+    best = (flat if prior is None else flat + prior.flatten(1)).argmax(1)
     y0, x0 = best // w, best % w
     steps = torch.arange(-radius, radius + 1, device=logits.device)
     ys = (y0[:, None, None] + steps[None, :, None]).expand(-1, -1, len(steps))
@@ -51,11 +57,11 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3) -> Peaks:
     return Peaks(torch.stack([x, y], 1), total.clamp(max=1), (p * distance).sum(1))
 
 
-def cells_to_pixels(cells: torch.Tensor, stride: int) -> torch.Tensor:
+def cells_to_pixels(cells: Points, stride: int) -> Points:
     """Cell positions of a map to pixels of its input: `(c + 1/2) * stride - 1/2`."""
     return (cells + 0.5) * stride - 0.5
 
 
-def pixels_to_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
+def pixels_to_cells(pixels: Points, stride: int) -> Points:
     """The inverse of `cells_to_pixels`."""
     return (pixels + 0.5) / stride - 0.5

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from onemark.config import from_settings, settings_of
 from onemark.detect.tpl.config import TPLConfig
@@ -15,10 +17,11 @@ from onemark.detect.tpl.heatmap import HeatmapNet, HeatmapTask
 from onemark.imaging.frame import Size
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
-from onemark.nn.decode import cells_to_pixels, soft_peaks
+from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.frames import FrameStore, cohort_canvas, scales
 from onemark.nn.loop import Job, Plan, train
 from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.shape import Shape
 from onemark.nn.unet import STRIDES, UNet
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -29,6 +32,7 @@ class TPL:
 
     Attributes:
         names: K landmark names.
+        shape: Prior on constellations, from the pseudo-labels, on the canvas; None where there was too little.
     """
 
     Config = TPLConfig
@@ -37,6 +41,7 @@ class TPL:
         self.config, self.names, self.canvas = config, names, canvas
         self.network = HeatmapNet(UNet(), len(names))
         self.reader = Reader(self.network, canvas, fabric)
+        self.shape: Shape | None = None
 
     @classmethod
     def fit(
@@ -66,17 +71,28 @@ class TPL:
         self._take(start or {})
         sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
         store = sizes[-1].store
-        task = HeatmapTask(self.network, sizes, _Labels(pseudo_label), config)
+        labels = _Labels(pseudo_label)
+        task = HeatmapTask(self.network, sizes, labels, config)
         plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
         train(task, plan, job, lambda: [self.locate(store.cohort[i]) for i in store.shown])
+        self.shape = Shape.learn(labels.shapes(store))
         return self
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
         logits, frame = self.reader.read(radiograph)
-        peaks = soft_peaks(logits[0])
+        peaks = self._peaks(logits[0].float().cpu())
         xy = cells_to_pixels(peaks.xy, STRIDES[0])
         return landmark_set(radiograph, self.names, frame, xy, peaks.score, peaks.spread * STRIDES[0])
+
+    def _peaks(self, logits: torch.Tensor) -> Peaks:
+        """Peaks of `[K, h, w]`, those chosen that fit together."""
+        peaks = soft_peaks(logits)
+        if self.shape is None:
+            return peaks
+        cells = Shape(pixels_to_cells(self.shape.mean, STRIDES[0]), self.shape.stray / STRIDES[0])
+        prior = cells.logits(peaks.xy.double().numpy(), (logits.shape[-2], logits.shape[-1]))
+        return soft_peaks(logits, prior=prior)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The heatmap of a landmark, or the strongest of all when none is named.
@@ -97,14 +113,19 @@ class TPL:
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
         head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        return self.network.state_dict(), head
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        if self.shape is not None:
+            tensors |= {f"shape.{k}": torch.from_numpy(v) for k, v in vars(self.shape).items()}
+        return tensors, head
 
     @classmethod
     def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
         """The detector that `state` described."""
         height, width = head["canvas"]
         self = cls(from_settings(TPLConfig, head["config"]), tuple(head["names"]), (height, width), fabric)
-        self.network.load_state_dict(dict(tensors))
+        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        if "shape.mean" in tensors:
+            self.shape = Shape(tensors["shape.mean"].numpy(), tensors["shape.stray"].numpy())
         return self
 
     def _take(self, start: Mapping[str, torch.Tensor]) -> None:
@@ -125,3 +146,7 @@ class _Labels:
         if index not in self.known:
             self.known[index] = self.pseudo_label(store.cohort[index])
         return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
+
+    def shapes(self, store: FrameStore) -> list[NDArray[np.float64]]:
+        """The pseudo-labels asked for, `[K, 2]` canvas px each."""
+        return [store.frame(index).to_canvas(found.xy) for index, found in self.known.items()]

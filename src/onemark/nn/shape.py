@@ -1,0 +1,95 @@
+"""A loose prior on constellations of landmarks, from the cohort's own pseudo-labels: it rules out gross errors only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+LEAST_LANDMARKS = 5
+LEAST_SHAPES = 8
+ROUNDS = 10
+LOOSENESS = 2.5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Mean constellation and how far each landmark strays from it after a similarity fit.
+
+    Attributes:
+        mean: `[K, 2]`, in the unit of the shapes it was learned from.
+        stray: `[K]` robust standard deviation per axis, in the same unit.
+    """
+
+    mean: Points
+    stray: NDArray[np.float64]
+
+    @classmethod
+    def learn(cls, shapes: Sequence[Points]) -> Shape | None:
+        """Robust generalised Procrustes over N shapes `[K, 2]` (NaN = unknown).
+
+        None when there is too little to learn from: fewer than 5 landmarks or 8 shapes.
+        """
+        if len(shapes) < LEAST_SHAPES or shapes[0].shape[0] < LEAST_LANDMARKS:
+            return None
+        stack = np.stack(shapes)
+        mean = np.nanmedian(stack, 0)
+        if not np.isfinite(mean).all():
+            return None
+        for _ in range(3):
+            aligned = np.stack([_apply(_similarity(shape, mean), shape) for shape in stack])
+            mean = np.nanmedian(aligned, 0)
+        away = np.linalg.norm(aligned - mean, axis=-1)
+        stray = np.nanmedian(away, 0) / 1.1774  # median of a Rayleigh distribution
+        return cls(mean, np.maximum(stray, 0.25 * np.median(stray) + 1e-6))
+
+    def expected(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
+        """Where the constellation as a whole puts each landmark, and how far it may stray.
+
+        Args:
+            points: `[K, 2]` found points, gross errors among them.
+
+        Returns:
+            `[K, 2]` and `[K]`, in the points' unit.
+        """
+        fit = _similarity(self.mean, points)
+        return _apply(fit, self.mean), self.stray * float(np.abs(fit[0]))
+
+    def logits(self, points: Points, shape: tuple[int, int]) -> torch.Tensor:
+        """Log-prior `[K, h, w]` over the cells of a grid for points `[K, 2]` found on it (cells)."""
+        centre, stray = (torch.from_numpy(a) for a in self.expected(points))
+        y = torch.arange(shape[0])[None, :] - centre[:, 1, None]
+        x = torch.arange(shape[1])[None, :] - centre[:, 0, None]
+        spread = 2 * (LOOSENESS * stray[:, None, None]) ** 2
+        return (-(y[:, :, None] ** 2 + x[:, None, :] ** 2) / spread).float()
+
+
+def _similarity(source: Points, target: Points) -> tuple[complex, complex]:
+    """Robust similarity from source to target `[K, 2]`: least squares, reweighted (Geman-McClure).
+
+    Returns:
+        `(a, b)` of `a z + b` on complex coordinates x + i y.
+    """
+    known = np.isfinite(source).all(1) & np.isfinite(target).all(1)
+    z, w = source[known] @ [1, 1j], target[known] @ [1, 1j]
+    weight = np.ones(len(z))
+    a, b = 1 + 0j, 0j
+    for _ in range(ROUNDS):
+        share = weight / weight.sum()
+        zc, wc = z - share @ z, w - share @ w
+        a = complex((share * np.conj(zc)) @ wc / max(float(share @ np.abs(zc) ** 2), 1e-12))
+        b = complex(share @ w - a * (share @ z))
+        away = np.abs(a * z + b - w)
+        scale = max(2 * float(np.median(away)), 1e-6)
+        weight = 1 / (1 + (away / scale) ** 2) ** 2
+    return a, b
+
+
+def _apply(fit: tuple[complex, complex], points: Points) -> Points:
+    moved = fit[0] * (points @ [1, 1j]) + fit[1]
+    return np.stack([moved.real, moved.imag], -1)
