@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from onemark.config import from_settings, settings_of
 from onemark.detect.tpl.config import TPLConfig
 from onemark.detect.tpl.heatmap import HeatmapNet, HeatmapTask
 from onemark.imaging.frame import Size
-from onemark.io.cohort import Cohort
-from onemark.io.landmarks import LandmarkTable
 from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.frames import FrameStore, cohort_canvas, scales
 from onemark.nn.loop import Job, Plan, train
@@ -25,6 +23,10 @@ from onemark.nn.shape import Shape
 from onemark.nn.unet import STRIDES, UNet
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
 
 
 class TPL:

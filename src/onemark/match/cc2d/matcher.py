@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -11,8 +11,6 @@ from lightning_fabric import Fabric
 
 from onemark.config import from_settings, settings_of
 from onemark.imaging.frame import Frame, Size
-from onemark.io.cohort import Cohort
-from onemark.io.landmarks import LandmarkTable
 from onemark.match.cc2d.config import CC2DConfig
 from onemark.match.cc2d.dense import DenseTask
 from onemark.match.cc2d.embed import Embedder, Maps, TwoEmbedders
@@ -27,6 +25,10 @@ from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
 
 
 class CC2D:
