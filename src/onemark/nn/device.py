@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +12,7 @@ from lightning_fabric import Fabric
 from onemark.types import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # CUDA, MPS, CPU
 
 
 def choose(device: str = "auto") -> str:
@@ -57,6 +60,17 @@ def fabric_for(device: str = "auto") -> Fabric:
     fabric = Fabric(accelerator=chosen, devices=1, precision=precision(chosen))
     fabric.launch()
     return fabric
+
+
+@contextlib.contextmanager
+def memory_errors(mend: str) -> Iterator[None]:
+    """Turn a device's lack of memory into a UserError that ends with how to mend it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
+            raise
+        raise UserError(f"the device ran out of memory: {mend}") from None
 
 
 def _why_not(device: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from onemark.imaging.frame import Frame, Size, canvas_for
+from onemark.io.atomic import user_errors
 from onemark.progress import Progress, Sink, silent, watched_by
 from onemark.types import Radiograph, UserError
 
@@ -64,7 +66,7 @@ class FrameStore:
     def frame(self, index: int) -> Frame:
         """Where radiograph `index` lies on the canvas; decodes it when needed."""
         if index not in self._frames:
-            self._decode(index)
+            self.put(index, self.cohort[index])
         return self._frames[index]
 
     @property
@@ -88,23 +90,24 @@ class FrameStore:
         chosen: list[int] = []
         while len(chosen) < count:
             order = torch.randperm(len(self), generator=generator, device=generator.device).tolist()
-            good = [i for i in order[: 2 * count + len(self.problems)] if self.usable(i)]
+            good = list(islice(filter(self.usable, order), count - len(chosen)))
             if not good:
                 raise UserError(f"no radiograph in {self.cohort.folder} can be read: see the messages above")
-            chosen += good[: count - len(chosen)]
+            chosen += good
         return chosen
 
     def usable(self, index: int) -> bool:
         """Whether the radiograph can be read; the first failure is reported to the sink."""
         name = self.cohort.names[index]
-        if name in self.problems:
-            return False
+        if index in self._frames or name in self.problems:
+            return index in self._frames
         try:
-            self.frame(index)
+            radiograph = self.cohort[index]
         except UserError as error:
             self.problems[name] = str(error)
             self.sink(Progress("read", len(self._frames), len(self), message=f"skipped: {error}"))
             return False
+        self.put(index, radiograph)
         return True
 
     def marked(self, exemplars: LandmarkTable) -> list[Marked]:
@@ -116,19 +119,22 @@ class FrameStore:
         return found
 
     def put(self, index: int, radiograph: Radiograph) -> None:
-        """Keep the canvas of a decoded radiograph."""
+        """Keep the canvas of a decoded radiograph.
+
+        Raises:
+            UserError: the disk of the temporary files is full.
+        """
         frame = Frame.fit(radiograph.size, self.canvas)
         canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
-        self._file.seek(index * self._bytes)
-        self._file.write(canvas.tobytes())
+        with user_errors(f"a temporary file to {tempfile.gettempdir()}"):
+            self._file.seek(index * self._bytes)
+            self._file.write(canvas.tobytes())
+            self._file.flush()
         self._frames[index] = frame
 
     @property
     def _bytes(self) -> int:
         return self.canvas[0] * self.canvas[1] * 2
-
-    def _decode(self, index: int) -> None:
-        self.put(index, self.cohort[index])
 
     def _read(self, index: int) -> torch.Tensor:
         self.frame(index)

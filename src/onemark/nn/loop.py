@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.checkpoint import Checkpoint
+from onemark.nn.device import memory_errors
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
 
@@ -138,17 +139,14 @@ def train(
     module, optimizer = job.fabric.setup(task.module, optimizer)
     module.train()
     run = _Run(task, module, optimizer, plan, job, clock, preview)
+    mend = f"lower {task.name}.batch or {task.name}.area, or use --device cpu"
     try:
-        while not clock.finished:
-            run.step()
+        with memory_errors(mend):
+            while not clock.finished:
+                run.step()
     except Cancelled:
         run.save()
         raise
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"the device ran out of memory while training ({task.name}): lower {task.name}.batch or "
-            f"{task.name}.area, or use --device cpu"
-        ) from None
 
 
 class Clock:
@@ -233,7 +231,9 @@ class _Run:
 
     def _report(self, metrics: dict[str, float]) -> None:
         now, step = time.monotonic(), self.clock.step
-        self.job.log.append({"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed})
+        if step % 10 ** max(0, len(str(step)) - 4) == 0:  # every one to 9999, then every tenth, ...
+            entry = {"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed}
+            self.job.log.append(entry)
         if self.job.checkpoint is not None and now - self.saved > CHECKPOINT_SECONDS:
             self.save()
         shown: Sequence[LandmarkSet] = ()

@@ -9,7 +9,10 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.frame import Frame, Size
-from onemark.types import LandmarkSet, Radiograph, UserError
+from onemark.nn.device import memory_errors
+from onemark.types import LandmarkSet, Radiograph
+
+MEND = "use --device cpu, or fit with smaller areas (--set match.area=...)"
 
 
 class Reader:
@@ -31,11 +34,8 @@ class Reader:
             UserError: the device has too little memory.
         """
         self.module.to(self.fabric.device).eval()
-        try:
-            with torch.inference_mode(), self.fabric.autocast():
-                return self.module(canvases.to(self.fabric.device))
-        except torch.OutOfMemoryError:
-            raise UserError("the device ran out of memory: use --device cpu or a smaller area") from None
+        with memory_errors(MEND), torch.inference_mode(), self.fabric.autocast():
+            return self.module(canvases.to(self.fabric.device))
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Frame]:
         """The network's answer to one radiograph, and where that lies on the canvas."""
