@@ -13,7 +13,7 @@ WINDOW := xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-cursor0 libxcb-image0 
 LINUX  := $(filter Linux,$(shell uname -s))
 PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a)) $(BIN)/python -m pytest
 
-.PHONY: help demo test lint window clean
+.PHONY: help demo test screenshots lint window clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -24,6 +24,9 @@ demo: $(VENV)/.with-demo ## Install, then mark a folder of synthetic radiographs
 
 test: window $(VENV)/.with-test ## Install, then run every test, the ones that open windows included
 	$(PYTEST) $(ARGS)
+
+screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md anew, in a real window
+	QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1280x720x24")) $(BIN)/python docs/make_screenshots.py $(ARGS)
 
 lint: $(VENV)/.with-dev ## Check style and types
 	$(BIN)/ruff check

@@ -26,6 +26,13 @@ class Desktop:
         viewer.window._qt_window.resize(1280, 720)
         self.settle()
 
+    @classmethod
+    def around(cls, viewer: Any, widget: Any) -> Desktop:
+        """The hands for a widget that napari has made."""
+        made = cls.__new__(cls)
+        made.viewer, made.widget = viewer, widget
+        return made
+
     @property
     def app(self) -> Any:
         return self.widget.app

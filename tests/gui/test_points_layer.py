@@ -61,8 +61,8 @@ def test_a_drag_that_begins_on_a_point_moves_it_while_others_are_open(
     name = start(desktop, xrays, truth, 4)
     centre = desktop.viewer.scene.camera.center
     old = desktop.session.marks[name].xy[2].copy()
-    desktop.drag(old, old + (12, -9))
-    np.testing.assert_allclose(desktop.session.marks[name].xy[2], old + (12, -9), atol=0.6)
+    desktop.drag(old, old + np.array([12, -9]))
+    np.testing.assert_allclose(desktop.session.marks[name].xy[2], old + np.array([12, -9]), atol=0.6)
     assert desktop.viewer.scene.camera.center == centre, "the radiograph must not move with it"
     assert desktop.session.marks[name].placed.sum() == 4
     assert desktop.session.landmark == 4, "the next open landmark is still asked for"
@@ -72,10 +72,10 @@ def test_a_click_close_to_a_point_places_the_next_landmark_there(
     desktop: Desktop, xrays, truth: LandmarkTable
 ) -> None:
     name = start(desktop, xrays, truth, 3)
-    near = desktop.session.marks[name].xy[2] + (1.0, 0.0)
+    near = desktop.session.marks[name].xy[2] + np.array([1, 0])
     desktop.click(near)
     np.testing.assert_allclose(desktop.session.marks[name].xy[3], near, atol=0.6)
-    np.testing.assert_allclose(desktop.session.marks[name].xy[2], near - (1.0, 0.0), atol=1e-6)
+    np.testing.assert_allclose(desktop.session.marks[name].xy[2], near - np.array([1, 0]), atol=1e-6)
 
 
 def test_a_chosen_landmark_is_moved_not_doubled(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
@@ -94,7 +94,7 @@ def test_nudging_moves_by_one_pixel(desktop: Desktop, xrays, truth: LandmarkTabl
     old = desktop.session.marks[name].xy[0].copy()
     desktop.key(Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     desktop.key(Qt.Key.Key_Down, Qt.KeyboardModifier.ShiftModifier)
-    np.testing.assert_allclose(desktop.session.marks[name].xy[0], old + (1, 1))
+    np.testing.assert_allclose(desktop.session.marks[name].xy[0], old + np.ones(2))
 
 
 def test_rings_keep_their_size_on_the_screen(desktop: Desktop, xrays, truth: LandmarkTable) -> None:

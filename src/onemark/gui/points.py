@@ -100,6 +100,8 @@ class PointsEditor:
         layer.mouse_drag_callbacks.insert(0, self._drag)
         layer.events.data.connect(self._edited)
         layer.events.highlight.connect(self._picked)
+        # napari pastes without an event that would tell.
+        layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
         return layer
 
     def _paint(self, layer: Points) -> None:
@@ -152,10 +154,13 @@ class PointsEditor:
     def _added(self, layer: Points) -> None:
         clicked = layer.mode == "add" and len(layer.data) == len(self._drawn) + 1
         if not clicked:
-            self._tell("Pasted points were not taken: every landmark exists once. Click to place one.")
+            self._refuse()
             self.draw()
         elif len(self.session.schema):
             self._put(self.session.landmark, layer.data[-1][::-1], layer)
+
+    def _refuse(self) -> None:
+        self._tell("Pasted points are not taken: every landmark exists once. Click to place one.")
 
     @property
     def _deaf(self) -> bool:

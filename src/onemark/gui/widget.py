@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QAbstractButton, QFrame, QScrollArea, QSplitter, QStackedWidget, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QFrame,
+    QScrollArea,
+    QSplitter,
+    QStackedWidget,
+    QWidget,
+)
 
 from onemark.gui.actions import actions_of, bind, unbind
 from onemark.gui.app import TRAIN, App
@@ -43,6 +51,7 @@ class OnemarkWidget(QWidget):
         super().__init__()
         self.setObjectName("onemark")
         self.setAcceptDrops(True)
+        self._closed = self._closing = False
         self.viewer = napari_viewer
         self.look = Look.of(napari_viewer.theme)
         self.app = App(napari_viewer, backend, self)
@@ -63,9 +72,9 @@ class OnemarkWidget(QWidget):
         self._listen()
         bind(napari_viewer, self.actions_)
         self._keys: KeysDialog | None = None
-        self._closed = False
         self._go(0)
         self._follow_theme()
+        QApplication.instance().aboutToQuit.connect(self.shut)
         self.app.training.look_around()
 
     def sizeHint(self) -> QSize:
@@ -104,17 +113,29 @@ class OnemarkWidget(QWidget):
         if paths:
             self.open(paths[0])
 
-    def closeEvent(self, event: QCloseEvent) -> None:
-        """Let go of everything."""
-        self.shut()
-        super().closeEvent(event)
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch the window, to notice when it is closed."""
+        if self.window() is not self:
+            self.window().installEventFilter(self)
+        super().showEvent(event)
 
-    def event(self, event: QEvent) -> bool:
-        """A dock widget taken away is deleted without being closed first."""
-        if event.type() == QEvent.Type.DeferredDelete:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Notice that the window was asked to close; it may still refuse."""
+        if event.type() == QEvent.Type.Close:
+            self._closing = True
+        return False
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Let go of everything when the window is gone, and not when the panel is merely out of sight."""
+        if self._closing and self.window().isHidden():
             self.shut()
-        handled: bool = super().event(event)
-        return handled
+        super().hideEvent(event)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Let go of everything when napari has taken the panel out of its window."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut()
+        super().changeEvent(event)
 
     def shut(self) -> None:
         """Stop the training, write the session, give the keys back. A second call does nothing."""
@@ -123,6 +144,7 @@ class OnemarkWidget(QWidget):
         self._closed = True
         unbind(self.viewer, self.actions_)
         self.viewer.events.theme.disconnect(self._follow_theme)
+        QApplication.instance().aboutToQuit.disconnect(self.shut)
         self.app.close()
 
     def _stacked(self) -> QStackedWidget:

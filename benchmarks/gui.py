@@ -1,0 +1,154 @@
+"""How long the window is held up: an event-loop probe while a folder is opened, trained on and reviewed.
+
+    python benchmarks/gui.py                                  the phantom, drawn at 960 x 774 px
+    python benchmarks/gui.py XRAYS --exemplar exemplar.csv    any folder
+
+A timer that wants to fire every millisecond writes down when it does. The gap between two firings is what a person
+could notice; the GUI thread's own processor time within that gap is what onemark and napari are to blame for (the rest
+is the machine doing something else). Needs a screen, or `xvfb-run -a`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from onemark.gui.widget import OnemarkWidget
+from onemark.io.landmarks import LandmarkTable, read_landmarks
+from onemark.phantom import write_phantom_cohort
+
+LIMIT_MS = 50.0
+
+
+@dataclass
+class Probe:
+    """Gaps between timer firings, `[N, 2]` ms: wall clock, processor time of this thread."""
+
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    last: tuple[float, float] | None = None
+
+    def tick(self) -> None:
+        now = (time.perf_counter(), time.thread_time())
+        if self.last is not None:
+            self.gaps.append((1e3 * (now[0] - self.last[0]), 1e3 * (now[1] - self.last[1])))
+        self.last = now
+
+    def report(self, name: str) -> None:
+        values = np.array(self.gaps) if self.gaps else np.zeros((1, 2))
+        wall, own = values.T
+        print(
+            f"| {name} | {wall.sum() / 1e3:.1f} | {np.percentile(wall, 99):.0f} | {wall.max():.0f} | "
+            f"{own.max():.0f} | {int((own > LIMIT_MS).sum())} |",
+            flush=True,
+        )
+        self.gaps.clear()
+        self.last = None
+
+
+@dataclass
+class Bench:
+    """A window with the widget and the probe in it."""
+
+    widget: OnemarkWidget
+    probe: Probe
+
+    def spend(self, seconds: float, until: Callable[[], object] = lambda: False) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            QApplication.processEvents()
+            time.sleep(0.0005)
+
+    def measure(
+        self, name: str, act: Callable[[], None], seconds: float, until: Callable[[], object] = lambda: False
+    ) -> None:
+        self.probe.gaps.clear()
+        self.probe.last = None
+        QTimer.singleShot(0, act)
+        self.spend(seconds, until)
+        self.probe.report(name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("xrays", nargs="?", type=Path)
+    parser.add_argument("--exemplar", type=Path)
+    parser.add_argument(
+        "--image", default="", help="the radiograph of the exemplar file to use; the first when left out"
+    )
+    parser.add_argument("--minutes", type=float, default=0.5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, table = options.xrays, None
+        if folder is None:
+            folder = Path(scratch) / "phantom"
+            table = write_phantom_cohort(folder, 24, size=(960, 774))
+        else:
+            linked = Path(scratch) / "xrays"
+            linked.symlink_to(folder.resolve())
+            folder, table = linked, read_landmarks(options.exemplar)
+        run(folder, LandmarkTable.from_sets([table[options.image or table.images[0]]]), options.minutes)
+
+
+def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
+    from onemark.gui.schema import of_names
+
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1280, 720)
+    widget = OnemarkWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="onemark", area="right")
+    probe = Probe()
+    timer = QTimer()
+    timer.setInterval(1)
+    timer.timeout.connect(probe.tick)
+    timer.start()
+    bench, app = Bench(widget, probe), widget.app
+    bench.spend(60, lambda: app.training.recipes)
+    print("| what | seconds | 99 % ms | worst ms | worst own ms | own > 50 ms |\n|---|---|---|---|---|---|")
+    bench.measure("open the folder", lambda: widget.open(folder), 20, lambda: app.desk.canvas.radiograph)
+    app.session.set_schema(of_names(exemplar.names, "bench"))
+    bench.measure("take the exemplar", lambda: app.session.take_marks(exemplar), 1)
+    browse = _browser(widget)
+    bench.measure("look through", browse.start, 5)
+    browse.stop()
+    app.keeper.wishes.minutes = minutes
+    bench.measure("train", app.training.start, 60 * minutes * 0.5, lambda: app.training.job is None)
+    bench.measure(
+        "train and look through", browse.start, 60 * minutes * 3 + 120, lambda: app.training.job is None
+    )
+    if app.training.model is None:
+        raise SystemExit(f"the training did not end well: {widget.notice.text}")
+    browse.stop()
+    bench.measure("look through the results", browse.start, 5)
+    widget.press("evidence")
+    bench.measure("look through with evidence", lambda: None, 10)
+    browse.stop()
+    timer.stop()
+    viewer.close()
+
+
+def _browser(widget: OnemarkWidget) -> QTimer:
+    """Goes to the next radiograph twice a second, and from the last to the first."""
+    timer = QTimer(widget)
+    timer.setInterval(500)
+
+    def step() -> None:
+        order, current = widget.app.viewing.order, widget.app.session.current
+        widget.app.session.show(order[(order.index(current) + 1) % len(order)])
+
+    timer.timeout.connect(step)
+    return timer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Takes the pictures of docs/gui.md from a real window, on the phantom, so that they never go stale.
+
+Run it as `make screenshots`. Needs a screen, or `xvfb-run -a -s "-screen 0 1280x720x24"`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from PIL import Image
+from qtpy.QtWidgets import QApplication
+
+from onemark.gui.schema import of_names
+from onemark.gui.widget import OnemarkWidget
+from onemark.phantom import write_phantom_cohort
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (640, 512)
+WINDOW = (1280, 720)
+
+
+class Photographer:
+    """A window of 1280 x 720 with the widget in it."""
+
+    def __init__(self, folder: Path, out: Path, theme: str) -> None:
+        self.out = out
+        self.folder = folder / "radiographs"
+        self.truth = write_phantom_cohort(self.folder, 16, seed=3, size=SIZE)
+        self.viewer = napari.Viewer()
+        self.viewer.theme = theme
+        self.viewer.window._qt_window.resize(*WINDOW)
+        self.widget = OnemarkWidget(self.viewer)
+        self.viewer.window.add_dock_widget(self.widget, name="onemark", area="right")
+        self.app = self.widget.app
+
+    def wait(self, seconds: float, until: Callable[[], object] = lambda: False) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+    def take(self, name: str) -> None:
+        self.wait(0.6)
+        path = self.out / f"gui-{name}.png"
+        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        # A palette of 256 colours is enough for a page and keeps the repository small.
+        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        print(path)
+
+    def show(self, name: str) -> None:
+        self.app.session.show(name)
+        self.wait(10, lambda: self.app.desk.canvas.radiograph.name == name)
+
+    def tour(self, minutes: float) -> None:
+        session = self.app.session
+        self.wait(120, lambda: self.app.training.recipes)
+        self.take("open")
+        self.widget.open(self.folder)
+        self.wait(30, lambda: self.app.desk.canvas.radiograph)
+        session.set_schema(of_names(self.truth.names, "phantom"))
+        first = session.current
+        for i in range(6):
+            session.place(i, self.truth[first].xy[i])
+        self.take("mark")
+        for i in range(6, len(self.truth.names)):
+            session.place(i, self.truth[first].xy[i])
+        self.app.keeper.wishes.minutes = minutes
+        self.app.go(2)
+        self.show(session.cohort.names[1])
+        self.app.training.start()
+        self.wait(minutes * 60 * 0.75, lambda: self.app.desk.canvas.layer("preview") and self.enough())
+        self.take("train")
+        self.wait(minutes * 60 * 5 + 120, lambda: self.app.training.job is None)
+        self.review()
+        self.app.go(4)
+        self.take("export")
+
+    def enough(self) -> bool:
+        return len(self.widget.train.plot.stages) > 1
+
+    def review(self) -> None:
+        session = self.app.session
+        worst = next(n for n in self.app.viewing.order if n not in session.marks)
+        self.show(worst)
+        self.take("review")
+        self.widget.press("evidence.similarity")
+        self.wait(10, lambda: self.app.desk.canvas.layer("similarity"))
+        session.select(int(session.found[worst].expected_error.argmax()))
+        self.wait(2)
+        self.take("evidence")
+        self.widget.press("evidence.similarity")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--theme", default="dark", choices=["dark", "light"])
+    parser.add_argument("--minutes", type=float, default=2.0)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        photographer = Photographer(Path(scratch), options.out, options.theme)
+        photographer.tour(options.minutes)
+        photographer.viewer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The manifest and what napari calls from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from desktop import Desktop
+from npe2 import PluginManifest
+
+import onemark
+from onemark.gui import contributions
+from onemark.io.landmarks import LandmarkTable, read_landmarks
+from onemark.types import UserError
+
+PACKAGE = Path(onemark.__file__).parent
+
+
+def test_the_manifest_in_the_package_is_the_one_of_the_repository() -> None:
+    root = PACKAGE.parents[1] / "napari.yaml"
+    assert (PACKAGE / "napari.yaml").read_bytes() == root.read_bytes()
+
+
+def test_every_command_of_the_manifest_exists() -> None:
+    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
+    manifest.validate_imports()
+    offered = {command.id for command in manifest.contributions.commands or ()}
+    used = {
+        one.command
+        for kind in ("readers", "writers", "widgets")
+        for one in getattr(manifest.contributions, kind)
+    }
+    assert used <= offered
+
+
+def test_folders_of_radiographs_are_claimed_and_no_others(xrays: Path, tmp_path: Path) -> None:
+    assert contributions.get_reader(str(xrays)) is contributions.read_folder
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.csv").write_text("image,landmark,x,y\n")
+    assert contributions.get_reader(str(tmp_path / "notes")) is None
+    assert contributions.get_reader([str(xrays)]) is None
+
+
+def test_without_a_window_a_folder_is_its_first_radiograph(
+    xrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari.current_viewer", lambda: None)
+    ((pixels, meta, kind),) = contributions.read_folder(str(xrays))
+    assert kind == "image"
+    assert pixels.shape == (320, 256)
+    assert meta["units"] == ("mm", "mm")
+
+
+def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: Any, xrays: Path) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.open(str(xrays), plugin="onemark")
+    widget = contributions.widget_of(viewer)
+    desktop = Desktop.around(viewer, widget)
+    desktop.until(lambda: desktop.session.current and desktop.app.desk.canvas.layer("radiograph"))
+    assert len(desktop.session.cohort) == 6
+    assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"]
+    widget.shut()
+
+
+def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onemark.gui.opening.PHANTOMS", 3)
+    viewer = make_napari_viewer(show=True)
+    viewer.open_sample("onemark", "phantom")
+    widget = contributions.widget_of(viewer)
+    desktop = Desktop.around(viewer, widget)
+    desktop.until(lambda: desktop.session.current and desktop.app.desk.canvas.radiograph)
+    assert len(desktop.session.cohort) == 3
+    assert "sella" in desktop.session.schema.names
+    assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"], (
+        "the sample's layer is used, not doubled"
+    )
+    widget.shut()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".mrk.json", ".tps", ".json"])
+def test_napari_save_writes_the_points_in_view(
+    marked: Desktop, truth: LandmarkTable, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"points{suffix}"
+    marked.layer.save(str(path), plugin="onemark")
+    one = read_landmarks(path)[truth.images[0]]
+    assert one.names == truth.names
+    np.testing.assert_allclose(one.xy, marked.session.shown_marks().xy, atol=1e-3)
+    if suffix == ".csv":
+        assert path.read_text().splitlines()[0] == "image,landmark,x,y,x_mm,y_mm"
+
+
+def test_foreign_points_are_saved_with_their_image(tmp_path: Path) -> None:
+    points = (
+        np.array([[1.0, 2.0], [3.0, 4.0]]),
+        {"name": "dots", "scale": (0.5, 0.5), "units": ("mm", "mm")},
+        "points",
+    )
+    image = (np.zeros((20, 30)), {"name": "knee"}, "image")
+    written = contributions.write_layers(str(tmp_path / "a.json"), [image, points])
+    assert read_landmarks(written[0])["knee"].xy.tolist() == [[2, 1], [4, 3]]
+    with pytest.raises(UserError, match="select its image layer"):
+        contributions.write_layers(str(tmp_path / "b.tps"), [points])
+    with pytest.raises(UserError, match="no points"):
+        contributions.write_layers(str(tmp_path / "c.csv"), [image])

@@ -1,0 +1,219 @@
+"""The state behind the window: schemas, points, session, autosave, job. No window is opened."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_backend import FakeBackend
+
+from onemark.gui import autosave
+from onemark.gui.backend import Order
+from onemark.gui.failures import explain
+from onemark.gui.form import defaults
+from onemark.gui.job import Job
+from onemark.gui.marks import Marks, State
+from onemark.gui.palette import error_colours, landmark_colours
+from onemark.gui.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
+from onemark.gui.session import Session, matched
+from onemark.io.cohort import open_cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.types import LandmarkSet, UserError
+
+
+@pytest.fixture
+def session(xrays: Path) -> Session:
+    made = Session()
+    made.open(open_cohort(xrays))
+    made.set_schema(typed("a\nb\nc"))
+    made.show("phantom-001.png")
+    return made
+
+
+@pytest.mark.parametrize(("key", "count"), [("isbi19", 19), ("hand37", 37), ("lung6", 6)])
+def test_shipped_schemas_are_complete(key: str, count: int) -> None:
+    schema = shipped(key)
+    assert schema.title == SHIPPED[key]
+    assert len(schema) == len(set(schema.names)) == len(set(schema.labels)) == count
+    assert max(map(len, schema.labels)) <= 4
+
+
+def test_typed_names_get_labels_and_stay_unique() -> None:
+    schema = typed("landmark,label\nanterior nasal spine\nanother nice spot\nsella, S\n\n# a remark\nA")
+    assert schema.names == ("anterior nasal spine", "another nice spot", "sella", "A")
+    assert schema.labels == ("ANS", "ANS2", "S", "A")
+    assert typed(schema.to_text()).names == schema.names
+    with pytest.raises(UserError, match="twice"):
+        typed("a\nb\na")
+    with pytest.raises(UserError, match="no landmark names"):
+        typed(" \n")
+
+
+def test_names_are_read_from_lists_and_from_landmark_files(tmp_path: Path, truth: LandmarkTable) -> None:
+    (tmp_path / "names.csv").write_text("landmark,label\nx,X\ny,Y\n")
+    assert from_file(tmp_path / "names.csv").labels == ("X", "Y")
+    truth.to_csv(tmp_path / "truth.csv")
+    assert from_file(tmp_path / "truth.csv").names == truth.names
+    assert of_names(("nasion", "sella"), "two").labels == ("N", "S"), "labels of a shipped schema"
+    assert abbreviation("menton") == "Men"
+
+
+def test_a_changed_schema_keeps_points_by_name_and_renamed_ones_by_place(session: Session) -> None:
+    assert matched(("a", "b", "c"), ("c", "a", "x")) == [2, 0, None]
+    assert matched(("a", "b", "c"), ("a", "B", "c")) == [0, 1, 2]
+    for i in range(3):
+        session.place(i, (i, i))
+    assert session.lost_by(typed("a\nb")) == ["c"]
+    session.set_schema(typed("c\na\nb\nd"))
+    assert session.marks["phantom-001.png"].xy[:3, 0].tolist() == [2, 0, 1]
+    assert session.state("phantom-001.png") is State.MARKING
+
+
+def test_states_follow_the_points(session: Session) -> None:
+    name = "phantom-001.png"
+    assert session.state(name) is State.NONE
+    session.place(0, (1, 1))
+    assert session.state(name) is State.MARKING
+    assert session.landmark == 1
+    session.place(2, (3, 3))
+    assert session.landmark == 1, "jumps back to the one that is open"
+    session.hide(1)
+    assert session.state(name) is State.EXEMPLAR
+    assert np.isnan(session.exemplar_sets()[0].xy[1]).all()
+    while session.undo():
+        pass
+    assert session.state(name) is State.NONE
+    assert name not in session.marks
+
+
+def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) -> None:
+    found = LandmarkSet(
+        "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
+    )
+    session.set_found([found])
+    session.show("phantom-002.png")
+    assert session.state("phantom-002.png") is State.PREDICTED
+    session.place(1, (9, 9))
+    assert session.unfinished() == ["phantom-002.png"]
+    assert session.results()[0].xy[1].tolist() == [2, 3], "an unconfirmed correction is not exported"
+    session.confirm()
+    assert session.exemplar_sets()[0].xy.tolist() == [[0, 1], [9, 9], [4, 5]]
+    session.place(0, (5, 5))
+    assert session.state("phantom-002.png") is State.CORRECTING, "a new edit must be confirmed anew"
+    session.undo()
+    session.undo()
+    session.undo()
+    assert session.state("phantom-002.png") is State.PREDICTED
+
+
+def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
+    session.place(0, (1, 1))
+    session.set_found([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+    assert session.shown_marks().xy[0].tolist() == [1, 1]
+
+
+def test_confirming_needs_every_landmark(session: Session) -> None:
+    session.place(0, (1, 1))
+    with pytest.raises(UserError, match="b is not placed"):
+        session.confirm()
+
+
+def test_imported_points_do_not_replace_placed_ones(session: Session, truth: LandmarkTable) -> None:
+    session.place(0, (1, 1))
+    sets = [LandmarkSet(name, ("b", "a"), np.array([[1.0, 2], [3, 4]])) for name in truth.images[:2]]
+    elsewhere = LandmarkSet("elsewhere.png", ("a",), np.zeros((1, 2)))
+    taken, kept = session.take_marks(LandmarkTable.from_sets([*sets, elsewhere]))
+    assert (taken, kept) == (1, ["phantom-001.png"])
+    assert session.marks["phantom-001.png"].xy[0].tolist() == [1, 1]
+    assert session.marks["phantom-002.png"].xy[0].tolist() == [3, 4]
+    assert session.marks["phantom-002.png"].hidden.tolist() == [False, False, True]
+
+
+def test_marks_survive_json() -> None:
+    marks = Marks.blank(3).place(0, (1.25, 2)).hide(2)
+    again = Marks.from_json(json.loads(json.dumps(marks.to_json())))
+    np.testing.assert_array_equal(again.xy, marks.xy)
+    assert again.hidden.tolist() == [False, False, True]
+    assert again.state is State.MARKING
+
+
+def test_autosave_writes_the_newest_and_never_over_another_program(tmp_path: Path) -> None:
+    saver = autosave.Autosave(tmp_path / "session.json")
+    for number in range(50):
+        saver.save({"number": number})
+    saver.flush()
+    found = autosave.read(tmp_path / "session.json")
+    assert found is not None
+    assert found["number"] == 49
+    time.sleep(0.01)
+    (tmp_path / "session.json").write_text('{"version": 1, "number": "theirs"}')
+    saver.save({"number": "ours"})
+    saver.close()
+    assert json.loads((tmp_path / "session.json").read_text())["number"] == "theirs"
+    assert json.loads((tmp_path / "session-2.json").read_text())["number"] == "ours"
+
+
+def test_a_damaged_autosave_is_told_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "session.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        autosave.read(tmp_path / "session.json")
+    kept = autosave.set_aside(tmp_path / "session.json")
+    assert kept.read_text() == "{"
+    assert autosave.read(tmp_path / "session.json") is None
+
+
+def test_runs_are_kept_beside_the_cohort_and_never_in_it(tmp_path: Path) -> None:
+    (tmp_path / "xrays").mkdir()
+    assert autosave.work_folder(tmp_path / "xrays") == tmp_path / "xrays-onemark"
+
+
+def test_the_job_gives_back_everything_that_escapes(
+    xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    order = Order(open_cohort(xrays), LandmarkTable.from_sets([truth[truth.images[0]]]), tmp_path / "run")
+    backend = FakeBackend(truth, fail_at=4, seconds=0, error=SystemExit(3))
+    job = Job(backend, order)
+    job.start()
+    assert job.wait(10)
+    assert job.outcome == "failed"
+    assert isinstance(job.error, SystemExit)
+    news = job.news()
+    assert [round(loss[2], 3) for loss in news.losses] == pytest.approx([1.658, 1.313, 1.045], abs=1e-3)
+    assert not job.news().events
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "ways"),
+    [
+        (UserError("no folder; give one"), "no folder; give one", ()),
+        (RuntimeError("CUDA out of memory"), "memory ran out", ("cpu", "smaller", "details")),
+        (OSError("[WinError 126] Error loading c10.dll"), "PyTorch cannot be loaded", ("details",)),
+        (KeyError("x"), "unexpected error: KeyError", ("details",)),
+    ],
+)
+def test_errors_become_words(error: Exception, words: str, ways: tuple[str, ...]) -> None:
+    failure = explain(error, "training")
+    assert words in failure.text
+    assert failure.ways == ways
+    assert "Traceback" not in failure.text
+
+
+def test_colours_differ_and_warn() -> None:
+    colours = landmark_colours(37)
+    distance = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 10 * np.eye(37)
+    assert distance.min() > 0.05
+    sure, unsure = error_colours(np.array([0.0, 9.0]), 4.0)
+    assert sure[2] > sure[0]
+    assert unsure[0] > unsure[2]
+
+
+def test_every_option_of_every_recipe_has_a_default_for_the_form() -> None:
+    from onemark.gui.backend import Pipeline
+
+    recipes = Pipeline().recipes()
+    assert recipes[0].name == "onemark"
+    for info in recipes:
+        assert any(name.startswith("match.") for name in defaults(info))

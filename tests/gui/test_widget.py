@@ -1,0 +1,239 @@
+"""The widget itself: controls, keys, themes, size, and 10,000 radiographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from desktop import Desktop
+from fake_backend import FakeBackend
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
+
+from onemark.gui.palette import to_hex
+from onemark.gui.schema import shipped
+from onemark.io import cohort as cohorts
+from onemark.types import LandmarkSet
+
+KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)
+PROMISED = (
+    "open images schema points recipe minutes device run stop previous next retrain export "
+    "sample confirm resume filter undo redo landmark.next landmark.previous landmark.skip keys"
+)
+
+
+def test_every_control_has_a_name_a_tooltip_and_the_focus_by_tab(desktop: Desktop) -> None:
+    desktop.until(lambda: desktop.app.training.recipes)
+    for name in PROMISED.split():
+        desktop.control(name)
+    controls = [one for kind in KINDS for one in desktop.widget.findChildren(kind)]
+    controls = [one for one in controls if not one.objectName().startswith("qt_") and _own(one)]
+    assert len(controls) > 40
+    for one in controls:
+        assert one.objectName().startswith("onemark."), one
+        assert one.toolTip(), one.objectName()
+        assert one.focusPolicy() & Qt.FocusPolicy.TabFocus, one.objectName()
+
+
+def _own(control: object) -> bool:
+    """Not a part that Qt or pyqtgraph put inside a control of ours."""
+    parent = control.parent()  # type: ignore[attr-defined]
+    kind = type(parent).__name__
+    inside = isinstance(parent, (QComboBox, QAbstractSpinBox, QLineEdit, QTableView)) or "Header" in kind
+    return not inside and "Plot" not in kind and "Spin" not in kind
+
+
+def test_it_fits_beside_the_canvas_without_scrolling_sideways(marked: Desktop) -> None:
+    marked.train()
+    marked.go(3)
+    marked.push("advanced")
+    for step in range(1, 6):
+        marked.go(step)
+        marked.settle()
+        area = marked.widget._stack.currentWidget()
+        assert isinstance(area, QScrollArea)
+        assert area.widget().minimumSizeHint().width() <= area.viewport().width(), f"step {step}"
+    window = marked.viewer.window._qt_window
+    assert (window.width(), window.height()) == (1280, 720)
+    assert marked.canvas.width() >= 500
+
+
+def test_the_keys_are_listed_one_key_away(desktop: Desktop) -> None:
+    desktop.key(Qt.Key.Key_F1)
+    dialog = desktop.widget._keys
+    assert dialog.isVisible()
+    from qtpy.QtWidgets import QLabel
+
+    texts = {label.text() for label in dialog.findChildren(QLabel)}
+    for action in desktop.widget.actions_:
+        if action.text:
+            assert action.text in texts
+            assert action.label in texts
+    dialog.close()
+
+
+def test_no_key_of_napari_is_taken(desktop: Desktop) -> None:
+    from napari.utils.key_bindings import coerce_keybinding
+    from napari.utils.shortcuts import default_shortcuts
+
+    napari = {str(key) for name, keys in default_shortcuts.items() if _ours(name) for key in keys}
+    mine = {str(coerce_keybinding(key)) for action in desktop.widget.actions_ for key in action.keys}
+    assert not mine & napari
+
+
+def _ours(name: str) -> bool:
+    """Bindings of the viewer and of Points layers, which are there while onemark is used."""
+    viewer = (
+        "toggle_",
+        "reset_",
+        "delete_selected_layers",
+        "show_",
+        "increment_dims",
+        "focus_",
+        "roll_",
+        "transpose_",
+    )
+    return any(part in name for part in (*viewer, "points", "select_", "rotate_layers", "hold_for"))
+
+
+def test_the_keys_are_given_back(desktop: Desktop) -> None:
+    bound = len(desktop.viewer.keymap)
+    desktop.widget.shut()
+    left = [key for key, act in desktop.viewer.keymap.items() if act is not None]
+    assert bound > len(left)
+    assert not any("onemark" in getattr(desktop.viewer.keymap[key], "__module__", "") for key in left)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_text_is_legible_in_every_theme(desktop: Desktop, theme: str) -> None:
+    desktop.viewer.theme = theme
+    desktop.settle()
+    look = desktop.widget.look
+    assert look.dark == (theme == "dark")
+    for colour in (look.text, look.muted, look.good, look.warn, look.bad):
+        assert _contrast(colour, look.ground) > 3.5, colour
+    assert _contrast(look.on_accent, look.accent) > 3.5
+
+
+def _contrast(first: str, second: str) -> float:
+    """WCAG contrast ratio."""
+
+    def luminance(colour: str) -> float:
+        values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(values <= 0.03928, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_form_follows_the_recipe_and_reaches_the_training(marked: Desktop, backend: FakeBackend) -> None:
+    marked.go(3)
+    marked.until(lambda: marked.app.training.recipes)
+    marked.push("advanced")
+    steps = marked.control("settings.match.steps")
+    assert "How many steps" in steps.toolTip()
+    assert (steps.minimum(), steps.maximum(), steps.value()) == (1, 100_000, 20)
+    steps.setValue(33)
+    marked.control("settings.match.learning_rate").setValue(0.0005)
+    marked.push("run")
+    marked.until(lambda: marked.app.training.job is None)
+    assert backend.orders[0].settings == pytest.approx({"match.steps": 33, "match.learning_rate": 0.0005})
+    assert "no NVIDIA GPU" in marked.widget.train._device_says.text()
+    box = marked.control("recipe")
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    assert not marked.widget.findChildren(QAbstractSpinBox, "onemark.settings.match.steps")
+    assert not marked.app.keeper.wishes.settings
+
+
+def test_ten_thousand_radiographs_open_without_reading_one(
+    desktop: Desktop, xrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(10_000):
+        (folder / f"x{number}.png").hardlink_to(xrays / "phantom-001.png")
+    read: list[str] = []
+    original = cohorts.read_radiograph
+
+    def counted(path: Path, name: str, spacing: object = None) -> object:
+        read.append(name)
+        return original(path, name, spacing)
+
+    monkeypatch.setattr(cohorts, "read_radiograph", counted)
+    desktop.open(folder)
+    model = desktop.widget.panel.model
+    assert model.rowCount() == 10_000
+    assert model.order[:3] == ["x0.png", "x1.png", "x2.png"]
+    desktop.settle(20)
+    assert set(read) <= {"x0.png", "x1.png"}, "the one in view and the next"
+    errors = np.random.default_rng(0).uniform(0, 9, 10_000)
+    names = desktop.session.cohort.names
+    desktop.session.set_schema(shipped("lung6"))
+    one = np.full((6, 2), 50.0)
+    desktop.session.set_found(
+        LandmarkSet(n, shipped("lung6").names, one, np.ones(6), np.full(6, e))
+        for n, e in zip(names, errors, strict=True)
+    )
+    assert model.order[0] == names[int(errors.argmax())]
+    desktop.control("filter").setText("x99")
+    assert model.rowCount() == 111
+    assert set(read) <= {"x0.png", "x1.png"}
+
+
+def test_typed_letters_go_to_the_field_and_not_to_the_keys(marked: Desktop) -> None:
+    from qtpy.QtTest import QTest
+
+    field = marked.control("filter")
+    field.setFocus()
+    QTest.keyClicks(field, "new")
+    assert field.text() == "new"
+    assert marked.session.current == "phantom-001.png"
+
+
+def test_predicted_points_are_coloured_by_expected_error(marked: Desktop) -> None:
+    marked.train()
+    name = next(n for n in marked.widget.panel.model.order if n != "phantom-001.png")
+    marked.session.show(name)
+    marked.until(lambda: marked.shown(name))
+    errors = marked.session.found[name].expected_error
+    colours = marked.layer.border_color
+    worst, best = int(np.argmax(errors)), int(np.argmin(errors))
+    assert to_hex(colours[worst]) != to_hex(colours[best])
+    assert colours[worst][0] > colours[best][0]
+
+
+def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop) -> None:
+    marked.train()
+    model = marked.app.training.model
+    marked.push("evidence.similarity")
+    marked.until(lambda: marked.app.desk.canvas.layer("similarity"))
+    first = marked.app.desk.canvas.layer("similarity").data.copy()
+    marked.key(Qt.Key.Key_E)
+    marked.until(lambda: not np.array_equal(marked.app.desk.canvas.layer("similarity").data, first))
+    for kind in ("heatmap", "warped-exemplar", "deformation-grid"):
+        marked.push(f"evidence.{kind}")
+    marked.until(lambda: marked.app.desk.canvas.layer("deformation grid"))
+    marked.key(Qt.Key.Key_N)
+    marked.until(lambda: marked.app.desk.canvas.layer("similarity").visible)
+    tags = [layer.metadata.get("onemark") for layer in marked.viewer.layers]
+    assert len(tags) == len(set(tags)) == 6
+    assert model.asked[-1][0] == marked.session.current
+    scales = {tuple(layer.scale) for layer in marked.viewer.layers}
+    assert len(scales) == 1
+    level = marked.control("evidence.similarity.level")
+    assert [level.itemText(i) for i in range(level.count())] == ["s2", "s4", "s8", "product"]
+    marked.push("evidence.similarity")
+    assert not marked.app.desk.canvas.layer("similarity").visible
+
+
+def test_it_is_sharp_and_fits_at_large_fonts(desktop: Desktop) -> None:
+    font = desktop.widget.font()
+    font.setPointSizeF(font.pointSizeF() * 1.5)
+    desktop.widget.setFont(font)
+    desktop.settle()
+    for button in desktop.widget.stepper.buttons:
+        assert button.width() >= QFontMetrics(button.font()).horizontalAdvance(button.text())
