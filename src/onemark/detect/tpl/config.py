@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
+from onemark.nn.loop import Optimizer, Schedule
+from onemark.nn.pyramid import Encoder
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,7 @@ class TPLConfig:
         "heatmap",
         "heatmap: softmax heatmap and soft peak; voting: sigmoid disc and offset votes, as published",
     )
-    encoder: Literal["compact", "vgg19"] = option(
-        "compact", "network; compact starts from the matcher's where it has one"
-    )
+    encoder: Encoder = option("compact", "network; compact starts from the matcher's where it has one")
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
     area: int = option(
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
@@ -29,6 +29,10 @@ class TPLConfig:
     steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
     rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     batch: int = option(8, "radiographs per step, one of them an exemplar", low=2, high=1024)
+    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
+    schedule: Schedule = option(
+        "cosine", "how the learning rate falls; tenths, after each third, as published"
+    )
     sigma: float = option(
         2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
     )
@@ -39,6 +43,19 @@ class TPLConfig:
         high=0.9,
     )
     strength: float = option(1.5, "strength of the spatial augmentation", low=0, high=4)
+    augment: Literal["spatial", "jitter", "none"] = option(
+        "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
+    )
     pool: int = option(
         400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
+    )
+    disc: float = option(0.05, "radius of the discs of head voting", unit="canvas sides", low=0.005, high=0.5)
+    loss: Literal["bce", "focal"] = option(
+        "bce", "loss of the discs of head voting: bce (paper) or focal (code)"
+    )
+    heat_weight: float = option(
+        1.0, "weight of the discs against the offsets: 1 (paper) or 2 (code)", low=0, high=1000
+    )
+    peak: Literal["subpixel", "argmax"] = option(
+        "subpixel", "where heatmap or votes peak; argmax as published"
     )

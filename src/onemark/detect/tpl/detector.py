@@ -10,17 +10,21 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import nn
 
 from onemark.config import from_settings, settings_of
 from onemark.detect.tpl.config import TPLConfig
 from onemark.detect.tpl.heatmap import HeatmapNet, HeatmapTask
+from onemark.detect.tpl.voting import PEAK_RADIUS, VotingNet, VotingTask, disc_radius, vote
 from onemark.imaging.frame import Size
+from onemark.nn import pretrained
 from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.frames import FrameStore, cohort_canvas, scales
 from onemark.nn.loop import Job, Plan, train
+from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.shape import Shape
-from onemark.nn.unet import STRIDES, UNet
+from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -41,7 +45,7 @@ class TPL:
 
     def __init__(self, config: TPLConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         self.config, self.names, self.canvas = config, names, canvas
-        self.network = HeatmapNet(UNet(), len(names))
+        self.network = _network(config, len(names))
         self.reader = Reader(self.network, canvas, fabric)
         self.shape: Shape | None = None
 
@@ -65,52 +69,71 @@ class TPL:
             job: Device, seed, progress and checkpoint.
             pseudo_label: A matcher's answer for a radiograph; asked when the radiograph is first drawn.
             seconds: Time budget that replaces `config.steps`.
-            start: Weights to start from, such as the matcher's; those whose names and shapes fit are taken.
+            start: Weights to start from: of such a detector; or, by `compact`, the matcher's that fit in name and shape.
         """
         torch.manual_seed(job.seed + 1)
         canvas = cohort_canvas(cohort, config.area)
         self = cls(config, exemplars.names, canvas, job.fabric)
-        self._take(start or {})
+        self._begin(start or {})
         sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
         store = sizes[-1].store
         labels = _Labels(pseudo_label)
-        task = HeatmapTask(self.network, sizes, labels, config)
-        plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
+        task = (VotingTask if config.head == "voting" else HeatmapTask)(self.network, sizes, labels, config)
+        plan = Plan(
+            config.steps,
+            seconds,
+            config.rate,
+            batch=config.batch,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+        )
         train(task, plan, job, lambda: [self.locate(store.cohort[i]) for i in store.shown])
-        self.shape = Shape.learn(labels.shapes(store))
+        self.shape = Shape.learn(labels.shapes(store)) if config.head == "heatmap" else None
         return self
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
-        logits, frame = self.reader.read(radiograph)
-        peaks = self._peaks(logits[0].float().cpu())
-        xy = cells_to_pixels(peaks.xy, STRIDES[0])
-        return landmark_set(radiograph, self.names, frame, xy, peaks.score, peaks.spread * STRIDES[0])
+        output, frame = self.reader.read(radiograph)
+        peaks = self._peaks(output[0].float().cpu())
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
 
-    def _peaks(self, logits: torch.Tensor) -> Peaks:
-        """Peaks of `[K, h, w]`, those chosen that fit together."""
-        peaks = soft_peaks(logits)
-        if self.shape is None:
-            return peaks
-        cells = Shape(pixels_to_cells(self.shape.mean, STRIDES[0]), self.shape.stray / STRIDES[0])
-        prior = cells.logits(peaks.xy.double().numpy(), (logits.shape[-2], logits.shape[-1]))
-        return soft_peaks(logits, prior=prior)
+    def _peaks(self, output: torch.Tensor) -> Peaks:
+        """Peaks in canvas px: of votes, or of heatmaps `[K, h, w]`, those chosen that fit together."""
+        if self.config.head == "voting":
+            radius = disc_radius(self.canvas, self.config.disc)
+            return vote(output, radius, self.config.peak == "subpixel")[0]
+        radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
+        peaks = soft_peaks(output, radius)
+        if self.shape is not None:
+            cells = Shape(pixels_to_cells(self.shape.mean, STRIDES[0]), self.shape.stray / STRIDES[0])
+            prior = cells.logits(peaks.xy.double().numpy(), (output.shape[-2], output.shape[-1]))
+            peaks = soft_peaks(output, radius, prior)
+        return Peaks(cells_to_pixels(peaks.xy, STRIDES[0]), peaks.score, peaks.spread * STRIDES[0])
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
-        """The heatmap of a landmark, or the strongest of all when none is named.
+        """The heatmap of a landmark, or the strongest of all when none is named; of head voting the ballots too.
 
         Raises:
             UserError: no landmark of that name.
         """
         if landmark is not None and landmark not in self.names:
             raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
-        logits, frame = self.reader.read(radiograph)
-        logits = logits[0].float()
-        p = logits.flatten(1).softmax(1).view_as(logits)
-        p = p / p.amax((1, 2), keepdim=True)
-        shown = p.amax(0) if landmark is None else p[self.names.index(landmark)]
-        wide = F.interpolate(shown[None, None].cpu(), self.canvas, mode="bilinear", align_corners=False)
-        return Evidence(radiograph.name, landmark, {"heatmap": frame.restore(wide[0, 0])})
+        output, frame = self.reader.read(radiograph)
+        shown = {}
+        for name, p in self._maps(output[0].float().cpu()).items():
+            p = p / p.amax((1, 2), keepdim=True).clamp(min=1e-12)
+            one = p.amax(0) if landmark is None else p[self.names.index(landmark)]
+            wide = F.interpolate(one[None, None], self.canvas, mode="bilinear", align_corners=False)
+            shown[name] = frame.restore(wide[0, 0])
+        return Evidence(radiograph.name, landmark, shown)
+
+    def _maps(self, output: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.config.head == "heatmap":
+            return {"heatmap": output.flatten(1).softmax(1).view_as(output)}
+        return {
+            "heatmap": output[0].sigmoid(),
+            "votes": vote(output, disc_radius(self.canvas, self.config.disc))[1],
+        }
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
@@ -130,10 +153,18 @@ class TPL:
             self.shape = Shape(tensors["shape.mean"].numpy(), tensors["shape.stray"].numpy())
         return self
 
-    def _take(self, start: Mapping[str, torch.Tensor]) -> None:
+    def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
         own = self.network.state_dict()
+        if self.config.encoder == "vgg19" and start.keys() != own.keys():
+            return pretrained.start(self.network, "vgg19", self.config.weights, "detect")
         fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
         self.network.load_state_dict(fitting, strict=False)
+
+
+def _network(config: TPLConfig, landmarks: int) -> nn.Module:
+    if config.head == "voting":
+        return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
+    return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
 
 
 class _Labels:

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from onemark.detect.tpl.config import TPLConfig
-from onemark.imaging.augment import Geometry, Intensity, Warp
+from onemark.imaging.augment import JITTER, UNCHANGED, Geometry, Intensity, Warp
 from onemark.nn.decode import pixels_to_cells
 from onemark.nn.frames import FrameStore, Scale, scale_at
-from onemark.nn.unet import STRIDES, UNet
+from onemark.nn.pyramid import Pyramid
+from onemark.nn.unet import STRIDES
 
 DROP_FULLY_FROM = 0.3
 
@@ -20,7 +21,7 @@ DROP_FULLY_FROM = 0.3
 class HeatmapNet(nn.Module):
     """U-Net with one logit map per landmark: `[B, 1, H, W]` -> `[B, K, H / 2, W / 2]`."""
 
-    def __init__(self, backbone: UNet, landmarks: int) -> None:
+    def __init__(self, backbone: Pyramid, landmarks: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Conv2d(backbone.widths[0], landmarks, 1)
@@ -58,23 +59,28 @@ class HeatmapTask:
 
     def __init__(
         self,
-        module: HeatmapNet,
+        module: nn.Module,
         sizes: Sequence[Scale],
         label: Callable[[FrameStore, int], torch.Tensor],
         config: TPLConfig,
     ) -> None:
         self.module, self.sizes, self.label, self.config = module, sizes, label, config
-        self.geometry, self.intensity = Geometry().times(config.strength), Intensity()
+        self.geometry, self.intensity = augmentation(config)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The network."""
         return {"module": self.module}
 
+    @property
+    def exemplars(self) -> int:
+        """Exemplars per batch."""
+        return max(1, round(self.config.batch / 8))
+
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
         device = generator.device
-        true = max(1, round(self.config.batch / 8))
+        true = self.exemplars
         size = scale_at(self.sizes, fraction)
         chosen = size.store.draw(self.config.batch - true, generator)
         which = torch.randint(len(size.exemplars), (true,), generator=generator, device=device)
@@ -106,12 +112,24 @@ class HeatmapTask:
         """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
         h, w = logits.shape[-2:]
         cells = pixels_to_cells(xy, STRIDES[0])
-        last = torch.tensor([w - 1, h - 1], device=cells.device)
-        known = ((cells >= 0) & (cells <= last)).all(-1)
+        known = on_map(cells, (h, w))
         target = gaussians(cells.nan_to_num(), (h, w), self.config.sigma / STRIDES[0]).flatten(2)
         log_p = logits.float().flatten(2).log_softmax(-1)
         entropy = torch.special.entr(target).sum(-1)
         return -(target * log_p).sum(-1) - entropy, known
+
+
+def augmentation(config: TPLConfig) -> tuple[Geometry, Intensity]:
+    """What is done to canvases: `spatial` with all that radiographs show, `jitter` as in the paper, or nothing."""
+    if config.augment == "spatial":
+        return Geometry().times(config.strength), Intensity()
+    return Geometry().times(0), JITTER if config.augment == "jitter" else UNCHANGED
+
+
+def on_map(xy: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Whether points `[..., 2]` (x, y) lie on a map `(h, w)`: `[...]`; NaN does not."""
+    last = torch.tensor([shape[1] - 1, shape[0] - 1], device=xy.device)
+    return ((xy >= 0) & (xy <= last)).all(-1)
 
 
 def gaussians(cells: torch.Tensor, shape: tuple[int, int], sigma: float) -> torch.Tensor:
