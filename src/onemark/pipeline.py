@@ -18,6 +18,7 @@ from onemark.config import settings_of
 from onemark.io.cohort import Cohort, open_cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.io.run import RunFolder
+from onemark.nn import pretrained
 from onemark.nn.checkpoint import Checkpoint
 from onemark.nn.device import choose, fabric_for
 from onemark.nn.loop import Job
@@ -132,6 +133,7 @@ def fit(
         raise UserError(f"minutes must be a number above 0, not {minutes:g}")
     configs = chosen.configure(settings, minutes)
     exemplars = exemplars.checked(cohort)
+    pretrained.check(configs, progress)
     config = {
         "onemark": onemark.__version__,
         "recipe": recipe,

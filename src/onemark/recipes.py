@@ -64,12 +64,58 @@ class Recipe:
         }
 
 
+_VGG = {
+    "encoder": "vgg19",
+    "weights": "imagenet",
+    "area": 384 * 384,
+    "grow": 0.0,
+    "optimizer": "adam",
+    "peak": "argmax",
+    "pool": 1_000_000,
+}
+_SSL = _VGG | {
+    "task": "patch",
+    "patch": 192,
+    "extractors": "two",
+    "context": "aspp",
+    "length": 16,
+    "temperature": 10.0,
+    "distance_bias": 0.0,
+    "anchors": 1,
+    "window": 9,  # alpha = 19 cells
+    "cascade": "product",
+    "batch": 8,
+    "steps": 66_500,  # 3500 epochs of 150 radiographs, 8 at a time
+    "rate": 1e-3,
+    "schedule": "halving",
+}
+_VOTES = _VGG | {
+    "head": "voting",
+    "disc": 0.05,
+    "loss": "bce",
+    "heat_weight": 1.0,
+    "augment": "jitter",
+    "drop": 0.0,
+    "batch": 16,
+    "steps": 3_000,  # 300 epochs of 150 radiographs, 15 at a time beside the exemplar
+    "rate": 3e-4,
+    "schedule": "tenths",
+}
+PUBLISHED_CC2D = {f"match.{k}": v for k, v in _SSL.items()} | {f"detect.{k}": v for k, v in _VOTES.items()}
+
 _ALL = (
     Recipe(
         "onemark",
         "compact matcher and detector, no pretrained weights; the default",
         {"match": CC2D, "detect": TPL},
         unhurried=FINE,
+    ),
+    Recipe(
+        "cc2d",
+        "CC2D as published (Yao et al. 2021): patches, then votes; ImageNet weights, made for a GPU",
+        {"match": CC2D, "detect": TPL},
+        PUBLISHED_CC2D,
+        {"match": 0.85, "detect": 0.15},
     ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
 )
