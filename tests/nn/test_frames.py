@@ -99,9 +99,9 @@ def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     cohort = onemark.open_cohort(tmp_path)
-    with pytest.raises(UserError, match="no radiograph in .* can be read"):
+    with pytest.raises(UserError, match=r"no radiograph in .* can be read"):
         FrameStore(cohort, CANVAS).draw(2, generator(0))
-    with pytest.raises(UserError, match="no radiograph in .* can be read"):
+    with pytest.raises(UserError, match=r"no radiograph in .* can be read"):
         cohort_canvas(cohort, 10240)
 
 

@@ -206,8 +206,8 @@ class _Run:
     job: Job
     clock: Clock
     preview: Callable[[], Sequence[LandmarkSet]] | None
-    saved: float = field(default_factory=time.monotonic)
-    shown: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=lambda: time.monotonic())
+    shown: float = field(default_factory=lambda: time.monotonic())
 
     def step(self) -> None:
         fraction = self.clock.fraction

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onemark import UserError
+from onemark.nn.device import choose, describe, fabric_for, memory_errors
+
+
+def there(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, chosen: str):
+    there(monkeypatch, cuda=cuda, mps=mps)
+    assert choose("auto") == choose() == chosen
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPatch, device: str):
+    there(monkeypatch, cuda=False, mps=False)
+    with pytest.raises(
+        UserError, match=rf"device {device} is not available here \(.+\): use --device auto or cpu"
+    ):
+        choose(device)
+    assert choose("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("device", ["", "tpu", "cuda:0", "CPU"])
+def test_an_unknown_device(device: str):
+    with pytest.raises(UserError, match=r"unknown device .* choose one of auto, cpu, cuda, mps"):
+        choose(device)
+
+
+def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+    there(monkeypatch, cuda=False, mps=False)
+    assert describe("cpu").startswith("CPU, ")
+    assert "asked for" in describe("cpu")
+    assert "CUDA" in describe("auto") or "NVIDIA" in describe("auto")
+
+
+def test_fabric_is_on_the_device():
+    assert fabric_for("cpu").device == torch.device("cpu")
+
+
+def test_only_a_lack_of_memory_becomes_the_users_error():
+    with (
+        pytest.raises(UserError, match=r"^the device ran out of memory: buy more$"),
+        memory_errors("buy more"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="something else"), memory_errors("buy more"):
+        raise RuntimeError("something else")
+    with pytest.raises(UserError, match=r"^another$"), memory_errors("buy more"):
+        raise UserError("another")
