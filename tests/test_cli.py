@@ -155,6 +155,7 @@ def test_a_bad_exemplar(
         (["--device", "tpu"], "cpu"),
         (["--minutes", "-1"], "minutes"),
         (["--minutes", "0"], "minutes"),
+        (["--minutes", "inf"], "minutes"),
         (["--spacing-mm", "-0.1"], "spacing"),
         (["--set", "match.steps"], "name=value"),
         (["--set", "match.seed=5"], "match.steps"),
