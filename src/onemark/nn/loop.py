@@ -20,6 +20,7 @@ from onemark.types import LandmarkSet, UserError
 
 CHECKPOINT_SECONDS = 20.0
 PREVIEW_SECONDS = 15.0
+ASIDE = 0.1  # share of the time that checkpoints, and previews, take at most, however large the network
 STEPS_BEFORE_ESTIMATE = 3
 
 Optimizer = Literal["adamw", "adam"]
