@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
 
+from onemark.gui.schema import of_names
 from onemark.io.landmarks import LandmarkTable
 
 
@@ -57,10 +58,9 @@ def desktop(make_napari_viewer: Any, backend: FakeBackend) -> Iterator[Desktop]:
 
 @pytest.fixture
 def marked(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
-    """The first radiograph is marked, by clicks."""
-    from onemark.gui.schema import of_names
-
+    """The first radiograph is marked."""
     desktop.open(xrays)
     desktop.session.set_schema(of_names(truth.names, "phantom"))
-    desktop.mark(truth[desktop.session.current])
+    desktop.session.take_marks(LandmarkTable.from_sets([truth[truth.images[0]]]))
+    desktop.settle()
     return desktop

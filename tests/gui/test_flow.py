@@ -77,18 +77,25 @@ def test_folder_to_csv_without_leaving_the_window(
     assert worst in (folder / "report.html").read_text()
 
 
-def test_every_edit_can_be_undone_and_done_again(marked: Desktop, truth: LandmarkTable) -> None:
-    first = marked.session.current
-    done = marked.session.marks[first].xy.copy()
+def test_every_edit_can_be_undone_and_done_again(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> None:
+    desktop.open(xrays)
+    desktop.session.set_schema(typed("a\nb\nc"))
+    first = desktop.session.current
+    for xy in truth[first].xy[:2]:
+        desktop.click(xy)
+    desktop.key(Qt.Key.Key_W)
+    done = desktop.session.marks[first]
     ctrl, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
-    for _ in truth.names:
-        marked.key(Qt.Key.Key_Z, ctrl)
-    assert first not in marked.session.marks
-    assert len(marked.layer.data) == 0
-    for _ in truth.names:
-        marked.key(Qt.Key.Key_Z, ctrl | shift)
-    np.testing.assert_allclose(marked.session.marks[first].xy, done)
-    assert len(marked.layer.data) == len(truth.names)
+    for left in (2, 1, 0):
+        desktop.key(Qt.Key.Key_Z, ctrl)
+        assert desktop.session.shown_marks().done.sum() == left
+    assert first not in desktop.session.marks
+    assert len(desktop.layer.data) == 0
+    for _ in range(3):
+        desktop.key(Qt.Key.Key_Z, ctrl | shift)
+    np.testing.assert_allclose(desktop.session.marks[first].xy, done.xy)
+    assert desktop.session.state(first) is State.EXEMPLAR
+    assert len(desktop.layer.data) == 2
 
 
 def test_next_and_previous_by_keys(marked: Desktop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from onemark.gui.job import Job
 from onemark.gui.marks import Marks, State
 from onemark.gui.palette import error_colours, landmark_colours
 from onemark.gui.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
-from onemark.gui.session import Session, matched
+from onemark.gui.session import Found, Session, matched
 from onemark.io.cohort import open_cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.types import LandmarkSet, UserError
@@ -93,7 +94,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_found([found])
+    session.set_found(Found.of([found]))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
@@ -111,7 +112,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
-    session.set_found([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+    session.set_found(Found.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
     assert session.shown_marks().xy[0].tolist() == [1, 1]
 
 
@@ -143,14 +144,14 @@ def test_marks_survive_json() -> None:
 def test_autosave_writes_the_newest_and_never_over_another_program(tmp_path: Path) -> None:
     saver = autosave.Autosave(tmp_path / "session.json")
     for number in range(50):
-        saver.save({"number": number})
+        saver.save(partial(dict, number=number))
     saver.flush()
     found = autosave.read(tmp_path / "session.json")
     assert found is not None
     assert found["number"] == 49
     time.sleep(0.01)
     (tmp_path / "session.json").write_text('{"version": 1, "number": "theirs"}')
-    saver.save({"number": "ours"})
+    saver.save(lambda: {"number": "ours"})
     saver.close()
     assert json.loads((tmp_path / "session.json").read_text())["number"] == "theirs"
     assert json.loads((tmp_path / "session-2.json").read_text())["number"] == "ours"

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from onemark.gui.palette import to_hex
 from onemark.gui.schema import shipped
+from onemark.gui.session import Found
 from onemark.io import cohort as cohorts
 from onemark.types import LandmarkSet
 
@@ -174,10 +175,11 @@ def test_ten_thousand_radiographs_open_without_reading_one(
     names = desktop.session.cohort.names
     desktop.session.set_schema(shipped("lung6"))
     one = np.full((6, 2), 50.0)
-    desktop.session.set_found(
+    found = (
         LandmarkSet(n, shipped("lung6").names, one, np.ones(6), np.full(6, e))
         for n, e in zip(names, errors, strict=True)
     )
+    desktop.session.set_found(Found.of(found))
     assert model.order[0] == names[int(errors.argmax())]
     desktop.control("filter").setText("x99")
     assert model.rowCount() == 111

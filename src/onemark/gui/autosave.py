@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,15 @@ class Autosave:
         self._last: Future[None] | None = None
         self._stamp = _stamp(path)
 
-    def save(self, content: Mapping[str, Any]) -> None:
-        """Write `content`, soon; superseded content that has not been begun is skipped."""
+    def save(self, content: Callable[[], Mapping[str, Any]]) -> None:
+        """Write what `content` gives, soon; superseded content that has not been begun is skipped.
+
+        Args:
+            content: Called in the writer's thread, so it must work on a snapshot.
+        """
         if self._last is not None:
             self._last.cancel()
-        text = json.dumps({"version": VERSION, "saved": time.time(), **content}, indent=1)
-        self._last = self._writer.submit(self._write, text)
+        self._last = self._writer.submit(self._write, content)
 
     def flush(self) -> None:
         """Wait until everything is on disk."""
@@ -83,7 +86,8 @@ class Autosave:
         self.flush()
         self._writer.shutdown()
 
-    def _write(self, text: str) -> None:
+    def _write(self, content: Callable[[], Mapping[str, Any]]) -> None:
+        text = json.dumps({"version": VERSION, "saved": time.time(), **content()}, indent=1)
         try:
             if _stamp(self.path) != self._stamp:
                 self.path = unused(self.path)

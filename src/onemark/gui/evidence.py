@@ -59,6 +59,7 @@ class EvidenceView(QObject):
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._ask)
         desk.session.landmark_changed.connect(self.refresh)
+        training.model_changed.connect(self._new_model)
 
     def refresh(self, *, force: bool = False) -> None:
         """Ask anew for the radiograph and landmark in view, once they have settled."""
@@ -79,6 +80,10 @@ class EvidenceView(QObject):
         else:
             self.refresh()
 
+    def _new_model(self) -> None:
+        self._latest = None
+        self.refresh()
+
     def close(self) -> None:
         """Ask no more."""
         self._settle.stop()
@@ -86,6 +91,9 @@ class EvidenceView(QObject):
     def _ask(self) -> None:
         model, radiograph, session = self.training.model, self.desk.canvas.radiograph, self.desk.session
         if model is None or radiograph is None or not len(session.schema):
+            return
+        if self._current(self._latest):
+            self._show(self._latest)
             return
         landmark = session.schema.names[session.landmark]
         key = (id(model), radiograph.name, landmark)

@@ -75,10 +75,9 @@ class Exporting(QObject):
         if there and not overwrite:
             self._ask(folder, keys, there)
             return
-        table = LandmarkTable.from_sets(sets)
         self.working.emit(True)
         self.desk.background.run(
-            lambda: write_all(table, cohort, folder, keys),
+            lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys),
             lambda files: self._done(folder, files),
             self._failed,
         )

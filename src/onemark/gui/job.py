@@ -6,14 +6,12 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from onemark.gui.backend import Backend, Order, Trained
+from onemark.gui.session import Found
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
-
-if TYPE_CHECKING:
-    from onemark.io.landmarks import LandmarkTable
 
 KEEP = 4000
 T = TypeVar("T")
@@ -49,7 +47,7 @@ class Job:
         self.order = order
         self.outcome: str | None = None
         self.model: Trained | None = None
-        self.found: LandmarkTable | None = None
+        self.found: Found | None = None
         self.error: BaseException | None = None
         self._backend = backend
         self._stop = threading.Event()
@@ -103,8 +101,9 @@ class Job:
     def _run(self) -> None:
         try:
             self.model = self._backend.train(self.order, self)
-            self.found = self.model.predict(self.order.cohort, self)
-            self.found.to_csv(self.order.out / "landmarks.csv")
+            table = self.model.predict(self.order.cohort, self)
+            table.to_csv(self.order.out / "landmarks.csv")
+            self.found = Found.of(table)
             self.outcome = "done"
         except Cancelled:
             self._keep_part()
@@ -115,10 +114,8 @@ class Job:
 
     def _keep_part(self) -> None:
         # Stopped while marking: what is marked already is worth seeing.
-        from onemark.io.landmarks import LandmarkTable
-
         if self._found:
-            self.found = LandmarkTable.from_sets(self._found.values())
+            self.found = Found.of(self._found.values())
 
 
 def _emptied(box: deque[T]) -> list[T]:

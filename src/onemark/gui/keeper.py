@@ -87,16 +87,21 @@ class Keeper(QObject):
         assert self.work is not None
         return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
 
-    def _content(self, closed: bool) -> dict[str, Any]:
+    def _content(self, closed: bool) -> Callable[[], dict[str, Any]]:
+        # Marks are immutable, so a shallow copy is a snapshot; turning them into text is left to the writer's thread.
         session = self.desk.session
-        return {
+        marks, orphans = dict(session.marks), dict(self._orphans)
+        plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
             "current": session.current,
             "schema": vars(session.schema),
-            "marks": {**self._orphans, **{image: marks.to_json() for image, marks in session.marks.items()}},
             "wishes": self.wishes.to_json(),
             "run": str(self.run) if self.run else None,
+        }
+        return lambda: {
+            **plain,
+            "marks": {**orphans, **{image: one.to_json() for image, one in marks.items()}},
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:

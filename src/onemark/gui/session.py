@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,11 +140,13 @@ class Session:
 
     def place(self, landmark: int, xy: Any) -> None:
         """Place or move a landmark of the radiograph in view."""
-        self.edit(lambda marks: marks.place(landmark, xy))
+        if landmark < len(self.schema):
+            self.edit(lambda marks: marks.place(landmark, xy))
 
     def hide(self, landmark: int) -> None:
         """Declare a landmark of the radiograph in view not visible."""
-        self.edit(lambda marks: marks.hide(landmark))
+        if landmark < len(self.schema):
+            self.edit(lambda marks: marks.hide(landmark))
 
     def confirm(self) -> None:
         """Take the points in view as right; a prediction becomes a corrected radiograph.
@@ -195,10 +198,9 @@ class Session:
 
     # Results --------------------------------------------------------------------------------------------------
 
-    def set_found(self, found: Iterable[LandmarkSet]) -> None:
+    def set_found(self, found: Found) -> None:
         """Take predictions; the person's own points stay as they are."""
-        self.found = {one.image: one for one in found}
-        self.errors = {name: mean_error(one) for name, one in self.found.items()}
+        self.found, self.errors = found.sets, found.errors
         self.found_changed.emit()
 
     def take_marks(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
@@ -260,6 +262,25 @@ def matched(old: tuple[str, ...], new: tuple[str, ...]) -> list[int | None]:
     """For each new name the old row it continues: the same name, or a renamed one at the same position."""
     index = {name: i for i, name in enumerate(old)}
     return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Predictions, ready to be shown; `of` takes a moment with 10,000 of them, so call it off the GUI thread.
+
+    Attributes:
+        sets: Radiograph -> predicted landmarks.
+        errors: Radiograph -> its mean expected error; NaN when the prediction says none.
+    """
+
+    sets: dict[str, LandmarkSet]
+    errors: dict[str, float]
+
+    @classmethod
+    def of(cls, found: Iterable[LandmarkSet]) -> Found:
+        """Of a landmark table."""
+        sets = {one.image: one for one in found}
+        return cls(sets, {name: mean_error(one) for name, one in sets.items()})
 
 
 def mean_error(one: LandmarkSet) -> float:

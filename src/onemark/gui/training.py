@@ -13,6 +13,7 @@ from onemark.gui.desk import Desk
 from onemark.gui.failures import explain
 from onemark.gui.job import Job, News
 from onemark.gui.keeper import Keeper
+from onemark.gui.session import Found
 from onemark.types import UserError
 
 POLL_MS = 100
@@ -31,6 +32,7 @@ class Training(QObject):
     began = Signal()
     news = Signal(object)
     ended = Signal(str)
+    model_changed = Signal()
 
     def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -39,6 +41,7 @@ class Training(QObject):
         self.model: Trained | None = None
         self.recipes: Sequence[RecipeInfo] = ()
         self.devices: Mapping[str, str] = {}
+        self._skipped: list[str] = []
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
@@ -78,6 +81,7 @@ class Training(QObject):
         self.job = Job(self.desk.backend, order)
         self.keeper.run = order.out
         self.keeper.save()
+        self._skipped = []
         self.job.start()
         self._timer.start()
         self.began.emit()
@@ -137,7 +141,7 @@ class Training(QObject):
 
         if (run / "landmarks.csv").is_file():
             self.desk.background.run(
-                lambda: [one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort],
+                lambda: Found.of(one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort),
                 lambda found: self._reopened(cohort, found),
                 lambda error: self.desk.fail(error, "reading the last run"),
             )
@@ -179,6 +183,9 @@ class Training(QObject):
         news: News = job.news()
         if news.events or news.losses:
             self.news.emit(news)
+        self._skipped += [
+            event.message for event in news.events if event.message and event.message not in self._skipped
+        ]
         if outcome is not None:
             self._timer.stop()
             self.job = None
@@ -190,12 +197,16 @@ class Training(QObject):
             if here:
                 self.model = job.model
                 self.desk.session.set_found(job.found)
+                self.model_changed.emit()
             else:
                 self.desk.tell(
                     f"The training of {job.order.cohort.folder.name} has ended; it is kept in {job.order.out}."
                 )
         if outcome == "failed" and job.error is not None:
             self._explain(job.error, job)
+        elif self._skipped:
+            first = self._skipped[0].removeprefix("skipped: ")
+            self.desk.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
         self.keeper.save()
         self.ended.emit(outcome)
 
@@ -237,13 +248,14 @@ class Training(QObject):
         self.recipes, self.devices = recipes, devices
         self.ready.emit()
 
-    def _reopened(self, cohort: object, found: list[object]) -> None:
+    def _reopened(self, cohort: object, found: Found) -> None:
         if cohort is self.desk.session.cohort:
-            self.desk.session.set_found(found)  # type: ignore[arg-type]
+            self.desk.session.set_found(found)
 
     def _loaded(self, cohort: object, model: Trained) -> None:
         if self.job is None and cohort is self.desk.session.cohort:
             self.model = model
+            self.model_changed.emit()
 
     def _forget(self) -> None:
         self.model = None

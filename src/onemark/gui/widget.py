@@ -25,6 +25,7 @@ from onemark.gui.notice import Notice
 from onemark.gui.pages.export import ExportPage
 from onemark.gui.pages.mark import MarkPage
 from onemark.gui.pages.open import OpenPage
+from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
 from onemark.gui.panel import RadiographPanel
@@ -90,6 +91,9 @@ class OnemarkWidget(QWidget):
         if name == "evidence":
             self._toggle_evidence()
             return
+        for page in self.pages:
+            if isinstance(page, Page):
+                page.refresh()
         control = self.findChild(QAbstractButton, f"onemark.{name}")
         if control is not None and control.isEnabled():
             control.click()

@@ -11,10 +11,11 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 from onemark.gui.app import App
 from onemark.gui.exporting import FORMATS
 from onemark.gui.marks import State
+from onemark.gui.pages.page import Page
 from onemark.gui.parts import button, column, label, named, row, tool
 
 
-class ExportPage(QWidget):
+class ExportPage(Page):
     """Formats, folder, one button."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
@@ -38,8 +39,8 @@ class ExportPage(QWidget):
         )
         box.addStretch(1)
         session = app.session
-        session.marks_changed.connect(lambda image: self.refresh())
-        session.found_changed.connect(self.refresh)
+        session.marks_changed.connect(self.changed)
+        session.found_changed.connect(self.changed)
         app.opening.opened.connect(self._opened)
         app.exporting.working.connect(lambda on: self._export.setEnabled(not on))
         app.exporting.wrote.connect(lambda files: self._show.show())

@@ -99,6 +99,11 @@ class MarkPage(QWidget):
         table = read_landmarks(path, session.cohort)
         if not len(session.schema):
             session.set_schema(of_names(table.names, "from the file"))
+        if not set(table.names) & set(session.schema.names):
+            raise UserError(
+                f"{table.names[0]!r} and the other landmarks of {table.source} are not in the chosen set; choose the "
+                "set they belong to, or load the names from the same file"
+            )
         taken, kept = session.take_marks(table)
         also = f" {len(kept)} kept the points they had." if kept else ""
         self.app.desk.tell(

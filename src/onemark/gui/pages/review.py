@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from onemark.gui.app import App
 from onemark.gui.marks import State
+from onemark.gui.pages.page import Page
 from onemark.gui.palette import error_colours
 from onemark.gui.parts import button, column, label, named, row
 
@@ -21,7 +22,7 @@ TIPS = {
 }
 
 
-class ReviewPage(QWidget):
+class ReviewPage(Page):
     """What was found, how sure it is, and what it rests on."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
@@ -43,13 +44,14 @@ class ReviewPage(QWidget):
             self.retrain,
             main=True,
         )
+        self._minutes = self._minutes_box()
         self._switches: dict[str, QCheckBox] = {}
         self._variants: dict[str, QComboBox] = {}
         box = column(self)
         box.addWidget(self._summary)
         box.addWidget(self._legend)
         box.addWidget(self._point)
-        box.addLayout(row(self._confirm, self._undo, 1, self._retrain))
+        box.addLayout(row(self._confirm, self._undo, 1, self._minutes, self._retrain))
         box.addWidget(label("Why there? Show on the radiograph:", "hint"))
         box.addLayout(self._evidence_rows())
         box.addStretch(1)
@@ -60,11 +62,11 @@ class ReviewPage(QWidget):
             session.landmark_changed,
             session.cohort_changed,
         ):
-            signal.connect(self.refresh)
-        session.marks_changed.connect(lambda image: self.refresh())
+            signal.connect(self.changed)
+        session.marks_changed.connect(self.changed)
         app.evidence.offered.connect(self._offered)
-        app.training.began.connect(self.refresh)
-        app.training.ended.connect(lambda outcome: self.refresh())
+        app.training.began.connect(self.changed)
+        app.training.ended.connect(self.changed)
         self.refresh()
 
     def confirm(self) -> None:
@@ -85,12 +87,24 @@ class ReviewPage(QWidget):
         self._point.setText(self._point_text())
         predicted = session.current in session.found
         self._confirm.setEnabled(predicted and session.shown_marks().complete)
-        self._retrain.setText(f"Retrain with {corrected} corrected" if corrected else "Retrain")
+        self._retrain.setText(f"Retrain with {corrected}" if corrected else "Retrain")
         self._retrain.setEnabled(
             corrected > 0 and self.app.training.job is None and self.app.keeper.run is not None
         )
         for switch in self._switches.values():
             switch.setEnabled(bool(session.found))
+
+    def _minutes_box(self) -> QDoubleSpinBox:
+        box: QDoubleSpinBox = named(
+            QDoubleSpinBox(), "retrain.minutes", "Time for learning from the corrected radiographs"
+        )
+        box.setRange(0.1, 24 * 60)
+        box.setDecimals(1)
+        box.setSuffix(" min")
+        box.setValue(self.app.keeper.wishes.retrain_minutes)
+        box.valueChanged.connect(lambda value: setattr(self.app.keeper.wishes, "retrain_minutes", value))
+        self.app.opening.opened.connect(lambda: box.setValue(self.app.keeper.wishes.retrain_minutes))
+        return box
 
     def _summary_text(self, found: int, corrected: int) -> str:
         if not found:

@@ -1,0 +1,95 @@
+"""The window with the real pipeline behind it, as small as it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from desktop import Desktop
+
+from onemark.gui.backend import Pipeline
+from onemark.gui.marks import State
+from onemark.gui.schema import of_names
+from onemark.io.landmarks import LandmarkTable
+from onemark.io.run import RunFolder
+
+TINY = {
+    "match.steps": 3,
+    "match.area": 4096,
+    "match.batch": 2,
+    "match.anchors": 16,
+    "detect.steps": 3,
+    "detect.area": 4096,
+    "detect.batch": 2,
+}
+
+
+@pytest.fixture
+def backend() -> Pipeline:  # type: ignore[override]
+    return Pipeline()
+
+
+def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> None:
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    first, second = truth.images[:2]
+    desktop.mark(truth[first])
+    desktop.go(3)
+    desktop.until(lambda: desktop.app.training.recipes, 120)
+    assert desktop.control("recipe").currentData() == "onemark"
+    assert desktop.app.training.devices["auto"] in desktop.widget.train._device_says.text()
+    desktop.app.keeper.wishes.settings = dict(TINY)
+    desktop.app.training.ready.emit()
+    desktop.control("minutes").setValue(0)
+    desktop.push("run")
+    desktop.until(lambda: desktop.app.training.job is None, 120)
+    assert desktop.app.step == 3, desktop.widget.notice.text
+    assert set(desktop.session.found) == set(truth.images)
+    assert desktop.widget.train.plot.stages == ["match", "detect"]
+
+    run = RunFolder.open(desktop.app.keeper.run)
+    assert run.config["state"] == "done"
+    assert run.config["settings"]["match.steps"] == 3
+    assert run.landmarks.is_file()
+
+    desktop.session.show(second)
+    desktop.until(lambda: desktop.shown(second))
+    desktop.push("evidence.similarity")
+    desktop.until(lambda: desktop.app.desk.canvas.layer("similarity"), 60)
+    assert desktop.app.desk.canvas.layer("similarity").data.shape == desktop.app.desk.canvas.radiograph.size
+    assert [
+        key for key, box in desktop.widget.pages[3]._switches.items() if box.isVisibleTo(desktop.widget)
+    ] == [
+        "similarity",
+        "heatmap",
+    ]
+
+    for i, xy in enumerate(truth[second].xy):
+        desktop.session.place(i, xy)
+    desktop.push("confirm")
+    assert desktop.session.state(second) is State.CORRECTED
+    desktop.control("retrain.minutes").setValue(0.1)
+    desktop.push("retrain")
+    desktop.until(lambda: desktop.app.training.job is None, 120)
+    assert set(run.exemplars().images) == {first, second}
+    np.testing.assert_allclose(desktop.session.found[second].xy, truth[second].xy, atol=1e-6)
+
+
+def test_stop_leaves_a_run_that_goes_on(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> None:
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.mark(truth[truth.images[0]])
+    desktop.go(3)
+    desktop.until(lambda: desktop.app.training.recipes, 120)
+    desktop.app.keeper.wishes.settings = {**TINY, "match.steps": 100_000}
+    desktop.app.training.ready.emit()
+    desktop.control("minutes").setValue(0)
+    desktop.push("run")
+    desktop.until(lambda: desktop.widget.train.plot.stages, 120)
+    desktop.push("stop")
+    desktop.until(lambda: desktop.app.training.job is None, 60)
+    run = RunFolder.open(desktop.app.keeper.run)
+    assert run.config["state"] == "stopped"
+    assert run.checkpoint.is_file()
+    assert desktop.control("resume").isVisibleTo(desktop.widget)
