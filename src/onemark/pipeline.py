@@ -133,6 +133,7 @@ def fit(
         raise UserError(f"minutes must be a number above 0, not {minutes:g}")
     configs = chosen.configure(settings, minutes)
     exemplars = exemplars.checked(cohort)
+    _tell_unplaced(exemplars, progress)
     pretrained.check(configs, progress)
     config = {
         "onemark": onemark.__version__,
@@ -157,6 +158,7 @@ def resume(
     cohort: Cohort | None = None,
     exemplars: LandmarkTable | None = None,
     minutes: float | None = None,
+    device: str | None = None,
     progress: Sink = silent,
 ) -> Model:
     """Finish a run that was stopped or killed; or, given exemplars, teach a finished one more.
@@ -168,6 +170,7 @@ def resume(
             matcher keeps its network and takes them as templates; the detector goes on from its weights.
         minutes: With exemplars, the time to learn from them (1 when left out); else the time for the rest of the
             work instead of the rest of the run's own budget.
+        device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
         progress: As for `fit`.
 
     Raises:
@@ -177,26 +180,26 @@ def resume(
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"minutes must be a number above 0, not {minutes:g}")
     folder = RunFolder.open(run)
+    chosen = choose(device or folder.config["device"])
     cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
     known = folder.exemplars()
     checkpoint = Checkpoint(folder.checkpoint)
+    changes: dict[str, Any] = {"state": "running", "device": chosen, "cohort": str(cohort.folder.resolve())}
     if exemplars is not None:
         known = known.merged(exemplars.checked(cohort))
+        _tell_unplaced(known, progress)
         warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
         checkpoint.remove()
         folder.write_exemplars(known)
-        folder.update(
-            state="running", done={}, warm=warm, minutes=WARM_MINUTES if minutes is None else minutes
-        )
+        changes |= {"done": {}, "warm": warm, "minutes": WARM_MINUTES if minutes is None else minutes}
     elif folder.config["state"] == "done":
         raise UserError(
             f"{folder.path} is finished: teach it more with --exemplar, or mark radiographs with it"
         )
     elif minutes is not None:
-        spent = sum(folder.config["done"].values()) + checkpoint.head().get("spent", 0.0)
-        folder.update(state="running", minutes=minutes + spent / 60)
-    else:
-        folder.update(state="running")
+        spent = sum(folder.config["done"].values()) + _unfinished(checkpoint, folder.config).get("spent", 0.0)
+        changes["minutes"] = minutes + spent / 60
+    folder.update(**changes)
     return _Work(cohort, known.checked(cohort), folder.config, folder, progress).finish()
 
 
@@ -214,8 +217,33 @@ def load(run: Path | str, device: str = "auto") -> Model:
         slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved
     }
     return Model(
-        recipe.name, stages, folder.exemplars(), folder.config.get("fingerprints", {}), None, folder.log()
+        recipe.name,
+        stages,
+        _placed(folder.exemplars()),
+        folder.config.get("fingerprints", {}),
+        None,
+        folder.log(),
     )
+
+
+def _placed(exemplars: LandmarkTable) -> LandmarkTable:
+    """The exemplars with only those landmarks that at least one of them shows."""
+    seen = np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0)
+    names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
+    return LandmarkTable.from_sets(LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
+
+
+def _tell_unplaced(exemplars: LandmarkTable, progress: Sink) -> None:
+    unplaced = ", ".join(name for name in exemplars.names if name not in _placed(exemplars).names)
+    if unplaced:
+        message = f"left out, for no exemplar shows it: {unplaced}; place it on one to have it marked"
+        progress(Progress("read", 0, 1, message=message))
+
+
+def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of the saved state of a stage in progress; empty where there is none."""
+    head = checkpoint.head() if checkpoint else {}
+    return {} if head.get("stage") in config["done"] else head
 
 
 class _Work:
@@ -229,19 +257,19 @@ class _Work:
         run: RunFolder | None,
         sink: Sink,
     ) -> None:
-        self.cohort, self.exemplars, self.config, self.run, self.sink = cohort, exemplars, config, run, sink
+        self.cohort, self.exemplars, self.config, self.run = cohort, _placed(exemplars), config, run
         self.recipe = recipes.get(config["recipe"])
         self.configs = self.recipe.configure(config["settings"])
         self.fabric = fabric_for(config["device"])
         self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
-        head = self.checkpoint.head() if self.checkpoint else {}
-        log = head["log"] if head else (run.log() if run else [])
+        self.head = _unfinished(self.checkpoint, config)
+        log = self.head["log"] if self.head else (run.log() if run else [])
         self.budget = None if config["minutes"] is None else config["minutes"] * 60 - RESERVE_SECONDS
         self.spent = float(sum(config["done"].values()))
         deadline = (
             None
             if self.budget is None
-            else time.monotonic() + self.budget - self.spent - head.get("spent", 0.0)
+            else time.monotonic() + self.budget - self.spent - self.head.get("spent", 0.0)
         )
         self.job = Job(self.fabric, config["seed"], sink, self.checkpoint, log, deadline)
 
@@ -267,7 +295,8 @@ class _Work:
             else:
                 started = time.monotonic()
                 stages[slot] = self._fit(slot, stages, former)
-                self._keep(slot, stages, time.monotonic() - started)
+                before = self.head["spent"] if self.head.get("stage") == slot else 0.0
+                self._keep(slot, former | stages, before + time.monotonic() - started)
             yield slot, stages[slot]
 
     def _fit(self, slot: str, stages: Mapping[str, Any], former: Mapping[str, Any]) -> Any:

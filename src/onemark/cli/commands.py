@@ -130,6 +130,9 @@ def resume(
     ] = None,
     xrays: Annotated[Path | None, Parameter(help="Folder of the radiographs, where it has moved.")] = None,
     minutes: Annotated[float | None, Parameter(help="Time budget of what is left to do.")] = None,
+    device: Annotated[
+        str | None, Parameter(help="Another device than before: auto, cpu, cuda or mps.")
+    ] = None,
     spacing_mm: SpacingMm = None,
 ) -> None:
     """Continue a run that was stopped or killed, then mark its radiographs.
@@ -140,7 +143,7 @@ def resume(
     cohort = cohort_of(run_folder, xrays, spacing_mm)
     exemplars = None if exemplar is None else onemark.read_landmarks(exemplar, cohort)
     with Show() as show, resumable(run_folder):
-        model = continued(run_folder, cohort, exemplars, minutes, show)
+        model = continued(run_folder, cohort, exemplars, minutes, device, show)
         found = finished(model, cohort, run_folder, show)
     print(marked(found, cohort, run_folder / "landmarks.csv"))
 

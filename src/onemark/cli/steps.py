@@ -77,7 +77,12 @@ def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) ->
 
 
 def continued(
-    run_folder: Path, cohort: Cohort, exemplars: LandmarkTable | None, minutes: float | None, show: Show
+    run_folder: Path,
+    cohort: Cohort,
+    exemplars: LandmarkTable | None,
+    minutes: float | None,
+    device: str | None,
+    show: Show,
 ) -> Model:
     """Finish the training, which may be finished already and only the marking left.
 
@@ -85,8 +90,10 @@ def continued(
         UserError: the run is finished and its radiographs are marked, and there are no new exemplars.
     """
     if exemplars is None and is_trained(run_folder) and not is_marked(run_folder):
-        return onemark.load(run_folder)
-    return onemark.resume(run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, progress=show)
+        return onemark.load(run_folder, device or "auto")
+    return onemark.resume(
+        run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, device=device, progress=show
+    )
 
 
 def is_trained(run_folder: Path) -> bool:

@@ -15,12 +15,16 @@ CONFIG = "config.json"
 OURS = (
     CONFIG,
     "weights.safetensors",
+    "checkpoint.safetensors",
     "exemplars.csv",
     "landmarks.csv",
     "log.jsonl",
     "report.html",
     "overlays",
 )
+
+
+KEYS = ("recipe", "settings", "seed", "device", "minutes", "cohort", "spacing_mm", "state", "done", "warm")
 
 
 class RunFolder:
@@ -78,6 +82,9 @@ class RunFolder:
             raise UserError(
                 f"{path / CONFIG} is not a run of onemark: give the folder that `onemark fit` wrote"
             )
+        missing = [key for key in KEYS if key not in config]
+        if missing:
+            raise UserError(f"{path / CONFIG} is damaged, {missing[0]!r} is missing: give another run folder")
         return cls(path, config)
 
     def update(self, **changes: Any) -> None:

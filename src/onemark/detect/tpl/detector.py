@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,9 @@ from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 if TYPE_CHECKING:
     from onemark.io.cohort import Cohort
     from onemark.io.landmarks import LandmarkTable
+
+
+SHAPES = 150
 
 
 class TPL:
@@ -181,5 +185,9 @@ class _Labels:
         return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
 
     def shapes(self, store: FrameStore) -> list[NDArray[np.float64]]:
-        """The pseudo-labels asked for, `[K, 2]` canvas px each."""
-        return [store.frame(index).to_canvas(found.xy) for index, found in self.known.items()]
+        """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
+
+        Whether training asked for them does not matter: a resumed fit must learn the same shape as an unbroken one.
+        """
+        spread = range(0, len(store), math.ceil(len(store) / SHAPES))
+        return [self(store, index).double().numpy() for index in spread if store.usable(index)]
