@@ -228,7 +228,7 @@ def load(run: Path | str, device: str = "auto") -> Model:
 
 def _placed(exemplars: LandmarkTable) -> LandmarkTable:
     """The exemplars with only those landmarks that at least one of them shows."""
-    seen = np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0)
+    seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
     names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
     return LandmarkTable.from_sets(LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
 
