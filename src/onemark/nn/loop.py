@@ -209,6 +209,8 @@ class _Run:
     preview: Callable[[], Sequence[LandmarkSet]] | None
     saved: float = field(default_factory=lambda: time.monotonic())
     shown: float = field(default_factory=lambda: time.monotonic())
+    save_after: float = CHECKPOINT_SECONDS
+    show_after: float = PREVIEW_SECONDS
 
     def step(self) -> None:
         fraction = self.clock.fraction
@@ -235,11 +237,13 @@ class _Run:
         if step % 10 ** max(0, len(str(step)) - 4) == 0:  # every one to 9999, then every tenth, ...
             entry = {"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed}
             self.job.log.append(entry)
-        if self.job.checkpoint is not None and now - self.saved > CHECKPOINT_SECONDS:
+        if self.job.checkpoint is not None and now - self.saved > self.save_after:
             self.save()
         shown: Sequence[LandmarkSet] = ()
-        if self.preview is not None and now - self.shown > PREVIEW_SECONDS:
+        if self.preview is not None and now - self.shown > self.show_after:
+            started = time.monotonic()
             shown, self.shown = self.preview(), time.monotonic()
+            self.show_after = max(PREVIEW_SECONDS, (self.shown - started) / ASIDE)
             self.module.train()
         left = self.clock.left if self.job.deadline is None else max(0.0, self.job.deadline - now)
         speed = {"images/s": self.plan.batch * step / max(self.clock.elapsed, 1e-6)}
@@ -247,5 +251,7 @@ class _Run:
 
     def save(self) -> None:
         if self.job.checkpoint is not None and self.job.fabric.is_global_zero:
+            started = time.monotonic()
             self.job.checkpoint.save(self.task, self.optimizer, self.clock, self.job.log)
             self.saved = time.monotonic()
+            self.save_after = max(CHECKPOINT_SECONDS, (self.saved - started) / ASIDE)
