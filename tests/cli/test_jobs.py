@@ -1,0 +1,97 @@
+"""Training and marking by command, over the real pipeline."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark.cli import main
+
+Fails = Callable[..., str]
+RunWords = Callable[..., list[str]]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_run_leaves_landmarks_report_and_model(
+    trained: Path, cohort: Path, fails: Fails, run_words: RunWords
+):
+    found = rows(trained / "landmarks.csv")
+    truth = rows(cohort / "truth.csv")
+    assert [(row["image"], row["landmark"]) for row in found] == [
+        (row["image"], row["landmark"]) for row in truth
+    ]
+    assert list(found[0]) == ["image", "landmark", "x", "y", "score", "expected_error"]
+    assert all(np.isfinite(float(row["x"])) for row in found)
+    assert "phantom-002.png" in (trained / "report.html").read_text("utf-8")
+    assert len(list((trained / "overlays").iterdir())) == 3
+    assert onemark.load(trained).names == onemark.read_landmarks(cohort / "truth.csv").names
+
+
+def test_fit_then_predict_is_run(
+    trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run_words: RunWords
+):
+    words = run_words(tmp_path / "run")
+    assert main(["fit", *words[1:]]) == 0
+    assert f"onemark predict {tmp_path / 'run'}" in capsys.readouterr().out
+    assert (
+        main(["predict", str(tmp_path / "run"), str(cohort / "xrays"), "--out", str(tmp_path / "l.csv")]) == 0
+    )
+    captured = capsys.readouterr()
+    assert captured.out == f"marked 3 of 3 radiographs: {tmp_path / 'l.csv'}\n"
+    assert "predict 3/3" in captured.err
+    assert (tmp_path / "l.csv").read_bytes() == (trained / "landmarks.csv").read_bytes()
+
+
+def test_predict_replaces_a_file_only_when_told(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
+    out = tmp_path / "mine.csv"
+    out.write_text("by hand")
+    words = ["predict", str(trained), str(cohort / "xrays"), "--out", str(out), "--mm"]
+    assert "--overwrite" in fails(*words)
+    assert out.read_text() == "by hand"
+    assert main([*words, "--overwrite", "--spacing-mm", "0.5"]) == 0
+    row = rows(out)[4]
+    assert float(row["x_mm"]) == pytest.approx(0.5 * float(row["x"]))
+
+
+def test_a_bad_radiograph_is_named_and_passed_over(
+    trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(cohort / "xrays", tmp_path / "xrays")
+    (tmp_path / "xrays" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert main(["predict", str(trained), str(tmp_path / "xrays"), "--out", str(tmp_path / "l.csv")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("marked 3 of 4 radiographs")
+    assert len([line for line in captured.err.splitlines() if "broken.png" in line]) == 1
+    assert {row["image"] for row in rows(tmp_path / "l.csv")} == {f"phantom-00{k}.png" for k in (1, 2, 3)}
+
+
+def test_predict_without_a_run(cohort: Path, tmp_path: Path, fails: Fails):
+    assert str(tmp_path) in fails("predict", tmp_path, cohort / "xrays", "--out", tmp_path / "l.csv")
+
+
+def test_the_demo_tells_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    monkeypatch.chdir(tmp_path)
+    Path("onemark-demo").mkdir()  # an earlier demo, which must stay
+    assert main(["demo", "--count", "3", "--minutes", "0.05"]) == 0
+    out = capsys.readouterr().out
+    px, _, percent = map(float, re.findall(r"([\d.]+) (?:px|mm|%)", out))
+    assert percent == pytest.approx(px / 288 * 100, abs=0.05)  # 320 x 256: the mean side is 288 px
+    folder = Path("onemark-demo-2")
+    assert str(folder / "run" / "report.html") in out
+    assert (folder / "run" / "report.html").exists()
+    assert onemark.read_landmarks(folder / "exemplar.csv").images == ("phantom-001.png",)
+    assert list(Path("onemark-demo").iterdir()) == []
+    assert "exists" in fails("demo", "--out", folder)

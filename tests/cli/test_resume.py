@@ -1,0 +1,97 @@
+"""Stopping, resuming and teaching a run more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark.cli import main
+from onemark.io.landmarks import LandmarkTable
+
+Fails = Callable[..., str]
+RunWords = Callable[..., list[str]]
+
+
+def onemark_process(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "onemark", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child on Windows")
+def test_ctrl_c_stops_and_resume_finishes(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails, run_words: RunWords
+):
+    out = tmp_path / "run"
+    process = onemark_process(*run_words(out, "--minutes", "10"))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("match 1/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"onemark: stopped; continue with: onemark resume {out}"
+    assert json.loads((out / "config.json").read_text())["state"] == "stopped"
+    assert not (out / "landmarks.csv").exists()
+
+    assert main(["resume", str(out), "--minutes", "0.05"]) == 0
+    assert capsys.readouterr().out == f"marked 3 of 3 radiographs: {out / 'landmarks.csv'}\n"
+    assert len(onemark.read_landmarks(out / "landmarks.csv")) == 3
+    assert "finished" in fails("resume", out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child on Windows")
+def test_the_second_ctrl_c_ends_the_process():
+    code = (
+        "import signal\n"
+        "from onemark.cli.show import Show\n"
+        "with Show():\n"
+        "    signal.raise_signal(signal.SIGINT); print('still here', flush=True)\n"
+        "    signal.raise_signal(signal.SIGINT); print('not any more', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "still here\n")
+
+
+def test_resume_marks_a_run_that_was_stopped_while_marking(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "landmarks.csv").unlink()
+    (run / "report.html").unlink()
+    assert main(["resume", str(run)]) == 0
+    assert (run / "landmarks.csv").read_bytes() == (trained / "landmarks.csv").read_bytes()
+    assert "finished" in fails("resume", run)
+
+
+def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "report.html").unlink()
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}))
+    assert "--xrays" in fails("resume", run)
+    assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
+    assert (run / "report.html").exists()
+
+
+def test_resume_learns_from_a_further_exemplar(trained: Path, cohort: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    truth = onemark.read_landmarks(cohort / "truth.csv")
+    LandmarkTable.from_sets([truth["phantom-002.png"]]).to_csv(tmp_path / "more.csv")
+    assert main(["resume", str(run), "--exemplar", str(tmp_path / "more.csv"), "--minutes", "0.05"]) == 0
+    assert onemark.load(run).exemplars.images == ("phantom-001.png", "phantom-002.png")
+    found = onemark.read_landmarks(run / "landmarks.csv")
+    np.testing.assert_array_equal(found["phantom-002.png"].xy, truth["phantom-002.png"].xy)

@@ -1,0 +1,114 @@
+"""What the command line says to wrong words and wrong input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import onemark
+from onemark.cli import main
+
+Fails = Callable[..., str]
+RunWords = Callable[..., list[str]]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], fails: Fails, run_words: RunWords):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("demo", "fit", "predict", "run", "resume", "evaluate", "convert", "recipes"):
+        assert re.search(rf"\b{command} ", out)
+    assert "suggest" not in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == onemark.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fot"], "fot"),
+        (["fit"], "XRAYS"),
+        (["fit", "x", "--out", "r"], "--exemplar"),
+        (["fit", "x", "--exemplar", "e.csv", "--out", "r", "--minutes", "soon"], "--minutes"),
+        (["fit", "x", "--exemplar", "e.csv", "--out", "r", "--seeds", "1"], "--seeds"),
+        (["evaluate", "a.csv", "b.csv", "c.csv"], "c.csv"),
+        (["recipes", "nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_words_are_one_line_and_status_2(words: list[str], said: str, fails: Fails):
+    assert said in fails(*words)
+
+
+def test_an_error_of_ours_passes_through(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onemark.cli.tables.recipe_lines", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["recipes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "exemplar.csv"),
+        ("image,landmark,x,y\n", "no "),
+        ("image,landmark,x\nphantom-001.png,a,3\n", "y"),
+        ("image,landmark,x,y\nphantom-001.png,a,3,three\n", "three"),
+        ("image,landmark,x,y\nphantom-001.png,a,3,500\n", "outside"),
+        ("image,landmark,x,y\nphantom-001.png,a,3,5\nphantom-001.png,a,4,5\n", "a"),
+        ("image,landmark,x,y\nother.png,a,3,5\n", "other.png"),
+        ("image,landmark,x,y\nphantom-001.png,a,nan,nan\n", "phantom-001.png"),
+        ("\x00\x01\x02\xff", "exemplar.csv"),
+    ],
+)
+def test_a_bad_exemplar(text: str, said: str, cohort: Path, tmp_path: Path, fails: Fails):
+    exemplar = tmp_path / "exemplar.csv"
+    exemplar.write_text(text, "latin-1")
+    out = tmp_path / "run"
+    assert said in fails("run", cohort / "xrays", "--exemplar", exemplar, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--recipe", "magic"], "onemark"),
+        (["--device", "tpu"], "cpu"),
+        (["--minutes", "-1"], "minutes"),
+        (["--minutes", "0"], "minutes"),
+        (["--minutes", "inf"], "minutes"),
+        (["--spacing-mm", "-0.1"], "spacing"),
+        (["--set", "match.steps"], "name=value"),
+        (["--set", "match.seed=5"], "match.steps"),
+        (["--set", "steps=5"], "match"),
+        (["--set", "match.batch=0"], "at least"),
+        (["--set", "match.batch=2.5"], "match.batch"),
+        (["--set", "match.rate=1", "--set", "match.rate=2"], "twice"),
+    ],
+)
+def test_a_bad_option(more: list[str], said: str, cohort: Path, tmp_path: Path, fails: Fails):
+    words = ["run", cohort / "xrays", "--exemplar", cohort / "exemplar.csv", "--out", tmp_path / "run", *more]
+    assert said in fails(*words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_folder(cohort: Path, tmp_path: Path, fails: Fails):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no image")
+    for folder in ("empty", "texts", "missing"):
+        words = ["run", tmp_path / folder, "--exemplar", cohort / "exemplar.csv", "--out", tmp_path / "run"]
+        assert folder in fails(*words)
+
+
+def test_a_run_folder_in_use(trained: Path, tmp_path: Path, fails: Fails, run_words: RunWords):
+    before = (trained / "landmarks.csv").read_bytes()
+    assert f"onemark resume {trained}" in fails(*run_words(trained))
+    assert (trained / "landmarks.csv").read_bytes() == before
+    (tmp_path / "file").write_text("mine")
+    fails(*run_words(tmp_path / "file"))
+    fails(*run_words(tmp_path / "file" / "run"))
+    assert (tmp_path / "file").read_text() == "mine"
