@@ -36,7 +36,15 @@ def test_a_second_bump_does_not_pull_the_peak():
     found = soft_peaks(both)
     torch.testing.assert_close(found.xy, torch.tensor([[6.0, 6.0]]), atol=0.02, rtol=0)
     assert found.score.item() == pytest.approx(0.52, abs=0.02)
-    assert found.spread.item() > 5
+    assert found.spread.item() == pytest.approx(0.48 * 8 + 0.52 * 0.8 * (torch.pi / 2) ** 0.5, abs=0.1)
+
+
+def test_a_prior_chooses_the_peak_and_does_not_move_it():
+    both = torch.logaddexp(bump(6.25, 6, 0.8), bump(22, 18, 0.8) + 60)  # the other one holds all of the mass
+    found = soft_peaks(both, prior=bump(8, 8, 1.0))
+    torch.testing.assert_close(found.xy, torch.tensor([[6.25, 6.0]]), atol=0.05, rtol=0)
+    assert found.score.item() < 1e-6
+    assert found.spread.item() == pytest.approx(8, abs=0.01)
 
 
 def test_maps_are_decoded_one_by_one():

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+FARTHEST = 8.0
+
 Points = TypeVar("Points", torch.Tensor, NDArray[np.float64])
 
 
@@ -20,7 +22,8 @@ class Peaks:
     Attributes:
         xy: `[N, 2]` sub-cell positions (x, y) in cells of the map.
         score: `[N]` probability mass inside the window around the peak, 0...1.
-        spread: `[N]` expected distance to the peak under the whole map, in cells.
+        spread: `[N]` expected distance to the peak, in cells; a cell farther than 8 counts as 8, so that a faint
+            background over the whole map does not drown the peak.
     """
 
     xy: torch.Tensor
@@ -46,15 +49,16 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
     xs = (x0[:, None, None] + steps[None, None, :]).expand(-1, len(steps), -1)
     inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
     index = (ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1)).flatten(1)
-    mass = p.gather(1, index) * inside.flatten(1)
-    total = mass.sum(1).clamp(min=1e-12)
-    x = (mass * xs.flatten(1)).sum(1) / total
-    y = (mass * ys.flatten(1)).sum(1) / total
+    inside = inside.flatten(1)
+    near = flat.gather(1, index).masked_fill(~inside, -torch.inf).softmax(1)  # whatever the mass that lies there
+    x = (near * xs.flatten(1)).sum(1)
+    y = (near * ys.flatten(1)).sum(1)
+    score = (p.gather(1, index) * inside).sum(1)
     grid_y, grid_x = torch.meshgrid(
         torch.arange(h, device=logits.device), torch.arange(w, device=logits.device), indexing="ij"
     )
     distance = torch.hypot(grid_x.flatten()[None] - x[:, None], grid_y.flatten()[None] - y[:, None])
-    return Peaks(torch.stack([x, y], 1), total.clamp(max=1), (p * distance).sum(1))
+    return Peaks(torch.stack([x, y], 1), score.clamp(max=1), (p * distance.clamp(max=FARTHEST)).sum(1))
 
 
 def cells_to_pixels(cells: Points, stride: int) -> Points:
