@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from onemark.gui.backend import Order, RecipeInfo
 from onemark.io.atomic import write_text
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import RunFolder
+from onemark.io.run import KEYS, RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
@@ -66,7 +67,7 @@ class FakeModel:
 
 @dataclass
 class FakeBackend:
-    """Attributes: what to do at a step of the training, how long a step takes, how many steps."""
+    """What to do at a step of the training, how long a step takes, how many steps, when to end early."""
 
     truth: LandmarkTable
     steps: int = 12
@@ -75,6 +76,7 @@ class FakeBackend:
     error: BaseException = field(default_factory=lambda: RuntimeError("boom"))
     orders: list[Order] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
+    enough: threading.Event = field(default_factory=threading.Event)
 
     def recipes(self) -> list[RecipeInfo]:
         return [
@@ -93,11 +95,17 @@ class FakeBackend:
             run = RunFolder.open(order.out)
             run.update(state="running")
         else:
-            about = {"onemark": "test", "cohort": str(order.cohort.folder), "state": "running"}
+            about = dict.fromkeys(KEYS) | {
+                "onemark": "test",
+                "cohort": str(order.cohort.folder),
+                "state": "running",
+            }
             run = RunFolder.create(order.out, about, order.exemplars)
         try:
             for step in range(1, self.steps + 1):
                 self._step(step, order, progress)
+                if self.enough.is_set():
+                    break
         except BaseException:
             run.update(state="stopped")
             raise

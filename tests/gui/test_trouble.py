@@ -177,10 +177,11 @@ def test_switching_radiographs_while_training(
 def test_results_of_another_folder_are_not_shown_on_this_one(
     marked: Desktop, backend: FakeBackend, tmp_path: Path
 ) -> None:
-    backend.steps, backend.seconds = 30, 0.05
+    backend.steps = 10_000
     begin(marked)
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     marked.open(tmp_path / "others")
+    backend.enough.set()
     marked.until(lambda: marked.app.training.job is None)
     assert not marked.session.found
     assert "training of xrays has ended" in marked.widget.notice.text

@@ -85,18 +85,21 @@ def test_no_key_of_napari_is_taken(desktop: Desktop) -> None:
 
 
 def _ours(name: str) -> bool:
-    """Bindings of the viewer and of Points layers, which are there while onemark is used."""
-    viewer = (
-        "toggle_",
-        "reset_",
-        "delete_selected_layers",
-        "show_",
-        "increment_dims",
-        "focus_",
-        "roll_",
-        "transpose_",
+    """Bindings that are live while onemark is used: not those of Labels and Shapes layers."""
+    others = (
+        "label",
+        "polygon",
+        "shape",
+        "vertex",
+        "ellipse",
+        "rectangle",
+        "line",
+        "path",
+        "lasso",
+        "brush",
+        "plane",
     )
-    return any(part in name for part in (*viewer, "points", "select_", "rotate_layers", "hold_for"))
+    return not any(part in name for part in (*others, "direct_mode", "image", "contrast"))
 
 
 def test_the_keys_are_given_back(desktop: Desktop) -> None:

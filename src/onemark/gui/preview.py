@@ -32,9 +32,8 @@ class Preview(QObject):
 
     def draw(self) -> None:
         """Show the newest preview of the radiograph in view, when there is one."""
-        radiograph, cohort = self.desk.canvas.radiograph, self.desk.session.cohort
-        job = self.training.job
-        if radiograph is None or job is None or job.order.cohort is not cohort:
+        radiograph, job = self.desk.canvas.radiograph, self.training.job
+        if radiograph is None or job is None or not self.training.about_here(job):
             return
         found = self._newest.get(radiograph.name)
         if found is None or radiograph.name != self.desk.session.current:

@@ -119,6 +119,11 @@ class Training(QObject):
             np.allclose(old[i].xy, new[i].xy, equal_nan=True) for i in new if old[i].names == new[i].names
         )
 
+    def about_here(self, job: Job) -> bool:
+        """Whether a training is of the folder that is open, and not of one that was open when it began."""
+        now, then = self.desk.session.cohort, job.order.cohort
+        return now is not None and (now.folder, now.names) == (then.folder, then.names)
+
     def stop(self) -> None:
         """Ask the training to stop at its next step."""
         if self.job is not None:
@@ -192,7 +197,7 @@ class Training(QObject):
             self._end(job, outcome)
 
     def _end(self, job: Job, outcome: str) -> None:
-        here = job.order.cohort is self.desk.session.cohort
+        here = self.about_here(job)
         if job.found is not None:
             if here:
                 self.model = job.model
