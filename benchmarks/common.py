@@ -1,0 +1,162 @@
+"""What the accuracy benchmarks share: whole-process runs of the command line, folders of links, tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import onemark
+from onemark import LandmarkTable, Scores
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: wall seconds, and the most memory it held, in MiB."""
+
+    seconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One exemplar: its scores and what fitting and marking cost; `marked` radiographs were marked."""
+
+    exemplar: str
+    scores: Scores
+    fit: Cost
+    predict: Cost
+    marked: int
+
+
+def arguments(description: str, exemplars: str) -> argparse.ArgumentParser:
+    """The options that the accuracy benchmarks share."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with images/ and landmarks.csv")
+    parser.add_argument("--exemplars", default=exemplars, help=f"numbers, by default {exemplars}")
+    parser.add_argument("--minutes", type=float, help="time budget; without it the recipe's steps")
+    parser.add_argument("--recipe", default="onemark")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the recipe"
+    )
+    parser.add_argument("--out", type=Path, help="folder to keep runs and predictions in")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+def numbers(text: str) -> list[int]:
+    """`1-3,7` -> 1, 2, 3, 7."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def command(*words: object) -> Cost:
+    """Run `onemark` with these words in a process of its own; ends the benchmark when it fails."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "onemark", *map(str, words)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(
+            f"onemark {' '.join(map(str, words))}: exit status {os.waitstatus_to_exitcode(status)}"
+        )
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return Cost(time.perf_counter() - started, usage.ru_maxrss / unit)
+
+
+def links(images: Path, names: Iterable[str], folder: Path) -> Path:
+    """A folder of links to some of the images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        target = folder / name
+        if not target.exists():
+            target.symlink_to((images / name).resolve())
+    return folder
+
+
+def kept(folder: Path | None) -> Path:
+    """The folder to work in: the one asked for, or a temporary one."""
+    return folder or Path(tempfile.mkdtemp(prefix="onemark-benchmark-"))
+
+
+def fitted_and_marked(
+    options: argparse.Namespace, work: Path, exemplar: str, train: Path, test: Path
+) -> tuple[LandmarkTable, Cost, Cost]:
+    """Fit on `train` with one exemplar, mark `test`; both by the command line."""
+    truth = onemark.read_landmarks(options.data / "landmarks.csv")
+    name = Path(exemplar).stem
+    run, found = work / f"run-{name}", work / f"found-{name}.csv"
+    LandmarkTable.from_sets([truth[exemplar]]).to_csv(work / f"exemplar-{name}.csv")
+    budget = [] if options.minutes is None else ["--minutes", options.minutes]
+    settings = [word for setting in options.set for word in ("--set", setting)]
+    shared = ["--recipe", options.recipe, "--seed", options.seed, "--device", options.device]
+    fit = command(
+        "fit", train, "--exemplar", work / f"exemplar-{name}.csv", "--out", run, *shared, *budget, *settings
+    )
+    predict = command("predict", run, test, "--out", found, "--device", options.device, "--overwrite")
+    return onemark.read_landmarks(found), fit, predict
+
+
+def machine() -> str:
+    """Commit, processor and precision, for the record."""
+    from onemark.nn.device import describe
+
+    here = Path(__file__).parent
+    asked = ["git", "-C", str(here), "describe", "--always", "--dirty"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"commit {commit}; {model}; {describe()}; command: {' '.join(sys.argv)}"
+
+
+def show(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    """Print a row per exemplar, mean and spread over them, and every landmark of each."""
+    if as_json:
+        print(json.dumps({"machine": machine(), "exemplars": [_row(one) for one in outcomes]}, indent=2))
+        return
+    print(machine())
+    unit = outcomes[0].scores.unit
+    print(
+        f"\nexemplar        MRE {unit} [95 % interval]  median   SDR 2 / 2.5 / 3 / 4       fit s   MiB  predict s  MiB"
+    )
+    for one in outcomes:
+        s, all_ = one.scores, one.scores.overall
+        sdr = " / ".join(f"{value:.1f}" for value in all_.sdr.values())
+        print(
+            f"{one.exemplar[:14]:14}  {all_.mean:.3f} [{s.low:.3f}, {s.high:.3f}]  {all_.median:.3f}  {sdr}  "
+            f"{one.fit.seconds:7.0f} {one.fit.peak_mib:5.0f}"
+            f"  {one.predict.seconds / one.marked:7.3f} {one.predict.peak_mib:5.0f}"
+        )
+    means = [one.scores.overall.mean for one in outcomes]
+    medians = [one.scores.overall.median for one in outcomes]
+    spread = f" +- {np.std(means, ddof=1):.3f}" if len(means) > 1 else ""
+    print(f"{'mean':14}  {np.mean(means):.3f}{spread} (mean of the medians {np.mean(medians):.3f})")
+    for one in outcomes:
+        print(f"\n{one.exemplar}\n{one.scores.as_text()}")
+
+
+def _row(one: Outcome) -> dict[str, object]:
+    return {
+        "exemplar": one.exemplar,
+        "scores": json.loads(one.scores.to_json()),
+        "fit": vars(one.fit),
+        "predict": vars(one.predict) | {"per_radiograph": one.predict.seconds / one.marked},
+    }

@@ -1,0 +1,48 @@
+"""Peak memory of fit and predict for a small and a large folder of the same radiographs.
+
+    python benchmarks/memory.py IMAGES EXEMPLAR.csv --counts 150,5000 --steps 30
+
+The large folder holds links to the same files under other names, so nothing but the number of radiographs differs.
+Prediction is measured on `--marked` of them, as its memory is reached at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import onemark
+from common import command, kept, links, machine
+
+
+def main() -> None:
+    """Fit and mark folders of growing size."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", type=Path)
+    parser.add_argument("exemplar", type=Path)
+    parser.add_argument("--counts", default="150,5000")
+    parser.add_argument("--steps", type=int, default=30, help="of each stage")
+    parser.add_argument("--marked", type=int, default=200, help="most radiographs to mark")
+    options = parser.parse_args()
+    print(machine())
+    names = onemark.open_cohort(options.images).names
+    for count in map(int, options.counts.split(",")):
+        work = kept(None)
+        folder = links(options.images, names, work / "all")
+        for i in range(len(names), count):
+            (folder / f"copy-{i:05d}-{names[i % len(names)]}").symlink_to(
+                (options.images / names[i % len(names)]).resolve()
+            )
+        steps = [w for slot in ("match", "detect") for w in ("--set", f"{slot}.steps={options.steps}")]
+        fit = command("fit", folder, "--exemplar", options.exemplar, "--out", work / "run", *steps)
+        some = links(folder, [p.name for p in sorted(folder.iterdir())[: options.marked]], work / "some")
+        predict = command("predict", work / "run", some, "--out", work / "found.csv")
+        print(
+            f"{count:6d} radiographs: fit {fit.peak_mib:.0f} MiB, {fit.seconds:.0f} s; predict {predict.peak_mib:.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()
