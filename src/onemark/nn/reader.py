@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -53,15 +54,17 @@ def landmark_set(
 ) -> LandmarkSet:
     """Canvas points `[K, 2]`, scores `[K]` and spreads `[K]` (canvas px) as landmarks of a radiograph.
 
-    Expected errors are in mm when the spacing is known, else in original px.
+    A point that lies beside the radiograph on the canvas is moved to the radiograph's border. Expected errors are in mm
+    when the spacing is known, else in original px.
     """
     per_pixel = (1 / frame.scale).mean()
     if radiograph.spacing is not None:
         per_pixel *= sum(radiograph.spacing) / 2
+    last = (radiograph.size[1] - 1, radiograph.size[0] - 1)
     return LandmarkSet(
         radiograph.name,
         names,
-        frame.to_image(xy.double().cpu().numpy()),
+        np.clip(frame.to_image(xy.double().cpu().numpy()), 0, last),
         score.double().cpu().numpy(),
         spread.double().cpu().numpy() * per_pixel,
     )
