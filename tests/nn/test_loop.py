@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from onemark import Cancelled, Progress, UserError
-from onemark.nn import loop
+from onemark.nn import loop, schedule
 from onemark.nn.checkpoint import Checkpoint
 from onemark.nn.device import fabric_for
-from onemark.nn.loop import Clock, Job, Plan, train
+from onemark.nn.loop import Job, train
+from onemark.nn.schedule import Clock, Plan
 
 FABRIC = fabric_for("cpu")
 
@@ -66,7 +67,8 @@ class FakeTime:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     fake = FakeTime()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=fake.monotonic))
+    for module in (loop, schedule):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=fake.monotonic))
     return fake
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from onemark.nn.context import context_blocks
-from onemark.nn.loop import Plan
 from onemark.nn.pyramid import pyramid
+from onemark.nn.schedule import Plan
 from onemark.nn.vgg import TAPS, WIDTHS, VGGUNet, double
 
 

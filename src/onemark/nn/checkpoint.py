@@ -10,7 +10,8 @@ import torch
 from onemark.nn.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
-    from onemark.nn.loop import Clock, Task
+    from onemark.nn.schedule import Clock
+    from onemark.nn.task import Task
 
 
 class Checkpoint:

@@ -50,7 +50,9 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
     inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
     index = (ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1)).flatten(1)
     inside = inside.flatten(1)
-    near = flat.gather(1, index).masked_fill(~inside, -torch.inf).softmax(1)  # whatever the mass that lies there
+    near = (
+        flat.gather(1, index).masked_fill(~inside, -torch.inf).softmax(1)
+    )  # whatever the mass that lies there
     x = (near * xs.flatten(1)).sum(1)
     y = (near * ys.flatten(1)).sum(1)
     score = (p.gather(1, index) * inside).sum(1)

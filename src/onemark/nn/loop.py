@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -15,78 +14,14 @@ from torch import nn
 
 from onemark.nn.checkpoint import Checkpoint
 from onemark.nn.device import memory_errors
+from onemark.nn.schedule import Clock, Plan
+from onemark.nn.task import Task
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
 
 CHECKPOINT_SECONDS = 20.0
 PREVIEW_SECONDS = 15.0
 ASIDE = 0.1  # share of the time that checkpoints, and previews, take at most, however large the network
-STEPS_BEFORE_ESTIMATE = 3
-
-Optimizer = Literal["adamw", "adam"]
-Schedule = Literal["cosine", "halving", "tenths"]
-STAIRS = {
-    "halving": (7, 0.5),
-    "tenths": (3, 0.1),
-}  # equal stairs of the schedule, and the factor from each to the next
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how fast to learn.
-
-    Attributes:
-        steps: Steps of the schedule; ignored where `seconds` is given.
-        seconds: Time budget that the schedule is laid over; None for a number of steps.
-        rate: Peak learning rate.
-        decay: Weight decay.
-        warmup: Share of the schedule in which the rate of the cosine rises.
-        batch: Items per step, for the throughput that is shown.
-        optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
-        schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`) as published.
-    """
-
-    steps: int
-    seconds: float | None = None
-    rate: float = 2e-3
-    decay: float = 1e-4
-    warmup: float = 0.1
-    batch: int = 8
-    optimizer: Optimizer = "adamw"
-    schedule: Schedule = "cosine"
-
-    def rate_at(self, fraction: float) -> float:
-        """The learning rate after `fraction` of the schedule."""
-        if self.schedule in STAIRS:
-            count, factor = STAIRS[self.schedule]
-            return self.rate * factor ** min(count - 1, int(fraction * count))
-        if fraction < self.warmup:
-            return self.rate * (0.04 + 0.96 * fraction / self.warmup)
-        along = (fraction - self.warmup) / (1 - self.warmup)
-        return self.rate * max(0.5 * (1 + math.cos(math.pi * min(along, 1))), 1e-3)
-
-
-class Task(Protocol):
-    """What a stage trains: draws its own batches and returns its loss."""
-
-    name: str
-
-    @property
-    def module(self) -> nn.Module:
-        """What learns."""
-
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """All that a checkpoint keeps, `module` among it."""
-
-    def batch(self, generator: torch.Generator, fraction: float) -> Any:
-        """What one step learns from; all of its randomness comes from `generator`."""
-
-    def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss to descend, and numbers to show."""
-
-    def after(self, fraction: float) -> None:
-        """Called after every step."""
 
 
 @dataclass
@@ -148,54 +83,6 @@ def train(
     except Cancelled:
         run.save()
         raise
-
-
-class Clock:
-    """Where the schedule stands: by steps, or by time spent in this and earlier sessions."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.step = 0
-        self.spent = 0.0
-        self._started = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds spent, former sessions included."""
-        return self.spent + time.monotonic() - self._started
-
-    def resume(self, step: int, spent: float) -> None:
-        """Go on from a saved state."""
-        self.step, self.spent, self._started = step, spent, time.monotonic()
-
-    @property
-    def fraction(self) -> float:
-        """Share of the schedule that is done, 0...1."""
-        if self.plan.seconds is None:
-            return min(1.0, self.step / max(1, self.plan.steps))
-        return min(1.0, self.elapsed / max(1e-6, self.plan.seconds))
-
-    @property
-    def finished(self) -> bool:
-        """Whether another step would go beyond the schedule."""
-        if self.plan.seconds is None:
-            return self.step >= self.plan.steps
-        pace = self.elapsed / self.step if self.step >= STEPS_BEFORE_ESTIMATE else 0.0
-        return self.step > 0 and self.elapsed + pace / 2 >= self.plan.seconds
-
-    @property
-    def total(self) -> int:
-        """Steps of the whole schedule; an estimate under a time budget."""
-        if self.plan.seconds is None:
-            return self.plan.steps
-        return max(self.step + 1, round(self.step / max(self.fraction, 1e-6)))
-
-    @property
-    def left(self) -> float:
-        """Seconds to the end of the schedule."""
-        if self.plan.seconds is not None:
-            return max(0.0, self.plan.seconds - self.elapsed)
-        return self.elapsed / max(1, self.step) * (self.plan.steps - self.step)
 
 
 @dataclass

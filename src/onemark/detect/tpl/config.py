@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
-from onemark.nn.loop import Optimizer, Schedule
 from onemark.nn.pyramid import Encoder
+from onemark.nn.schedule import Optimizer, Schedule
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from onemark.imaging.frame import Size
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.frames import FrameStore, cohort_canvas, scales
-from onemark.nn.loop import Job, Plan, train
+from onemark.nn.loop import Job, train
 from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.schedule import Plan
 from onemark.nn.shape import Shape
 from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors

@@ -7,8 +7,8 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.nn.context import Context
-from onemark.nn.loop import Optimizer, Schedule
 from onemark.nn.pyramid import Encoder
+from onemark.nn.schedule import Optimizer, Schedule
 
 
 @dataclass(frozen=True)

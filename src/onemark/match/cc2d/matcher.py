@@ -19,9 +19,11 @@ from onemark.match.cc2d.patch import PatchTask, patches_around
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
 from onemark.nn.frames import FrameStore, Marked, Scale, cohort_canvas, scales
-from onemark.nn.loop import Job, Plan, Task, train
+from onemark.nn.loop import Job, train
 from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.schedule import Plan
+from onemark.nn.task import Task
 from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError

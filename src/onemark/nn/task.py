@@ -1,0 +1,32 @@
+"""What the training loop asks of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+
+class Task(Protocol):
+    """What a stage trains: draws its own batches and returns its loss."""
+
+    name: str
+
+    @property
+    def module(self) -> nn.Module:
+        """What learns."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All that a checkpoint keeps, `module` among it."""
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Any:
+        """What one step learns from; all of its randomness comes from `generator`."""
+
+    def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        """The loss to descend, and numbers to show."""
+
+    def after(self, fraction: float) -> None:
+        """Called after every step."""
