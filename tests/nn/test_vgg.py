@@ -6,7 +6,6 @@ from torch import nn
 
 from onemark.nn.context import context_blocks
 from onemark.nn.pyramid import pyramid
-from onemark.nn.schedule import Plan
 from onemark.nn.vgg import TAPS, WIDTHS, VGGUNet, double
 
 
@@ -84,12 +83,3 @@ def test_context_sees_further_than_a_convolution():
         moved[..., 4, 4] += 1
         changed = (block(moved) - block(m)).abs().amax(1)[0] > 1e-7
         assert changed[10, 10]  # six cells away
-
-
-def test_published_schedules_fall_in_steps():
-    halving = Plan(7, rate=1e-3, schedule="halving")
-    assert [halving.rate_at((n + 0.5) / 7) for n in range(7)] == [1e-3 / 2**n for n in range(7)]
-    assert halving.rate_at(0) == 1e-3
-    assert halving.rate_at(1) == 1e-3 / 64
-    tenths = Plan(3, rate=1.0, schedule="tenths")
-    assert [tenths.rate_at(at) for at in (0.0, 0.3, 0.4, 0.7, 1.0)] == pytest.approx([1, 1, 0.1, 0.01, 0.01])
