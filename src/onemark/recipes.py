@@ -13,7 +13,7 @@ from onemark.types import UserError
 
 Configs = dict[str, Any]
 UNHURRIED_MINUTES = 25.0
-FINE = {"match.area": 184320, "match.grow": 0.5, "detect.area": 184320, "detect.grow": 0.25}
+FINE = {"match.area": 184320, "match.grow": 0.5, "match.cross_from": 0.15, "detect.area": 184320}
 
 
 @dataclass(frozen=True)

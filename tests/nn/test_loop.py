@@ -356,3 +356,10 @@ def test_a_long_log_is_thinned():
         clock.step = step
         run._report({"loss": 0.0})
     assert [entry["step"] for entry in job.log] == [1, 2, 9999, 10000, 10010, 123500]
+
+
+def test_a_restart_repeats_the_cosine_at_half_the_rate():
+    plain, twice = Plan(100), Plan(100, restart=0.4)
+    for share in (0.0, 0.05, 0.3, 0.99):
+        assert twice.rate_at(0.4 * share) == pytest.approx(plain.rate_at(share))
+        assert twice.rate_at(0.4 + 0.6 * share) == pytest.approx(plain.rate_at(share) / 2)

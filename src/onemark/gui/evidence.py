@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from napari.utils import Colormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -17,12 +18,15 @@ from onemark.types import Evidence, Radiograph
 GRID = "deformation grid"
 SETTLE_MS = 120
 LINES = 24
+# Nothing where the map is low, so that the radiograph stays legible; strong where it is high, on bone and on air.
+GLOW = Colormap([[0, 0, 0, 0], [0.95, 0.35, 0.05, 0.55], [1, 0.92, 0.25, 0.95]], name="onemark glow")
+VEIL = Colormap([[0, 0, 0, 0], [0.3, 0.2, 0.95, 0.5], [0.3, 0.95, 1, 0.95]], name="onemark veil")
 LOOKS: dict[str, dict[str, Any]] = {
-    "similarity": {"colormap": "inferno", "blending": "additive", "opacity": 0.75},
-    "heatmap": {"colormap": "magma", "blending": "additive", "opacity": 0.8},
+    "similarity": {"colormap": GLOW, "blending": "translucent"},
+    "heatmap": {"colormap": VEIL, "blending": "translucent"},
     "warped exemplar": {"colormap": "bop blue", "blending": "translucent", "opacity": 0.6},
 }
-OTHER = {"colormap": "viridis", "blending": "additive", "opacity": 0.7}
+OTHER: dict[str, Any] = {"colormap": GLOW, "blending": "translucent"}
 
 
 @dataclass

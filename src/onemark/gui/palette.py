@@ -25,7 +25,7 @@ STATES = {
 def landmark_colours(count: int) -> NDArray[np.float64]:
     """`[count, 4]` RGBA: neighbours in the order of placing differ strongly, and all are bright on grey."""
     hues = (0.12 + GOLDEN * np.arange(count)) % 1
-    rgb = [colorsys.hls_to_rgb(hue, 0.66, 1.0) for hue in hues]
+    rgb = [colorsys.hls_to_rgb(hue, 0.6, 1.0) for hue in hues]
     return np.column_stack([np.array(rgb).reshape(-1, 3), np.ones(count)])
 
 

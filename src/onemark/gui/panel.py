@@ -83,7 +83,7 @@ class RadiographPanel(QWidget):
         header = view.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        header.resizeSection(STATE, 92)
+        header.resizeSection(STATE, 102)
         header.resizeSection(ERROR, 122)
         header.setMinimumHeight(view.fontMetrics().height() + 10)
         view.setMinimumHeight(110)

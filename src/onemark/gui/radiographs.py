@@ -55,7 +55,8 @@ class Radiographs(QAbstractTableModel):
         if role == _Role.DisplayRole and orientation == Qt.Orientation.Horizontal:
             return f"{HEADERS[section]} ({self.unit})" if section == ERROR and self.unit else HEADERS[section]
         if role == _Role.TextAlignmentRole and orientation == Qt.Orientation.Horizontal:
-            return int(Qt.AlignmentFlag.AlignVCenter | _side(section))
+            middle = Qt.AlignmentFlag.AlignHCenter if section == ERROR else _side(section)
+            return int(Qt.AlignmentFlag.AlignVCenter | middle)
         if role == _Role.ToolTipRole and orientation == Qt.Orientation.Horizontal:
             return TIPS[section]
         return None
@@ -107,7 +108,7 @@ class Radiographs(QAbstractTableModel):
         if column == STATE:
             keys = np.array([_STATE_ORDER[self.session.state(n)] for n in names], float)
         else:
-            keys = np.array([self.session.errors.get(n, np.nan) for n in names], float)
+            keys = np.array([self._error(n) for n in names], float)
         return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
 
     def _changed(self, name: str) -> None:
@@ -120,8 +121,13 @@ class Radiographs(QAbstractTableModel):
             return name
         if column == STATE:
             return str(self.session.state(name))
-        error = self.session.errors.get(name, float("nan"))
+        error = self._error(name)
         return "" if np.isnan(error) else f"{error:.1f}"
+
+    def _error(self, name: str) -> float:
+        # A person's own points have no expected error: they are what is believed.
+        finished = self.session.state(name) in (State.EXEMPLAR, State.CORRECTED)
+        return np.nan if finished else self.session.errors.get(name, np.nan)
 
     def _tip(self, name: str) -> str:
         found = self.session.found.get(name)

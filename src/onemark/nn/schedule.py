@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 STEPS_BEFORE_ESTIMATE = 3
@@ -30,6 +30,7 @@ class Plan:
         batch: Items per step, for the throughput that is shown.
         optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
         schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`) as published.
+        restart: Share of the schedule after which the cosine begins anew, at half the rate; 0 = never.
     """
 
     steps: int
@@ -40,12 +41,18 @@ class Plan:
     batch: int = 8
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "cosine"
+    restart: float = 0.0
 
     def rate_at(self, fraction: float) -> float:
         """The learning rate after `fraction` of the schedule."""
         if self.schedule in STAIRS:
             count, factor = STAIRS[self.schedule]
             return self.rate * factor ** min(count - 1, int(fraction * count))
+        if 0 < self.restart < 1:
+            half = replace(self, rate=self.rate / 2, restart=0.0)
+            if fraction >= self.restart:
+                return half.rate_at((fraction - self.restart) / (1 - self.restart))
+            fraction = fraction / self.restart
         if fraction < self.warmup:
             return self.rate * (0.04 + 0.96 * fraction / self.warmup)
         along = (fraction - self.warmup) / (1 - self.warmup)

@@ -49,7 +49,9 @@ class MarkPage(QWidget):
         box.addWidget(self._ask)
         box.addLayout(self._tools())
         box.addWidget(self._table, 1)
-        box.addLayout(row(self._count, self._next))
+        end = row(self._count, self._next)
+        end.setStretch(0, 1)
+        box.addLayout(end)
         session = app.session
         for signal in (
             session.schema_changed,

@@ -32,7 +32,7 @@ class ReviewPage(Page):
         self._point = label("", "hint")
         self._legend = Legend(app)
         self._confirm = button(
-            "confirm", "Confirm", "These points are right; go to the next (Enter)", self.confirm
+            "confirm", "Confirm", "These points are right; go to the next (Enter)", self.confirm, main=True
         )
         self._undo = button(
             "review.undo", "Undo", "Take the last change of this radiograph back (Ctrl+Z)", app.session.undo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QProgressBar, QWidget
 
 from onemark.gui.app import App
@@ -37,6 +37,7 @@ class TrainPage(QWidget):
         )
         self._recipe.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._recipe.setMinimumContentsLength(10)
+        self._recipe_says = label("", "hint")
         self._minutes = self._minutes_box()
         self._device: QComboBox = named(QComboBox(), "device", "Where it computes")
         self._device_says = label("Looking for a GPU…", "hint")
@@ -45,6 +46,7 @@ class TrainPage(QWidget):
         self._more.setProperty("role", "link")
         self._form = SettingsForm()
         self._form.hide()
+        self._advanced = False
         self._run = button("run", "Train", "Start training (Ctrl+Enter)", self.run, main=True)
         self._resume = button("resume", "Go on", "Go on where the last training was stopped", self.resume)
         self._stop = button(
@@ -70,9 +72,9 @@ class TrainPage(QWidget):
 
     def toggle_advanced(self) -> None:
         """Show or hide the recipe's options."""
-        shown = self._form.isHidden()
-        self._form.setVisible(shown)
-        self._more.setText("▾ Advanced" if shown else "▸ Advanced")
+        self._advanced = not self._advanced
+        self._form.setVisible(self._advanced)
+        self._more.setText("▾ Advanced" if self._advanced else "▸ Advanced")
 
     def set_look(self, look: Look) -> None:
         """Follow the theme."""
@@ -94,27 +96,28 @@ class TrainPage(QWidget):
         self._bar.setVisible(busy)
         self._resume.setVisible(not busy and self.app.training.unfinished is not None)
         self._choices.setVisible(not busy)
+        self._more.setVisible(not busy)
+        self._form.setVisible(not busy and self._advanced)
         self.plot.setVisible(bool(self.plot.stages) or busy)
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self._choices)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setColumnStretch(1, 1)
-        grid.setVerticalSpacing(6)
-        for i, (text, widget) in enumerate(
-            (("Recipe", self._recipe), ("Minutes", self._minutes), ("Device", self._device))
-        ):
-            name = label(text, wrap=False)
+        grid.setVerticalSpacing(5)
+        lines = (("Recipe", self._recipe, self._recipe_says), ("Minutes", self._minutes, None))
+        for text, widget, says in (*lines, ("Device", self._device, self._device_says)):
+            name, at = label(text, wrap=False), grid.rowCount()
             name.setBuddy(widget)
-            grid.addWidget(name, i, 0)
-            grid.addWidget(widget, i, 1)
-        grid.addWidget(self._device_says, 3, 1)
-        grid.addWidget(self._more, 4, 0, 1, 2, Qt.AlignmentFlag.AlignLeft)
-        grid.addWidget(self._form, 5, 0, 1, 2)
+            grid.addWidget(name, at, 0)
+            grid.addWidget(widget, at, 1)
+            if says is not None:
+                grid.addWidget(says, at + 1, 1)
         box = column(self)
         box.addWidget(self._inputs)
         box.addWidget(self._choices)
-        box.addLayout(row(self._run, self._resume, self._stop, 1))
+        box.addLayout(row(self._run, self._resume, self._stop, 1, self._more))
+        box.addWidget(self._form)
         box.addWidget(self._bar)
         box.addWidget(self._says)
         box.addWidget(self.plot, 1)
@@ -149,7 +152,7 @@ class TrainPage(QWidget):
         training, wishes = self.app.training, self.app.keeper.wishes
         self._recipe.clear()
         for info in training.recipes:
-            self._recipe.addItem(f"{info.name}: {info.title}" if info.title else info.name, info.name)
+            self._recipe.addItem(info.name, info.name)
         self._recipe.setCurrentIndex(max(self._recipe.findData(wishes.recipe), 0))
         self._device.clear()
         for key in training.devices:
@@ -170,8 +173,8 @@ class TrainPage(QWidget):
     def _show_form(self) -> None:
         index = self._recipe.currentIndex()
         if index >= 0:
+            self._recipe_says.setText(_sentence(self.app.training.recipes[index].title))
             self._form.show_recipe(self.app.training.recipes[index], self.app.keeper.wishes.settings)
-            self._more.setVisible(bool(self.app.training.recipes[index].configs))
 
     def _choose(self, *, with_form: bool = True) -> None:
         wishes = self.app.keeper.wishes
@@ -230,3 +233,7 @@ def _inputs_text(ready: list[str], unfinished: list[str]) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -86,6 +86,7 @@ class CC2D:
                 batch=config.batch,
                 optimizer=config.optimizer,
                 schedule=config.schedule,
+                restart=config.grow,
             )
             train(task, plan, job, lambda: self._preview(store, marked))
         else:
