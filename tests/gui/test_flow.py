@@ -142,3 +142,22 @@ def test_a_corrected_point_is_not_lost_on_the_way(marked: Desktop, truth: Landma
     assert marked.session.state(second) is State.CORRECTING
     assert np.linalg.norm(marked.session.marks[second].xy[0] - before) > 8
     assert second not in [one.image for one in marked.session.exemplar_sets()], "not before it is confirmed"
+
+
+def test_only_step_two_asks_for_points_on_untouched_radiographs(
+    marked: Desktop, truth: LandmarkTable
+) -> None:
+    second = truth.images[1]
+    marked.session.show(second)
+    marked.until(lambda: marked.shown(second))
+    marked.go(2)
+    assert marked.viewer.canvas.overlays.text.visible
+    marked.go(3)
+    assert not marked.viewer.canvas.overlays.text.visible
+    marked.click((100, 100))
+    assert second not in marked.session.marks, "a click while looking places nothing"
+    marked.go(2)
+    marked.click((100, 100))
+    assert marked.session.marks[second].placed.sum() == 1
+    marked.go(3)
+    assert marked.viewer.canvas.overlays.text.visible, "what is begun can be finished in any step"

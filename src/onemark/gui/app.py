@@ -62,6 +62,7 @@ class App(QObject):
     def go(self, step: int) -> None:
         """Go to a step."""
         self.step = step
+        self.desk.points.ask_everywhere(step in (OPEN, MARK))
         self.step_changed.emit(step)
 
     def confirm(self) -> None:

@@ -158,7 +158,7 @@ class EvidenceView(QObject):
 
 
 def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
-    """The model's evidence with every map scaled to [0, 1], so that showing it costs the GUI thread nothing."""
+    """The model's evidence, every map divided by its maximum, so that showing it costs the GUI thread nothing."""
     found: Evidence = model.explain(radiograph, landmark)
     return Evidence(found.image, found.landmark, {k: _unit(v) for k, v in found.maps.items()}, found.field)
 
@@ -197,5 +197,5 @@ def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = float(values.min()), float(values.max())
-    return ((values - low) / max(high - low, 1e-9)).astype(np.float32)
+    kept = np.maximum(np.nan_to_num(values), 0)
+    return (kept / max(float(kept.max()), 1e-9)).astype(np.float32)

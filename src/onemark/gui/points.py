@@ -45,7 +45,8 @@ class PointsEditor:
         self._drawing = False
         self._drawn: list[int] = []
         self._drawn_for: str | None = None
-        self._was_complete: tuple[str | None, bool] = (None, False)
+        self._asking = True
+        self._was: tuple[str | None, str] = (None, "")
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
 
     @property
@@ -72,7 +73,7 @@ class PointsEditor:
             )
             self._paint(layer)
             self._select(layer)
-        self._follow_completeness(layer, marks)
+        self._follow_state(layer, marks)
         self._ask(marks)
 
     def follow(self) -> None:
@@ -81,6 +82,12 @@ class PointsEditor:
             with self._quietly():
                 self._select(self.layer)
             self._ask(self.session.shown_marks())
+
+    def ask_everywhere(self, asking: bool) -> None:
+        """Ask for landmarks on any radiograph, as step 2 does, or only where the person has begun to place them."""
+        if asking != self._asking:
+            self._asking = asking
+            self.draw()
 
     def nudge(self, dx: float, dy: float) -> None:
         """Move the landmark that is selected by so many pixels, when it is placed."""
@@ -129,19 +136,23 @@ class PointsEditor:
             {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
         )
 
-    def _follow_completeness(self, layer: Points, marks: Marks) -> None:
-        # Set the tool when the radiograph or its completeness changes, and leave the person's choice alone otherwise.
-        now = (self.session.current, marks.complete)
-        if now != self._was_complete:
-            self._was_complete = now
-            layer.mode = "select" if marks.complete else "add"
+    def _follow_state(self, layer: Points, marks: Marks) -> None:
+        # Set the tool when what is to be done changes, and leave the person's choice alone otherwise.
+        now = (self.session.current, "select" if marks.complete else "add" if self._wanted else "pan_zoom")
+        if now != self._was:
+            self._was = now
+            layer.mode = now[1]
             self.canvas.viewer.layers.selection.active = layer
 
+    @property
+    def _wanted(self) -> bool:
+        return len(self.session.schema) > 0 and (self._asking or self.session.current in self.session.marks)
+
     def _ask(self, marks: Marks) -> None:
-        schema, at = self.session.schema, self.session.landmark
-        if not len(schema) or marks.corrects or marks.complete:
+        if marks.complete or not self._wanted:
             self.canvas.ask("")
             return
+        schema, at = self.session.schema, self.session.landmark
         verb = "Move" if marks.placed[at] else "Click"
         self.canvas.ask(f"{verb}: {schema.names[at]} ({schema.labels[at]})   {at + 1} of {len(schema)}")
 
