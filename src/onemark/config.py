@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from onemark.types import UserError
 
 C = TypeVar("C")
+WORDS = {int: "a whole number", float: "a number", bool: "yes or no", str: "text"}
 
 
 def option(
@@ -65,10 +66,8 @@ def _checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:
     try:
         value = _convert(value, kind)
     except (TypeError, ValueError):
-        choices = (
-            f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else f"a {kind.__name__}"
-        )
-        raise UserError(f"{name} must be {choices}, not {value!r}") from None
+        wanted = f"one of {', '.join(map(str, get_args(kind)))}" if _is_literal(kind) else WORDS[kind]
+        raise UserError(f"{name} must be {wanted}, not {value!r}") from None
     for bound, wrong, word in (("low", operator.lt, "at least"), ("high", operator.gt, "at most")):
         limit = meta.get(bound)
         if limit is not None and wrong(value, limit):
