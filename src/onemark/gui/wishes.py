@@ -48,8 +48,8 @@ class Wishes:
                 setattr(self, one.name, values[one.name])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the autosave."""
-        return dataclasses.asdict(self)
+        """Plain values for the autosave; how points look is a matter of the preferences alone."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("point_size", "error_limit")}
 
 
 def _preferences() -> dict[str, Any]:
