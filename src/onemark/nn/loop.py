@@ -96,8 +96,8 @@ class _Run:
     preview: Callable[[], Sequence[LandmarkSet]] | None
     saved: float = field(default_factory=lambda: time.monotonic())
     shown: float = field(default_factory=lambda: time.monotonic())
-    save_after: float = CHECKPOINT_SECONDS
-    show_after: float = PREVIEW_SECONDS
+    save_after: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+    show_after: float = field(default_factory=lambda: PREVIEW_SECONDS)
 
     def step(self) -> None:
         fraction = self.clock.fraction
