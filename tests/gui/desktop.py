@@ -98,7 +98,8 @@ class Desktop:
 
     def shown(self, name: str | None) -> bool:
         radiograph = self.app.desk.canvas.radiograph
-        return radiograph is not None and radiograph.name == name and self.layer is not None
+        ready = radiograph is not None and radiograph.name == name and self.layer is not None
+        return ready and self.app.desk.points._drawn_for == name
 
     def at(self, xy: Any) -> QPoint:
         """Where on the canvas a position of the radiograph is."""

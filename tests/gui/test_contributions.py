@@ -58,7 +58,7 @@ def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: An
     viewer.open(str(xrays), plugin="onemark")
     widget = contributions.widget_of(viewer)
     desktop = Desktop.around(viewer, widget)
-    desktop.until(lambda: desktop.session.current and desktop.app.desk.canvas.layer("radiograph"))
+    desktop.until(lambda: desktop.shown(desktop.session.current))
     assert len(desktop.session.cohort) == 6
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"]
     widget.shut()
@@ -70,7 +70,7 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
     viewer.open_sample("onemark", "phantom")
     widget = contributions.widget_of(viewer)
     desktop = Desktop.around(viewer, widget)
-    desktop.until(lambda: desktop.session.current and desktop.app.desk.canvas.radiograph)
+    desktop.until(lambda: desktop.shown(desktop.session.current))
     assert len(desktop.session.cohort) == 3
     assert "sella" in desktop.session.schema.names
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"], (

@@ -171,7 +171,7 @@ def test_switching_radiographs_while_training(
     assert backend.orders[0].exemplars.images == (truth.images[0],), "the snapshot is not touched"
     marked.push("stop")
     marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.desk.canvas.layer("preview") is None
+    assert not marked.app.desk.canvas.layer("preview").visible
 
 
 def test_results_of_another_folder_are_not_shown_on_this_one(

@@ -225,7 +225,7 @@ def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop
     marked.key(Qt.Key.Key_N)
     marked.until(lambda: marked.app.desk.canvas.layer("similarity").visible)
     tags = [layer.metadata.get("onemark") for layer in marked.viewer.layers]
-    assert len(tags) == len(set(tags)) == 6
+    assert len(tags) == len(set(tags)) == 7, "with the hidden preview"
     assert model.asked[-1][0] == marked.session.current
     scales = {tuple(layer.scale) for layer in marked.viewer.layers}
     assert len(scales) == 1

@@ -14,6 +14,7 @@ from onemark.types import Radiograph
 
 TAG = "onemark"
 RADIOGRAPH, LANDMARKS, PREVIEW = "radiograph", "landmarks", "preview"
+LONG_UNITS = {"mm": ("millimeter", "millimeter"), "pixel": ("pixel", "pixel")}
 
 
 class Canvas:
@@ -118,8 +119,12 @@ class Canvas:
         self.ask("")
 
     def _place(self, layer: Layer) -> None:
-        layer.units = self.placed["units"]
-        layer.scale = self.placed["scale"]
+        # Each of these makes napari look at every layer anew, also when nothing changes.
+        placed = self.placed
+        if tuple(str(unit) for unit in layer.units) != LONG_UNITS[placed["units"][0]]:
+            layer.units = placed["units"]
+        if tuple(layer.scale) != placed["scale"]:
+            layer.scale = placed["scale"]
 
     def _about(self, tag: str) -> dict[str, Any]:
         # The name and size let napari's own Save write the points without the radiograph.

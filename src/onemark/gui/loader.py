@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QTimer
+
 from onemark.gui.background import Background, Done, Failed
 from onemark.types import Radiograph
 
@@ -33,10 +35,11 @@ class Loader:
         self._kept.clear()
 
     def get(self, name: str, done: Done, failed: Failed) -> None:
-        """Hand the radiograph to `done`: at once when it is kept, else when it is decoded."""
+        """Hand the radiograph to `done`, never before this returns: soon when it is kept, else when it is decoded."""
         if name in self._kept:
             self._kept.move_to_end(name)
-            done(self._kept[name])
+            kept = self._kept[name]
+            QTimer.singleShot(0, lambda: done(kept))
             return
         cohort = self._cohort
         assert cohort is not None

@@ -47,6 +47,7 @@ class PointsEditor:
         self._drawn_for: str | None = None
         self._asking = True
         self._was: tuple[str | None, str] = (None, "")
+        self._content: tuple[object, ...] = ()
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
 
     @property
@@ -63,15 +64,13 @@ class PointsEditor:
         marks = self.session.shown_marks()
         self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
         self._drawn_for = self.session.current
+        yx, colours = marks.xy[self._drawn][:, ::-1], self._colours()
+        content = (self.session.schema, yx.tobytes(), colours.tobytes())
         with self._quietly():
-            layer.selected_data = set()
-            layer.data = marks.xy[self._drawn][:, ::-1]
-            names, labels = self.session.schema.names, self.session.schema.labels
-            layer.features = pd.DataFrame(
-                {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]},
-                dtype=str,
-            )
-            self._paint(layer)
+            # Telling napari takes 15 ms, so it is only told what it does not show already.
+            if content != self._content or not np.array_equal(layer.data, yx):
+                self._content = content
+                self._fill(layer, yx, colours)
             self._select(layer)
         self._follow_state(layer, marks)
         self._ask(marks)
@@ -87,7 +86,10 @@ class PointsEditor:
         """Ask for landmarks on any radiograph, as step 2 does, or only where the person has begun to place them."""
         if asking != self._asking:
             self._asking = asking
-            self.draw()
+            if self.layer is not None and not self._deaf:
+                marks = self.session.shown_marks()
+                self._follow_state(self.layer, marks)
+                self._ask(marks)
 
     def nudge(self, dx: float, dy: float) -> None:
         """Move the landmark that is selected by so many pixels, when it is placed."""
@@ -111,14 +113,18 @@ class PointsEditor:
         layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
         return layer
 
-    def _paint(self, layer: Points) -> None:
-        layer.size = self.diameter_in_pixels()
-        layer.border_color = self._colours() if self._drawn else "white"
-        layer.face_color = STYLE["face_color"]
-        layer.symbol = "disc"
-        layer.text.color = (
-            {"constant": "white"} if not self._drawn else {"array": self._colours(), "default": "white"}
-        )
+    def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
+        names, labels = self.session.schema.names, self.session.schema.labels
+        layer.selected_data = set()
+        with layer.events.set_data.blocker():
+            layer.data = yx
+            rows = {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]}
+            layer.features = pd.DataFrame(rows, dtype=str)
+            layer.size = self.diameter_in_pixels()
+            if len(yx):
+                layer.border_color = colours
+                layer.text.color = {"array": colours, "default": "white"}
+        layer.refresh()
 
     def _colours(self) -> NDArray[np.float64]:
         if self.session.state(str(self.session.current)) is State.PREDICTED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from napari.layers import Points
 from qtpy.QtCore import QObject
 
 from onemark.gui.canvas import PREVIEW
@@ -18,13 +19,13 @@ STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "
 
 
 class Preview(QObject):
-    """Shows the newest preview of the radiograph in view in one reused layer, and takes it away in the end."""
+    """Shows the newest preview of the radiograph in view in one reused layer, hidden when nothing trains."""
 
     def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.desk, self.training = desk, training
         self._newest: dict[str, LandmarkSet] = {}
-        training.began.connect(self._forget)
+        training.began.connect(self._begin)
         training.news.connect(self._take)
         training.ended.connect(lambda outcome: self._forget())
         desk.session.current_changed.connect(self._hide)
@@ -38,16 +39,20 @@ class Preview(QObject):
         found = self._newest.get(radiograph.name)
         if found is None or radiograph.name != self.desk.session.current:
             return
-        active = self.desk.viewer.layers.selection.active
-        layer = self.desk.canvas.points(PREVIEW, "preview", **STYLE)
+        layer = self._make()
         there = ~np.isnan(found.xy).any(axis=1)
         layer.data = found.xy[there][:, ::-1]
         layer.face_color = landmark_colours(len(found.names))[there]
         layer.size = self.desk.points.diameter_in_pixels() * 0.8
         layer.visible = True
         layer.editable = False
+
+    def _make(self) -> Points:
+        active = self.desk.viewer.layers.selection.active
+        layer = self.desk.canvas.points(PREVIEW, "preview", **STYLE)
         if active is not None:
             self.desk.viewer.layers.selection.active = active
+        return layer
 
     def _take(self, news: News) -> None:
         sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
@@ -63,4 +68,10 @@ class Preview(QObject):
 
     def _forget(self) -> None:
         self._newest.clear()
-        self.desk.canvas.remove(PREVIEW)
+        self._hide()
+
+    def _begin(self) -> None:
+        # Making a layer is the one slow thing here, so it is done when the button is pressed and not in the middle of it.
+        self._forget()
+        if self.desk.canvas.radiograph is not None and self.desk.canvas.layer(PREVIEW) is None:
+            self._make().visible = False

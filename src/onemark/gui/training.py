@@ -82,9 +82,9 @@ class Training(QObject):
         self.keeper.run = order.out
         self.keeper.save()
         self._skipped = []
+        self.began.emit()
         self.job.start()
         self._timer.start()
-        self.began.emit()
 
     def go_on(self) -> None:
         """Finish what the last run has left; when the points have changed since, ask which ones to use."""

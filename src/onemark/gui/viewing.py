@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.canvas import LANDMARKS, PREVIEW, RADIOGRAPH
 from onemark.gui.desk import Desk
@@ -68,10 +68,16 @@ class Viewing(QObject):
         # Decoding takes a moment, and the person may have gone on meanwhile.
         if radiograph.name != self.desk.session.current:
             return
+        # In two turns of the event loop, so that neither holds the window up.
         self.desk.canvas.show(radiograph)
+        QTimer.singleShot(0, lambda: self._show_points(radiograph.name))
+
+    def _show_points(self, name: str) -> None:
+        if name != self.desk.session.current or self.desk.canvas.radiograph is None:
+            return
         self.desk.points.draw()
-        self.shown.emit(radiograph.name)
-        self.desk.loader.fetch_ahead(self._neighbours(radiograph.name))
+        self.shown.emit(name)
+        self.desk.loader.fetch_ahead(self._neighbours(name))
 
     def _failed(self, name: str, error: BaseException) -> None:
         if name == self.desk.session.current:

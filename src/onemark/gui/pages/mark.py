@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 from onemark.gui.app import TRAIN, App
 from onemark.gui.landmark_list import LABEL, NAME, STATUS, LandmarkList
 from onemark.gui.pages.names import NamesDialog
+from onemark.gui.pages.page import Page
 from onemark.gui.palette import landmark_colours, to_hex
 from onemark.gui.parts import button, column, label, named, row, tool
 from onemark.gui.schema import SHIPPED, Schema, from_file, shipped
@@ -24,7 +25,7 @@ from onemark.types import UserError
 TYPED, FILE = "typed", "file"
 
 
-class MarkPage(QWidget):
+class MarkPage(Page):
     """The schema, the landmark that is asked for, and the list of all."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
@@ -59,8 +60,8 @@ class MarkPage(QWidget):
             session.landmark_changed,
             session.cohort_changed,
         ):
-            signal.connect(self.refresh)
-        session.marks_changed.connect(lambda image: self.refresh())
+            signal.connect(self.changed)
+        session.marks_changed.connect(self.changed)
         self.refresh()
 
     def refresh(self) -> None:
