@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 RESERVE_SECONDS = 3.0
 WARM_MINUTES = 1.0
+SHARPEN = "sharpen"
 
 
 @dataclass
@@ -64,8 +66,7 @@ class Model:
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        found: LandmarkSet = next(reversed(self.stages.values())).locate(radiograph)
-        return found
+        return located(self.stages, radiograph)
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         """Landmarks of every radiograph that can be read; the others are reported to `progress`.
@@ -88,10 +89,23 @@ class Model:
         Raises:
             UserError: no landmark of that name.
         """
-        shown = [stage.explain(radiograph, landmark) for stage in self.stages.values()]
+        shown = [stage.explain(radiograph, landmark) for stage in _locating(self.stages)]
+        if SHARPEN in self.stages:
+            coarse = _locating(self.stages)[-1].locate(radiograph)
+            shown.append(self.stages[SHARPEN].explain(radiograph, coarse, landmark))
         maps = {name: m for one in shown for name, m in one.maps.items()}
         fields = [one.field for one in shown if one.field is not None]
         return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None)
+
+
+def located(stages: Mapping[str, Any], radiograph: Radiograph) -> LandmarkSet:
+    """The answer of the last stage that locates, moved by the sharpener where there is one."""
+    found: LandmarkSet = _locating(stages)[-1].locate(radiograph)
+    return stages[SHARPEN].refine(radiograph, found) if SHARPEN in stages else found
+
+
+def _locating(stages: Mapping[str, Any]) -> list[Any]:
+    return [stage for slot, stage in stages.items() if slot != SHARPEN]
 
 
 def fingerprint(radiograph: Radiograph) -> str:
@@ -167,7 +181,7 @@ def resume(
         run: The run folder.
         cohort: The radiographs, where their folder has moved.
         exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
-            matcher keeps its network and takes them as templates; the detector goes on from its weights.
+            matcher keeps its network and takes them as templates; detector and sharpener go on from their weights.
         minutes: With exemplars, the time to learn from them (1 when left out); else the time for the rest of the
             work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
@@ -304,6 +318,9 @@ class _Work:
         warm = former[slot] if slot in self.config["warm"] else None
         if slot == "match":
             return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
+        if slot == SHARPEN:
+            locate = partial(located, dict(stages))
+            return stage.fit(self.exemplars, self.cohort, config, self.job, locate, seconds, warm)
         matcher = stages["match"]
         start = (warm or matcher).network.state_dict()
         return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)

@@ -1,4 +1,4 @@
-"""Recipes: names for a choice of matcher and detector with their settings."""
+"""Recipes: names for a choice of matcher, detector and sharpener with their settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Recipe:
     Attributes:
         name: What people type.
         title: One line for people.
-        slots: Slot (`match`, `detect`) -> stage class, in the order in which they run.
+        slots: Slot (`match`, `detect`, `sharpen`) -> stage class, in the order in which they run.
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
         unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.
