@@ -16,11 +16,11 @@ from onemark import Cohort, LandmarkTable, UserError
 from onemark.imaging.augment import Intensity, sample
 from onemark.match.cc2d import CC2D, CC2DConfig, dense
 from onemark.match.cc2d.dense import DenseTask
-from onemark.match.cc2d.embed import Embedder, vectors_at, whole_cosines, window, window_cosines
-from onemark.match.cc2d.locate import describe, find, level_maps
 from onemark.nn.decode import pixels_to_cells
 from onemark.nn.device import fabric_for
+from onemark.nn.embed import Embedder, vectors_at, whole_cosines, window, window_cosines
 from onemark.nn.frames import Marked, Scale
+from onemark.nn.locate import describe, find, level_maps
 from onemark.nn.loop import Job
 from onemark.nn.pyramid import pyramid
 from onemark.nn.unet import STRIDES

@@ -15,12 +15,13 @@ import onemark
 from onemark import Cohort, LandmarkTable, UserError
 from onemark.imaging.augment import UNCHANGED, sample
 from onemark.match.cc2d import CC2D, CC2DConfig, patch
-from onemark.match.cc2d.embed import TwoEmbedders, distance_bias
-from onemark.match.cc2d.locate import describe, find, find_product, nearest_cells
-from onemark.match.cc2d.patch import PatchBatch, PatchTask, crop, patches_around
+from onemark.match.cc2d.patch import PatchBatch, PatchTask
 from onemark.nn.device import fabric_for
+from onemark.nn.embed import TwoEmbedders, distance_bias
 from onemark.nn.frames import Scale, scales
+from onemark.nn.locate import describe, find, find_product, nearest_cells
 from onemark.nn.loop import Job
+from onemark.nn.patches import crop, patches_around
 from onemark.nn.unet import STRIDES
 
 FABRIC = fabric_for("cpu")

@@ -17,7 +17,8 @@ from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.match.cc2d.config import CC2DConfig
-from onemark.match.cc2d.embed import (
+from onemark.nn.decode import pixels_to_cells
+from onemark.nn.embed import (
     Embedder,
     Maps,
     distance_bias,
@@ -26,9 +27,8 @@ from onemark.match.cc2d.embed import (
     window,
     window_cosines,
 )
-from onemark.match.cc2d.locate import describe, find
-from onemark.nn.decode import pixels_to_cells
 from onemark.nn.frames import Scale, scale_at
+from onemark.nn.locate import describe, find
 from onemark.nn.unet import STRIDES
 
 WHOLE_MAP_STRIDE = 16

@@ -13,13 +13,14 @@ from onemark.config import from_settings, settings_of
 from onemark.imaging.frame import Frame, Size
 from onemark.match.cc2d.config import CC2DConfig
 from onemark.match.cc2d.dense import DenseTask
-from onemark.match.cc2d.embed import Embedder, Maps, TwoEmbedders
-from onemark.match.cc2d.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
-from onemark.match.cc2d.patch import PatchTask, patches_around
+from onemark.match.cc2d.patch import PatchTask
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
+from onemark.nn.embed import Embedder, Maps, TwoEmbedders
 from onemark.nn.frames import FrameStore, Marked, Scale, cohort_canvas, scales
+from onemark.nn.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
 from onemark.nn.loop import Job, train
+from onemark.nn.patches import patches_around
 from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.schedule import Plan

@@ -11,16 +11,10 @@ from torch import nn
 
 from onemark.imaging.augment import JITTER, Geometry, Warp
 from onemark.match.cc2d.config import CC2DConfig
-from onemark.match.cc2d.embed import (
-    Embedder,
-    distance_bias,
-    vectors_at,
-    whole_cosines,
-    window,
-    window_cosines,
-)
-from onemark.match.cc2d.locate import nearest_cells
+from onemark.nn.embed import Embedder, vectors_at
 from onemark.nn.frames import Scale, scale_at
+from onemark.nn.locate import nearest_cells
+from onemark.nn.patches import Contrast, crop
 from onemark.nn.unet import STRIDES
 from onemark.types import UserError
 
@@ -71,6 +65,7 @@ class PatchTask:
                 "match.context=aspp needs match.batch of at least 2: it is normalised over the batch"
             )
         self.module, self.sizes, self.config = module, sizes, config
+        self.contrast = Contrast(config.temperature, config.window, config.distance_bias, config.bias_cap)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -101,50 +96,10 @@ class PatchTask:
         total = torch.zeros((), device=batch.whole.device)
         for stride, a, b in zip(STRIDES, patches, whole, strict=True):
             vectors = vectors_at(a, nearest_cells(batch.here, stride))
-            nats = self._nats(vectors, b, nearest_cells(batch.there, stride), stride == STRIDES[-1])
+            cells = nearest_cells(batch.there, stride)
+            nats = self.contrast.nats(vectors, b, cells, whole=stride == STRIDES[-1])
             total = total + (nats * batch.inside).sum() / batch.inside.sum().clamp(min=1)
         return total, {}
 
     def after(self, fraction: float) -> None:
         """Nothing follows the network."""
-
-    def _nats(
-        self, vectors: torch.Tensor, m: torch.Tensor, target: torch.Tensor, whole: bool
-    ) -> torch.Tensor:
-        """Cross-entropy `[B, N]` of the target cells within the whole map or within the window around them."""
-        config, shape = self.config, (m.shape[-2], m.shape[-1])
-        if whole:
-            index = torch.arange(shape[0] * shape[1], device=m.device).expand(*target.shape[:2], -1)
-            cosines, inside = whole_cosines(vectors, m).flatten(2), torch.ones_like(index, dtype=torch.bool)
-        else:
-            index, inside = window(target.long(), config.window, shape)
-            cosines = window_cosines(vectors, m, index)
-        bias = distance_bias(index, shape[1], target, config.distance_bias, config.bias_cap)
-        logits = ((cosines + bias) * config.temperature).masked_fill(~inside, -1e4)
-        right = (index == (target[..., 1] * shape[1] + target[..., 0])[..., None]) & inside
-        return logits.logsumexp(-1) - (logits * right).sum(-1)
-
-
-def crop(canvases: torch.Tensor, corner: torch.Tensor, size: int) -> torch.Tensor:
-    """Square patches `[B, 1, size, size]` of canvases `[B, 1, H, W]` at integer corners `[B, 2]` (x, y)."""
-    steps = torch.arange(size, device=canvases.device)
-    y = (corner[:, 1, None] + steps)[:, :, None]
-    x = (corner[:, 0, None] + steps)[:, None, :]
-    one = torch.arange(len(canvases), device=canvases.device)[:, None, None]
-    return canvases[one, 0, y, x][:, None]
-
-
-def patches_around(canvas: torch.Tensor, xy: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A patch of a canvas around each point, moved inwards at the borders.
-
-    Args:
-        canvas: `[1, 1, H, W]`.
-        xy: `[K, 2]` canvas px.
-        size: Side of the patches, px.
-
-    Returns:
-        Patches `[K, 1, size, size]` and the points on them `[K, 2]`, patch px.
-    """
-    room = torch.tensor([canvas.shape[-1], canvas.shape[-2]], device=canvas.device) - size
-    corner = (xy - (size - 1) / 2).round().long().clamp(min=0).minimum(room)
-    return crop(canvas.expand(len(xy), -1, -1, -1), corner, size), xy - corner

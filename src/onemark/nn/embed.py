@@ -1,4 +1,4 @@
-"""Dense embeddings at five strides, and how they are compared."""
+"""Dense embeddings at five strides, and how they are compared: what the matchers share."""
 
 from __future__ import annotations
 

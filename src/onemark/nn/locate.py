@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from onemark.imaging.augment import sample
 from onemark.imaging.frame import Size
-from onemark.match.cc2d.embed import (
+from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
+from onemark.nn.embed import (
     Maps,
     cascade,
     vectors_at,
@@ -15,7 +16,6 @@ from onemark.match.cc2d.embed import (
     window,
     window_cosines,
 )
-from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.unet import STRIDES
 
 FINE_RADIUS = 5
