@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from onemark.nn.hrnet import HRNet
 from onemark.nn.vgg import VGGUNet
 from onemark.progress import Progress, Sink, silent
 from onemark.types import UserError
@@ -31,7 +32,11 @@ class Source:
         return self.url.rpartition("/")[2]
 
 
-SOURCES = {"vgg19": Source("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d")}
+_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download"
+SOURCES = {
+    "vgg19": Source("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),
+    "hrnet_w18": Source(f"{_TIMM}/v0.1-hrnet/hrnetv2_w18-8cb57bb9.pth", "8cb57bb9"),
+}
 
 
 def cache_folder() -> Path:
@@ -65,7 +70,8 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
     Args:
         network: Changed in place.
         encoder: Name of the encoder.
-        weights: `none`, `imagenet`, or a .safetensors file named as torchvision names the encoder's weights.
+        weights: `none`, `imagenet`, or a .safetensors file named as torchvision or timm names the encoder's
+            weights.
         slot: Whose setting this is, for messages.
 
     Raises:
@@ -76,7 +82,7 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
     path = _file(encoder, weights, slot, (slot,), silent)
     state = _read_official(path, SOURCES[encoder]) if weights == "imagenet" else _read_own(path)
     for part in network.modules():
-        if isinstance(part, VGGUNet):
+        if isinstance(part, VGGUNet | HRNet):
             part.take(state, str(path))
 
 
