@@ -14,9 +14,10 @@ from torch import nn
 
 from onemark import Cohort, LandmarkTable, UserError
 from onemark.imaging.augment import Intensity, sample
-from onemark.match.cc2d import CC2D, CC2DConfig, dense
-from onemark.match.cc2d.dense import DenseTask
+from onemark.match.cc2d import CC2D, CC2DConfig
+from onemark.nn import dense
 from onemark.nn.decode import pixels_to_cells
+from onemark.nn.dense import DenseTask
 from onemark.nn.device import fabric_for
 from onemark.nn.embed import Embedder, vectors_at, whole_cosines, window, window_cosines
 from onemark.nn.frames import Marked, Scale

@@ -7,6 +7,7 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.nn.context import Context
+from onemark.nn.dense import DenseOptions
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -21,27 +22,37 @@ class CC2DConfig:
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
     )
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
-    temperature: float = option(10.0, "factor on cosines before the softmax", low=0.1, high=1000)
+    temperature: float = option(
+        DenseOptions.temperature, "factor on cosines before the softmax", low=0.1, high=1000
+    )
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )
     steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
     rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
-    batch: int = option(8, "radiographs per step", low=1, high=1024)
+    batch: int = option(DenseOptions.batch, "radiographs per step", low=1, high=1024)
     optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls; halving six times as published")
-    anchors: int = option(96, "points compared per pair of views, or per patch", low=1, high=4096)
-    window: int = option(7, "half the window of fine comparisons", unit="cells", low=2, high=64)
+    anchors: int = option(
+        DenseOptions.anchors, "points compared per pair of views, or per patch", low=1, high=4096
+    )
+    window: int = option(
+        DenseOptions.window, "half the window of fine comparisons", unit="cells", low=2, high=64
+    )
     cross_from: float = option(
-        0.3,
+        DenseOptions.cross_from,
         "share of the schedule after which points are also paired across radiographs; 1 = never",
         low=0,
         high=1,
     )
-    focus: float = option(0.5, "share of those points drawn around the exemplar's landmarks", low=0, high=1)
-    focus_sigma: float = option(0.03, "spread of those points, as a share of the canvas side", low=0, high=1)
+    focus: float = option(
+        DenseOptions.focus, "share of those points drawn around the exemplar's landmarks", low=0, high=1
+    )
+    focus_sigma: float = option(
+        DenseOptions.focus_sigma, "spread of those points, as a share of the canvas side", low=0, high=1
+    )
     cycle: float = option(
-        4.0,
+        DenseOptions.cycle,
         "largest distance between a point and its way there and back, for a pair to count",
         unit="canvas px",
         low=0.1,
@@ -62,9 +73,12 @@ class CC2DConfig:
         "shared", "networks for radiographs and patches: one (code) or two (paper, task patch)"
     )
     distance_bias: float = option(
-        0.0, "added while learning to the cosines of wrong cells, per cell of distance", low=0, high=10
+        DenseOptions.distance_bias,
+        "added while learning to the cosines of wrong cells, per cell of distance",
+        low=0,
+        high=10,
     )
-    bias_cap: float = option(0.8, "greatest distance bias", low=0, high=10)
+    bias_cap: float = option(DenseOptions.bias_cap, "greatest distance bias", low=0, high=10)
     cascade: Literal["sum", "product"] = option(
         "sum", "how levels are joined: sum of logits, or product of clipped cosines as published"
     )

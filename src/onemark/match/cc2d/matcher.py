@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,10 +13,10 @@ from lightning_fabric import Fabric
 from onemark.config import from_settings, settings_of
 from onemark.imaging.frame import Frame, Size
 from onemark.match.cc2d.config import CC2DConfig
-from onemark.match.cc2d.dense import DenseTask
 from onemark.match.cc2d.patch import PatchTask
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
+from onemark.nn.dense import DenseOptions, DenseTask
 from onemark.nn.embed import Embedder, Maps, TwoEmbedders
 from onemark.nn.frames import FrameStore, Marked, Scale, cohort_canvas, scales
 from onemark.nn.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
@@ -196,7 +197,9 @@ def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fab
         raise UserError(
             "match.extractors=two needs match.task=patch: dense pairs of views share one extractor"
         )
-    return DenseTask(network, sizes, config, fabric)
+    values = settings_of(config)
+    options = DenseOptions(**{field.name: values[field.name] for field in dataclasses.fields(DenseOptions)})
+    return DenseTask(network, sizes, options, fabric)
 
 
 def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:

@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
-from onemark.match.cc2d.config import CC2DConfig
 from onemark.nn.decode import pixels_to_cells
 from onemark.nn.embed import (
     Embedder,
@@ -33,6 +32,35 @@ from onemark.nn.unet import STRIDES
 
 WHOLE_MAP_STRIDE = 16
 TEACHER_MEMORY = 0.98
+
+
+@dataclass(frozen=True)
+class DenseOptions:
+    """What is compared with what; a stage's Config documents the fields it offers.
+
+    Attributes:
+        batch: Radiographs per step.
+        temperature: Factor on cosines before the softmax.
+        anchors: Points compared per pair of views.
+        window: Half the window of fine comparisons, cells.
+        cross_from: Share of the schedule after which points are also paired across radiographs.
+        focus: Share of those points drawn around the exemplar's landmarks.
+        focus_sigma: Spread of those points, as a share of the canvas side.
+        cycle: Largest distance between a point and its way there and back, canvas px.
+        distance_bias: Added while learning to the cosines of wrong cells, per cell of distance.
+        bias_cap: Greatest distance bias.
+    """
+
+    batch: int = 8
+    temperature: float = 10.0
+    anchors: int = 96
+    window: int = 7
+    cross_from: float = 0.3
+    focus: float = 0.5
+    focus_sigma: float = 0.03
+    cycle: float = 4.0
+    distance_bias: float = 0.0
+    bias_cap: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -60,7 +88,7 @@ class Batch:
 
 
 class DenseTask:
-    """What the training loop trains for the compact matcher.
+    """What the training loop trains for a compact matcher.
 
     Args:
         module: The embedding network.
@@ -75,7 +103,7 @@ class DenseTask:
         self,
         module: Embedder,
         sizes: Sequence[Scale],
-        config: CC2DConfig,
+        config: DenseOptions,
         fabric: Fabric,
     ) -> None:
         self.module, self.sizes, self.config = module, sizes, config
