@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from onemark.nn import dino
+from onemark.nn.dino import DinoKeys
 from onemark.nn.hrnet import HRNet
 from onemark.nn.vgg import VGGUNet
 from onemark.progress import Progress, Sink, silent
@@ -21,21 +23,30 @@ from onemark.types import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """An official file of weights: its address and the first digits of its SHA-256."""
+    """An official file of weights.
+
+    Attributes:
+        url: Its address.
+        digest: The first digits of its SHA-256; empty for a .safetensors file, which is checked by what it holds.
+        saved: File name on this computer, where the address ends in one that says nothing.
+    """
 
     url: str
-    digest: str
+    digest: str = ""
+    saved: str = ""
 
     @property
     def name(self) -> str:
         """File name."""
-        return self.url.rpartition("/")[2]
+        return self.saved or self.url.rpartition("/")[2]
 
 
+_HUB = "https://huggingface.co/timm"
 _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download"
 SOURCES = {
     "vgg19": Source("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),
     "hrnet_w18": Source(f"{_TIMM}/v0.1-hrnet/hrnetv2_w18-8cb57bb9.pth", "8cb57bb9"),
+    "dino": Source(f"{_HUB}/{dino.NAME}/resolve/main/model.safetensors", saved=f"{dino.NAME}.safetensors"),
 }
 
 
@@ -82,7 +93,7 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
     path = _file(encoder, weights, slot, (slot,), silent)
     state = _read_official(path, SOURCES[encoder]) if weights == "imagenet" else _read_own(path)
     for part in network.modules():
-        if isinstance(part, VGGUNet | HRNet):
+        if isinstance(part, VGGUNet | HRNet | DinoKeys):
             part.take(state, str(path))
 
 
@@ -117,15 +128,21 @@ def _fetched(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> 
         without = " ".join(f"--set {slot}.weights=none" for slot in slots)
         raise UserError(
             f"the ImageNet weights of {encoder} are not on this computer and could not be fetched "
-            f"({type(error).__name__}): put {source.url} into {folder}, or start without them ({without}), or use "
-            "the recipe onemark, which needs none"
+            f"({type(error).__name__}): put {source.url} into {folder}{_as(source)}, or start without them "
+            f"({without}), or use the recipe onemark, which needs none"
         ) from None
 
 
+def _as(source: Source) -> str:
+    return f" as {source.saved}" if source.saved else ""
+
+
 def _read_official(path: Path, source: Source) -> dict[str, torch.Tensor]:
-    """The one format that is no safetensors: torch's own, of known content, read as tensors only."""
+    """safetensors, or torch's own format, of known content, read as tensors only."""
     import pooch
 
+    if path.suffix == ".safetensors":
+        return _read_own(path)
     if not pooch.file_hash(str(path)).startswith(source.digest):
         raise UserError(f"{path} is damaged or not the official file: delete it and fetch {source.url} again")
     state: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
