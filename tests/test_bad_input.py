@@ -350,7 +350,7 @@ def test_a_device_without_enough_memory_for_marking(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("onemark.detect.tpl.heatmap.HeatmapNet.forward", full)
+    monkeypatch.setattr("onemark.nn.heatmap.HeatmapNet.forward", full)
     line = fails(["predict", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "found.csv")])
     assert "out of memory" in line
     assert "--device cpu" in line

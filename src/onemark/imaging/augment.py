@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
+Augment = Literal["spatial", "jitter", "none"]
+CROP = 0.2
 INVERSE_STEPS = 24  # strong elastic fields converge slowly
 
 
@@ -155,6 +158,8 @@ class Intensity:
         collimation: Probability of a border that covers up to an eighth of one side.
         marker: Probability of a burnt-in bright marker.
         invert: Probability of a negative.
+        crop: Probability, for each side, that up to a fifth of the image is black from there; so that nothing can be
+            learned from how far away the image ends.
     """
 
     gamma: float = 0.3
@@ -165,6 +170,7 @@ class Intensity:
     collimation: float = 0.15
     marker: float = 0.15
     invert: float = 0.0
+    crop: float = 0.0
 
     def apply(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Change `[B, 1, H, W]` images in [0, 1], each in its own way; returns the same shape, in [0, 1]."""
@@ -181,7 +187,17 @@ class Intensity:
         noise = torch.randn(x.shape, generator=generator, device=device)
         x = x + noise * uniform(0, self.noise)
         x = torch.where(uniform(0, 1) < self.invert, 1 - x, x)
-        return self._cover(x, generator).clamp(0, 1)
+        x = self._cover(x, generator).clamp(0, 1)
+        return self._cropped(x, generator) if self.crop > 0 else x
+
+    def _cropped(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        b, _, h, w = x.shape
+        r = torch.rand(2, b, 4, 1, 1, generator=generator, device=x.device)
+        depth = torch.where(r[0] < self.crop, r[1] * CROP, 0.0)
+        rows = torch.linspace(0, 1, h, device=x.device).view(1, h, 1)
+        cols = torch.linspace(0, 1, w, device=x.device).view(1, 1, w)
+        gone = (rows < depth[:, 0]) | (1 - rows < depth[:, 1]) | (cols < depth[:, 2]) | (1 - cols < depth[:, 3])
+        return x.masked_fill(gone[:, None], 0.0)
 
     def _cover(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Collimation borders and burnt-in markers."""
@@ -200,3 +216,15 @@ class Intensity:
 UNCHANGED = Intensity(0, 0, 0, 0, 0, 0, 0)
 JITTER = replace(UNCHANGED, contrast=0.25, brightness=0.15)
 """The published change of contrast and brightness (CC2D's colour jitter)."""
+
+
+def augmentation(kind: Augment, strength: float) -> tuple[Geometry, Intensity]:
+    """What is done to canvases: `spatial` with all that radiographs show, `jitter` as in CC2D's paper, or nothing.
+
+    Args:
+        kind: Its name.
+        strength: Factor on the ranges of `spatial`.
+    """
+    if kind == "spatial":
+        return Geometry().times(strength), Intensity()
+    return Geometry().times(0), JITTER if kind == "jitter" else UNCHANGED

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.frame import Frame, Size
 from onemark.nn.device import memory_errors
-from onemark.types import LandmarkSet, Radiograph
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 MEND = "use --device cpu, or fit with smaller areas (--set match.area=...)"
 
@@ -68,3 +70,33 @@ def landmark_set(
         score.double().cpu().numpy(),
         spread.double().cpu().numpy() * per_pixel,
     )
+
+
+def heat_evidence(
+    radiograph: Radiograph,
+    names: tuple[str, ...],
+    landmark: str | None,
+    frame: Frame,
+    maps: Mapping[str, torch.Tensor],
+) -> Evidence:
+    """Maps `[K, h, w]` of a canvas on the radiograph: a landmark's, or the strongest of all when none is named.
+
+    Args:
+        radiograph: The radiograph.
+        names: K landmark names.
+        landmark: One of them, or None.
+        frame: Where the radiograph lies on the canvas.
+        maps: Name -> map that covers the canvas; each landmark's is scaled to a maximum of 1.
+
+    Raises:
+        UserError: no landmark of that name.
+    """
+    if landmark is not None and landmark not in names:
+        raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(names)}")
+    shown = {}
+    for name, p in maps.items():
+        p = p / p.amax((1, 2), keepdim=True).clamp(min=1e-12)
+        one = p.amax(0) if landmark is None else p[names.index(landmark)]
+        wide = F.interpolate(one[None, None], frame.canvas, mode="bilinear", align_corners=False)
+        shown[name] = frame.restore(wide[0, 0])
+    return Evidence(radiograph.name, landmark, shown)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
+from onemark.imaging.augment import Augment
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -43,7 +44,7 @@ class TPLConfig:
         high=0.9,
     )
     strength: float = option(1.5, "strength of the spatial augmentation", low=0, high=4)
-    augment: Literal["spatial", "jitter", "none"] = option(
+    augment: Augment = option(
         "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
     )
     pool: int = option(

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import nn
 
 from onemark.config import from_settings, settings_of
 from onemark.detect.tpl.config import TPLConfig
-from onemark.detect.tpl.heatmap import HeatmapNet, HeatmapTask
-from onemark.detect.tpl.voting import PEAK_RADIUS, VotingNet, VotingTask, disc_radius, vote
+from onemark.detect.tpl.heatmap import HeatmapTask
+from onemark.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
 from onemark.imaging.frame import Size
 from onemark.nn import pretrained
-from onemark.nn.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
-from onemark.nn.frames import FrameStore, cohort_canvas, scales
+from onemark.nn.decode import Peaks
+from onemark.nn.frames import cohort_canvas, scales
+from onemark.nn.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
+from onemark.nn.labels import PseudoLabels
 from onemark.nn.loop import Job, train
 from onemark.nn.pyramid import pyramid
-from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.reader import Reader, heat_evidence, landmark_set
 from onemark.nn.schedule import Plan
 from onemark.nn.shape import Shape
-from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
-from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+from onemark.types import Evidence, LandmarkSet, Radiograph
 
 if TYPE_CHECKING:
     from onemark.io.cohort import Cohort
     from onemark.io.landmarks import LandmarkTable
-
-
-SHAPES = 150
 
 
 class TPL:
@@ -82,7 +76,7 @@ class TPL:
         self._begin(start or {})
         sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
         store = sizes[-1].store
-        labels = _Labels(pseudo_label)
+        labels = PseudoLabels(pseudo_label)
         task = (VotingTask if config.head == "voting" else HeatmapTask)(self.network, sizes, labels, config)
         plan = Plan(
             config.steps,
@@ -108,12 +102,7 @@ class TPL:
             radius = disc_radius(self.canvas, self.config.disc)
             return vote(output, radius, self.config.peak == "subpixel")[0]
         radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
-        peaks = soft_peaks(output, radius)
-        if self.shape is not None:
-            cells = Shape(pixels_to_cells(self.shape.mean, STRIDES[0]), self.shape.stray / STRIDES[0])
-            prior = cells.logits(peaks.xy.double().numpy(), (output.shape[-2], output.shape[-1]))
-            peaks = soft_peaks(output, radius, prior)
-        return Peaks(cells_to_pixels(peaks.xy, STRIDES[0]), peaks.score, peaks.spread * STRIDES[0])
+        return fitting_peaks(output, self.shape, radius)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The heatmap of a landmark, or the strongest of all when none is named; of head voting the ballots too.
@@ -121,16 +110,8 @@ class TPL:
         Raises:
             UserError: no landmark of that name.
         """
-        if landmark is not None and landmark not in self.names:
-            raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
         output, frame = self.reader.read(radiograph)
-        shown = {}
-        for name, p in self._maps(output[0].float().cpu()).items():
-            p = p / p.amax((1, 2), keepdim=True).clamp(min=1e-12)
-            one = p.amax(0) if landmark is None else p[self.names.index(landmark)]
-            wide = F.interpolate(one[None, None], self.canvas, mode="bilinear", align_corners=False)
-            shown[name] = frame.restore(wide[0, 0])
-        return Evidence(radiograph.name, landmark, shown)
+        return heat_evidence(radiograph, self.names, landmark, frame, self._maps(output[0].float().cpu()))
 
     def _maps(self, output: torch.Tensor) -> dict[str, torch.Tensor]:
         if self.config.head == "heatmap":
@@ -170,25 +151,3 @@ def _network(config: TPLConfig, landmarks: int) -> nn.Module:
     if config.head == "voting":
         return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
     return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
-
-
-class _Labels:
-    """Pseudo-labels, asked for when first needed."""
-
-    def __init__(self, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
-        self.pseudo_label = pseudo_label
-        self.known: dict[int, LandmarkSet] = {}
-
-    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
-        """`[K, 2]` canvas px of a radiograph by its position in the store."""
-        if index not in self.known:
-            self.known[index] = self.pseudo_label(store.cohort[index])
-        return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
-
-    def shapes(self, store: FrameStore) -> list[NDArray[np.float64]]:
-        """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
-
-        Whether training asked for them does not matter: a resumed fit must learn the same shape as an unbroken one.
-        """
-        spread = range(0, len(store), math.ceil(len(store) / SHAPES))
-        return [self(store, index).double().numpy() for index in spread if store.usable(index)]

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from onemark.detect.tpl.heatmap import HeatmapTask, on_map
+from onemark.detect.tpl.heatmap import HeatmapTask
 from onemark.nn.decode import Peaks
+from onemark.nn.heatmap import PEAK_RADIUS, on_map
 from onemark.nn.pyramid import Pyramid
 from onemark.nn.vgg import double, upsample
 
 LAST_WIDTH = 64
-PEAK_RADIUS = 3
 
 
 class VotingNet(nn.Module):
