@@ -86,7 +86,8 @@ class Desktop:
 
     def open(self, folder: Path) -> None:
         self.widget.open(folder)
-        self.until(lambda: self.session.cohort is not None and self.shown(self.session.current))
+        self.until(lambda: self.session.cohort is not None and self.session.cohort.folder == folder)
+        self.until(lambda: self.shown(self.session.current))
 
     def drop(self, path: Path) -> None:
         """Drop a file or folder on the widget, as a file manager does."""

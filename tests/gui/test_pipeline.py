@@ -58,12 +58,7 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.push("evidence.similarity")
     desktop.until(lambda: desktop.app.desk.canvas.layer("similarity"), 60)
     assert desktop.app.desk.canvas.layer("similarity").data.shape == desktop.app.desk.canvas.radiograph.size
-    assert [
-        key for key, box in desktop.widget.pages[3]._switches.items() if box.isVisibleTo(desktop.widget)
-    ] == [
-        "similarity",
-        "heatmap",
-    ]
+    assert desktop.widget.review.switches.shown == ["similarity", "heatmap"]
 
     for i, xy in enumerate(truth[second].xy):
         desktop.session.place(i, xy)

@@ -174,6 +174,23 @@ def test_switching_radiographs_while_training(
     assert not marked.app.desk.canvas.layer("preview").visible
 
 
+def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_marking(
+    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    backend.steps = 10_000
+    begin(marked)
+    marked.go(2)
+    marked.session.show(truth.images[1])
+    marked.until(lambda: marked.shown(truth.images[1]))
+    marked.click(truth[truth.images[1]].xy[0])
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None)
+    assert marked.app.step == 1
+    assert truth.names[1] in marked.viewer.canvas.overlays.text.text, "the next landmark is still asked for"
+    marked.push("status")
+    assert marked.app.step == 3
+
+
 def test_results_of_another_folder_are_not_shown_on_this_one(
     marked: Desktop, backend: FakeBackend, tmp_path: Path
 ) -> None:
@@ -186,6 +203,7 @@ def test_results_of_another_folder_are_not_shown_on_this_one(
     assert not marked.session.found
     assert "training of xrays has ended" in marked.widget.notice.text
     assert (backend.orders[0].out / "landmarks.csv").is_file()
+    assert marked.app.step == 1, "there is nothing to review in the folder that is open"
 
 
 def test_wrong_folders_are_told_and_change_nothing(marked: Desktop, tmp_path: Path) -> None:
@@ -237,6 +255,26 @@ def test_a_finished_run_reopens_where_it_was_left(
     second.push("evidence.similarity")
     second.until(lambda: second.app.desk.canvas.layer("similarity"))
     second.widget.shut()
+
+
+def test_the_size_of_a_pixel_that_was_typed_belongs_to_its_folder(
+    desktop: Desktop, xrays: Path, tmp_path: Path
+) -> None:
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    desktop.open(xrays)
+    field = desktop.control("spacing")
+    field.setText("0.25")
+    field.editingFinished.emit()
+    desktop.until(lambda: desktop.session.cohort.spacing_mm == (0.25, 0.25))
+    desktop.open(tmp_path / "others")
+    assert desktop.session.cohort.spacing_mm is None
+    assert field.text() == ""
+    desktop.open(xrays)
+    assert desktop.session.cohort.spacing_mm == (0.25, 0.25)
+    assert field.text() == "0.25"
+    field.setText("")
+    field.editingFinished.emit()
+    desktop.until(lambda: desktop.session.cohort.spacing_mm is None)
 
 
 def test_points_are_recovered_after_a_crash(

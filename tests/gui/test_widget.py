@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from desktop import Desktop
-from fake_backend import FakeBackend
+from fake_backend import FakeBackend, FakeModel
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
 
+from onemark.gui import opening
+from onemark.gui.marks import State
 from onemark.gui.palette import to_hex
 from onemark.gui.schema import shipped
 from onemark.gui.session import Found
 from onemark.io import cohort as cohorts
-from onemark.types import LandmarkSet
+from onemark.io.landmarks import LandmarkTable
+from onemark.types import Evidence, LandmarkSet, Radiograph
 
 KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)
 PROMISED = (
@@ -199,6 +202,26 @@ def test_typed_letters_go_to_the_field_and_not_to_the_keys(marked: Desktop) -> N
     assert marked.session.current == "phantom-001.png"
 
 
+def test_enter_ends_the_typing_and_confirms_nothing(marked: Desktop) -> None:
+    from qtpy.QtTest import QTest
+
+    marked.train()
+    name = marked.widget.panel.model.order[0]
+    marked.session.show(name)
+    marked.until(lambda: marked.shown(name))
+    for control in ("retrain.minutes", "filter"):
+        field = marked.control(control)
+        field.setFocus()
+        QTest.keyClicks(field, "2n")
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        marked.settle()
+    assert marked.session.current == name
+    assert marked.session.state(name) is State.PREDICTED
+    marked.control("images").setFocus()
+    QTest.keyClick(marked.control("images"), Qt.Key.Key_Return)
+    assert marked.session.state(name) is State.CORRECTED
+
+
 def test_predicted_points_are_coloured_by_expected_error(marked: Desktop) -> None:
     marked.train()
     name = next(n for n in marked.widget.panel.model.order if n != "phantom-001.png")
@@ -233,6 +256,92 @@ def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop
     assert [level.itemText(i) for i in range(level.count())] == ["s2", "s4", "s8", "product"]
     marked.push("evidence.similarity")
     assert not marked.app.desk.canvas.layer("similarity").visible
+
+
+class Warping(FakeModel):
+    """Matches by a deformation: no heatmap, another kind of map, and nothing known outside its canvas."""
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        found = super().explain(radiograph, landmark)
+        assert found.field is not None
+        found.field[:40] = np.nan
+        warped = found.maps["warped exemplar"].copy()
+        warped[:40] = np.nan
+        maps = {"warped exemplar": warped, "edges s1": warped, "edges s2": warped}
+        return Evidence(found.image, found.landmark, maps, found.field)
+
+
+def test_a_recipe_that_bends_the_exemplar_shows_it_and_its_grid(
+    marked: Desktop, truth: LandmarkTable
+) -> None:
+    marked.train()
+    marked.push("evidence.heatmap")
+    marked.until(lambda: marked.app.desk.canvas.layer("heatmap"))
+    marked.app.training._loaded(marked.session.cohort, Warping(truth))
+    marked.until(lambda: not marked.control("evidence.heatmap").isVisibleTo(marked.widget))
+    assert not marked.app.desk.canvas.layer("heatmap").visible, "the map of the last model"
+    for kind in ("warped-exemplar", "deformation-grid", "edges"):
+        marked.push(f"evidence.{kind}")
+    marked.until(lambda: marked.app.desk.canvas.layer("edges"))
+    canvas = marked.app.desk.canvas
+    assert canvas.layer("warped exemplar").data.shape == canvas.radiograph.size
+    assert np.isfinite(canvas.layer("warped exemplar").data).all()
+    grid = canvas.layer("deformation grid").data
+    assert np.isfinite(grid).all()
+    assert grid[:, 0, 0].min() > 30, "no line where the deformation is not known"
+    assert len(grid) > 200
+    level = marked.control("evidence.edges.level")
+    assert [level.itemText(i) for i in range(level.count())] == ["s1", "s2"]
+
+
+def test_removed_evidence_is_switched_off(marked: Desktop) -> None:
+    marked.train()
+    marked.push("evidence.similarity")
+    canvas = marked.app.desk.canvas
+    marked.until(lambda: canvas.layer("similarity"))
+    marked.viewer.layers.remove(canvas.layer("similarity"))
+    assert not marked.control("evidence.similarity").isChecked()
+    marked.key(Qt.Key.Key_E)
+    marked.settle(100)
+    assert canvas.layer("similarity") is None
+    marked.push("evidence.similarity")
+    marked.until(lambda: canvas.layer("similarity"))
+
+
+def test_the_training_page_says_what_was_really_asked_for(marked: Desktop, backend: FakeBackend) -> None:
+    marked.go(3)
+    marked.until(lambda: marked.app.training.recipes)
+    marked.control("minutes").setValue(2.5)
+    backend.steps = 10_000
+    marked.push("run")
+    assert "onemark, 2.5 min, CPU" in marked.widget.train._inputs.text()
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None)
+    backend.enough.clear()
+    second = marked.widget.panel.model.order[0]
+    marked.session.show(second)
+    marked.until(lambda: marked.shown(second))
+    marked.push("confirm")
+    marked.control("retrain.minutes").setValue(0.7)
+    marked.push("retrain")
+    assert "0.7 min" in marked.widget.train._inputs.text()
+    assert "2.5" not in marked.widget.train._inputs.text()
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None)
+
+
+def test_folders_opened_lately_fit_however_long_their_names(
+    desktop: Desktop, xrays: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / ("a very long name of a clinic" * 3) / ("and of one of its many studies" * 3)
+    long.mkdir(parents=True)
+    opening.remember(long)
+    desktop.widget.pages[0].refresh()
+    desktop.settle()
+    area = desktop.widget._stack.currentWidget()
+    assert desktop.control("recent.0").isVisibleTo(desktop.widget)
+    assert area.widget().minimumSizeHint().width() <= area.viewport().width()
+    assert str(long) in desktop.control("recent.0").toolTip()
 
 
 def test_it_is_sharp_and_fits_at_large_fonts(desktop: Desktop) -> None:

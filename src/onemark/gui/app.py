@@ -89,5 +89,6 @@ class App(QObject):
         return TRAIN if self.training.unfinished == "continue" else REVIEW
 
     def _ended(self, outcome: str) -> None:
-        if outcome == "done":
+        # Whoever does something else meanwhile keeps the page; the status line leads to the results.
+        if outcome == "done" and self.step == TRAIN:
             self.go(REVIEW)

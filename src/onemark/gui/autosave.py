@@ -52,6 +52,16 @@ def read(path: Path) -> dict[str, Any] | None:
     return data
 
 
+def saved_spacing(cohort: Path) -> float | None:
+    """mm per pixel that the person said of this cohort's folder when it was open last, or None."""
+    try:
+        saved = read(work_folder(cohort) / NAME) or {}
+    except UserError:
+        return None  # told when the session is begun
+    said = saved.get("wishes", {}).get("spacing_mm")
+    return float(said) if isinstance(said, int | float) else None
+
+
 class Autosave:
     """Writes one session file. Calls return at once; the newest content wins.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from onemark.types import Evidence, Radiograph
 GRID = "deformation grid"
 SETTLE_MS = 120
 LINES = 24
+LEVEL = re.compile(r" (s\d+|product)$")
 # Nothing where the map is low, so that the radiograph stays legible; strong where it is high, on bone and on air.
 GLOW = Colormap([[0, 0, 0, 0], [0.95, 0.35, 0.05, 0.55], [1, 0.92, 0.25, 0.95]], name="onemark glow")
 VEIL = Colormap([[0, 0, 0, 0], [0.3, 0.2, 0.95, 0.5], [0.3, 0.95, 1, 0.95]], name="onemark veil")
@@ -85,8 +87,9 @@ class EvidenceView(QObject):
             self.refresh()
 
     def _new_model(self) -> None:
-        self._latest = None
-        self.refresh()
+        # Asked at once, also when nothing is switched on, to offer what this recipe has and nothing else.
+        self._latest, self._asked = None, ()
+        self.refresh(force=True)
 
     def close(self) -> None:
         """Ask no more."""
@@ -123,7 +126,8 @@ class EvidenceView(QObject):
         if key == self._asked:
             self._asked = ()
             self.working.emit(False)
-            self.desk.fail(error, "computing the evidence")
+            if self.shown.kinds:
+                self.desk.fail(error, "computing the evidence")
 
     def _current(self, evidence: Evidence | None) -> bool:
         session = self.desk.session
@@ -164,10 +168,10 @@ def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
 
 
 def variants(evidence: Evidence) -> dict[str, list[str]]:
-    """Kind -> names of its maps: all levels of the similarity are one kind."""
+    """Kind -> names of its maps: all levels of one thing, such as `similarity s4` and its `product`, are one kind."""
     kinds: dict[str, list[str]] = {}
     for name in evidence.maps:
-        kinds.setdefault("similarity" if name.startswith("similarity") else name, []).append(name)
+        kinds.setdefault(LEVEL.sub("", name), []).append(name)
     if evidence.field is not None:
         kinds[GRID] = [GRID]
     return kinds
@@ -181,14 +185,15 @@ def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.
         lines: Grid lines along the longer side.
 
     Returns:
-        `[N, 2, 2]` segments: start and direction, each (y, x) in px.
+        `[N, 2, 2]` segments: start and direction, each (y, x) in px; none where the deformation is not known (NaN).
     """
     height, width = field.shape[:2]
     step = max(height, width) / lines
     ys, xs = np.arange(step / 2, height, step), np.arange(step / 2, width, step)
     at = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)
     nodes = at + field[at[..., 0].astype(int), at[..., 1].astype(int)][..., ::-1]
-    return np.concatenate(list(_joined(nodes))).astype(np.float32)
+    segments = np.concatenate(list(_joined(nodes))).astype(np.float32)
+    return segments[np.isfinite(segments).all(axis=(1, 2))]
 
 
 def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
@@ -197,5 +202,5 @@ def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    kept = np.maximum(np.nan_to_num(values), 0)
+    kept = np.maximum(np.nan_to_num(values, posinf=0, neginf=0), 0)
     return (kept / max(float(kept.max()), 1e-9)).astype(np.float32)

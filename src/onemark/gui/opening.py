@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_config_path
 from qtpy.QtCore import QObject, Signal
 
+from onemark.gui.autosave import saved_spacing
 from onemark.gui.desk import Desk
 from onemark.gui.keeper import Keeper
 from onemark.gui.schema import of_names
@@ -42,9 +43,9 @@ class Opening(QObject):
         """Open a folder of radiographs, a run folder, or the folder of a single radiograph."""
         path = Path(path)
         self.opening.emit(path.name)
-        spacing = self.keeper.wishes.spacing_mm
+        spacing_of = self._spacing_of()
         self.desk.background.run(
-            lambda: cohort_of(path, spacing),
+            lambda: cohort_of(path, spacing_of),
             lambda found: self._open(*found),
             lambda error: self._failed(error),
         )
@@ -75,10 +76,21 @@ class Opening(QObject):
             if cohort is not None:
                 self.open(cohort.folder)
 
+    def _spacing_of(self) -> Callable[[Path], float | None]:
+        # What was typed belongs to the folder that is open, or to the first one that will be; others have their own.
+        said, now = self.keeper.wishes.spacing_mm, self.desk.session.cohort
+
+        def spacing_of(folder: Path) -> float | None:
+            same = now is not None and now.folder.resolve() == folder.resolve()
+            return said if same or (now is None and said is not None) else saved_spacing(folder)
+
+        return spacing_of
+
     def _open(self, cohort: Cohort, first: str | None) -> None:
         session = self.desk.session
         session.open(cohort)
         self.keeper.begin(cohort.folder)
+        self.keeper.wishes.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
         if self._then is not None:
             self._then()
             self._then = None
@@ -92,8 +104,12 @@ class Opening(QObject):
         self.opened.emit()
 
 
-def cohort_of(path: Path, spacing_mm: float | None) -> tuple[Cohort, str | None]:
+def cohort_of(path: Path, spacing_of: Callable[[Path], float | None]) -> tuple[Cohort, str | None]:
     """The cohort a path means, and the radiograph to show first when the path named one.
+
+    Args:
+        path: A folder of radiographs, a run folder or one file.
+        spacing_of: The mm per pixel said of a folder, or None.
 
     Raises:
         UserError: nothing there that can be opened.
@@ -101,14 +117,14 @@ def cohort_of(path: Path, spacing_mm: float | None) -> tuple[Cohort, str | None]
     from onemark.io.cohort import is_run_folder, open_cohort
     from onemark.io.run import RunFolder
 
-    first = None
+    first = spacing_mm = None
     if path.is_file():
         path, first = path.parent, path.name
     if path.is_dir() and is_run_folder(path):
         config = RunFolder.open(path).config
         path = Path(config.get("cohort") or path)
-        spacing_mm = spacing_mm or config.get("spacing_mm")
-    cohort = open_cohort(path, spacing_mm=spacing_mm)
+        spacing_mm = config.get("spacing_mm")
+    cohort = open_cohort(path, spacing_mm=spacing_of(path) or spacing_mm)
     if first is not None and first not in cohort:
         raise UserError(
             f"{first} is not a radiograph onemark reads; drop a folder of PNG, JPEG, TIFF or DICOM files"

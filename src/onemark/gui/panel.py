@@ -7,6 +7,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QWidget
 
 from onemark.gui.app import App
+from onemark.gui.marks import State
 from onemark.gui.parts import column, label, named, row, tool
 from onemark.gui.radiographs import ERROR, NAME, STATE, Radiographs
 
@@ -83,8 +84,9 @@ class RadiographPanel(QWidget):
         header = view.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        header.resizeSection(STATE, 102)
-        header.resizeSection(ERROR, 122)
+        text = view.fontMetrics()
+        header.resizeSection(STATE, text.horizontalAdvance(State.CORRECTING) + 32)
+        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 22)
         header.setMinimumHeight(view.fontMetrics().height() + 10)
         view.setMinimumHeight(110)
         view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)

@@ -22,6 +22,9 @@ POLL_MS = 100
 class Training(QObject):
     """One training at a time, in the background.
 
+    Signals:
+        ended: `done`, `stopped` or `failed`; `elsewhere` when another folder is open by then.
+
     Attributes:
         job: The training under way, or None.
         model: The last fitted model, or None.
@@ -213,7 +216,7 @@ class Training(QObject):
             first = self._skipped[0].removeprefix("skipped: ")
             self.desk.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
         self.keeper.save()
-        self.ended.emit(outcome)
+        self.ended.emit(outcome if here else "elsewhere")
 
     def _explain(self, error: BaseException, job: Job) -> None:
         failure = explain(error, "training")

@@ -21,6 +21,7 @@ class Viewing(QObject):
 
     shown = Signal(str)
     unreadable = Signal(str)
+    removed = Signal(str)
 
     def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -93,6 +94,7 @@ class Viewing(QObject):
             self.desk.points.draw()
 
     def _removed(self, tag: str) -> None:
+        self.removed.emit(tag)
         if tag in (RADIOGRAPH, LANDMARKS):
             what = {RADIOGRAPH: "radiograph's layer", LANDMARKS: "landmarks layer"}[tag]
             self.desk.tell(

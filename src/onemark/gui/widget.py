@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
+    QAbstractSpinBox,
     QApplication,
     QFrame,
+    QLineEdit,
     QScrollArea,
     QSplitter,
     QStackedWidget,
@@ -18,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from onemark.gui.actions import actions_of, bind, unbind
-from onemark.gui.app import TRAIN, App
+from onemark.gui.app import REVIEW, TRAIN, App
 from onemark.gui.keys_dialog import KeysDialog
 from onemark.gui.look import Look
 from onemark.gui.notice import Notice
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from onemark.gui.backend import Backend
 
-WIDTH = 380
+WIDTH = 400
 
 
 class OnemarkWidget(QWidget):
@@ -59,11 +61,12 @@ class OnemarkWidget(QWidget):
         self.stepper = Stepper(self.look)
         self.notice = Notice(self.look)
         self.train = TrainPage(self.app, self.look)
+        self.review = ReviewPage(self.app)
         self.pages = [
             OpenPage(self.app),
             MarkPage(self.app),
             self.train,
-            ReviewPage(self.app),
+            self.review,
             ExportPage(self.app),
         ]
         self.panel = RadiographPanel(self.app)
@@ -89,7 +92,7 @@ class OnemarkWidget(QWidget):
     def press(self, name: str) -> None:
         """Press the control of that name, when it can be pressed."""
         if name == "evidence":
-            self._toggle_evidence()
+            self.review.switches.toggle()
             return
         for page in self.pages:
             if isinstance(page, Page):
@@ -104,6 +107,12 @@ class OnemarkWidget(QWidget):
             self._keys = KeysDialog(self.actions_, self)
         self._keys.show()
         self._keys.raise_()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keep what is typed into a field, Enter included; all other keys go on to the viewer and its shortcuts."""
+        typing = isinstance(self.focusWidget(), (QLineEdit, QAbstractSpinBox))
+        plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
+        event.setAccepted(typing and plain and bool(event.text()))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files and folders."""
@@ -175,9 +184,7 @@ class OnemarkWidget(QWidget):
         box.addWidget(split, 1)
         keys = tool("keys", "Keys (F1)", "Every key of onemark (F1)", self.show_keys)
         keys.setProperty("role", "link")
-        self._status = tool(
-            "status", "", "How the training is doing; click to see it", lambda: self.app.go(TRAIN)
-        )
+        self._status = tool("status", "", "How the training is doing; click to see it", self._show_training)
         self._status.setProperty("role", "link")
         self._status.hide()
         box.addLayout(row(self._status, 1, keys))
@@ -192,15 +199,18 @@ class OnemarkWidget(QWidget):
         session = app.session
         for signal in (session.cohort_changed, session.found_changed, session.schema_changed):
             signal.connect(self._tick)
+        session.cohort_changed.connect(lambda: self._status.setVisible(app.training.job is not None))
         session.marks_changed.connect(lambda image: self._tick())
         app.training.began.connect(lambda: self._show_status("Training…"))
-        app.training.ended.connect(lambda outcome: self._status.hide())
+        app.training.ended.connect(self._ended)
         self.train.said.connect(self._show_status)
         app.exporting.wrote.connect(lambda files: self._tick(exported=True))
 
     def _go(self, step: int) -> None:
         self.stepper.go(step)
         self._stack.setCurrentIndex(step)
+        if step == REVIEW and self.app.training.job is None:
+            self._status.hide()
 
     def _tick(self, exported: bool = False) -> None:
         session = self.app.session
@@ -216,17 +226,16 @@ class OnemarkWidget(QWidget):
 
     def _show_status(self, text: str) -> None:
         self._status.setText(f"● {text}")
-        self._status.setVisible(self.app.training.job is not None)
+        self._status.setVisible(True)
 
-    def _toggle_evidence(self) -> None:
-        boxes = [
-            box
-            for box in self._stack.widget(3).findChildren(QAbstractButton)
-            if box.objectName().startswith("onemark.evidence.")
-        ]
-        on = [box for box in boxes if box.isChecked()]
-        for box in on or boxes[:1]:
-            box.setChecked(not on)
+    def _show_training(self) -> None:
+        self.app.go(TRAIN if self.app.training.job is not None else REVIEW)
+
+    def _ended(self, outcome: str) -> None:
+        if outcome == "done" and self.app.step not in (TRAIN, REVIEW):
+            self._show_status("Every radiograph is marked: review")
+        else:
+            self._status.hide()
 
     def _follow_theme(self, event: Any = None) -> None:
         self.look = Look.of(self.viewer.theme)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDoubleValidator
-from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from onemark.gui.app import App
 from onemark.gui.opening import recent
@@ -42,7 +42,7 @@ class OpenPage(QWidget):
         box.addLayout(self._recent)
         box.addStretch(1)
         app.opening.opening.connect(lambda name: self._title.setText(f"Opening {name}…"))
-        app.opening.opened.connect(self.refresh)
+        app.opening.opened.connect(self._opened)
         app.viewing.shown.connect(lambda name: self.refresh())
         self.refresh()
 
@@ -67,6 +67,11 @@ class OpenPage(QWidget):
         self._open.setProperty("role", "main" if cohort is None else "")
         self._open.style().polish(self._open)
         self._show_recent()
+
+    def _opened(self) -> None:
+        said = self.app.keeper.wishes.spacing_mm
+        self._spacing.setText("" if said is None else f"{said:g}")
+        self.refresh()
 
     def _zone(self) -> QFrame:
         zone = QFrame()
@@ -108,7 +113,8 @@ class OpenPage(QWidget):
                 partial(self.app.opening.open, folder),
             )
             link.setProperty("role", "link")
-            self._recent.addWidget(link, 0, Qt.AlignmentFlag.AlignLeft)
+            link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            self._recent.addWidget(link)
 
 
 def _facts(radiograph: object) -> str:

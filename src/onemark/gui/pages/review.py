@@ -5,21 +5,14 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from onemark.gui.app import App
 from onemark.gui.marks import State
 from onemark.gui.pages.page import Page
+from onemark.gui.pages.switches import Switches
 from onemark.gui.palette import error_colours
 from onemark.gui.parts import button, column, label, named, row
-
-KINDS = ("similarity", "heatmap", "warped exemplar", "deformation grid")
-TIPS = {
-    "similarity": "Where the radiograph looks like the exemplar at the selected landmark, per level or their product",
-    "heatmap": "Where the detector expects the selected landmark",
-    "warped exemplar": "The exemplar carried onto this radiograph",
-    "deformation grid": "How the exemplar was bent to fit this radiograph",
-}
 
 
 class ReviewPage(Page):
@@ -45,15 +38,14 @@ class ReviewPage(Page):
             main=True,
         )
         self._minutes = self._minutes_box()
-        self._switches: dict[str, QCheckBox] = {}
-        self._variants: dict[str, QComboBox] = {}
+        self.switches = Switches(app)
         box = column(self)
         box.addWidget(self._summary)
         box.addWidget(self._legend)
         box.addWidget(self._point)
         box.addLayout(row(self._confirm, self._undo, 1, self._minutes, self._retrain))
         box.addWidget(label("Why there? Show on the radiograph:", "hint"))
-        box.addLayout(self._evidence_rows())
+        box.addWidget(self.switches)
         box.addStretch(1)
         session = app.session
         for signal in (
@@ -64,7 +56,6 @@ class ReviewPage(Page):
         ):
             signal.connect(self.changed)
         session.marks_changed.connect(self.changed)
-        app.evidence.offered.connect(self._offered)
         app.training.began.connect(self.changed)
         app.training.ended.connect(self.changed)
         self.refresh()
@@ -87,12 +78,10 @@ class ReviewPage(Page):
         self._point.setText(self._point_text())
         predicted = session.current in session.found
         self._confirm.setEnabled(predicted and session.shown_marks().complete)
-        self._retrain.setText(f"Retrain with {corrected}" if corrected else "Retrain")
         self._retrain.setEnabled(
             corrected > 0 and self.app.training.job is None and self.app.keeper.run is not None
         )
-        for switch in self._switches.values():
-            switch.setEnabled(bool(session.found))
+        self.switches.setEnabled(bool(session.found))
 
     def _minutes_box(self) -> QDoubleSpinBox:
         box: QDoubleSpinBox = named(
@@ -129,39 +118,6 @@ class ReviewPage(Page):
         error = one.expected_error[one.names.index(name)]
         here = f"{name.capitalize()}: {error:.1f} {self._legend.unit}."
         return f"{self._median_text()}{here} Drag a point to correct it, then confirm."
-
-    def _evidence_rows(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        for i, kind in enumerate(KINDS):
-            switch: QCheckBox = named(
-                QCheckBox(kind.capitalize()), f"evidence.{kind.replace(' ', '-')}", TIPS[kind]
-            )
-            variant: QComboBox = named(
-                QComboBox(), f"evidence.{kind.replace(' ', '-')}.level", f"Which {kind}"
-            )
-            variant.hide()
-            switch.toggled.connect(lambda on, k=kind: self.app.evidence.switch(k, on))
-            variant.activated.connect(
-                lambda index, k=kind, v=variant: self.app.evidence.switch(k, True, v.itemData(index))
-            )
-            self._switches[kind], self._variants[kind] = switch, variant
-            grid.addWidget(switch, i, 0)
-            grid.addWidget(variant, i, 1, Qt.AlignmentFlag.AlignLeft)
-        return grid
-
-    def _offered(self, kinds: dict[str, list[str]]) -> None:
-        for kind, switch in self._switches.items():
-            names, box = kinds.get(kind, []), self._variants[kind]
-            switch.setVisible(bool(names) or switch.isChecked())
-            shown = [name.removeprefix(f"{kind} ") for name in names]
-            if shown != [box.itemText(i) for i in range(box.count())]:
-                box.clear()
-                for text, name in zip(shown, names, strict=True):
-                    box.addItem(text, name)
-                box.setCurrentIndex(len(names) - 1)
-            box.setVisible(len(names) > 1 and switch.isChecked())
 
 
 class Legend(QWidget):

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QProgressBar, QWidget
 
 from onemark.gui.app import App
+from onemark.gui.backend import Order
 from onemark.gui.form import SettingsForm
 from onemark.gui.job import News
 from onemark.gui.look import Look
@@ -84,12 +85,9 @@ class TrainPage(QWidget):
         """Show what would be trained on and which buttons can be pressed."""
         session, busy = self.app.session, self.app.training.job is not None
         ready, unfinished = session.exemplar_sets(), session.unfinished()
-        chosen = (
-            f" {self._recipe.currentData()}, {self._minutes.text()}, {self._device_says.text()}."
-            if busy
-            else ""
-        )
-        self._inputs.setText(_inputs_text([one.image for one in ready], unfinished) + chosen)
+        self._inputs.setText(_inputs_text([one.image for one in ready], unfinished))
+        if self.app.training.job is not None:
+            self._inputs.setText(self._order_text(self.app.training.job.order))
         self._run.setEnabled(bool(ready) and not busy)
         self._run.setVisible(not busy)
         self._stop.setVisible(busy)
@@ -99,6 +97,22 @@ class TrainPage(QWidget):
         self._more.setVisible(not busy)
         self._form.setVisible(not busy and self._advanced)
         self.plot.setVisible(bool(self.plot.stages) or busy)
+
+    def _order_text(self, order: Order) -> str:
+        # Of the snapshot, not of the boxes: what was asked for, whatever has been chosen or placed since.
+        learns = _inputs_text(list(order.exemplars.images), [])
+        time = "the recipe's own length" if order.minutes is None else f"{order.minutes:g} min"
+        if order.task == "new":
+            device = self.app.training.devices.get(order.device, order.device)
+            return f"{learns} {order.recipe}, {time}, {device}."
+        return (
+            f"{learns} "
+            + {
+                "retrain": f"Goes on from what is known, {time}.",
+                "continue": "Goes on where the last training was stopped.",
+                "predict": "Marks with what was learned before.",
+            }[order.task]
+        )
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self._choices)
@@ -217,6 +231,7 @@ class TrainPage(QWidget):
                 "done": "Done. Step 4 shows every radiograph, the least sure first.",
                 "stopped": "Stopped." + (" Go on when you like, or train anew." if can_go_on else ""),
                 "failed": "",
+                "elsewhere": "",
             }[outcome]
         )
         self.refresh()
