@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onemark.pipeline import Model, fit, load, resume
     from onemark.progress import Cancelled, Progress
     from onemark.recipes import RECIPES
+    from onemark.selection import Suggestion, suggest
     from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "pipeline": ("Model", "fit", "load", "resume"),
     "progress": ("Cancelled", "Progress"),
     "recipes": ("RECIPES",),
+    "selection": ("Suggestion", "suggest"),
     "types": ("Evidence", "LandmarkSet", "Radiograph", "UserError"),
 }
 _HOME_OF = {name: f"onemark.{home}" for home, names in _HOMES.items() for name in names}
@@ -51,6 +53,7 @@ __all__ = [
     "Progress",
     "Radiograph",
     "Scores",
+    "Suggestion",
     "UserError",
     "__version__",
     "evaluate",
@@ -60,6 +63,7 @@ __all__ = [
     "read_landmarks",
     "read_radiograph",
     "resume",
+    "suggest",
     "write_landmarks",
 ]
 

@@ -18,7 +18,7 @@ from onemark import recipes
 from onemark.config import settings_of
 from onemark.io.cohort import Cohort, open_cohort
 from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import RunFolder
+from onemark.io.run import SUGGESTED, RunFolder
 from onemark.nn import pretrained
 from onemark.nn.checkpoint import Checkpoint
 from onemark.nn.device import choose, fabric_for
@@ -200,12 +200,19 @@ def resume(
     checkpoint = Checkpoint(folder.checkpoint)
     changes: dict[str, Any] = {"state": "running", "device": chosen, "cohort": str(cohort.folder.resolve())}
     if exemplars is not None:
-        known = known.merged(exemplars.checked(cohort))
+        known = exemplars.checked(cohort) if not len(known) else known.merged(exemplars.checked(cohort))
         _tell_unplaced(known, progress)
         warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
-        checkpoint.remove()
+        if warm or folder.config["state"] != SUGGESTED:
+            checkpoint.remove()
         folder.write_exemplars(known)
-        changes |= {"done": {}, "warm": warm, "minutes": WARM_MINUTES if minutes is None else minutes}
+        if minutes is None:
+            minutes = _rest(folder.config) if folder.config["state"] == SUGGESTED else WARM_MINUTES
+        changes |= {"done": {}, "warm": warm, "minutes": minutes}
+    elif folder.config["state"] == SUGGESTED:
+        raise UserError(
+            f"{folder.path} waits for its first exemplar: mark a radiograph and give it with --exemplar"
+        )
     elif folder.config["state"] == "done":
         raise UserError(
             f"{folder.path} is finished: teach it more with --exemplar, or mark radiographs with it"
@@ -227,6 +234,10 @@ def load(run: Path | str, device: str = "auto") -> Model:
     fabric = fabric_for(device)
     recipe = recipes.get(folder.config["recipe"])
     saved = read_weights(folder.weights)
+    if folder.config["state"] == SUGGESTED:
+        raise UserError(
+            f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"
+        )
     stages = {
         slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved
     }
@@ -257,6 +268,13 @@ def _tell_unplaced(exemplars: LandmarkTable, progress: Sink) -> None:
 def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
     """The head of the saved state of a stage in progress; empty where there is none."""
     head = checkpoint.head() if checkpoint else {}
+def _rest(config: Mapping[str, Any]) -> float | None:
+    """Minutes that a run which waits for its first exemplar has left; None for one without a budget."""
+    if config["minutes"] is None:
+        return None
+    return float(max(WARM_MINUTES / 4, config["minutes"] - sum(config["done"].values()) / 60))
+
+
     return {} if head.get("stage") in config["done"] else head
 
 

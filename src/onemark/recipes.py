@@ -9,6 +9,7 @@ from typing import Any
 from onemark.config import from_settings
 from onemark.detect.tpl import TPL
 from onemark.match.cc2d import CC2D
+from onemark.select.scp import SCP
 from onemark.types import UserError
 
 Configs = dict[str, Any]
@@ -27,6 +28,7 @@ class Recipe:
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
         unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.
+        selector: Class of the selector (slot `select`), which says what to mark before anything is fitted.
     """
 
     name: str
@@ -35,6 +37,17 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=lambda: {"match": 0.55, "detect": 0.45})
     unhurried: Mapping[str, Any] = field(default_factory=dict)
+    selector: Any = SCP
+
+    def selecting(self, settings: Mapping[str, Any] | None = None) -> Any:
+        """The selector's checked Config: its defaults, the recipe's settings, then the user's (`select.field`).
+
+        Raises:
+            UserError: an unknown setting, a wrong type or a value out of range.
+        """
+        wanted = {**self.settings, **(settings or {})}
+        own = {k.partition(".")[2]: v for k, v in wanted.items() if k.startswith("select.")}
+        return from_settings(self.selector.Config, own, "select.")
 
     def configure(self, settings: Mapping[str, Any] | None = None, minutes: float | None = None) -> Configs:
         """Slot -> checked Config: the stages' defaults, the recipe's settings, then the user's.
@@ -49,7 +62,7 @@ class Recipe:
         slow = self.unhurried if minutes is not None and minutes >= UNHURRIED_MINUTES else {}
         wanted = {**self.settings, **slow, **(settings or {})}
         for name in wanted:
-            if name.partition(".")[0] not in self.slots or "." not in name:
+            if name.partition(".")[0] not in ("select", *self.slots) or "." not in name:
                 slots = " or ".join(f"{slot}.NAME" for slot in self.slots)
                 raise UserError(
                     f"unknown setting {name}: recipe {self.name} has settings {slots}; see `onemark recipes {self.name}`"
@@ -115,6 +128,13 @@ _ALL = (
         "CC2D as published (Yao et al. 2021): patches, then votes; ImageNet weights, made for a GPU",
         {"match": CC2D, "detect": TPL},
         PUBLISHED_CC2D,
+        {"match": 0.85, "detect": 0.15},
+    ),
+    Recipe(
+        "scp",
+        "CC2D as published, with exemplars chosen as SCP does (Quan et al. 2022); made for a GPU",
+        {"match": CC2D, "detect": TPL},
+        PUBLISHED_CC2D | {"select.search": "random"},
         {"match": 0.85, "detect": 0.15},
     ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),

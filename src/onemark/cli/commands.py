@@ -17,9 +17,20 @@ from onemark.cli.options import (
     SpacingMm,
     Training,
     new_file,
+    settings_of,
 )
 from onemark.cli.show import Show
-from onemark.cli.steps import cohort_of, continued, finished, fitted, marked, percent_of_side, resumable
+from onemark.cli.steps import (
+    announced,
+    cohort_of,
+    continued,
+    finished,
+    fitted,
+    marked,
+    percent_of_side,
+    resumable,
+    taught,
+)
 from onemark.types import UserError
 
 app = App(
@@ -47,20 +58,69 @@ def demo(
 
 
 @app.command
-def fit(
+def suggest(
     xrays: Path,
     /,
     *,
+    number: Annotated[int, Parameter(help="How many radiographs you are willing to mark.")] = 1,
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="Run folder that keeps what was learned, for `onemark fit --resume`; or one that is there."
+        ),
+    ] = None,
+    spacing_mm: SpacingMm = None,
+    training: Training = DEFAULT_TRAINING,
+) -> None:
+    """Say which radiographs to mark first, before anything is marked.
+
+    Args:
+        xrays: Folder of radiographs.
+    """
+    from onemark.cli.tables import suggestion_lines
+
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    with Show() as show:
+        found = onemark.suggest(
+            cohort,
+            number=number,
+            recipe=training.recipe,
+            minutes=training.minutes,
+            out=out,
+            device=training.device,
+            seed=training.seed,
+            settings=settings_of(training.settings),
+            progress=announced(show, training.device),
+        )
+    print(*suggestion_lines(found), sep="\n")
+
+
+@app.command
+def fit(
+    xrays: Path | None = None,
+    /,
+    *,
     exemplar: Exemplar,
-    out: RunFolder,
+    out: Annotated[Path | None, Parameter(help="Run folder to make.")] = None,
+    resume: Annotated[
+        Path | None,
+        Parameter(
+            help="Run to go on from instead: of `onemark suggest`, or one to teach more or corrected exemplars."
+        ),
+    ] = None,
     spacing_mm: SpacingMm = None,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Train on a folder of radiographs from one exemplar.
 
     Args:
-        xrays: Folder of radiographs.
+        xrays: Folder of radiographs; with --resume only where it has moved.
     """
+    if resume is not None:
+        return taught(resume, xrays, exemplar, out, spacing_mm, training)
+    if xrays is None or out is None:
+        missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to make"
+        raise UserError(f"give {missing}, or --resume RUN to go on from a run")
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
     exemplars = onemark.read_landmarks(exemplar, cohort)
     with Show() as show, resumable(out):

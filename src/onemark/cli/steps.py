@@ -76,6 +76,34 @@ def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) ->
     return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
 
 
+def taught(
+    run_folder: Path,
+    xrays: Path | None,
+    exemplar: Path,
+    out: Path | None,
+    spacing_mm: float | None,
+    training: Training,
+) -> None:
+    """Teach a run its first, more or corrected exemplars; it keeps its recipe, settings and seed.
+
+    Raises:
+        UserError: no run there, or an option that the run has settled already.
+    """
+    from onemark.cli.show import Show
+
+    kept = {"--out": out is not None, "--set": bool(training.settings)}
+    kept |= {f"--{name}": getattr(training, name) != getattr(Training(), name) for name in ("recipe", "seed")}
+    settled = [name for name, given in kept.items() if given]
+    if settled:
+        raise UserError(f"{settled[0]} does not go with --resume: {run_folder} has settled it; leave it out")
+    cohort = cohort_of(run_folder, xrays, spacing_mm)
+    exemplars = onemark.read_landmarks(exemplar, cohort)
+    device = None if training.device == "auto" else training.device
+    with Show() as show, resumable(run_folder):
+        continued(run_folder, cohort, exemplars, training.minutes, device, show)
+    print(f"fitted: {run_folder}; mark radiographs with: onemark predict {run_folder} FOLDER")
+
+
 def continued(
     run_folder: Path,
     cohort: Cohort,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from onemark import recipes
+
+if TYPE_CHECKING:
+    from onemark.selection import Suggestion
 
 
 def recipe_lines() -> list[str]:
@@ -21,7 +24,8 @@ def setting_lines(name: str) -> list[str]:
         UserError: no recipe of that name.
     """
     rows = []
-    for slot, config in recipes.get(name).configure().items():
+    recipe = recipes.get(name)
+    for slot, config in {"select": recipe.selecting(), **recipe.configure()}.items():
         hints = get_type_hints(type(config))
         for field in dataclasses.fields(config):
             default = f"{slot}.{field.name}={getattr(config, field.name)}"
@@ -43,6 +47,19 @@ def allowed(kind: Any, meta: Mapping[str, Any]) -> str:
     else:
         span = {int: "a whole number", float: "a number"}.get(kind, "text")
     return f"{span} {meta['unit']}".rstrip()
+
+
+def suggestion_lines(found: Suggestion, most: int = 10) -> list[str]:
+    """What to mark, the radiographs that would serve best alone, and how to go on."""
+    mark = ", ".join(found.chosen)
+    lines = [f"mark {mark} (similarity {found.score:.3f})", ""]
+    ranked = [
+        (f"{place}.", name, f"{value:.3f}") for place, (name, value) in enumerate(found.ranking[:most], 1)
+    ]
+    lines += aligned([("", "alone", "similarity"), *ranked])
+    if found.run is not None:
+        lines += ["", f"then: onemark fit --resume {found.run} --exemplar exemplar.csv"]
+    return lines
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

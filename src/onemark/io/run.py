@@ -18,11 +18,14 @@ OURS = (
     "checkpoint.safetensors",
     "exemplars.csv",
     "landmarks.csv",
+    "suggestion.csv",
     "log.jsonl",
     "report.html",
     "overlays",
 )
 
+SUGGESTED = "suggested"
+"""State of a run whose matcher learns, or has learned, without an exemplar: it waits for the first one."""
 
 KEYS = ("recipe", "settings", "seed", "device", "minutes", "cohort", "spacing_mm", "state", "done", "warm")
 
@@ -39,8 +42,10 @@ class RunFolder:
         self.path, self.config = path, config
 
     @classmethod
-    def create(cls, path: Path | str, config: Mapping[str, Any], exemplars: LandmarkTable) -> RunFolder:
-        """Start a run in a new folder, or in one that holds nothing of another run.
+    def create(
+        cls, path: Path | str, config: Mapping[str, Any], exemplars: LandmarkTable | None = None
+    ) -> RunFolder:
+        """Start a run in a new folder, or in one that holds nothing of another run; exemplars may come later.
 
         Raises:
             UserError: the folder holds a run or files of its names, or cannot be written.
@@ -59,7 +64,8 @@ class RunFolder:
             )
         run = cls(path, dict(config))
         run.update()
-        exemplars.to_csv(path / "exemplars.csv")
+        if exemplars is not None:
+            run.write_exemplars(exemplars)
         return run
 
     @classmethod
@@ -109,7 +115,9 @@ class RunFolder:
         return self.path / "landmarks.csv"
 
     def exemplars(self) -> LandmarkTable:
-        """The exemplars of the run."""
+        """The exemplars of the run; an empty table where none was placed yet."""
+        if not (self.path / "exemplars.csv").exists() and self.config["state"] == SUGGESTED:
+            return LandmarkTable((), ())
         return read_landmarks(self.path / "exemplars.csv")
 
     def write_exemplars(self, exemplars: LandmarkTable) -> None:

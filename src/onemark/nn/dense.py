@@ -128,7 +128,7 @@ class DenseTask:
         points = torch.rand(config.batch, config.anchors, 2, generator=generator, device=device)
         points = (0.02 + 0.96 * points) * size.side.to(device)
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
-        if fraction >= config.cross_from and config.batch > 1:
+        if fraction >= config.cross_from and config.batch > 1 and size.exemplars:
             pairs = self._across(size, canvases, points, generator)
         reach = config.window - 2
         shape = (len(pairs), len(STRIDES), *points.shape)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from lightning_fabric import Fabric
 
 from onemark.config import from_settings, settings_of
 from onemark.imaging.frame import Frame, Size
+from onemark.imaging.keypoints import sift_points
 from onemark.match.cc2d.config import CC2DConfig
 from onemark.match.cc2d.patch import PatchTask
 from onemark.nn import pretrained
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from onemark.io.cohort import Cohort
     from onemark.io.landmarks import LandmarkTable
 
+SALIENT = 16
+
 
 class CC2D:
     """Matcher of Yao et al., MICCAI 2021 (stage SSL).
@@ -45,6 +49,7 @@ class CC2D:
     """
 
     Config = CC2DConfig
+    learns_alone = True  # from radiographs without any exemplar, for a selector
 
     def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         self.config, self.names, self.canvas = config, names, canvas
@@ -66,7 +71,8 @@ class CC2D:
         """Learn embeddings of the cohort and remember the exemplars' landmarks in them.
 
         Args:
-            exemplars: Landmarks of radiographs of the cohort.
+            exemplars: Landmarks of radiographs of the cohort. None of them is enough to learn embeddings: points are then
+                drawn around key points instead of landmarks, and `fit` takes the exemplars later, from `former`.
             cohort: The radiographs to learn from.
             config: Options.
             job: Device, seed, progress and checkpoint.
@@ -80,7 +86,8 @@ class CC2D:
         store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
             pretrained.start(self.network, config.encoder, config.weights, "match")
-            task = _task(self.network, sizes, config, job.fabric)
+            known = sizes if marked else [replace(size, exemplars=_salient(size.store)) for size in sizes]
+            task = _task(self.network, known, config, job.fabric)
             plan = Plan(
                 config.steps,
                 seconds,
@@ -90,7 +97,7 @@ class CC2D:
                 schedule=config.schedule,
                 restart=config.grow,
             )
-            train(task, plan, job, lambda: self._preview(store, marked))
+            train(task, plan, job, (lambda: self._preview(store, marked)) if marked else None)
         else:
             self.network.load_state_dict(former.network.state_dict())
         self.remember(store, marked)
@@ -99,6 +106,8 @@ class CC2D:
     def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
         """Take the exemplars' landmarks as templates."""
         vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
+        if not exemplars:
+            return
         self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
         self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
 
@@ -179,7 +188,8 @@ class CC2D:
         height, width = head["canvas"]
         self = cls(config, tuple(head["names"]), (height, width), fabric)
         self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-        self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
+        if len(tensors["visible"]):
+            self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
         self.visible = tensors["visible"]
         return self
 
@@ -198,11 +208,18 @@ def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fab
             "match.extractors=two needs match.task=patch: dense pairs of views share one extractor"
         )
     values = settings_of(config)
-    options = DenseOptions(**{field.name: values[field.name] for field in dataclasses.fields(DenseOptions)})
+    options = DenseOptions(**{field.name: values[field.name] for field in fields(DenseOptions)})
     return DenseTask(network, sizes, options, fabric)
 
 
 def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
+def _salient(store: FrameStore) -> list[Marked]:
+    """Key points of a few radiographs, for what they are worth where no landmark is known yet."""
+    spread = range(0, len(store), math.ceil(len(store) / SALIENT))
+    found = [(i, sift_points(store.read([i])[0, 0].numpy())) for i in spread if store.usable(i)]
+    return [Marked(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
+
+
     wide = torch.nn.functional.interpolate(
         level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
     )

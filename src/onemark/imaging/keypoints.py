@@ -1,0 +1,66 @@
+"""Salient points of a radiograph: SIFT key points, the strongest first, far from each other and from the border."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+from skimage.feature import SIFT
+
+LEAST_SIDE = 24
+
+
+def sift_points(
+    canvas: NDArray[np.floating], most: int = 100, distance: float = 10.0, border: float = 0.1
+) -> NDArray[np.float64]:
+    """SIFT key points (Lowe 2004), as SCP takes for candidates of landmarks (Quan et al. 2022).
+
+    Args:
+        canvas: `[H, W]` grey values in [0, 1].
+        most: The most points.
+        distance: Least distance between two of them, px; of two that are nearer the stronger one is kept.
+        border: Share of each side that holds none.
+
+    Returns:
+        `[N, 2]` pixels (x, y), N <= `most`, by falling strength; none on an image without contrast or structure.
+    """
+    h, w = canvas.shape
+    if min(h, w) < LEAST_SIDE or np.ptp(canvas) <= 0:
+        return np.empty((0, 2))
+    sift = SIFT(upsampling=1)
+    try:
+        sift.detect(np.asarray(canvas, np.float32))
+    except RuntimeError:  # skimage's word for "no features"
+        return np.empty((0, 2))
+    places, first = np.unique(sift.positions, axis=0, return_index=True)
+    points = places[:, ::-1].astype(np.float64)
+    strength = _strength(canvas, points, sift.sigmas[first], sift.n_scales)
+    low, high = np.array([w, h]) * border, np.array([w - 1, h - 1]) - np.array([w, h]) * border
+    inside = ((points >= low) & (points <= high)).all(1)
+    order = np.argsort(-strength[inside], kind="stable")
+    return _apart(points[inside][order], most, distance)
+
+
+def _strength(
+    canvas: NDArray[np.floating], points: NDArray[np.float64], sigmas: NDArray[np.floating], scales: int
+) -> NDArray[np.float64]:
+    """Absolute difference of Gaussians at each point, at the nearest of the detector's scales."""
+    image = np.asarray(canvas, np.float32)
+    level = np.round(np.log2(sigmas) * scales).astype(int)
+    found = np.zeros(len(points))
+    for one in np.unique(level):
+        at = level == one
+        fine, coarse = 2 ** (one / scales), 2 ** ((one + 1) / scales)
+        difference = gaussian_filter(image, coarse) - gaussian_filter(image, fine)
+        found[at] = np.abs(map_coordinates(difference, points[at].T[::-1], order=1, mode="nearest"))
+    return found
+
+
+def _apart(points: NDArray[np.float64], most: int, distance: float) -> NDArray[np.float64]:
+    kept: list[NDArray[np.float64]] = []
+    for point in points:
+        if len(kept) == most:
+            break
+        if all(np.hypot(*(point - other)) >= distance for other in kept):
+            kept.append(point)
+    return np.array(kept).reshape(-1, 2)

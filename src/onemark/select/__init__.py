@@ -1,0 +1,1 @@
+"""Selectors: which radiographs are worth a person's time."""

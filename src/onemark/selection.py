@@ -1,0 +1,190 @@
+"""suggest: which radiographs to mark first, and a run that goes on with them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import onemark
+from onemark import recipes
+from onemark.config import settings_of
+from onemark.io.atomic import writing
+from onemark.io.cohort import Cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.io.run import CONFIG, SUGGESTED, RunFolder
+from onemark.nn import pretrained
+from onemark.nn.checkpoint import Checkpoint
+from onemark.nn.device import choose, fabric_for
+from onemark.nn.frames import FrameStore, learning_pool
+from onemark.nn.loop import Job, hash_text
+from onemark.nn.weights import read_weights, write_weights
+from onemark.progress import Sink, silent
+from onemark.types import UserError
+
+NO_EXEMPLARS = LandmarkTable((), ())
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Which radiographs to mark.
+
+    Attributes:
+        chosen: The radiographs to mark, the most useful first.
+        score: R of these together, 0...1: how similar the key points of all radiographs are to the most similar place
+            in them, on average.
+        ranking: `(name, R)` of every radiograph compared, marked alone; the best first.
+        run: The run folder to go on from with the first exemplar, by `resume`; None where none was asked for.
+    """
+
+    chosen: tuple[str, ...]
+    score: float
+    ranking: tuple[tuple[str, float], ...]
+    run: Path | None = None
+
+    def to_csv(self, path: Path | str) -> None:
+        """Write a row per radiograph: image, R when marked alone, place among the chosen ones or empty."""
+        with writing(Path(path)) as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["image", "similarity", "chosen"])
+            place = {name: n for n, name in enumerate(self.chosen, 1)}
+            rows.writerows([name, f"{value:.6f}", place.get(name, "")] for name, value in self.ranking)
+
+
+def suggest(
+    cohort: Cohort,
+    *,
+    number: int = 1,
+    recipe: str = "onemark",
+    minutes: float | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: Sink = silent,
+) -> Suggestion:
+    """Say which radiographs are worth marking (Quan et al., CVPR 2022), before anything is marked.
+
+    The recipe's matcher learns from the radiographs alone. With `out` it is kept, and `resume(out, exemplars=...)` goes
+    on from it: nothing is trained twice. An `out` that holds a matcher already is asked without any training.
+
+    Args:
+        cohort: The radiographs.
+        number: How many to mark.
+        recipe: Name of a recipe whose matcher learns without exemplars.
+        minutes: Time budget of the matcher's training; without it the recipe's number of steps.
+        out: Run folder to make, or one that is there.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        seed: The same seed gives the same suggestion on the same CPU.
+        settings: `slot.field` -> value; `select.field` for the selector.
+        progress: Takes the progress; raising Cancelled in it stops the work, resumable by the same call when there is
+            a run folder.
+
+    Raises:
+        UserError: something in the input is wrong, or the recipe's matcher needs an exemplar.
+        Cancelled: `progress` asked to stop.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
+    if not 1 <= number <= len(cohort):
+        raise UserError(
+            f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
+        )
+    there = out is not None and (Path(out) / CONFIG).exists()
+    if there:
+        run: RunFolder | None = RunFolder.open(out or "")
+        config = _opened(run, device) if run else {}
+    else:
+        config = _config(cohort, recipe, minutes, device, seed, settings, progress)
+        run = None if out is None else RunFolder.create(out, config)
+    chosen = recipes.get(config["recipe"])
+    matcher = _matcher(chosen, cohort, config, run, progress)
+    options = chosen.selecting(config["settings"] | dict(settings or {}))
+    store = FrameStore(learning_pool(cohort, NO_EXEMPLARS, options.pool), matcher.canvas, progress)
+    selector = chosen.selector(options, matcher.reader).compare(store, progress)
+    draws = torch.Generator().manual_seed(hash_text(f"{config['seed']}/select"))
+    choice = selector.choose(number, draws)
+    found = Suggestion(choice.chosen, choice.score, choice.ranking, run.path if run else None)
+    if run is not None:
+        found.to_csv(run.path / "suggestion.csv")
+    return found
+
+
+def _config(
+    cohort: Cohort,
+    recipe: str,
+    minutes: float | None,
+    device: str,
+    seed: int,
+    settings: Mapping[str, Any] | None,
+    progress: Sink,
+) -> dict[str, Any]:
+    """What `config.json` of a new run holds; its budget is that of the whole fit, the matcher's share of it is spent now."""
+    chosen = recipes.get(recipe)
+    if not getattr(chosen.slots["match"], "learns_alone", False):
+        raise UserError(
+            f"the matcher of recipe {recipe} needs an exemplar to learn: use --recipe onemark or scp"
+        )
+    total = None if minutes is None else minutes / _share(chosen)
+    configs = chosen.configure(settings, total) | {"select": chosen.selecting(settings)}
+    pretrained.check({"match": configs["match"]}, progress)
+    return {
+        "onemark": onemark.__version__,
+        "recipe": recipe,
+        "settings": {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()},
+        "seed": seed,
+        "device": choose(device),
+        "minutes": total,
+        "cohort": str(cohort.folder.resolve()),
+        "spacing_mm": cohort.spacing_mm,
+        "state": SUGGESTED,
+        "done": {},
+        "warm": [],
+    }
+
+
+def _opened(run: RunFolder, device: str) -> dict[str, Any]:
+    """The configuration of a run that is there.
+
+    Raises:
+        UserError: its matcher has not learned and its exemplars are placed already: that is for `resume`.
+    """
+    if not run.weights.exists() and (run.path / "exemplars.csv").exists():
+        raise UserError(
+            f"{run.path} has its exemplar but no matcher yet: finish it with `onemark resume {run.path}`"
+        )
+    return run.config | {"device": choose(device)}
+
+
+def _share(recipe: recipes.Recipe) -> float:
+    return recipe.shares["match"] / sum(recipe.shares[slot] for slot in recipe.slots)
+
+
+def _matcher(
+    recipe: recipes.Recipe, cohort: Cohort, config: dict[str, Any], run: RunFolder | None, sink: Sink
+) -> Any:
+    """The run's matcher; it learns first where it has not."""
+    stage, fabric = recipe.slots["match"], fabric_for(config["device"])
+    saved = read_weights(run.weights) if run and run.weights.exists() else {}
+    if "match" in saved:
+        return stage.restore(*saved["match"], fabric)
+    checkpoint = None if run is None else Checkpoint(run.checkpoint)
+    head = checkpoint.head() if checkpoint else {}
+    seconds = None if config["minutes"] is None else config["minutes"] * 60 * _share(recipe)
+    deadline = None if seconds is None else time.monotonic() + seconds - head.get("spent", 0.0)
+    job = Job(fabric, config["seed"], sink, checkpoint, head.get("log", []), deadline)
+    started, options = time.monotonic(), recipe.configure(config["settings"])["match"]
+    matcher = stage.fit(NO_EXEMPLARS, cohort, options, job, seconds)
+    spent = head.get("spent", 0.0) + time.monotonic() - started
+    if run is not None and checkpoint is not None:
+        write_weights(run.weights, {"match": matcher.state()})
+        run.write_log(job.log)
+        run.update(done={"match": spent})
+        checkpoint.remove()
+    return matcher
