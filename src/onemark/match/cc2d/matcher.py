@@ -105,9 +105,9 @@ class CC2D:
 
     def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
         """Take the exemplars' landmarks as templates."""
-        vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
         if not exemplars:
             return
+        vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
         self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
         self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
 
@@ -212,7 +212,6 @@ def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fab
     return DenseTask(network, sizes, options, fabric)
 
 
-def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
 def _salient(store: FrameStore) -> list[Marked]:
     """Key points of a few radiographs, for what they are worth where no landmark is known yet."""
     spread = range(0, len(store), math.ceil(len(store) / SALIENT))
@@ -220,6 +219,7 @@ def _salient(store: FrameStore) -> list[Marked]:
     return [Marked(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
 
 
+def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
     wide = torch.nn.functional.interpolate(
         level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
     )
