@@ -202,12 +202,12 @@ def resume(
     if exemplars is not None:
         known = exemplars.checked(cohort) if not len(known) else known.merged(exemplars.checked(cohort))
         _tell_unplaced(known, progress)
+        if minutes is None:
+            minutes = _rest(folder.config) if folder.config["state"] == SUGGESTED else WARM_MINUTES
         warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
         if warm or folder.config["state"] != SUGGESTED:
             checkpoint.remove()
         folder.write_exemplars(known)
-        if minutes is None:
-            minutes = _rest(folder.config) if folder.config["state"] == SUGGESTED else WARM_MINUTES
         changes |= {"done": {}, "warm": warm, "minutes": minutes}
     elif folder.config["state"] == SUGGESTED:
         raise UserError(
@@ -231,13 +231,13 @@ def load(run: Path | str, device: str = "auto") -> Model:
         UserError: no run there, or nothing learned yet.
     """
     folder = RunFolder.open(run)
-    fabric = fabric_for(device)
-    recipe = recipes.get(folder.config["recipe"])
-    saved = read_weights(folder.weights)
     if folder.config["state"] == SUGGESTED:
         raise UserError(
             f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"
         )
+    fabric = fabric_for(device)
+    recipe = recipes.get(folder.config["recipe"])
+    saved = read_weights(folder.weights)
     stages = {
         slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved
     }
@@ -265,9 +265,6 @@ def _tell_unplaced(exemplars: LandmarkTable, progress: Sink) -> None:
         progress(Progress("read", 0, 1, message=message))
 
 
-def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The head of the saved state of a stage in progress; empty where there is none."""
-    head = checkpoint.head() if checkpoint else {}
 def _rest(config: Mapping[str, Any]) -> float | None:
     """Minutes that a run which waits for its first exemplar has left; None for one without a budget."""
     if config["minutes"] is None:
@@ -275,6 +272,9 @@ def _rest(config: Mapping[str, Any]) -> float | None:
     return float(max(WARM_MINUTES / 4, config["minutes"] - sum(config["done"].values()) / 60))
 
 
+def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of the saved state of a stage in progress; empty where there is none."""
+    head = checkpoint.head() if checkpoint else {}
     return {} if head.get("stage") in config["done"] else head
 
 
