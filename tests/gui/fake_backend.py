@@ -32,6 +32,8 @@ class MatchConfig:
 class FakeModel:
     """Predicts the truth plus a known error that differs between radiographs."""
 
+    pause = 0.0
+
     def __init__(self, truth: LandmarkTable, offset: float = 3.0) -> None:
         self.truth, self.offset = {one.image: one for one in truth}, offset
         self.asked: list[tuple[str, str | None]] = []
@@ -46,8 +48,9 @@ class FakeModel:
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         names = list(cohort.names)
-        for step, _ in enumerate(names, 1):
-            progress(Progress("predict", step, len(names)))
+        for step, name in enumerate(names, 1):
+            progress(Progress("predict", step, len(names), preview=[self.locate(name)]))
+            time.sleep(self.pause)
         return LandmarkTable.from_sets(self.locate(name) for name in names)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from desktop import Desktop
-from fake_backend import FakeBackend, folder_of_phantoms
+from fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 from qtpy.QtCore import Qt
 
 from onemark.gui.marks import State
@@ -46,6 +46,23 @@ def test_stop_stops_within_a_second_and_can_go_on(marked: Desktop, backend: Fake
     assert [order.task for order in backend.orders] == ["new", "continue"]
     assert backend.orders[1].out == backend.orders[0].out
     assert len(marked.session.found) == 6
+
+
+def test_a_stop_while_marking_keeps_what_is_marked_and_can_go_on(
+    marked: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeModel, "pause", 0.3)
+    begin(marked)
+    marked.until(lambda: "Marking every" in marked.widget.train._says.text())
+    marked.push("stop")
+    marked.until(lambda: marked.app.training.job is None)
+    assert 0 < len(marked.session.found) < 6
+    monkeypatch.undo()
+    marked.push("resume")
+    marked.until(lambda: marked.app.training.job is None)
+    assert [order.task for order in backend.orders] == ["new", "predict"]
+    assert len(marked.session.found) == 6
+    assert not marked.control("resume").isVisibleTo(marked.widget.train)
 
 
 def test_going_on_after_the_points_changed_asks_first(marked: Desktop, backend: FakeBackend) -> None:
@@ -292,6 +309,11 @@ def test_points_are_recovered_after_a_crash(
     second.open(xrays)
     assert "recovered" in second.widget.notice.text
     np.testing.assert_allclose(second.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
+    second.go(5)
+    second.push("export")
+    second.until(lambda: second.widget.notice.text.startswith("Exported"))
+    second.push("message.close")
+    assert "recovered" in second.widget.notice.text, "the question is still to be answered"
     second.answer("Start without them")
     second.settle()
     assert not second.session.marks

@@ -86,7 +86,7 @@ class App(QObject):
     def _first_step(self) -> int:
         if self.keeper.run is None:
             return MARK
-        return TRAIN if self.training.unfinished == "continue" else REVIEW
+        return TRAIN if self.training.unfinished else REVIEW
 
     def _ended(self, outcome: str) -> None:
         # Whoever does something else meanwhile keeps the page; the status line leads to the results.

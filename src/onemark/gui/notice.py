@@ -28,6 +28,8 @@ class Notice(QFrame):
         super().__init__(parent)
         self.setObjectName("onemark.message")
         self.look, self.kind = look, "info"
+        self._shown: Message | None = None
+        self._waiting: Message | None = None
         self._text = QLabel(self)
         self._text.setObjectName("onemark.message.text")
         self._text.setWordWrap(True)
@@ -38,7 +40,7 @@ class Notice(QFrame):
         self._close.setObjectName("onemark.message.close")
         self._close.setToolTip("Dismiss this message")
         self._close.setProperty("role", "link")
-        self._close.clicked.connect(self.hide)
+        self._close.clicked.connect(self._over)
         self._buttons = QHBoxLayout()
         self._buttons.setSpacing(6)
         top = QHBoxLayout()
@@ -51,7 +53,7 @@ class Notice(QFrame):
         box.addLayout(self._buttons)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.hide)
+        self._timer.timeout.connect(self._over)
         self.hide()
 
     @property
@@ -60,9 +62,12 @@ class Notice(QFrame):
         return self._text.text() if not self.isHidden() else ""
 
     def say(self, message: Message) -> None:
-        """Show a message; a passing one does not displace one that waits for an answer."""
-        if message.kind in STAY_MS and not self.isHidden() and self._buttons.count():
-            return
+        """Show a message; one that waits for an answer comes back when a passing one is over."""
+        if message.kind not in STAY_MS:
+            self._waiting = None
+        elif self._shown is not None and self._shown.ways and not self.isHidden():
+            self._waiting = self._shown
+        self._shown = message
         self.kind = message.kind
         self._text.setText(message.text)
         self._offer(message)
@@ -97,6 +102,12 @@ class Notice(QFrame):
             self._buttons.addWidget(button)
         if ways:
             self._buttons.addStretch(1)
+
+    def _over(self) -> None:
+        self.hide()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.say(waiting)
 
     def _take(self, act: object) -> None:
         self.hide()

@@ -86,7 +86,7 @@ class RadiographPanel(QWidget):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         text = view.fontMetrics()
         header.resizeSection(STATE, text.horizontalAdvance(State.CORRECTING) + 32)
-        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 22)
+        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
         header.setMinimumHeight(view.fontMetrics().height() + 10)
         view.setMinimumHeight(110)
         view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)

@@ -67,7 +67,7 @@ class Training(QObject):
             return None
         if _state(run) in ("running", "stopped"):
             return "continue"
-        return "predict" if (run / "weights.safetensors").is_file() and not self.desk.session.found else None
+        return "predict" if _unmarked(run) else None
 
     def start(self, task: Task = "new") -> None:
         """Begin a training on a snapshot of the points.
@@ -267,6 +267,14 @@ class Training(QObject):
 
     def _forget(self) -> None:
         self.model = None
+
+
+def _unmarked(run: Path) -> bool:
+    """Whether the run has learned something that its landmarks were not made with."""
+    weights, landmarks = run / "weights.safetensors", run / "landmarks.csv"
+    if not weights.is_file():
+        return False
+    return not landmarks.is_file() or landmarks.stat().st_mtime < weights.stat().st_mtime
 
 
 def _state(run: Path) -> str:
