@@ -85,6 +85,7 @@ _VGG = {
     "optimizer": "adam",
     "peak": "argmax",
     "pool": 1_000_000,
+    "framing": "alike",
 }
 _SSL = _VGG | {
     "task": "patch",

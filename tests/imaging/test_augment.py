@@ -71,7 +71,7 @@ def test_a_drawn_dot_follows_its_coordinates(kind: str, seed: int):
     seen = centroids(warp.images(blobs(points)))
     expected = warp.inverse(points)
     inside = ((expected > 12) & (expected < torch.tensor([CANVAS[1], CANVAS[0]]) - 13)).all(-1)
-    assert (seen - expected)[inside].norm(dim=-1).lt(0.4).all()
+    assert (seen - expected)[inside].norm(dim=-1).lt(0.6).all()  # a blob bends with the field
 
 
 @pytest.mark.parametrize("kind", sorted(ONE_KIND))

@@ -119,3 +119,11 @@ def test_the_canvas_has_whole_tiles(found: list[tuple[int, int]], area: int):
 )
 def test_the_canvas_has_the_median_aspect_ratio(found: list[tuple[int, int]], canvas: tuple[int, int]):
     assert canvas_for(found, 81920) == canvas
+
+
+def test_a_stretched_frame_fills_the_canvas_as_far_as_it_may_and_has_its_inverse():
+    frame = Frame.fit((100, 50), (64, 64), stretch=1.5)
+    assert frame.scaled == (64, 48)
+    points = np.array([[0.0, 0.0], [49.3, 99.1]])
+    np.testing.assert_allclose(frame.to_image(frame.to_canvas(points)), points, atol=1e-9)
+    assert Frame.fit((100, 50), (64, 64), stretch=3).scaled == (64, 64)

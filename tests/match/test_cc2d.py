@@ -120,6 +120,7 @@ class Moved:
     """A store of four canvases: one smooth picture, moved by 0, 3, 6 and 9 px; the first pixel tells which."""
 
     canvas = CANVAS
+    framing = "alike"
 
     def __init__(self) -> None:
         coarse = torch.rand(1, 1, 9, 7, generator=generator(4))

@@ -7,11 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import onemark
 from onemark import Cohort, LandmarkTable, Progress, Radiograph, UserError
+from onemark.imaging.augment import UNCHANGED
 from onemark.imaging.frame import Frame
-from onemark.nn.frames import FrameStore, cohort_canvas, learning_pool, scale_at, scales
+from onemark.nn.frames import (
+    FrameStore,
+    cohort_canvas,
+    cohort_framing,
+    framed,
+    learning_pool,
+    scale_at,
+    scales,
+)
 
 CANVAS = (96, 64)
 
@@ -153,3 +163,36 @@ def test_training_grows_from_a_small_canvas_to_the_whole(phantoms: Cohort, exemp
     ]
     (only,) = scales(phantoms, exemplars, (192, 192), 0.0, 12, lambda event: None)
     assert only.store.canvas == (192, 192)
+
+
+def framed_cohort(folder: Path, sizes: list[tuple[int, int]]) -> Cohort:
+    folder.mkdir()
+    for number, size in enumerate(sizes):
+        pixels = np.random.default_rng(number).integers(0, 255, size, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return onemark.open_cohort(folder)
+
+
+def test_framing_is_told_from_the_aspect_ratios(tmp_path: Path):
+    alike = framed_cohort(tmp_path / "alike", [(100, 80)] * 3 + [(200, 160), (60, 90)])
+    mixed = framed_cohort(tmp_path / "mixed", [(100, 80)] * 3 + [(200, 100), (60, 90)])
+    assert cohort_framing(alike, "auto") == "alike"
+    assert cohort_framing(mixed, "auto") == "mixed"
+    assert cohort_framing(alike, "mixed") == "mixed"
+    assert cohort_framing(mixed, "alike") == "alike"
+
+
+def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(tmp_path: Path):
+    cohort = framed_cohort(tmp_path / "mixed", [(100, 80), (80, 80), (300, 80)])
+    mixed, alike = (FrameStore(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
+    assert [mixed.frame(i).scaled for i in range(3)] == [
+        (96, 64),
+        (96, 64),
+        (96, 38),
+    ]  # at most half as much again
+    assert [alike.frame(i).scaled for i in range(3)] == [(80, 64), (64, 64), (96, 26)]
+    views = torch.ones(8, 1, 96, 64)
+    lost = framed("mixed", UNCHANGED).apply(views, generator(0)) == 0
+    assert lost.any()
+    assert not lost[:, :, 20:-20, 14:-14].any()
+    assert framed("alike", UNCHANGED) == UNCHANGED

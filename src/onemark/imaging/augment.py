@@ -196,7 +196,9 @@ class Intensity:
         depth = torch.where(r[0] < self.crop, r[1] * CROP, 0.0)
         rows = torch.linspace(0, 1, h, device=x.device).view(1, h, 1)
         cols = torch.linspace(0, 1, w, device=x.device).view(1, 1, w)
-        gone = (rows < depth[:, 0]) | (1 - rows < depth[:, 1]) | (cols < depth[:, 2]) | (1 - cols < depth[:, 3])
+        gone = (
+            (rows < depth[:, 0]) | (1 - rows < depth[:, 1]) | (cols < depth[:, 2]) | (1 - cols < depth[:, 3])
+        )
         return x.masked_fill(gone[:, None], 0.0)
 
     def _cover(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -28,12 +28,17 @@ class Frame:
     offset: Size
 
     @classmethod
-    def fit(cls, size: Size, canvas: Size) -> Frame:
+    def fit(cls, size: Size, canvas: Size, stretch: float = 1.0) -> Frame:
         """Centre a radiograph of `size` as large as it fits on `canvas`.
 
         Each side is rounded to whole canvas pixels, so the aspect ratio is kept to half a canvas pixel.
+
+        Args:
+            size: `(H, W)` of the radiograph.
+            canvas: `(H, W)` of the canvas.
+            stretch: By how much one side may be scaled more than the other to fill the canvas; 1 keeps the aspect.
         """
-        scale = min(canvas[0] / size[0], canvas[1] / size[1])
+        scale = stretch * min(canvas[0] / size[0], canvas[1] / size[1])
         h, w = (max(1, min(c, round(s * scale))) for s, c in zip(size, canvas, strict=True))
         return cls(size, canvas, (h, w), ((canvas[0] - h) // 2, (canvas[1] - w) // 2))
 

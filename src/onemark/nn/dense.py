@@ -26,7 +26,7 @@ from onemark.nn.embed import (
     window,
     window_cosines,
 )
-from onemark.nn.frames import Scale, scale_at
+from onemark.nn.frames import Scale, framed, scale_at
 from onemark.nn.locate import describe, find
 from onemark.nn.unet import STRIDES
 
@@ -110,7 +110,7 @@ class DenseTask:
         self.fabric = fabric
         self.teacher = copy.deepcopy(module).eval().requires_grad_(False)
         self.mild, self.strong = Geometry(), Geometry().times(2)
-        self.intensity = Intensity()
+        self.intensity = framed(sizes[-1].store.framing, Intensity())
 
     @property
     def modules(self) -> dict[str, nn.Module]:

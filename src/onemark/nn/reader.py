@@ -25,10 +25,11 @@ class Reader:
         module: Takes `[B, 1, H, W]` canvases.
         canvas: `(H, W)`.
         fabric: Device and precision.
+        stretch: As for `Frame.fit`.
     """
 
-    def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric) -> None:
-        self.module, self.canvas, self.fabric = module, canvas, fabric
+    def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric, stretch: float = 1.0) -> None:
+        self.module, self.canvas, self.fabric, self.stretch = module, canvas, fabric, stretch
 
     def __call__(self, canvases: torch.Tensor) -> Any:
         """The network's answer to canvases `[B, 1, H, W]`, without gradients, in evaluation mode.
@@ -42,7 +43,7 @@ class Reader:
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Frame]:
         """The network's answer to one radiograph, and where that lies on the canvas."""
-        frame = Frame.fit(radiograph.size, self.canvas)
+        frame = Frame.fit(radiograph.size, self.canvas, self.stretch)
         return self(frame.render(radiograph.pixels)[None, None]), frame
 
 

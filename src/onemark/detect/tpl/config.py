@@ -7,6 +7,7 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.imaging.augment import Augment
+from onemark.nn.frames import Framing
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -46,6 +47,10 @@ class TPLConfig:
     strength: float = option(1.5, "strength of the spatial augmentation", low=0, high=4)
     augment: Augment = option(
         "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
+    )
+    framing: Framing = option(
+        "auto",
+        "whether radiographs are framed alike; in a mixed cohort each is stretched to the canvas and its borders mean nothing",
     )
     pool: int = option(
         400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -16,7 +17,7 @@ from onemark.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
 from onemark.imaging.frame import Size
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
-from onemark.nn.frames import cohort_canvas, scales
+from onemark.nn.frames import STRETCH, cohort_canvas, cohort_framing, scales
 from onemark.nn.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.labels import PseudoLabels
 from onemark.nn.loop import Job, train
@@ -45,7 +46,7 @@ class TPL:
     def __init__(self, config: TPLConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         self.config, self.names, self.canvas = config, names, canvas
         self.network = _network(config, len(names))
-        self.reader = Reader(self.network, canvas, fabric)
+        self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
         self.shape: Shape | None = None
 
     @classmethod
@@ -72,9 +73,10 @@ class TPL:
         """
         torch.manual_seed(job.seed + 1)
         canvas = cohort_canvas(cohort, config.area)
-        self = cls(config, exemplars.names, canvas, job.fabric)
+        framing = cohort_framing(cohort, config.framing)
+        self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
         self._begin(start or {})
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
+        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
         store = sizes[-1].store
         labels = PseudoLabels(pseudo_label)
         task = (VotingTask if config.head == "voting" else HeatmapTask)(self.network, sizes, labels, config)

@@ -10,7 +10,7 @@ from torch import nn
 
 from onemark.detect.tpl.config import TPLConfig
 from onemark.imaging.augment import Warp, augmentation
-from onemark.nn.frames import Scale, scale_at
+from onemark.nn.frames import Scale, framed, scale_at
 from onemark.nn.heatmap import divergence
 from onemark.nn.labels import Label, draw_labelled
 
@@ -50,7 +50,8 @@ class HeatmapTask:
         config: TPLConfig,
     ) -> None:
         self.module, self.sizes, self.label, self.config = module, sizes, label, config
-        self.geometry, self.intensity = augmentation(config.augment, config.strength)
+        self.geometry, intensity = augmentation(config.augment, config.strength)
+        self.intensity = framed(sizes[-1].store.framing, intensity)
 
     @property
     def modules(self) -> dict[str, nn.Module]:

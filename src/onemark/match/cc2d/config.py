@@ -7,6 +7,7 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.nn.context import Context
+from onemark.nn.frames import Framing
 from onemark.nn.dense import DenseOptions
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
@@ -20,6 +21,10 @@ class CC2DConfig:
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
     area: int = option(
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
+    )
+    framing: Framing = option(
+        "auto",
+        "whether radiographs are framed alike; in a mixed cohort each is stretched to the canvas and its borders mean nothing",
     )
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
     temperature: float = option(

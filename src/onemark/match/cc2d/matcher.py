@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
 from onemark.nn.dense import DenseOptions, DenseTask
 from onemark.nn.embed import Embedder, Maps, TwoEmbedders
-from onemark.nn.frames import FrameStore, Marked, Scale, cohort_canvas, scales
+from onemark.nn.frames import STRETCH, FrameStore, Marked, Scale, cohort_canvas, cohort_framing, scales
 from onemark.nn.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
 from onemark.nn.loop import Job, train
 from onemark.nn.patches import patches_around
@@ -54,7 +54,7 @@ class CC2D:
     def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         self.config, self.names, self.canvas = config, names, canvas
         self.network = _network(config)
-        self.reader = Reader(self.network, canvas, fabric)
+        self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
         self.templates: Vectors = []
         self.visible = torch.zeros(0, len(names), dtype=torch.bool)
 
@@ -81,8 +81,9 @@ class CC2D:
         """
         torch.manual_seed(job.seed)
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
-        self = cls(config, exemplars.names, canvas, job.fabric)
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink)
+        framing = former.config.framing if former else cohort_framing(cohort, config.framing)
+        self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
+        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
         store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
             pretrained.start(self.network, config.encoder, config.weights, "match")
@@ -126,6 +127,29 @@ class CC2D:
         found, best = self._all_peaks(maps)
         xy = found.xy.gather(0, best[..., None].expand(-1, -1, 2))[0]
         return Peaks(xy, found.score.gather(0, best)[0], found.spread.gather(0, best)[0])
+
+    def returned(
+        self, exemplar: Radiograph, placed: np.ndarray, found: Iterable[tuple[Radiograph, np.ndarray]]
+    ) -> np.ndarray:
+        """How far from an exemplar's landmarks the way back from other radiographs ends.
+
+        Args:
+            exemplar: A radiograph with landmarks.
+            placed: `[K, 2]` its landmarks, original px; NaN where one is not visible.
+            found: Radiographs and `[K, 2]` the same landmarks on them.
+
+        Returns:
+            `[N, K]` distances in original px of the exemplar; NaN where a landmark is not visible.
+        """
+        home, frame = self.reader.read(exemplar)
+        rows = []
+        for radiograph, xy in found:
+            maps, there = self.reader.read(radiograph)
+            points = torch.from_numpy(there.to_canvas(np.nan_to_num(xy))).float()[None].to(maps[0].device)
+            back = self._find(describe(maps, points, self.config.task == "patch"), home).xy[0]
+            away = frame.to_image(back.double().cpu().numpy()) - placed
+            rows.append(np.where(np.isfinite(xy).all(1), np.linalg.norm(away, axis=1), np.nan))
+        return np.stack(rows)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """Similarity maps of a landmark (the first when none is named), per level and their product.
