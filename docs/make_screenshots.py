@@ -13,8 +13,9 @@ from pathlib import Path
 
 import napari
 from PIL import Image
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDoubleSpinBox
 
+from onemark.gui import opening
 from onemark.gui.schema import of_names
 from onemark.gui.widget import OnemarkWidget
 from onemark.phantom import write_phantom_cohort
@@ -48,8 +49,7 @@ class Photographer:
         self.wait(0.6)
         path = self.out / f"gui-{name}.png"
         self.viewer.screenshot(str(path), canvas_only=False, flash=False)
-        # A palette of 256 colours is enough for a page and keeps the repository small.
-        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.open(path).convert("RGB").save(path, optimize=True)
         print(path)
 
     def show(self, name: str) -> None:
@@ -69,19 +69,16 @@ class Photographer:
         self.take("mark")
         for i in range(6, len(self.truth.names)):
             session.place(i, self.truth[first].xy[i])
-        self.app.keeper.wishes.minutes = minutes
         self.app.go(2)
+        self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
         self.show(session.cohort.names[1])
         self.app.training.start()
-        self.wait(minutes * 60 * 0.75, lambda: self.app.desk.canvas.layer("preview") and self.enough())
+        self.wait(minutes * 60 * 0.85, lambda: self.app.training.job is None)
         self.take("train")
         self.wait(minutes * 60 * 5 + 120, lambda: self.app.training.job is None)
         self.review()
         self.app.go(4)
         self.take("export")
-
-    def enough(self) -> bool:
-        return len(self.widget.train.plot.stages) > 1
 
     def review(self) -> None:
         session = self.app.session
@@ -104,6 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
+        opening.user_config_path = lambda app: Path(scratch)  # no list of your own folders in the pictures
         photographer = Photographer(Path(scratch), options.out, options.theme)
         photographer.tour(options.minutes)
         photographer.viewer.close()
