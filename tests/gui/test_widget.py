@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from desktop import Desktop
 from fake_backend import FakeBackend, FakeModel
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
@@ -15,7 +16,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 from onemark.gui import opening
 from onemark.gui.marks import State
 from onemark.gui.palette import to_hex
-from onemark.gui.schema import shipped
+from onemark.gui.schema import of_names, shipped
 from onemark.gui.session import Found
 from onemark.io import cohort as cohorts
 from onemark.io.landmarks import LandmarkTable
@@ -306,6 +307,30 @@ def test_removed_evidence_is_switched_off(marked: Desktop) -> None:
     assert canvas.layer("similarity") is None
     marked.push("evidence.similarity")
     marked.until(lambda: canvas.layer("similarity"))
+
+
+def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
+    desktop: Desktop, xrays: Path, truth: LandmarkTable
+) -> None:
+    first = truth.images[0]
+    with Image.open(xrays / first) as large:
+        large.resize((64, 80)).save(xrays / "small.png")
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.take_marks(LandmarkTable.from_sets([truth[first]]))
+    desktop.train()
+    desktop.push("evidence.deformation-grid")
+    desktop.push("evidence.similarity")
+    canvas = desktop.app.desk.canvas
+    desktop.until(lambda: canvas.layer("similarity"))
+    desktop.session.show("small.png")
+    desktop.until(lambda: desktop.shown("small.png"))
+    height = canvas.placed["scale"][0] * 80 * desktop.viewer.scene.camera.zoom
+    assert height > 0.8 * desktop.canvas.height()
+    desktop.session.show(first)
+    desktop.until(lambda: desktop.shown(first))
+    desktop.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
+    assert len(desktop.layer.data) == len(truth.names)
 
 
 def test_the_training_page_says_what_was_really_asked_for(marked: Desktop, backend: FakeBackend) -> None:

@@ -53,10 +53,12 @@ class Canvas:
         same = before is not None and (before.size, before.spacing) == (radiograph.size, radiograph.spacing)
         self.radiograph = radiograph
         new = self.layer(RADIOGRAPH) is None
-        self._drop_maps()
+        self._drop_maps(same)
         self.image(RADIOGRAPH, "radiograph", radiograph.pixels, contrast_limits=(0, 1))
         for tag in (LANDMARKS, PREVIEW):
             if (layer := self.layer(tag)) is not None:
+                if not same and len(layer.data):
+                    layer.data = np.empty((0, 2))
                 self._place(layer)
                 layer.metadata = self._about(tag)
         self._scale_bar()
@@ -141,12 +143,15 @@ class Canvas:
         if active is not None:
             self.viewer.layers.selection.active = active
 
-    def _drop_maps(self) -> None:
-        # Evidence speaks of one radiograph: hide it until that of the new one is there.
-        for layer in self.viewer.layers:
+    def _drop_maps(self, same: bool) -> None:
+        # Evidence speaks of one radiograph: hide it until that of the new one is there. Of another size or scale even a
+        # hidden layer would count when the view is fitted.
+        for layer in list(self.viewer.layers):
             tag = layer.metadata.get(TAG)
             if tag is not None and tag not in (RADIOGRAPH, LANDMARKS, PREVIEW):
                 layer.visible = False
+                if not same:
+                    self.remove(tag)
 
     def _scale_bar(self) -> None:
         bar = self.viewer.canvas.overlays.scale_bar
