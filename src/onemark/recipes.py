@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onemark.config import from_settings
+from onemark.detect.c2t import C2T
 from onemark.detect.tpl import TPL
 from onemark.match.cc2d import CC2D
 from onemark.select.scp import SCP
@@ -117,11 +118,41 @@ _VOTES = _VGG | {
 }
 PUBLISHED_CC2D = {f"match.{k}": v for k, v in _SSL.items()} | {f"detect.{k}": v for k, v in _VOTES.items()}
 
+_COTEACH = {
+    "encoder": "hrnet_w18",
+    "weights": "imagenet",
+    "area": 320 * 256,
+    "loss": "square",
+    "sigma": 12.0,  # 3 cells of 4 px
+    "views": "pair",
+    "augment": "affine",
+    "strength": 1.0,
+    "drop": 0.8,
+    "doubt": 0.3,
+    "cross": 1.0,
+    "detach": False,
+    "exemplar": 1.0,
+    "batch": 6,
+    "steps": 3_000,  # 100 epochs of 150 radiographs, 5 at a time beside the exemplar
+    "rate": 1e-3,
+    "optimizer": "adam",
+    "schedule": "plateau",
+    "pool": 1_000_000,
+    "framing": "alike",
+}
+PUBLISHED_C2T = {f"detect.{k}": v for k, v in _COTEACH.items()}
+
 _ALL = (
     Recipe(
         "onemark",
         "compact matcher and detector, no pretrained weights; the default",
         {"match": CC2D, "detect": TPL},
+        unhurried=FINE,
+    ),
+    Recipe(
+        "onemark-c2t",
+        "the default with two detectors that teach each other which pseudo-labels to trust",
+        {"match": CC2D, "detect": C2T},
         unhurried=FINE,
     ),
     Recipe(

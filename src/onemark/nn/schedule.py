@@ -10,11 +10,12 @@ from typing import Literal
 STEPS_BEFORE_ESTIMATE = 3
 
 Optimizer = Literal["adamw", "adam"]
-Schedule = Literal["cosine", "halving", "tenths"]
+Schedule = Literal["cosine", "halving", "tenths", "plateau"]
 STAIRS = {
     "halving": (7, 0.5),
     "tenths": (3, 0.1),
 }  # equal stairs of the schedule, and the factor from each to the next
+PLATEAU = (0.6, 0.8)  # shares of the schedule after which the rate of `plateau` falls to a tenth
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Plan:
         warmup: Share of the schedule in which the rate of the cosine rises.
         batch: Items per step, for the throughput that is shown.
         optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
-        schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`) as published.
+        schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`, `PLATEAU`) as published.
         restart: Share of the schedule after which the cosine begins anew, at half the rate; 0 = never.
     """
 
@@ -48,6 +49,8 @@ class Plan:
         if self.schedule in STAIRS:
             count, factor = STAIRS[self.schedule]
             return self.rate * factor ** min(count - 1, int(fraction * count))
+        if self.schedule == "plateau":
+            return self.rate * 0.1 ** sum(fraction >= share for share in PLATEAU)
         if 0 < self.restart < 1:
             half = replace(self, rate=self.rate / 2, restart=0.0)
             if fraction >= self.restart:

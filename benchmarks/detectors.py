@@ -1,0 +1,113 @@
+"""Detectors behind one and the same fitted matcher, each with the same time: which is better, and which terms pay.
+
+    python benchmarks/detectors.py DATA RUN --seconds 270 --arms tpl c2t "c2t coarse=0.67"
+
+DATA holds images/001.jpg ... and landmarks.csv; RUN is the folder of a finished fit, whose matcher and exemplars are
+taken. An arm is a detector and its settings. Every arm but the first is compared with the first, by a bootstrap over
+images. The matcher's answers are asked for before the first arm, so no arm pays for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onemark
+from common import kept, links, machine, numbers
+from onemark import Cohort, LandmarkSet, LandmarkTable, Scores
+from onemark.config import from_settings
+from onemark.detect.c2t import C2T
+from onemark.detect.tpl import TPL
+from onemark.io.run import RunFolder
+from onemark.metrics import paired_bootstrap
+from onemark.nn.device import fabric_for
+from onemark.nn.loop import Job
+
+DETECTORS: dict[str, Any] = {"tpl": TPL, "c2t": C2T}
+
+
+class Matched:
+    """A finished run's matcher: its answers to a cohort, its exemplars, its weights."""
+
+    def __init__(self, run: Path, cohort: Cohort, device: str) -> None:
+        model = onemark.load(run, device)
+        matcher = model.stages["match"]
+        self.cohort, self.exemplars = cohort, RunFolder.open(run).exemplars()
+        self.known: dict[str, LandmarkSet] = {name: matcher.locate(cohort[name]) for name in cohort.names}
+        self.start = matcher.network.state_dict()
+
+    def fit(self, arm: str, seconds: float | None, seed: int, device: str) -> tuple[Any, int]:
+        """Fit one arm; how many steps it made."""
+        kind, *settings = arm.split()
+        stage = DETECTORS[kind]
+        config = from_settings(stage.Config, dict(s.split("=", 1) for s in settings), "detect.")
+        job = Job(fabric_for(device), seed)
+
+        def pseudo_label(radiograph: onemark.Radiograph) -> LandmarkSet:
+            return self.known[radiograph.name]
+
+        fitted = stage.fit(self.exemplars, self.cohort, config, job, pseudo_label, seconds, self.start)
+        return fitted, job.log[-1]["step"]
+
+
+def row(arm: str, scores: Scores, first: Scores | None, steps: int, per_image: float) -> str:
+    """One line of the table."""
+    all_ = scores.overall
+    sdr = " / ".join(f"{value:.1f}" for value in all_.sdr.values())
+    line = f"| {arm} | {steps} | {all_.mean:.3f} [{scores.low:.3f}, {scores.high:.3f}] | {all_.median:.3f} | {sdr} | "
+    if first is not None:
+        apart, low, high, p = paired_bootstrap(scores.error, first.error, scores.image)
+        line += f"{apart:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.4f}"
+    return line + f" | {per_image:.2f} |"
+
+
+def main() -> None:
+    """Fit, mark and score arm by arm."""
+    options = _options()
+    images = options.data / "images"
+    work = kept(options.out)
+    train, test = (
+        onemark.open_cohort(links(images, [f"{n:03d}.jpg" for n in numbers(which)], work / name))
+        for name, which in (("train", options.train), ("test", options.test))
+    )
+    truth = onemark.read_landmarks(options.data / "landmarks.csv")
+    matched = Matched(options.run, train, options.device)
+    print(
+        machine(),
+        "\n\n| arm | steps | MRE mm [95 %] | median | SDR 2 / 2.5 / 3 / 4 mm | against the first | s per radiograph |",
+    )
+    print("|---|---|---|---|---|---|---|", flush=True)
+    first = None
+    for arm in options.arms:
+        detector, steps = matched.fit(arm, options.seconds, options.seed, options.device)
+        started = time.perf_counter()
+        found = LandmarkTable.from_sets(detector.locate(radiograph) for radiograph in test.readable())
+        per_image = (time.perf_counter() - started) / len(test)
+        found.to_csv(work / f"{arm.replace(' ', '_')}-{options.seed}.csv")
+        scores = onemark.evaluate(found, truth, spacing_mm=options.spacing_mm)
+        print(row(arm, scores, first, steps, per_image), flush=True)
+        first = first or scores
+
+
+def _options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with images/ and landmarks.csv")
+    parser.add_argument("run", type=Path, help="run folder of a finished fit on the same images")
+    parser.add_argument("--arms", nargs="+", default=["tpl", "c2t"], help="detectors with their settings")
+    parser.add_argument("--seconds", type=float, help="for each arm; without it the detectors' steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--spacing-mm", type=float, default=0.25)
+    parser.add_argument("--train", default="1-150", help="numbers of the images to learn from")
+    parser.add_argument("--test", default="151-300", help="numbers of the images to score on")
+    parser.add_argument("--out", type=Path, help="folder to keep the predictions in")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    main()
