@@ -13,7 +13,17 @@ import torch
 from torch import nn
 
 import onemark
-from onemark import RECIPES, Cancelled, Cohort, Evidence, LandmarkSet, LandmarkTable, Progress, Radiograph
+from onemark import (
+    RECIPES,
+    Cancelled,
+    Cohort,
+    Evidence,
+    LandmarkSet,
+    LandmarkTable,
+    Progress,
+    Radiograph,
+    UserError,
+)
 from onemark.config import option, settings_of
 from onemark.nn.loop import Job, train
 from onemark.nn.schedule import Plan
@@ -52,6 +62,11 @@ class Shift:
     def __init__(self, config: ShiftConfig, learned: Mapping[str, torch.Tensor]) -> None:
         self.config, self.learned = config, learned
 
+    @staticmethod
+    def check(configs: Mapping[str, Any]) -> None:
+        if configs["sharpen"].by == configs["match"].batch:
+            raise UserError("a shift of one batch")
+
     @classmethod
     def fit(
         cls,
@@ -62,7 +77,11 @@ class Shift:
         locate: Callable[[Radiograph], LandmarkSet],
         seconds: float | None = None,
         former: Self | None = None,
+        start: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
     ) -> Self:
+        assert start is not None
+        assert "heads.0.weight" in start["match"]
+        assert "sharpen" not in start
         cls.calls.append((seconds, former is not None))
         torch.manual_seed(job.seed + 2)
         task = ShiftTask()
@@ -114,12 +133,12 @@ def test_it_moves_what_the_stage_before_it_found(
     tiny: dict[str, object],
     tmp_path: Path,
 ):
-    settings = {k: v for k, v in tiny.items() if recipe == "all" or k.startswith("match")} | {"sharpen.by": 2}
+    settings = {k: v for k, v in tiny.items() if recipe == "all" or k.startswith("match")} | {"sharpen.by": 3}
     model = onemark.fit(phantoms, exemplars, recipe=recipe, settings=settings, out=tmp_path / "run")
     for fitted in (model, onemark.load(tmp_path / "run")):
         coarse = fitted.stages[before].locate(phantoms[1])
         np.testing.assert_array_equal(fitted.stages["sharpen"].learned["coarse"], coarse.xy)
-        np.testing.assert_array_equal(fitted.locate(phantoms[1]).xy, coarse.xy + np.array([2, 0]))
+        np.testing.assert_array_equal(fitted.locate(phantoms[1]).xy, coarse.xy + np.array([3, 0]))
         np.testing.assert_array_equal(fitted.locate(phantoms[0]).xy, exemplars.sets[0].xy)
         shown = fitted.explain(phantoms[1], fitted.names[2]).maps
         assert {"similarity product", "sharpened"} <= set(shown)
@@ -140,7 +159,7 @@ def test_a_run_stopped_while_it_learns_resumes_to_the_same_weights(
     assert list(onemark.load(tmp_path / "run").stages) == ["match", "detect"]
     events: list[Progress] = []
     model = onemark.resume(tmp_path / "run", progress=events.append)
-    assert [(event.stage, event.step) for event in events] == [("sharpen", 3)]
+    assert [event.step for event in events if event.stage == "sharpen"] == [3]
     theirs = whole.stages["sharpen"].learned
     assert all(torch.equal(value, theirs[name]) for name, value in model.stages["sharpen"].learned.items())
 
@@ -162,3 +181,13 @@ def test_it_gets_its_share_of_the_time_and_its_former_self(
     assert seconds == pytest.approx(57, abs=5)  # the matcher took no time, so all is left
     assert later == pytest.approx(27, abs=5)
     assert (first, again) == (False, True)
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_learned(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
+):
+    with pytest.raises(UserError, match="a shift of one batch"):
+        onemark.fit(
+            phantoms, exemplars, recipe="all", settings=tiny | {"sharpen.by": 2}, out=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()

@@ -148,6 +148,8 @@ def fit(
     configs = chosen.configure(settings, minutes)
     exemplars = exemplars.checked(cohort)
     _tell_unplaced(exemplars, progress)
+    if SHARPEN in configs:
+        chosen.slots[SHARPEN].check(configs)
     pretrained.check(configs, progress)
     config = {
         "onemark": onemark.__version__,
@@ -338,7 +340,8 @@ class _Work:
             return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
         if slot == SHARPEN:
             locate = partial(located, dict(stages))
-            return stage.fit(self.exemplars, self.cohort, config, self.job, locate, seconds, warm)
+            begin = {name: one.network.state_dict() for name, one in stages.items()}
+            return stage.fit(self.exemplars, self.cohort, config, self.job, locate, seconds, warm, begin)
         matcher = stages["match"]
         start = (warm or matcher).network.state_dict()
         return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)

@@ -11,6 +11,7 @@ from onemark.detect.c2t import C2T
 from onemark.detect.tpl import TPL
 from onemark.match.cc2d import CC2D
 from onemark.select.scp import SCP
+from onemark.sharpen.f2 import F2
 from onemark.types import UserError
 
 Configs = dict[str, Any]
@@ -142,6 +143,24 @@ _COTEACH = {
 }
 PUBLISHED_C2T = {f"detect.{k}": v for k, v in _COTEACH.items()}
 
+_FINE_STAGE = {
+    "encoder": "dino",
+    "weights": "imagenet",
+    "learn": "exemplar",
+    "area": 1935 * 2400,
+    "crop": 224,
+    "match_prior": 100_000.0,  # none: the crop is the only bound
+    "top": 3,
+    "steps": 1_000,
+    "rate": 2e-4,
+    "batch": 8,
+    "sigma": 2.0,
+    "strength": 0.5,
+    "shift": 29.0,  # as wide as the uniform 50 px
+    "pool": 1_000_000,
+}
+PUBLISHED_F2 = {f"sharpen.{k}": v for k, v in _FINE_STAGE.items()}
+
 _ALL = (
     Recipe(
         "onemark",
@@ -168,6 +187,20 @@ _ALL = (
         {"match": CC2D, "detect": TPL},
         PUBLISHED_CC2D | {"select.search": "random"},
         {"match": 0.85, "detect": 0.15},
+    ),
+    Recipe(
+        "onemark-f2",
+        "the default, and then a look at every landmark at full resolution",
+        {"match": CC2D, "detect": TPL, "sharpen": F2},
+        shares={"match": 0.5, "detect": 0.4, "sharpen": 0.1},
+        unhurried=FINE | {"sharpen.area": 737280, "sharpen.prior": 7.5, "sharpen.match_prior": 3.0},
+    ),
+    Recipe(
+        "cc2d-f2",
+        "CC2D's matcher, then FM-OSD's fine stage (Miao et al. 2024); ImageNet and DINO weights, made for a GPU",
+        {"match": CC2D, "sharpen": F2},
+        {k: v for k, v in PUBLISHED_CC2D.items() if k.startswith("match.")} | PUBLISHED_F2,
+        {"match": 0.9, "sharpen": 0.1},
     ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class DinoKeys(nn.Module):
         import_torchvision()
         import timm
 
-        self.body: nn.Module = timm.create_model(NAME, pretrained=False)
+        self.body: Any = timm.create_model(NAME, pretrained=False)
         self.width = BINS * int(self.body.embed_dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
