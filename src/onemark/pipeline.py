@@ -95,7 +95,8 @@ class Model:
             shown.append(self.stages[SHARPEN].explain(radiograph, coarse, landmark))
         maps = {name: m for one in shown for name, m in one.maps.items()}
         fields = [one.field for one in shown if one.field is not None]
-        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None)
+        numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
+        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None, numbers or None)
 
 
 def located(stages: Mapping[str, Any], radiograph: Radiograph) -> LandmarkSet:

@@ -10,6 +10,8 @@ from onemark.config import from_settings
 from onemark.detect.c2t import C2T
 from onemark.detect.tpl import TPL
 from onemark.match.cc2d import CC2D
+from onemark.match.edgetrans import EdgeTrans
+from onemark.match.sla import SLA
 from onemark.select.scp import SCP
 from onemark.sharpen.f2 import F2
 from onemark.types import UserError
@@ -119,6 +121,42 @@ _VOTES = _VGG | {
 }
 PUBLISHED_CC2D = {f"match.{k}": v for k, v in _SSL.items()} | {f"detect.{k}": v for k, v in _VOTES.items()}
 
+_REGISTER = {
+    "encoder": "hrnet_w18",
+    "weights": "imagenet",
+    "pairing": "joint",
+    "area": 320 * 256,
+    "width": 64,
+    "layers": 2,
+    "dropout": 0.1,
+    "fine": "windows",
+    "passes": 2,
+    "passes_located": 2,
+    "coarse_passes": 0,
+    "field_stride": 2,
+    "batch": 10,
+    "steps": 11_250,  # 750 epochs of 150 radiographs, 10 at a time
+    "rate": 1e-4,
+    "optimizer": "adam",
+    "schedule": "late",
+    "pool": 1_000_000,
+    "partners": "shuffled",
+    "synthesis": "published",
+    "miss": "squared",
+    "w_similarity": 0.25,
+    "w_focus": 0.5,
+    "w_smooth": 1.0,
+    "w_inverse": 0.0,
+    "local_ramp": 1 / 3,
+    "synthetic_until": 350 / 750,
+    "focus_from": 200 / 750,
+    "renew": 1.0,
+    "memory": 0.9,
+    "compare": 1,
+}
+FINE_EDGETRANS = {"match.area": 81920}
+PUBLISHED_EDGETRANS = {f"match.{k}": v for k, v in _REGISTER.items()}
+
 _COTEACH = {
     "encoder": "hrnet_w18",
     "weights": "imagenet",
@@ -160,6 +198,28 @@ _FINE_STAGE = {
     "pool": 1_000_000,
 }
 PUBLISHED_F2 = {f"sharpen.{k}": v for k, v in _FINE_STAGE.items()}
+
+_LANDMARKS = _VGG | {
+    "views": "patches",
+    "before": 0.0,
+    "start": "random",
+    "context": "rfb",
+    "patch": 192,
+    "length": 16,
+    "temperature": 10.0,
+    "window": 9,
+    "copies": 0,
+    "cross": 0.0,
+    "batch": 8,
+    "epochs": 300,
+    "steps": 5_700,  # 300 epochs of 150 radiographs, 8 at a time
+    "rate": 1e-4,
+    "schedule": "halving",
+    "framing": "alike",
+}
+_ATD = {"template": 63 / 82, "steps": 24_600}  # and of 500 copies of the exemplar, first in each epoch
+PUBLISHED_SLA = {f"match.{k}": v for k, v in _LANDMARKS.items()}
+PUBLISHED_ATD = PUBLISHED_SLA | {f"match.{k}": v for k, v in _ATD.items()}
 
 _ALL = (
     Recipe(
@@ -203,6 +263,54 @@ _ALL = (
         {"match": 0.9, "sharpen": 0.1},
     ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
+    Recipe(
+        "cc2d-sla",
+        "CC2D with a decoder for each landmark (He et al. 2025); ImageNet weights, made for a GPU",
+        {"match": SLA},
+        PUBLISHED_SLA,
+        {"match": 1.0},
+    ),
+    Recipe(
+        "sla-atd",
+        "the same, first learning from changed copies of the exemplar (He et al. 2025); made for a GPU",
+        {"match": SLA},
+        PUBLISHED_ATD,
+        {"match": 1.0},
+    ),
+    Recipe(
+        "c-adapter",
+        "the same with one decoder and small adapters for each landmark (He et al. 2025); made for a GPU",
+        {"match": SLA},
+        PUBLISHED_ATD | {"match.decoders": "adapter", "match.adapter": 16},
+        {"match": 1.0},
+    ),
+    Recipe(
+        "sla-compact",
+        "the compact matcher, then a small decoder for each landmark on its frozen network",
+        {"match": SLA},
+        shares={"match": 1.0},
+        unhurried={"match.area": FINE["match.area"], "match.grow": FINE["match.grow"]},
+    ),
+    Recipe(
+        "edgetrans",
+        "EdgeTrans as published (Yin et al. 2022): learned registration, co-teaching; ImageNet weights, made for a GPU",
+        {"match": EdgeTrans, "detect": C2T},
+        PUBLISHED_EDGETRANS | PUBLISHED_C2T,
+        {"match": 0.85, "detect": 0.15},
+    ),
+    Recipe(
+        "edgetrans-compact",
+        "learned registration in a compact form, without pretrained weights, and a detector",
+        {"match": EdgeTrans, "detect": TPL},
+        unhurried=FINE_EDGETRANS | {"detect.area": FINE["detect.area"]},
+    ),
+    Recipe(
+        "edgetrans-match-only",
+        "the compact registration alone",
+        {"match": EdgeTrans},
+        shares={"match": 1.0},
+        unhurried=FINE_EDGETRANS,
+    ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 

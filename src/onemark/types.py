@@ -73,9 +73,11 @@ class Evidence:
         maps: Layer name -> `[H, W]` float32 in the ORIGINAL image's pixels, such as `similarity s4`,
             `similarity product`, `heatmap`, `warped exemplar`.
         field: Deformation `[H, W, 2]` (dx, dy) in original pixels, or None.
+        numbers: Name -> value for the radiograph as a whole, such as `similarity`; None where there are none.
     """
 
     image: str
     landmark: str | None
     maps: Mapping[str, NDArray[np.float32]]
     field: NDArray[np.float32] | None = None
+    numbers: Mapping[str, float] | None = None

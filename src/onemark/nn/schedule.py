@@ -10,7 +10,7 @@ from typing import Literal
 STEPS_BEFORE_ESTIMATE = 3
 
 Optimizer = Literal["adamw", "adam"]
-Schedule = Literal["cosine", "halving", "tenths", "plateau"]
+Schedule = Literal["cosine", "halving", "tenths", "late", "plateau"]
 STAIRS = {
     "halving": (7, 0.5),
     "tenths": (3, 0.1),
@@ -30,7 +30,8 @@ class Plan:
         warmup: Share of the schedule in which the rate of the cosine rises.
         batch: Items per step, for the throughput that is shown.
         optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
-        schedule: How the rate falls: a cosine with warm-up, or in steps (`STAIRS`, `PLATEAU`) as published.
+        schedule: How the rate falls: a cosine with warm-up; in steps (`STAIRS`) as CC2D publishes; or late, constant for
+            a third of the schedule and then by a cosine to a half, as EdgeTrans does.
         restart: Share of the schedule after which the cosine begins anew, at half the rate; 0 = never.
     """
 
@@ -49,6 +50,9 @@ class Plan:
         if self.schedule in STAIRS:
             count, factor = STAIRS[self.schedule]
             return self.rate * factor ** min(count - 1, int(fraction * count))
+        if self.schedule == "late":
+            along = max(0.0, 1.5 * fraction - 0.5)
+            return self.rate * (0.75 + 0.25 * math.cos(math.pi * min(along, 1)))
         if self.schedule == "plateau":
             return self.rate * 0.1 ** sum(fraction >= share for share in PLATEAU)
         if 0 < self.restart < 1:

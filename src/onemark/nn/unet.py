@@ -34,14 +34,14 @@ class Residual(nn.Module):
 class UNet(nn.Module):
     """Residual U-Net with one output per stride 2, 4, 8, 16, 32.
 
-    Takes `[B, 1, H, W]` in [0, 1], H and W divisible by 32; gives five maps `[B, widths[i], H / s, W / s]`, finest
+    Takes `[B, colours, H, W]` in [0, 1], H and W divisible by 32; gives five maps `[B, widths[i], H / s, W / s]`, finest
     first.
     """
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, colours: int = 1) -> None:
         super().__init__()
         self.widths = widths
-        inputs = (1, *widths[:-1])
+        inputs = (colours, *widths[:-1])
         self.down = nn.ModuleList(
             nn.Sequential(conv(i, o, 2), Residual(o) if n else conv(o, o))
             for n, (i, o) in enumerate(zip(inputs, widths, strict=True))
@@ -50,7 +50,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(conv(width, width) for width in widths[:-1])
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """`[B, 1, H, W]` -> five maps, finest first."""
+        """`[B, colours, H, W]` -> five maps, finest first."""
         x = (x - 0.45) / 0.25
         x = x.contiguous(memory_format=torch.channels_last)
         skips = []
