@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from napari.layers import Points
 from qtpy.QtCore import QObject
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
 
 from onemark.gui.canvas import PREVIEW
 from onemark.gui.desk import Desk
@@ -71,7 +73,20 @@ class Preview(QObject):
         self._hide()
 
     def _begin(self) -> None:
-        # Making a layer is the one slow thing here, so it is done when the button is pressed and not in the middle of it.
+        # Making a layer and painting its first points are the slow things here, so they are done when the button is
+        # pressed and not in the middle of it.
         self._forget()
         if self.desk.canvas.radiograph is not None and self.desk.canvas.layer(PREVIEW) is None:
-            self._make().visible = False
+            layer = self._make()
+            layer.add(np.zeros((1, 2)))
+            layer.face_color = "transparent"
+            _paint()
+            layer.data = np.empty((0, 2))
+            layer.visible = False
+
+
+def _paint() -> None:
+    """Paint the canvas at once instead of in a later turn of the event loop."""
+    for window in QApplication.topLevelWidgets():
+        for canvas in window.findChildren(QOpenGLWidget):
+            canvas.repaint()
