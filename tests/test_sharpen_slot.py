@@ -178,8 +178,8 @@ def test_it_gets_its_share_of_the_time_and_its_former_self(
     )
     onemark.resume(tmp_path / "run", exemplars=exemplars, minutes=0.5)
     (seconds, first), (later, again) = Shift.calls
-    assert seconds == pytest.approx(57, abs=5)  # the matcher took no time, so all is left
-    assert later == pytest.approx(27, abs=5)
+    assert seconds == pytest.approx(57, abs=20)  # the matcher took no time, so all is left
+    assert later == pytest.approx(27, abs=20)
     assert (first, again) == (False, True)
 
 
