@@ -120,7 +120,7 @@ def test_a_budget_is_split_between_suggestion_and_fit(
 def test_wrong_wishes_are_told(phantoms: Cohort, settings: dict[str, object], tmp_path: Path):
     with pytest.raises(UserError, match="between 1 and 12"):
         onemark.suggest(phantoms, number=13)
-    with pytest.raises(UserError, match="select.nonsense"):
+    with pytest.raises(UserError, match=r"select\.nonsense"):
         onemark.suggest(phantoms, settings={"select.nonsense": 1})
     with pytest.raises(UserError, match="minutes"):
         onemark.suggest(phantoms, minutes=0)

@@ -16,6 +16,9 @@ import numpy as np
 import onemark
 from onemark import recipes
 from onemark.config import settings_of
+from onemark.expect import Expectation
+from onemark.expecting import SLOT as EXPECT
+from onemark.expecting import correction_ratios, learned, seconds_to_train, with_expected_errors
 from onemark.io.cohort import Cohort, open_cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.io.run import SUGGESTED, RunFolder
@@ -27,7 +30,6 @@ from onemark.nn.weights import read_weights, write_weights
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
-RESERVE_SECONDS = 3.0
 WARM_MINUTES = 1.0
 SHARPEN = "sharpen"
 
@@ -43,6 +45,7 @@ class Model:
         fingerprints: Image name of an exemplar -> digest of its pixels.
         cohort: The radiographs it learned from, when they are at hand.
         log: One dict per training step: stage, step, loss, seconds.
+        expectation: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
     """
 
     recipe: str
@@ -51,6 +54,7 @@ class Model:
     fingerprints: dict[str, str]
     cohort: Cohort | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
+    expectation: Expectation | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +70,14 @@ class Model:
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        return located(self.stages, radiograph)
+        found = located(self.stages, radiograph)
+        if self.expectation is None:
+            return found
+        return with_expected_errors(self.expectation, self.stages, radiograph, found)
+
+    def margin(self, coverage: float = 0.9) -> float | None:
+        """The multiple of the expected error that holds a share of true points, by corrections; None if these are few."""
+        return None if self.expectation is None else self.expectation.calibration.margin(coverage)
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         """Landmarks of every radiograph that can be read; the others are reported to `progress`.
@@ -208,6 +219,7 @@ def resume(
         if minutes is None:
             minutes = _rest(folder.config) if folder.config["state"] == SUGGESTED else WARM_MINUTES
         warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
+        changes["ratios"] = [*folder.config.get("ratios", []), *_taught(folder, exemplars, cohort, chosen)]
         if warm or folder.config["state"] != SUGGESTED:
             checkpoint.remove()
         folder.write_exemplars(known)
@@ -251,7 +263,16 @@ def load(run: Path | str, device: str = "auto") -> Model:
         folder.config.get("fingerprints", {}),
         None,
         folder.log(),
+        Expectation.restore(saved[EXPECT][0]) if EXPECT in saved else None,
     )
+
+
+def _taught(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device: str) -> list[Any]:
+    """Rows of actual to expected error that corrections of a finished run show."""
+    if folder.config["state"] != "done":
+        return []
+    model = load(folder.path, device)
+    return correction_ratios(model, partial(located, model.stages), corrected.checked(cohort), cohort)
 
 
 def _placed(exemplars: LandmarkTable) -> LandmarkTable:
@@ -299,7 +320,7 @@ class _Work:
         self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
         self.head = _unfinished(self.checkpoint, config)
         log = self.head["log"] if self.head else (run.log() if run else [])
-        self.budget = None if config["minutes"] is None else config["minutes"] * 60 - RESERVE_SECONDS
+        self.budget = seconds_to_train(config["minutes"])
         self.spent = float(sum(config["done"].values()))
         deadline = (
             None
@@ -311,6 +332,7 @@ class _Work:
     def finish(self) -> Model:
         try:
             stages = dict(self._stages())
+            expectation = self._expectation(stages)
         except (Cancelled, KeyboardInterrupt):
             self._note(state="stopped")
             raise
@@ -318,10 +340,19 @@ class _Work:
         self._note(state="done", fingerprints=prints)
         if self.checkpoint:
             self.checkpoint.remove()
-        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log)
+        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log, expectation)
+
+    def _expectation(self, stages: Mapping[str, Any]) -> Expectation | None:
+        ratios = self.config.get("ratios", [])
+        found = learned(stages, partial(located, stages), self.exemplars, self.cohort, ratios, self.job.sink)
+        if found is not None and self.run is not None and self.fabric.is_global_zero:
+            states = {name: stage.state() for name, stage in stages.items()}
+            write_weights(self.run.weights, states | {EXPECT: found.state()})
+        return found
 
     def _stages(self) -> Iterator[tuple[str, Any]]:
         saved = read_weights(self.run.weights) if self.run and self.run.weights.exists() else {}
+        saved.pop(EXPECT, None)
         former = {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
         stages: dict[str, Any] = {}
         for slot in self.recipe.slots:

@@ -17,7 +17,7 @@ class Progress:
     """One event of a running job.
 
     Attributes:
-        stage: What is being done: `read`, `match`, `pseudo-label`, `detect`, `predict`, `report`.
+        stage: What is being done: `read`, `match`, `select`, `detect`, `expect`, `predict`, `report`.
         step: Steps done in this stage, 0...total.
         total: Steps of this stage; an estimate while a time budget rules.
         metrics: Names and values such as `loss`, `images/s`.

@@ -106,7 +106,8 @@ def suggest(
     chosen = recipes.get(config["recipe"])
     matcher = _matcher(chosen, cohort, config, run, progress)
     options = chosen.selecting(config["settings"] | dict(settings or {}))
-    store = FrameStore(learning_pool(cohort, NO_EXEMPLARS, options.pool), matcher.canvas, progress)
+    pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
+    store = FrameStore(pool, matcher.canvas, progress, matcher.config.framing)
     selector = chosen.selector(options, matcher.reader).compare(store, progress)
     draws = torch.Generator().manual_seed(hash_text(f"{config['seed']}/select"))
     choice = selector.choose(number, draws)
@@ -125,7 +126,7 @@ def _config(
     settings: Mapping[str, Any] | None,
     progress: Sink,
 ) -> dict[str, Any]:
-    """What `config.json` of a new run holds; its budget is that of the whole fit, the matcher's share of it is spent now."""
+    """What `config.json` of a new run holds; its budget is the whole fit's, of which the matcher's share is spent now."""
     chosen = recipes.get(recipe)
     if not getattr(chosen.slots["match"], "learns_alone", False):
         raise UserError(

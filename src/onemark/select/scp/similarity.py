@@ -15,6 +15,7 @@ from onemark.nn.unet import STRIDES
 WHOLE = (
     2  # from this level on (strides 8, 16, 32) whole maps are compared, the finer levels around the best cell
 )
+FACTOR = STRIDES[WHOLE] // STRIDES[0]
 CHUNK = 512  # key points at a time, so that their maps stay in the processor's cache
 
 
@@ -39,18 +40,23 @@ def _greatest(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
         coarse = wide * whole_cosines(v, m).clamp(0, 1)
     width = coarse.shape[-1]
     best = coarse.flatten(2).argmax(-1)[0]
-    corner = torch.stack([best % width, best // width], -1) * (STRIDES[WHOLE] // STRIDES[0])
-    cells = _square(corner, STRIDES[WHOLE] // STRIDES[0])
+    corner = torch.stack([best % width, best // width], -1)
+    steps = torch.arange(
+        -1, FACTOR + 1, device=corner.device
+    )  # the best cell's finest cells and a rim of one
+    cells = _square(corner * FACTOR, steps)
     pixels = cells_to_pixels(cells.float(), STRIDES[0])
     total = sample(coarse[0][:, None], pixels_to_cells(pixels, STRIDES[WHOLE])[:, None], "border")[:, 0, 0]
-    for stride, v, m in zip(STRIDES[:WHOLE], vectors, maps, strict=False):
-        total = total * _near(v, m, cells * STRIDES[0] // stride)
+    for level, stride in enumerate(STRIDES[:WHOLE]):
+        parts = torch.div(steps * STRIDES[0], stride, rounding_mode="floor")
+        few, back = torch.unique(parts, return_inverse=True)
+        near = _near(vectors[level], maps[level], _square(corner * (STRIDES[WHOLE] // stride), few))
+        total = total * near.view(-1, len(few), len(few))[:, back][:, :, back].flatten(1)
     return total.amax(-1)
 
 
-def _square(corner: torch.Tensor, side: int) -> torch.Tensor:
-    """The cells `[N, W, 2]` of a square of `side` cells at each corner `[N, 2]`, and half a side around it."""
-    steps = torch.arange(-side // 2, side + side // 2, device=corner.device)
+def _square(corner: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """The cells `[N, S * S, 2]` (x, y), row by row, at `steps` `[S]` right of and below each corner `[N, 2]`."""
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).flatten(0, 1)
     return corner[:, None] + grid
 

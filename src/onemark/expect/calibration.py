@@ -1,0 +1,67 @@
+"""What corrections teach about expected errors: factors per landmark, and the margin that holds a share of the truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Table = NDArray[np.float64]
+
+DOUBT = 5.0
+"""Imagined errors that are just as expected, against which all real ones together are weighed."""
+LANDMARK_DOUBT = 3.0
+"""Imagined errors of a landmark that are as the others', against which its real ones are weighed."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ratios of actual to expected error on radiographs that a person corrected, before the model learned from them.
+
+    Attributes:
+        ratios: `[N, K]`, N corrected radiographs; NaN where a landmark was not visible.
+    """
+
+    ratios: Table
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[float | None]], landmarks: int) -> Calibration:
+        """From rows of ratios as JSON holds them; none at all is no correction."""
+        table = [[math.nan if value is None else value for value in row] for row in rows]
+        return cls(np.array(table, np.float64).reshape(len(table), landmarks))
+
+    @property
+    def factors(self) -> NDArray[np.float64]:
+        """`[K]` what to multiply expected errors by: a landmark's mean ratio, shrunk to all landmarks' and that to 1."""
+        return _factors(self.ratios)
+
+    def margin(self, coverage: float = 0.9) -> float | None:
+        """The multiple of the expected error within which a share `coverage` of true points lies (split conformal).
+
+        Each radiograph is judged with the factors that the other ones give (cross-conformal). Exact for radiographs
+        that are drawn at random; those a person picks as the worst make it larger. Landmarks of one radiograph are
+        counted as if they were independent.
+
+        Returns:
+            The multiple, or None while there are too few corrections for such a coverage.
+
+        Raises:
+            ValueError: a coverage outside 0...1.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must lie between 0 and 1, not {coverage}")
+        rest = [self.ratios[n] / _factors(np.delete(self.ratios, n, 0)) for n in range(len(self.ratios))]
+        known = np.concatenate([np.empty(0), *rest])
+        known = np.sort(known[np.isfinite(known)])
+        rank = math.ceil((len(known) + 1) * coverage)
+        return float(known[rank - 1]) if rank <= len(known) else None
+
+
+def _factors(ratios: Table) -> NDArray[np.float64]:
+    known = np.isfinite(ratios)
+    total, count = np.where(known, ratios, 0).sum(0), known.sum(0)
+    overall = (total.sum() + DOUBT) / (count.sum() + DOUBT)
+    return np.asarray((total + LANDMARK_DOUBT * overall) / (count + LANDMARK_DOUBT))

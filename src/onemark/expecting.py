@@ -1,0 +1,130 @@
+"""Expected errors of a fitted model: what its stages say of a radiograph, learned on the cohort, corrected by people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onemark.expect import Calibration, Expectation, Signals
+from onemark.io.cohort import Cohort
+from onemark.io.landmarks import LandmarkTable
+from onemark.progress import Progress, Sink
+from onemark.types import LandmarkSet, Radiograph
+
+if TYPE_CHECKING:
+    from onemark.pipeline import Model
+
+SLOT = "expect"
+RADIOGRAPHS = 48
+"""Radiographs of the cohort from which expected errors are learned: a few seconds' work."""
+
+LEARNING_SECONDS, OTHER_SECONDS = 5.0, 3.0
+
+Locate = Callable[[Radiograph], LandmarkSet]
+Ratios = list[list[float | None]]
+
+
+def seconds_to_train(minutes: float | None) -> float | None:
+    """Of a time budget, what start, saving and learning expected errors leave to the stages."""
+    if minutes is None:
+        return None
+    return minutes * 60 - OTHER_SECONDS - min(LEARNING_SECONDS, 0.1 * minutes * 60)
+
+
+def with_expected_errors(
+    expectation: Expectation, stages: Mapping[str, Any], radiograph: Radiograph, found: LandmarkSet
+) -> LandmarkSet:
+    """The final answer with expected errors: mm when the spacing is known, else px."""
+    share = expectation(signals_of(stages, radiograph, found))
+    return replace(found, expected_error=share * _side(radiograph) * _unit(radiograph))
+
+
+def signals_of(stages: Mapping[str, Any], radiograph: Radiograph, found: LandmarkSet) -> Signals:
+    """What the stages say of a radiograph, beside the final answer `found`."""
+    side, matcher = _side(radiograph), stages["match"]
+    matched = found if len(stages) == 1 else matcher.locate(radiograph)
+    apart = np.linalg.norm(matched.xy - found.xy, axis=1) / side
+    if len(stages) == 1:
+        apart = np.full_like(apart, np.nan)
+    spread = found.expected_error / _unit(radiograph) / side
+    return Signals(found.xy / side, apart, spread, matched.score)
+
+
+def learned(
+    stages: Mapping[str, Any],
+    locate: Locate,
+    exemplars: LandmarkTable,
+    cohort: Cohort,
+    ratios: Sequence[Sequence[float | None]],
+    sink: Sink,
+) -> Expectation | None:
+    """Expected errors from up to 48 radiographs of the cohort, evenly spread; None where there are too few.
+
+    Args:
+        stages: Slot -> fitted stage.
+        locate: The final answer for a radiograph.
+        exemplars: What a person placed; these radiographs do not count, for the stages know them.
+        cohort: The radiographs.
+        ratios: What corrections taught: of actual to expected error, a row per radiograph.
+        sink: Takes the progress.
+    """
+    others = [name for name in cohort.names if name not in exemplars.images]
+    count = min(RADIOGRAPHS, len(others))
+    names = [others[n * len(others) // count] for n in range(count)]
+    if not names:
+        return None
+    signals, found = [], []
+    for radiograph in cohort.subset(names).readable(sink=sink):
+        found.append((radiograph, locate(radiograph)))
+        signals.append(signals_of(stages, *found[-1]))
+        sink(Progress(SLOT, len(signals), len(names)))
+    best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
+    returned = None
+    if hasattr(stages["match"], "returned") and found:
+        source = cohort[best.image]
+        way = stages["match"].returned(source, best.xy, [(one, points.xy) for one, points in found])
+        returned = way / _side(source)
+    fitting = [
+        row for row in ratios if len(row) == len(exemplars.names)
+    ]  # landmarks may have been added since
+    return Expectation.learn(signals, returned, Calibration.of(fitting, len(exemplars.names)))
+
+
+def correction_ratios(model: Model, locate: Locate, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
+    """Ratios of actual to expected error of a model on radiographs that a person corrected, before it learns them.
+
+    Args:
+        model: The model; one without expected errors has no ratios.
+        locate: The model's own answer for a radiograph.
+        corrected: More exemplars; those that the model knows do not count.
+        cohort: The radiographs.
+    """
+    if model.expectation is None:
+        return []
+    rows: Ratios = []
+    for one in corrected:
+        if one.image in model.exemplars.images:
+            continue
+        radiograph = cohort[one.image]
+        found = locate(radiograph)
+        true = dict(zip(one.names, one.xy, strict=True))
+        place = np.stack([true.get(name, np.full(2, np.nan)) for name in found.names])
+        actual = np.linalg.norm(found.xy - place, axis=1) / _side(radiograph)
+        ratio = actual / np.maximum(
+            model.expectation.uncalibrated(signals_of(model.stages, radiograph, found)), 1e-9
+        )
+        rows.append([float(value) if math.isfinite(value) else None for value in ratio])
+    return rows
+
+
+def _side(radiograph: Radiograph) -> float:
+    return fmean(radiograph.size)
+
+
+def _unit(radiograph: Radiograph) -> float:
+    return 1.0 if radiograph.spacing is None else sum(radiograph.spacing) / 2
