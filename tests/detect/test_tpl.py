@@ -96,6 +96,20 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
     assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=24)).exemplars == 3
 
 
+@pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
+def test_more_exemplars_have_a_larger_share_of_every_batch(
+    known: int, share: int, phantoms: Cohort, truth: LandmarkTable
+):
+    exemplars = LandmarkTable.from_sets(truth.sets[:known])
+    task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=8))
+    batch = task.batch(generator(0), 0.5)
+    assert batch.exemplars == share
+    placed = torch.stack([one.xy for one in task.sizes[0].exemplars])
+    for row in batch.xy[-share:]:  # true labels, not pseudo-labels, which lie 4 px beside them
+        assert (placed - row).abs().amax((1, 2)).min() < 1e-3
+    assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
+
+
 def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: LandmarkTable):
     task = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:2]), truth)
     for seed in range(10):

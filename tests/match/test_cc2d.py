@@ -298,3 +298,33 @@ def test_explaining_names_the_levels_and_refuses_strangers(matcher: CC2D, phanto
     assert evidence.maps["similarity product"].max() <= product + 1e-5
     with pytest.raises(UserError, match="no landmark 'elbow'"):
         matcher.explain(phantoms[4], "elbow")
+
+
+# --- without exemplars, and the way back -----------------------------------------------------------------
+
+
+def test_it_learns_without_exemplars_and_takes_them_later(phantoms: Cohort, truth: LandmarkTable):
+    config = dataclasses.replace(TINY, cross_from=0.0)
+    alone = CC2D.fit(LandmarkTable((), ()), phantoms, config, Job(FABRIC))
+    assert alone.templates == []
+    restored = CC2D.restore(*alone.state(), FABRIC)
+    exemplars = LandmarkTable.from_sets(truth.sets[:2])
+    later = CC2D.fit(exemplars, phantoms, config, Job(FABRIC), None, restored)
+    ours, theirs = later.network.state_dict(), alone.network.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert later.templates[0].shape[:2] == (2, len(truth.names))
+
+
+def test_the_way_back_ends_where_it_began_on_the_exemplar_itself(
+    matcher: CC2D, phantoms: Cohort, truth: LandmarkTable
+):
+    exemplar, placed = phantoms[0], truth.sets[0].xy
+    beside = placed.copy()
+    beside[3] = np.nan
+    moved = placed + np.array([9.0, 0.0])
+    own, hidden, off = matcher.returned(
+        exemplar, placed, [(exemplar, placed), (exemplar, beside), (exemplar, moved)]
+    )
+    assert np.median(own) < 2.5
+    assert np.isnan(hidden).tolist() == [k == 3 for k in range(len(placed))]
+    assert np.median(off) == pytest.approx(9.0, abs=3.0)

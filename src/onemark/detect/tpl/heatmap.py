@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,9 @@ class HeatmapTask:
 
     @property
     def exemplars(self) -> int:
-        """Exemplars per batch."""
-        return max(1, round(self.config.batch / 8))
+        """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
+        known = len(self.sizes[-1].exemplars)
+        return max(1, min(self.config.batch // 2, round(self.config.batch / 8 * math.sqrt(known))))
 
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""

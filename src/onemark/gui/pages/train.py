@@ -19,6 +19,7 @@ STAGES = {
     "pseudo-label": "Carrying the landmarks over",
     "detect": "Learning to detect",
     "sharpen": "Sharpening",
+    "expect": "Learning how sure to be",
     "predict": "Marking every radiograph",
     "report": "Writing the report",
 }
