@@ -27,7 +27,7 @@ from onemark.sharpen.f2.task import ExemplarTask, LabelTask
 
 Locate = Callable[[Radiograph], LandmarkSet]
 SMALL: dict[str, Any] = {"area": 20480, "crop": 32, "match_prior": 3.0, "shift": 2.0}
-SMALL |= {"learn": "labels", "steps": 2, "batch": 2}
+SMALL |= {"learn": "labels", "steps": 2, "batch": 2, "rate": 1e-3}
 DINO: dict[str, Any] = SMALL | {"encoder": "dino", "learn": "exemplar", "steps": 1, "top": 2}
 
 
@@ -272,7 +272,11 @@ def test_descriptors_are_right_where_only_the_landmark_looks_like_itself(
     [
         ({"crop": 50}, {}, r"sharpen\.crop must be a multiple of 32 px, not 50"),
         ({"encoder": "dino"}, {}, r"sharpen\.learn=labels is not for dino: set sharpen\.learn=exemplar"),
-        ({}, {"encoder": "vgg19"}, r"starts from a compact matcher, not from vgg19: set match\.encoder="),
+        (
+            {"learn": "nothing"},
+            {"encoder": "vgg19"},
+            r"compares by a compact matcher, not by vgg19: set sharpen",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], matcher: dict[str, Any], said: str):
@@ -280,6 +284,27 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], matcher: dic
     with pytest.raises(UserError, match=said):
         F2.check(configs)
     F2.check({"match": CC2DConfig(), "sharpen": F2Config()})
+    F2.check({"match": CC2DConfig(encoder="vgg19"), "sharpen": F2Config()})
+
+
+def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, start: dict[str, torch.Tensor]
+):
+    def changed(by: float, weights: dict[str, torch.Tensor]) -> tuple[list[str], torch.Tensor]:
+        events: list[Progress] = []
+        job = Job(fabric_for("cpu"), 0, events.append)
+        config = from_settings(F2Config, SMALL | {"match_prior": by})
+        locate = coarse_points(truth)
+        f2 = F2.fit(exemplars, phantoms, config, job, locate, start={"match": weights})
+        return [event.message for event in events if event.message], f2.network.head.weight
+
+    (told, one), (_, other) = changed(1.0, {}), changed(8.0, {})
+    assert torch.equal(one, other)
+    assert len(told) == 1
+    assert "learns from the coarse points" in told[0]
+    (told, one), (_, other) = changed(1.0, start), changed(8.0, start)
+    assert not torch.equal(one, other)
+    assert told == []
 
 
 def test_the_recipe_sharpens_what_the_detector_found(

@@ -53,7 +53,7 @@ class F2Config:
     )
     temperature: float = option(20.0, "factor on cosines before the softmax", low=0.1, high=10000)
     steps: int = option(300, "training steps, where no time budget is given", unit="steps", low=1)
-    rate: float = option(1e-3, "peak learning rate", low=1e-7, high=1)
+    rate: float = option(5e-4, "peak learning rate", low=1e-7, high=1)
     batch: int = option(
         4, "radiographs per step, every landmark's crop of each; of learn exemplar, crops", low=2, high=1024
     )

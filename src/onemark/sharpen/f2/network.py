@@ -59,6 +59,13 @@ class MatchNet(nn.Module):
         wide = [_unit(F.interpolate(m, size, mode="bilinear", align_corners=False)) for m in maps]
         return torch.cat(wide, 1) / math.sqrt(len(wide))
 
+    @staticmethod
+    def fits(start: Mapping[str, torch.Tensor]) -> bool:
+        """Whether weights are a compact matcher's."""
+        head = start.get("heads.0.weight")
+        own = MatchNet(1 if head is None else len(head)).embedder.state_dict()
+        return all(key in start and start[key].shape == value.shape for key, value in own.items())
+
     @classmethod
     def of(cls, start: Mapping[str, torch.Tensor]) -> MatchNet:
         """The network of a compact matcher with these weights.
@@ -66,15 +73,13 @@ class MatchNet(nn.Module):
         Raises:
             UserError: they are another network's.
         """
-        head = start.get("heads.0.weight")
-        network = cls(1 if head is None else len(head))
-        own = network.embedder.state_dict()
-        if any(key not in start or start[key].shape != value.shape for key, value in own.items()):
+        if not cls.fits(start):
             raise UserError(
-                "this matcher has no compact network for the sharpener to start from: choose another recipe, or "
-                "set sharpen.encoder=dino with sharpen.learn=exemplar"
+                "this matcher has no compact network for the sharpener to compare with: set sharpen.learn=labels, "
+                "or sharpen.encoder=dino with sharpen.learn=exemplar"
             )
-        network.embedder.load_state_dict({key: start[key] for key in own})
+        network = cls(len(start["heads.0.weight"]))
+        network.embedder.load_state_dict({key: start[key] for key in network.embedder.state_dict()})
         return network
 
 

@@ -14,11 +14,12 @@ from onemark.imaging.frame import Frame, Size
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks, cells_to_pixels, soft_peaks
 from onemark.nn.frames import STRETCH, Scale, cohort_canvas, cohort_framing, scales
-from onemark.nn.labels import PseudoLabels
+from onemark.nn.labels import Label, PseudoLabels
 from onemark.nn.loop import Job, train
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.schedule import Plan
 from onemark.nn.weights import Tensors
+from onemark.progress import Progress
 from onemark.sharpen.f2.config import F2Config
 from onemark.sharpen.f2.crops import Crops
 from onemark.sharpen.f2.label import FineLabels, around, remembered
@@ -70,10 +71,10 @@ class F2:
             raise UserError(f"sharpen.crop must be a multiple of 32 px, not {config.crop}")
         if config.encoder == "dino" and config.learn != "exemplar":
             raise UserError(f"sharpen.learn={config.learn} is not for dino: set sharpen.learn=exemplar")
-        if config.encoder == "compact" and encoder != "compact":
+        if config.encoder == "compact" and config.learn != "labels" and encoder != "compact":
             raise UserError(
-                f"the compact sharpener starts from a compact matcher, not from {encoder}: set "
-                "match.encoder=compact, or sharpen.encoder=dino with sharpen.learn=exemplar"
+                f"sharpen.learn={config.learn} compares by a compact matcher, not by {encoder}: set "
+                "sharpen.learn=labels, or sharpen.encoder=dino with sharpen.learn=exemplar"
             )
 
     @classmethod
@@ -115,7 +116,7 @@ class F2:
         plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
         if config.learn == "labels":
             coarse = PseudoLabels(locate)
-            labels = FineLabels(coarse, _matching(config, matcher, size, job.fabric), config)
+            labels = _labels(config, coarse, matcher, size, job)
             task: LabelTask | ExemplarTask = LabelTask(self.network, size, labels, coarse, config)
         else:
             task = ExemplarTask(self.network, size, self.network.stride, config)
@@ -214,8 +215,17 @@ def _network(config: F2Config, landmarks: int, start: Mapping[str, torch.Tensor]
     return HeatNet(landmarks) if config.learn == "labels" else MatchNet.of(start)
 
 
-def _matching(config: F2Config, start: Mapping[str, torch.Tensor], size: Scale, fabric: Fabric) -> Matching:
-    """The exemplars as the matcher's frozen network sees them."""
-    network = MatchNet.of(start).requires_grad_(False)
-    reader = Reader(network, size.store.canvas, fabric)
-    return Matching(reader, network.stride, config.temperature, remembered(size, config.crop))
+def _labels(
+    config: F2Config, coarse: Label, matcher: Mapping[str, torch.Tensor], size: Scale, job: Job
+) -> Label:
+    """The coarse points matched again, as the matcher's frozen network sees them; as they are where it is another one."""
+    if not MatchNet.fits(matcher):
+        message = (
+            "the matcher is not the compact one: the sharpener learns from the coarse points as they are"
+        )
+        job.sink(Progress("sharpen", 0, config.steps, message=message))
+        return coarse
+    network = MatchNet.of(matcher).requires_grad_(False)
+    reader = Reader(network, size.store.canvas, job.fabric)
+    known = remembered(size, config.crop)
+    return FineLabels(coarse, Matching(reader, network.stride, config.temperature, known), config)
