@@ -43,6 +43,16 @@ class PseudoLabels:
         return [self(store, index).double().numpy() for index in spread if store.usable(index)]
 
 
+def exemplars_per_batch(batch: int, known: int) -> int:
+    """How many of a batch are exemplars: an eighth where there is one, more by the root of their number, at most half.
+
+    Args:
+        batch: Radiographs per step.
+        known: Exemplars that there are.
+    """
+    return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
+
+
 def draw_labelled(
     size: Scale, pseudo: int, true: int, label: Label, generator: torch.Generator
 ) -> tuple[list[int], torch.Tensor]:

@@ -43,6 +43,14 @@ def test_heat_stays_where_both_views_are_the_canvas():
     torch.testing.assert_close(carried(before, still, still), before, atol=1e-5, rtol=0)
 
 
+def test_mixed_precision_moves_nothing():
+    one, other = warp(1), warp(2)
+    before = spots(one.inverse(POINTS))
+    with torch.autocast("cpu", torch.bfloat16):
+        there = carried(before, one, other)
+    torch.testing.assert_close(there, carried(before, one, other), atol=1e-6, rtol=0)
+
+
 def test_what_is_carried_beside_the_view_is_not_seen():
     still, far = warp(0, 0.0), warp(0, 0.0)
     far.translation[:] = torch.tensor([200.0, 0.0])

@@ -118,6 +118,13 @@ def test_both_networks_learn_the_exemplar_from_their_own_answers():
     assert [taught[2] for taught in free.taught()] == [False, False]
 
 
+def test_every_exemplar_of_a_batch_counts():
+    config = dataclasses.replace(CONFIG, exemplar=1.0, drop=0.0)
+    answers = spots(0, 0, 4, 4)
+    one, two = (float(teach(config, Said(answers, answers), exemplars)) for exemplars in (1, 2))
+    assert two == pytest.approx(1.5 * one, rel=1e-3)  # 2 m against m + m / 3 of the pseudo-labels
+
+
 @pytest.mark.parametrize("config", [CONFIG, PAIR])
 def test_networks_are_drawn_to_each_other(config: C2TConfig):
     n = 2 if config.views == "pair" else 1
@@ -205,6 +212,8 @@ def test_doubt_grows_over_the_first_part(phantoms: Cohort, exemplars: LandmarkTa
     assert [b.drop for b in batches] == pytest.approx([0, 0.2, 0.4, 0.4])
     assert [b.doubt for b in batches] == pytest.approx([0, 0.25, 0.5, 0.5])
     assert batches[0].exemplars == 1
+    wide = dataclasses.replace(CONFIG, batch=8)
+    assert task_of(phantoms, LandmarkTable.from_sets(truth.sets[:4]), truth, wide).exemplars == 2
 
 
 # --- the networks ----------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class C2TConfig:
     detach: bool = option(True, "whether the other detector's answer is taken as given; no as published")
     exemplar: float = option(
         0.15,
-        "weight of the exemplars' true labels against the pseudo-labels; 1 as published",
+        "weight of one exemplar's true labels against all pseudo-labels of a step; 1 as published",
         low=0,
         high=100,
     )

@@ -97,7 +97,8 @@ def carried(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
     count = [max(2, round(KNOTS * n / max(h, w))) for n in (h, w)]
     y, x = (torch.linspace(first[i], last[i], count[1 - i], device=heat.device) for i in (1, 0))
     pixels = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).view(1, -1, 2)
-    there = source.inverse(target.forward(pixels.expand(len(heat), -1, -1)))
-    coarse = pixels_to_cells(there, stride).transpose(1, 2).view(len(heat), 2, *count)
-    grid = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=True)
-    return sample(heat, grid.permute(0, 2, 3, 1))
+    with torch.autocast(heat.device.type, enabled=False):  # bfloat16 knows coordinates to a pixel only
+        there = source.inverse(target.forward(pixels.expand(len(heat), -1, -1)))
+        coarse = pixels_to_cells(there, stride).transpose(1, 2).view(len(heat), 2, *count)
+        grid = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=True)
+        return sample(heat, grid.permute(0, 2, 3, 1))

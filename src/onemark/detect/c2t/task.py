@@ -12,7 +12,7 @@ from onemark.detect.c2t.config import C2TConfig
 from onemark.detect.c2t.heat import carried, disagreement, heat, misfit
 from onemark.imaging.augment import UNCHANGED, Geometry, Intensity, Warp, augmentation
 from onemark.nn.frames import Scale, framed, scale_at
-from onemark.nn.labels import Label, draw_labelled
+from onemark.nn.labels import Label, draw_labelled, exemplars_per_batch
 
 FULLY_FROM = 0.3  # share of the schedule from which as much is left out as asked for: epoch 30 of 100
 PUBLISHED = Geometry(rotation=0.35, log_scale=0.25, shear=0, shift=0, elastic=0)
@@ -84,7 +84,7 @@ class C2TTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch."""
-        return max(1, round(self.config.batch / 8))
+        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
 
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
@@ -114,7 +114,8 @@ class C2TTask:
             true = mean(ours.misfit[split:], ours.known[split:])
             losses.append((pseudo, true, mean(apart, seen)))
         pseudo, true, apart = (sum(terms) for terms in zip(*losses, strict=True))
-        loss = pseudo + self.config.exemplar * true + self.config.cross * apart
+        weight = self.config.exemplar * batch.exemplars
+        loss = pseudo + weight * true + self.config.cross * apart
         return loss / 2, {"exemplar": float(true.detach()) / 2, "apart": float(apart.detach()) / 2}
 
     def after(self, fraction: float) -> None:
@@ -134,6 +135,8 @@ class C2TTask:
 
     def _between(self, answers: list[Answer], batch: Batch, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 20: how far network `n`, on its strong view, is from the other one's answer, `[B, K]`; and where seen."""
+        if self.config.cross == 0 and (self.config.doubt == 0 or self.config.views == "pair"):
+            return torch.zeros_like(answers[n].misfit), answers[n].known  # nobody asks
         other = 1 - n
         given = heat(answers[other].maps[0], self.config.loss)
         given = given.detach() if self.config.detach else given
@@ -149,7 +152,7 @@ class C2TTask:
         With one view for each network, the other network's answer stands for its own on a second view.
         """
         apart = cross[0]
-        if self.config.views == "pair":
+        if self.config.views == "pair" and self.config.doubt > 0:
             weak, strong = batch.views[n]
             there = carried(heat(answer.maps[0], self.config.loss), weak.warp, strong.warp)
             apart = disagreement(answer.maps[1], there, self.config.loss)[0]
