@@ -45,29 +45,60 @@ def aspp(width: int) -> nn.Module:
 
 
 class RFB(nn.Module):
-    """Receptive field block (Liu et al. 2018) without inner ReLUs: four branches and a residual."""
+    """Receptive field block (Liu et al. 2018) without inner ReLUs: four branches and a residual.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: Channels in.
+        outputs: Channels out; as many as in where None.
+        groups: Blocks side by side that share nothing, each for its own `width` channels.
+    """
+
+    def __init__(self, width: int, outputs: int | None = None, groups: int = 1) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([_conv(width, width, 1), *(_branch(width, k) for k in RFB_SIZES)])
-        self.join = _conv(len(self.branches) * width, width, 3)
-        self.shortcut = _conv(width, width, 1)
+        out = width if outputs is None else outputs
+        branches = (_branch(width, out, k, groups) for k in RFB_SIZES)
+        self.branches = nn.ModuleList([_conv(width, out, 1, groups=groups), *branches])
+        self.join = _conv(len(self.branches) * out, out, 3, groups=groups)
+        self.shortcut = _conv(width, out, 1, groups=groups)
+        self.groups = groups
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[B, width, h, w]` -> the same."""
-        wide = torch.cat([branch(x) for branch in self.branches], 1)
+        """`[B, groups * width, h, w]` -> `[B, groups * outputs, h, w]`."""
+        wide = beside([branch(x) for branch in self.branches], self.groups)
         return F.relu(self.join(wide) + self.shortcut(x))
 
 
-def _branch(width: int, k: int) -> nn.Sequential:
+def beside(maps: Sequence[torch.Tensor], groups: int) -> torch.Tensor:
+    """Maps `[B, groups * C_i, h, w]` joined group by group: `[B, groups * sum C_i, h, w]`."""
+    if groups == 1:
+        return torch.cat(list(maps), 1)
+    return torch.cat([parted(m, 1, (groups, -1)) for m in maps], 2).flatten(1, 2)
+
+
+def parted(m: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
+    """A view of a tensor with one dimension parted into several."""
+    return m.view(*m.shape[:dim], *sizes, *m.shape[dim + 1 :])
+
+
+def _branch(width: int, out: int, k: int, groups: int) -> nn.Sequential:
     return nn.Sequential(
-        _conv(width, width, 1),
-        _conv(width, width, (1, k)),
-        _conv(width, width, (k, 1)),
-        _conv(width, width, 3, dilation=k),
+        _conv(width, out, 1, groups=groups),
+        _conv(out, out, (1, k), groups=groups),
+        _conv(out, out, (k, 1), groups=groups),
+        _conv(out, out, 3, dilation=k, groups=groups),
     )
 
 
-def _conv(inputs: int, outputs: int, size: int | tuple[int, int], dilation: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, size, padding="same", dilation=dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+def _conv(
+    inputs: int, outputs: int, size: int | tuple[int, int], dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    convolution = nn.Conv2d(
+        groups * inputs,
+        groups * outputs,
+        size,
+        padding="same",
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(groups * outputs))

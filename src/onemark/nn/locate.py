@@ -67,7 +67,7 @@ def find(vectors: Vectors, maps: Maps, temperature: float, radius: int = PEAK_RA
     above = sample(coarse.flatten(0, 1)[:, None], ((cells + 0.5) / 2 - 0.5).flatten(0, 1)[:, None], "border")
     fine = window_cosines(vectors[0], maps[0], index) * temperature
     logits = (fine + above.view(b, n, -1)).masked_fill(~inside, -1e4)
-    return _peaks(logits, cells, inside, temperature, radius)
+    return window_peaks(logits, cells, inside, temperature, radius, len(STRIDES))
 
 
 def find_product(
@@ -96,17 +96,34 @@ def find_product(
     return Peaks(peaks.xy.view(b, n, 2), score, peaks.spread.view(b, n))
 
 
-def _peaks(
-    logits: torch.Tensor, cells: torch.Tensor, inside: torch.Tensor, temperature: float, radius: int
+def window_peaks(
+    logits: torch.Tensor,
+    cells: torch.Tensor,
+    inside: torch.Tensor,
+    temperature: float,
+    radius: int,
+    levels: int,
+    stride: int = STRIDES[0],
 ) -> Peaks:
+    """Sub-cell peaks of windows of cells, in canvas pixels.
+
+    Args:
+        logits: `[B, N, W]` sums of the levels' cosines times `temperature`; hopeless where not `inside`.
+        cells: `[B, N, W, 2]` the cells (x, y) on their map.
+        inside: `[B, N, W]` whether a cell lies on the map.
+        temperature: Factor on cosines.
+        radius: Half the window that the peak is the mean of, cells; 0 for the best cell.
+        levels: Number of cosines in a sum.
+        stride: Canvas px per cell.
+    """
     top, at = logits.max(-1, keepdim=True)
     peak = cells.gather(2, at[..., None].expand(-1, -1, -1, 2))
     p = logits.softmax(-1)
     near = p * (((cells - peak).abs() <= radius).all(-1) & inside)
     xy = (near[..., None] * cells).sum(2) / near.sum(-1, keepdim=True)
     spread = (p * (cells - xy[:, :, None]).norm(dim=-1)).sum(-1)
-    score = (top[..., 0] / temperature / len(STRIDES)).clamp(0, 1)
-    return Peaks(cells_to_pixels(xy, STRIDES[0]), score, spread * STRIDES[0])
+    score = (top[..., 0] / temperature / levels).clamp(0, 1)
+    return Peaks(cells_to_pixels(xy, stride), score, spread * stride)
 
 
 def level_maps(vectors: Vectors, maps: Maps) -> list[torch.Tensor]:
