@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +11,8 @@ import torch.nn.functional as F
 
 Augment = Literal["spatial", "jitter", "none"]
 CROP = 0.2
-INVERSE_STEPS = 24  # strong elastic fields converge slowly
+ROUNDS = 40
+DAMPING = 0.7  # a plain fixed-point iteration diverges where a field changes by more than a pixel per pixel
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,10 @@ class Warp:
         return self._affine(view_xy + self._elastic_at(view_xy))
 
     def inverse(self, canvas_xy: torch.Tensor) -> torch.Tensor:
-        """Canvas points `[B, N, 2]` (x, y) to view points: the fixed point of `u = q - e(u)`."""
+        """Canvas points `[B, N, 2]` (x, y) to view points: the `u` with `u + e(u) = q`."""
         shifted = canvas_xy - (self._centre + self.translation)[:, None]
         q: torch.Tensor = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
-        u = q
-        for _ in range(INVERSE_STEPS):
-            u = q - self._elastic_at(u)
-        return u
+        return undisplaced(q, self._elastic_at, q)
 
     @property
     def _centre(self) -> torch.Tensor:
@@ -119,6 +118,24 @@ class Warp:
 
     def _elastic_at(self, xy: torch.Tensor) -> torch.Tensor:
         return sample(self.elastic, xy[:, None], padding="border")[:, :, 0].transpose(1, 2)
+
+
+def undisplaced(
+    aims: torch.Tensor, displacement: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor
+) -> torch.Tensor:
+    """The points q with `q + displacement(q) = aims`, all `[B, N, 2]`.
+
+    A damped fixed point from `start` on, of which the best round counts.
+    """
+    q = best = start
+    least = torch.full_like(aims[..., 0], torch.inf)
+    for _ in range(ROUNDS):
+        miss = aims - q - displacement(q)
+        far = miss.norm(dim=-1)
+        best = torch.where((far < least)[..., None], q, best)
+        least = torch.minimum(least, far)
+        q = q + DAMPING * miss
+    return best
 
 
 def sample(maps: torch.Tensor, xy: torch.Tensor, padding: str = "zeros") -> torch.Tensor:

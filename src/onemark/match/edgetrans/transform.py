@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from onemark.imaging.augment import Warp, sample
+from onemark.imaging.augment import Warp, sample, undisplaced
 from onemark.imaging.frame import Size
 from onemark.nn.decode import cells_to_pixels, pixels_to_cells
-
-ROUNDS = 40
-DAMPING = 0.7  # a plain fixed-point iteration diverges where the field changes by more than a pixel per pixel
 
 
 @dataclass  # not frozen: Fabric takes what goes through a module apart and puts it together again
@@ -130,15 +127,7 @@ class Transform:
         centres = cell_centres(self.canvas, self.stride, xy.device).flatten(0, 1)
         reached = centres + self.displacement.flatten(2).transpose(1, 2)
         nearest = (reached[:, None] - aims[:, :, None]).square().sum(-1).argmin(-1)
-        q = centres[nearest]
-        best, least = q, torch.full_like(q[..., 0], torch.inf)
-        for _ in range(ROUNDS):
-            miss = aims - q - self._moved(q[:, None])[:, 0]
-            closer = miss.norm(dim=-1) < least
-            best = torch.where(closer[..., None], q, best)
-            least = torch.where(closer, miss.norm(dim=-1), least)
-            q = q + DAMPING * miss
-        return best
+        return undisplaced(aims, lambda q: self._moved(q[:, None])[:, 0], centres[nearest])
 
     def toward(self, known: torch.Tensor, stride: int) -> torch.Tensor:
         """Which further displacement leads to known source points `[B, h, w, 2]` of the target's cells, in cells.
