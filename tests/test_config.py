@@ -21,6 +21,7 @@ class Config:
     fast: bool = option(False, "hurry")
     head: Literal["heatmap", "voting"] = option("heatmap", "what it looks at")
     weights: str = option("none", "a file")
+    stride: Literal[2, 4] = option(4, "how far apart", unit="px")
 
 
 @given(
@@ -30,6 +31,7 @@ class Config:
     fast=st.booleans(),
     head=st.sampled_from(["heatmap", "voting"]),
     weights=st.text(),
+    stride=st.sampled_from([2, 4]),
 )
 def test_settings_come_back_through_json_and_as_words(**values: Any):
     config = Config(**values)

@@ -83,9 +83,12 @@ def _is_literal(kind: Any) -> bool:
 
 def _convert(value: Any, kind: Any) -> Any:
     if _is_literal(kind):
-        if value not in get_args(kind):
+        words = {
+            str(one): one for one in get_args(kind)
+        }  # numbers among them come as words from a command line
+        if str(value) not in words:
             raise ValueError
-        return value
+        return words[str(value)]
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if str(value).lower() not in words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from onemark.match.edgetrans.correlation import (
     fitted_affine,
     near_cosines,
     near_match,
+    smoothed,
     unit,
     whole_match,
 )
@@ -125,6 +127,30 @@ def test_the_affine_map_that_made_the_matches_is_fitted():
     torch.testing.assert_close(found.translation, at.translation, atol=0.05, rtol=0)
     unsure = fitted_affine(Match(torch.empty(0), move, sure * 0.01, 16), still(1))
     torch.testing.assert_close(unsure.matrix, still(1).matrix, atol=0.02, rtol=0)
+
+
+def test_a_field_follows_the_sure_moves_and_fades_where_none_is():
+    move, sure = torch.zeros(1, 2, 12, 40), torch.full((1, 1, 12, 40), 0.01)
+    move[:, :, :, ::2], move[:, :, :, 1::2] = 6.0, -90.0
+    sure[:, :, :, 0:12:2] = 0.9
+    field = smoothed(Match(torch.empty(0), move, sure, 4))
+    assert (field[0, :, :, 4:8] - 6).abs().max() < 0.5
+    assert field[0, :, :, 24:].abs().max() < 3
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_guided_fields_begin_at_the_local_correlations(guided: bool):
+    torch.manual_seed(0)
+    net = RegistrationNet(replace(APART, affine="identity", guided=guided), CANVAS).eval()
+    for head in (net.field, net.coarse_field):
+        for value in head.last.parameters():
+            torch.nn.init.zeros_(value)
+    images = torch.rand(2, 1, *CANVAS, generator=generator())
+    with torch.no_grad():
+        found = net(images, torch.tensor([0]), torch.tensor([1]), 2)
+    begin = smoothed(found.near[1][0])
+    assert begin.abs().max() > 0.1
+    torch.testing.assert_close(found.fields[1], begin if guided else torch.zeros_like(begin))
 
 
 # --- heads -----------------------------------------------------------------------------------------------

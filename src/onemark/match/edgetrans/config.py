@@ -36,6 +36,10 @@ class EdgeTransConfig:
         3, "half the window of local correlations of pairing siamese", unit="cells", low=1, high=16
     )
     temperature: float = option(10.0, "factor on cosines of pairing siamese", low=0.1, high=1000)
+    guided: bool = option(
+        True,
+        "whether fields begin at the smoothed local correlations of pairing siamese, and are learned on top",
+    )
     affine: Affine = option(
         "learned", "what comes before the fields: a learned affine map, nothing, SIFT, perspective"
     )

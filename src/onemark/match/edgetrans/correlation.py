@@ -9,7 +9,10 @@ import torch.nn.functional as F
 
 from onemark.match.edgetrans.transform import Transform, cell_centres
 
-STIFFNESS = 0.002  # how much cells that nothing is known of pull an affine fit towards the identity
+STIFFNESS = (
+    0.002  # how much cells that nothing is known of pull a fit towards the identity, or a field towards 0
+)
+BLUR = 1.5  # standard deviation of the smoothing of a field, cells
 
 
 @dataclass  # not frozen: Fabric takes what goes through a module apart and puts it together again
@@ -85,6 +88,20 @@ def near_cosines(target: torch.Tensor, source: torch.Tensor, reach: int) -> torc
     chosen = product.gather(2, index.expand(len(product), -1, -1))
     blocks = chosen.view(p, h // side, w // side, side, side, -1).permute(0, 5, 1, 3, 2, 4)
     return blocks.reshape(p, -1, h, w)
+
+
+def smoothed(match: Match) -> torch.Tensor:
+    """The field `[P, 2, h, w]` (px) of a match: its moves under a Gaussian, each weighted by how sure it is."""
+    reach = round(2.5 * BLUR)
+    at = torch.arange(-reach, reach + 1, device=match.move.device, dtype=torch.float32)
+    line = torch.exp(-0.5 * (at / BLUR) ** 2)
+    line = (line / line.sum()).expand(3, 1, -1)
+    weight = match.sure.float().square()
+    maps = torch.cat([weight * match.move.float(), weight], 1)
+    with torch.autocast(maps.device.type, enabled=False):
+        maps = F.conv2d(maps, line[..., None, :], padding=(0, reach), groups=3)
+        maps = F.conv2d(maps, line[..., None], padding=(reach, 0), groups=3)
+    return maps[:, :2] / (maps[:, 2:] + STIFFNESS)
 
 
 def fitted_affine(match: Match, before: Transform) -> Transform:

@@ -12,7 +12,7 @@ from torch import nn
 from onemark.imaging.frame import Size
 from onemark.match.edgetrans.attention import Pyramid
 from onemark.match.edgetrans.config import EdgeTransConfig
-from onemark.match.edgetrans.correlation import Match, fitted_affine
+from onemark.match.edgetrans.correlation import Match, fitted_affine, smoothed
 from onemark.match.edgetrans.encoder import Joint, Maps, Siamese
 from onemark.match.edgetrans.heads import GENTLY, AffineHead, FieldHead, affine_from
 from onemark.match.edgetrans.transform import Transform
@@ -102,7 +102,10 @@ class RegistrationNet(nn.Module):
                 head, finest = self.coarse_field, COARSE
             maps, matches = self.encoder.near(self.backbone, source, target, at, finest)
             refined, _ = self.pyramid(maps)
-            fields.append(self._spread(head(refined[0])))
+            field = head(refined[0])
+            if matches and self.config.guided:
+                field = field + smoothed(matches[0])
+            fields.append(self._spread(field))
             steps.append(at.then(fields[-1]))
             near.append(matches)
             at = steps[-1].detach()
@@ -116,7 +119,7 @@ class RegistrationNet(nn.Module):
         return affine_from(self.affine(token), begin), match
 
     def _spread(self, field: torch.Tensor) -> torch.Tensor:
-        """A field at the stride at which maps are kept."""
+        """A field of any stride at that at which maps are kept."""
         size = [n // self.config.field_stride for n in self.canvas]
         if list(field.shape[-2:]) == size:
             return field
