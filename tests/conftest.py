@@ -42,8 +42,9 @@ def exemplars(truth: LandmarkTable) -> LandmarkTable:
     return LandmarkTable.from_sets([truth[truth.images[0]]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> dict[str, object]:
     """Settings of the recipe `onemark` for two steps of each stage."""
-    stages = ("match", "detect")
-    return {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
+    stages = ("match", "detect", "sharpen")
+    tiny = {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
+    return tiny | {"sharpen.crop": 32}

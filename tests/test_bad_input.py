@@ -320,7 +320,7 @@ def test_a_full_disk_while_weights_are_written(
     assert len(marked(tmp_path / "run")) == 4
 
 
-@pytest.mark.parametrize("stage", ["match", "detect"])
+@pytest.mark.parametrize("stage", ["match", "detect", "sharpen"])
 def test_a_device_without_enough_memory(
     stage: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
 ):
@@ -330,8 +330,9 @@ def test_a_device_without_enough_memory(
         )
 
     tasks = {
-        "match": "onemark.match.cc2d.dense.DenseTask",
+        "match": "onemark.nn.dense.DenseTask",
         "detect": "onemark.detect.tpl.heatmap.HeatmapTask",
+        "sharpen": "onemark.sharpen.f2.task.LabelTask",
     }
     with monkeypatch.context() as patch:
         patch.setattr(f"{tasks[stage]}.loss", full)

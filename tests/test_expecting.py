@@ -16,20 +16,14 @@ from onemark.pipeline import located
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[str, object]:
-    stages = ("match", "detect")
-    return {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
-
-
-@pytest.fixture(scope="module")
 def fitted(
     phantoms: Cohort,
     exemplars: LandmarkTable,
-    settings: dict[str, object],
+    tiny: dict[str, object],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Model, Path]:
     run = tmp_path_factory.mktemp("expecting") / "run"
-    return onemark.fit(phantoms, exemplars, settings=settings, out=run), run
+    return onemark.fit(phantoms, exemplars, settings=tiny, out=run), run
 
 
 def test_expected_errors_are_more_than_the_width_of_the_peak(fitted: tuple[Model, Path], phantoms: Cohort):
@@ -78,18 +72,18 @@ def test_corrections_recalibrate(
 
 
 def test_a_matcher_alone_expects_errors_too(
-    phantoms: Cohort, exemplars: LandmarkTable, settings: dict[str, object]
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object]
 ):
-    own = {key: value for key, value in settings.items() if key.startswith("match.")}
+    own = {key: value for key, value in tiny.items() if key.startswith("match.")}
     model = onemark.fit(phantoms, exemplars, recipe="match-only", settings=own)
     assert (model.locate(phantoms[phantoms.names[3]]).expected_error > 0).all()
 
 
 def test_a_small_cohort_keeps_the_width_of_the_peak(
-    phantoms: Cohort, exemplars: LandmarkTable, settings: dict[str, object]
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object]
 ):
     few = phantoms.subset(phantoms.names[:5])
-    model = onemark.fit(few, exemplars, settings=settings)
+    model = onemark.fit(few, exemplars, settings=tiny)
     assert model.expectation is None
     radiograph = phantoms[phantoms.names[7]]
     np.testing.assert_array_equal(

@@ -51,7 +51,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
 ):
     run, checkpoint = tmp_path / "run", tmp_path / "run" / "checkpoint.safetensors"
     exemplars.to_csv(tmp_path / "exemplar.csv")
-    settings = tiny | {"match.steps": STEPS, "detect.steps": STEPS}
+    settings = tiny | {"match.steps": STEPS, "detect.steps": STEPS, "sharpen.steps": STEPS}
     fit = ["fit", str(xrays), "--exemplar", str(tmp_path / "exemplar.csv")]
     fit += [f"--set={name}={value}" for name, value in settings.items()]
 
@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     ours, theirs = (read_weights(one / "weights.safetensors") for one in (run, unbroken))
     for slot, (tensors, _) in theirs.items():
         assert all(torch.equal(ours[slot][0][name], value) for name, value in tensors.items())
-    assert [entry["step"] for entry in RunFolder.open(run).log()] == [*range(1, STEPS + 1)] * 2
+    assert [entry["step"] for entry in RunFolder.open(run).log()] == [*range(1, STEPS + 1)] * 3
 
 
 def whole(run: Path) -> None:

@@ -17,6 +17,7 @@ from onemark.phantom import phantom_radiograph
 from onemark.pipeline import fingerprint
 
 Settings = dict[str, object]
+STAGES = ("match", "detect", "sharpen")
 
 
 # --- what it learns --------------------------------------------------------------------------------------
@@ -28,8 +29,8 @@ def learned(
 ) -> tuple[Model, Path]:
     """A model that has really learned, and its run folder."""
     run = tmp_path_factory.mktemp("learned") / "run"
-    stages = ("match", "detect")
-    settings = {f"{s}.{k}": v for s in stages for k, v in {"area": 10240, "batch": 4, "steps": 40}.items()}
+    changes = {"area": 10240, "batch": 4, "steps": 40}
+    settings = {f"{s}.{k}": v for s in STAGES for k, v in changes.items()} | {"sharpen.area": 40960}
     return onemark.fit(phantoms, exemplars, settings=settings, out=run), run
 
 
@@ -45,7 +46,9 @@ def test_it_learns_where_the_landmarks_are(
     truth: LandmarkTable,
     tiny: Settings,
 ):
-    untrained = onemark.fit(phantoms, exemplars, settings=tiny | {"match.steps": 1, "detect.steps": 1})
+    untrained = onemark.fit(
+        phantoms, exemplars, settings=tiny | {"match.steps": 1, "detect.steps": 1, "sharpen.steps": 1}
+    )
     found = error(learned[0], phantoms, truth)
     assert found < 0.25 * error(untrained, phantoms, truth)
     assert found < 6  # px, of 160 x 128; copying the exemplar's coordinates is worse
@@ -137,7 +140,7 @@ def test_the_run_folder_holds_what_the_pages_say(learned: tuple[Model, Path]):
     assert (config["state"], config["recipe"], config["seed"]) == ("done", "onemark", 0)
     assert config["settings"]["match.steps"] == 40
     steps = [(entry["stage"], entry["step"]) for entry in model.log]
-    assert steps == [(stage, step) for stage in ("match", "detect") for step in range(1, 41)]
+    assert steps == [(stage, step) for stage in STAGES for step in range(1, 41)]
     assert {"loss", "seconds"} <= set(model.log[0])
 
 
@@ -304,4 +307,4 @@ def test_fitting_without_a_folder_writes_nothing(
     monkeypatch.chdir(tmp_path)
     model = onemark.fit(phantoms, exemplars, settings=tiny)
     assert list(tmp_path.iterdir()) == []
-    assert list(model.stages) == ["match", "detect"]
+    assert tuple(model.stages) == STAGES

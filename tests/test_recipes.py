@@ -11,7 +11,7 @@ from onemark.recipes import UNHURRIED_MINUTES, Recipe, get
 
 def test_the_default_is_there_and_needs_no_pretrained_weights():
     configs = get("onemark").configure()
-    assert list(configs) == ["match", "detect"]
+    assert list(configs) == ["match", "detect", "sharpen"]
     assert all(config.weights == "none" for config in configs.values())
 
 
@@ -66,9 +66,12 @@ def test_what_a_run_stores_configures_it_again():
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("steps", "unknown setting steps: recipe onemark has settings match.NAME or detect.NAME"),
+        (
+            "steps",
+            "unknown setting steps: recipe onemark has settings match.NAME or detect.NAME or sharpen.NAME",
+        ),
         ("match", "unknown setting match: recipe onemark"),
-        ("sharpen.steps", "unknown setting sharpen.steps: recipe onemark"),
+        ("look.steps", "unknown setting look.steps: recipe onemark"),
         ("match.speed", "unknown setting match.speed; this recipe has match.encoder"),
         ("match.steps.more", "unknown setting match.steps.more"),
         (".steps", "unknown setting .steps: recipe onemark"),

@@ -62,9 +62,13 @@ def unbroken(phantoms: Cohort, exemplars: LandmarkTable, tmp_path_factory: pytes
     return run
 
 
+STAGES = ("match", "detect", "sharpen")
+
+
 def six_steps() -> Settings:
-    tiny: Settings = {"area": 4096, "batch": 2, "steps": 6, "grow": 0.4}
-    return {f"{stage}.{key}": value for stage in ("match", "detect") for key, value in tiny.items()}
+    tiny: Settings = {"area": 4096, "batch": 2, "steps": 6}
+    settings = {f"{stage}.{key}": value for stage in STAGES for key, value in tiny.items()}
+    return settings | {"match.grow": 0.4, "detect.grow": 0.4, "sharpen.crop": 32}
 
 
 def test_the_same_seed_gives_the_same_run(
@@ -88,7 +92,8 @@ def test_another_seed_gives_another_run(
 
 
 @pytest.mark.parametrize(
-    ("stage", "step"), [("match", 1), ("match", 6), ("detect", 1), ("detect", 4), ("detect", 6)]
+    ("stage", "step"),
+    [("match", 1), ("match", 6), ("detect", 1), ("detect", 4), ("detect", 6), ("sharpen", 1), ("sharpen", 5)],
 )
 def test_a_stopped_run_resumes_to_the_same_weights(
     unbroken: Path, phantoms: Cohort, exemplars: LandmarkTable, tmp_path: Path, stage: str, step: int
@@ -103,7 +108,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     assert state_of(run)["state"] == "done"
     assert not (run / "checkpoint.safetensors").exists()
     assert same(run, unbroken)
-    assert steps_of(model) == [(s, n) for s in ("match", "detect") for n in range(1, 7)]
+    assert steps_of(model) == [(s, n) for s in STAGES for n in range(1, 7)]
     model.predict(phantoms).to_csv(run / "landmarks.csv")
     assert (run / "landmarks.csv").read_bytes() == (unbroken / "landmarks.csv").read_bytes()
 
@@ -124,7 +129,7 @@ def test_a_crash_after_a_stage_goes_on_with_the_next_though_an_old_checkpoint_li
     assert state_of(run)["state"] == "running"
     assert list(onemark.load(run).stages) == ["match"]
     model = onemark.resume(run)
-    assert steps_of(model) == [(s, n) for s in ("match", "detect") for n in range(1, 7)]
+    assert steps_of(model) == [(s, n) for s in STAGES for n in range(1, 7)]
     assert same(run, unbroken)
 
 
@@ -157,8 +162,10 @@ def test_a_run_can_be_stopped_before_its_first_step(
 def seconds_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """Collects the time budget of every training."""
     asked: list[float | None] = []
-    for module in ("onemark.match.cc2d.matcher", "onemark.detect.tpl.detector"):
-        monkeypatch.setattr(f"{module}.train", lambda task, plan, job, preview: asked.append(plan.seconds))
+    for module in ("match.cc2d.matcher", "detect.tpl.detector", "sharpen.f2.sharpener"):
+        monkeypatch.setattr(
+            f"onemark.{module}.train", lambda task, plan, job, preview: asked.append(plan.seconds)
+        )
     return asked
 
 
@@ -168,10 +175,11 @@ def test_minutes_are_shared_among_the_stages(
     asked = seconds_asked(monkeypatch)
     onemark.fit(phantoms, exemplars, settings=tiny, minutes=10)
     onemark.fit(phantoms, exemplars, settings=tiny)
-    match, detect, *none = asked
-    assert match == pytest.approx(0.55 * 600, rel=0.02)
-    assert detect == pytest.approx(600 - 8, abs=20)  # the matcher took no time, so all is left
-    assert none == [None, None]
+    match, detect, sharpen, *none = asked
+    assert match == pytest.approx(0.5 * 600, rel=0.02)
+    assert detect == pytest.approx(0.8 * (600 - 8), abs=20)  # the matcher took no time: its share is divided
+    assert sharpen == pytest.approx(600 - 8, abs=20)
+    assert none == [None, None, None]
 
 
 def test_time_spent_before_a_stop_counts(
@@ -190,7 +198,8 @@ def test_time_spent_before_a_stop_counts(
     asked = seconds_asked(monkeypatch)
     onemark.resume(run)
     assert state_of(run)["done"]["match"] == pytest.approx(200, abs=20)
-    assert asked == [pytest.approx(0.55 * 592), pytest.approx(592 - 200, abs=20)]
+    rest = 592 - 200
+    assert asked == [pytest.approx(0.5 * 592), pytest.approx(0.8 * rest, abs=20), pytest.approx(rest, abs=20)]
 
 
 def test_new_minutes_are_for_what_is_left(
@@ -207,7 +216,7 @@ def test_new_minutes_are_for_what_is_left(
     (run / "config.json").write_text(json.dumps(config))
     asked = seconds_asked(monkeypatch)
     onemark.resume(run, minutes=2)
-    assert asked == [pytest.approx(120 - 8)]
+    assert asked == [pytest.approx(0.8 * (120 - 8)), pytest.approx(120 - 8, abs=2)]
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
@@ -279,7 +288,7 @@ def test_teaching_that_is_killed_loses_nothing_and_can_be_resumed(
     detector = read_weights(unbroken / "weights.safetensors")["detect"][0]
     kept = read_weights(finished / "weights.safetensors")["detect"][0]
     assert all(torch.equal(value, kept[name]) for name, value in detector.items())
-    assert list(onemark.load(finished).stages) == ["match", "detect"]
+    assert tuple(onemark.load(finished).stages) == STAGES
     model = onemark.resume(finished, minutes=0.06)
     assert model.exemplars.images == (phantoms.names[0], phantoms.names[7])
     assert state_of(finished)["state"] == "done"

@@ -16,9 +16,7 @@ from onemark.nn.weights import read_weights
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[str, object]:
-    stages = ("match", "detect")
-    tiny = {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
+def settings(tiny: dict[str, object]) -> dict[str, object]:
     return tiny | {"match.cross_from": 0.0, "select.keypoints": 10}
 
 
@@ -78,7 +76,7 @@ def test_the_fit_goes_on_from_the_matcher(
     assert all(torch.equal(before[key], after[key]) for key in network)
     assert after["templates.0"].shape[:2] == (2, len(truth.names))
     assert {(entry["stage"], entry["step"]) for entry in model.log} == {
-        (stage, step) for stage in ("match", "detect") for step in (1, 2)
+        (stage, step) for stage in ("match", "detect", "sharpen") for step in (1, 2)
     }
     assert json.loads((run / "config.json").read_text())["state"] == "done"
     found = onemark.load(run).predict(phantoms.subset(phantoms.names[:2]))
@@ -108,7 +106,7 @@ def test_a_budget_is_split_between_suggestion_and_fit(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("onemark.pipeline.WARM_MINUTES", 0.0)
-    found = onemark.suggest(phantoms, minutes=0.55 / 60, settings=settings, out=tmp_path / "run")
+    found = onemark.suggest(phantoms, minutes=0.5 / 60, settings=settings, out=tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["minutes"] * 60 == pytest.approx(1.0)
     assert config["done"]["match"] > 0

@@ -124,6 +124,12 @@ def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Shift, "calls", [])
 
 
+@pytest.fixture
+def tiny(tiny: dict[str, object]) -> dict[str, object]:
+    """Without the settings of the sharpener that `Shift` stands for."""
+    return {name: value for name, value in tiny.items() if not name.startswith("sharpen.")}
+
+
 @pytest.mark.parametrize(("recipe", "before"), [("all", "detect"), ("two", "match")])
 def test_it_moves_what_the_stage_before_it_found(
     recipe: str,

@@ -19,6 +19,7 @@ from onemark.types import UserError
 Configs = dict[str, Any]
 UNHURRIED_MINUTES = 25.0
 FINE = {"match.area": 184320, "match.grow": 0.5, "match.cross_from": 0.15, "detect.area": 184320}
+FINE_SHARP = {"sharpen.area": 737280, "sharpen.prior": 7.5, "sharpen.match_prior": 3.0}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Recipe:
             for slot, stage in self.slots.items()
         }
 
+
+SHARPENED = {"match": 0.5, "detect": 0.4, "sharpen": 0.1}
 
 _VGG = {
     "encoder": "vgg19",
@@ -224,15 +227,23 @@ PUBLISHED_ATD = PUBLISHED_SLA | {f"match.{k}": v for k, v in _ATD.items()}
 _ALL = (
     Recipe(
         "onemark",
-        "compact matcher and detector, no pretrained weights; the default",
+        "compact matcher, detector and sharpener, no pretrained weights; the default",
+        {"match": CC2D, "detect": TPL, "sharpen": F2},
+        shares=SHARPENED,
+        unhurried=FINE | FINE_SHARP,
+    ),
+    Recipe(
+        "match-detect",
+        "the compact matcher and detector, without the look at full resolution",
         {"match": CC2D, "detect": TPL},
         unhurried=FINE,
     ),
     Recipe(
         "onemark-c2t",
         "the default with two detectors that teach each other which pseudo-labels to trust",
-        {"match": CC2D, "detect": C2T},
-        unhurried=FINE,
+        {"match": CC2D, "detect": C2T, "sharpen": F2},
+        shares=SHARPENED,
+        unhurried=FINE | FINE_SHARP,
     ),
     Recipe(
         "cc2d",
@@ -247,13 +258,6 @@ _ALL = (
         {"match": CC2D, "detect": TPL},
         PUBLISHED_CC2D | {"select.search": "random"},
         {"match": 0.85, "detect": 0.15},
-    ),
-    Recipe(
-        "onemark-f2",
-        "the default, and then a look at every landmark at full resolution",
-        {"match": CC2D, "detect": TPL, "sharpen": F2},
-        shares={"match": 0.5, "detect": 0.4, "sharpen": 0.1},
-        unhurried=FINE | {"sharpen.area": 737280, "sharpen.prior": 7.5, "sharpen.match_prior": 3.0},
     ),
     Recipe(
         "cc2d-f2",

@@ -22,6 +22,10 @@ TINY = {
     "detect.steps": 3,
     "detect.area": 4096,
     "detect.batch": 2,
+    "sharpen.steps": 3,
+    "sharpen.area": 4096,
+    "sharpen.batch": 2,
+    "sharpen.crop": 32,
 }
 
 
@@ -46,7 +50,7 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.until(lambda: desktop.app.training.job is None, 120)
     assert desktop.app.step == 3, desktop.widget.notice.text
     assert set(desktop.session.found) == set(truth.images)
-    assert desktop.widget.train.plot.stages == ["match", "detect"]
+    assert desktop.widget.train.plot.stages == ["match", "detect", "sharpen"]
 
     run = RunFolder.open(desktop.app.keeper.run)
     assert run.config["state"] == "done"

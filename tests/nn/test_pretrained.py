@@ -99,7 +99,8 @@ def test_weights_none_asks_for_nothing(cache: Path):
 
 def test_weights_of_an_encoder_that_has_none_are_refused(cache: Path):
     with pytest.raises(
-        UserError, match=r"match\.weights=imagenet is for match\.encoder=vgg19 or hrnet_w18 or dino, not compact"
+        UserError,
+        match=r"match\.weights=imagenet is for match\.encoder=vgg19 or hrnet_w18 or dino, not compact",
     ):
         pretrained.check({"match": CC2DConfig(weights="imagenet")})
 

@@ -315,7 +315,6 @@ def test_the_recipe_sharpens_what_the_detector_found(
     model = onemark.fit(
         phantoms,
         exemplars,
-        recipe="onemark-f2",
         settings=settings,
         out=tmp_path / "run",
         progress=events.append,

@@ -50,7 +50,7 @@ class TPLConfig:
     )
     framing: Framing = option(
         "auto",
-        "whether radiographs are framed alike; in a mixed cohort each is stretched to the canvas and its borders mean nothing",
+        "whether radiographs are framed alike; mixed ones are stretched to the canvas, their borders unread",
     )
     pool: int = option(
         400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from onemark.detect.tpl.config import TPLConfig
 from onemark.imaging.augment import Warp, augmentation
 from onemark.nn.frames import Scale, framed, scale_at
 from onemark.nn.heatmap import divergence
-from onemark.nn.labels import Label, draw_labelled
+from onemark.nn.labels import Label, draw_labelled, exemplars_per_batch
 
 DROP_FULLY_FROM = 0.3
 
@@ -62,8 +61,7 @@ class HeatmapTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
-        known = len(self.sizes[-1].exemplars)
-        return max(1, min(self.config.batch // 2, round(self.config.batch / 8 * math.sqrt(known))))
+        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
 
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""

@@ -7,8 +7,8 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.nn.context import Context
-from onemark.nn.frames import Framing
 from onemark.nn.dense import DenseOptions
+from onemark.nn.frames import Framing
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -24,7 +24,7 @@ class CC2DConfig:
     )
     framing: Framing = option(
         "auto",
-        "whether radiographs are framed alike; in a mixed cohort each is stretched to the canvas and its borders mean nothing",
+        "whether radiographs are framed alike; mixed ones are stretched to the canvas, their borders unread",
     )
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
     temperature: float = option(
