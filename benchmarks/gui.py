@@ -114,7 +114,10 @@ def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
     timer.start()
     bench, app = Bench(widget, probe), widget.app
     bench.spend(60, lambda: app.training.recipes)
-    print("| what | seconds | 99 % ms | worst ms | worst own ms | own > 50 ms |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| what | seconds | 99 % ms | worst ms | worst own ms | own > 50 ms |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     bench.measure("open the folder", lambda: widget.open(folder), 20, lambda: app.desk.canvas.radiograph)
     app.session.set_schema(of_names(exemplar.names, "bench"))
     bench.measure("take the exemplar", lambda: app.session.take_marks(exemplar), 1)
