@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from onemark.config import option
 from onemark.imaging.augment import Intensity
 from onemark.imaging.frame import Frame, Size, canvas_for
 from onemark.io.atomic import user_errors
@@ -31,6 +32,18 @@ Framing = Literal["auto", "alike", "mixed"]
 STRETCH: Mapping[Framing, float] = {"auto": 1.0, "alike": 1.0, "mixed": 1.5}
 """Framing -> how much one side of a radiograph may be scaled more than the other to fill the canvas: a mixed cohort's
 images end where the anatomy of interest does, so that filling the canvas brings like to like."""
+
+
+def framing_option() -> Any:
+    """The option `framing` of a stage's Config."""
+    help = "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing"
+    return option("auto", help)
+
+
+def pool_option() -> Any:
+    """The option `pool` of a stage's Config."""
+    help = "most radiographs learned from; of a larger folder an even choice"
+    return option(400, help, unit="radiographs", low=2)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
-from onemark.nn.frames import Framing
+from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.schedule import Optimizer, Schedule
 
 
@@ -64,13 +64,8 @@ class C2TConfig:
         low=0,
         high=100,
     )
-    framing: Framing = option(
-        "auto",
-        "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing",
-    )
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    framing: Framing = framing_option()
+    pool: int = pool_option()
     peak: Literal["subpixel", "argmax"] = option(
         "subpixel", "where heatmaps peak: between cells, or the best"
     )

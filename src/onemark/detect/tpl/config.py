@@ -7,7 +7,7 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.imaging.augment import Augment
-from onemark.nn.frames import Framing
+from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -48,13 +48,8 @@ class TPLConfig:
     augment: Augment = option(
         "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
     )
-    framing: Framing = option(
-        "auto",
-        "whether radiographs are framed alike; mixed ones are stretched to the canvas, their borders unread",
-    )
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    framing: Framing = framing_option()
+    pool: int = pool_option()
     disc: float = option(0.05, "radius of the discs of head voting", unit="canvas sides", low=0.005, high=0.5)
     loss: Literal["bce", "focal"] = option(
         "bce", "loss of the discs of head voting: bce (paper) or focal (code)"

@@ -8,7 +8,7 @@ from typing import Literal
 from onemark.config import option
 from onemark.nn.context import Context
 from onemark.nn.dense import DenseOptions
-from onemark.nn.frames import Framing
+from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -22,10 +22,7 @@ class CC2DConfig:
     area: int = option(
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
     )
-    framing: Framing = option(
-        "auto",
-        "whether radiographs are framed alike; mixed ones are stretched to the canvas, their borders unread",
-    )
+    framing: Framing = framing_option()
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
     temperature: float = option(
         DenseOptions.temperature, "factor on cosines before the softmax", low=0.1, high=1000
@@ -62,9 +59,7 @@ class CC2DConfig:
         unit="canvas px",
         low=0.1,
     )
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    pool: int = pool_option()
     task: Literal["dense", "patch"] = option(
         "dense", "what is learned from: pairs of views, or one template patch per radiograph as published"
     )

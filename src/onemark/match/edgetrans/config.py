@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
+from onemark.nn.frames import pool_option
 from onemark.nn.schedule import Optimizer, Schedule
 
 Affine = Literal["learned", "identity", "sift", "perspective"]
@@ -54,9 +55,7 @@ class EdgeTransConfig:
     batch: int = option(4, "radiographs per step", low=2, high=1024)
     optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls; late as published")
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    pool: int = pool_option()
     partners: Literal["exemplar", "shuffled"] = option(
         "exemplar",
         "whom radiographs are registered with while learning: the exemplars, or each other (published)",

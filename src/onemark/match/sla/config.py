@@ -7,7 +7,7 @@ from typing import Literal
 
 from onemark.config import option
 from onemark.nn.dense import DenseOptions
-from onemark.nn.frames import Framing
+from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
 
@@ -23,10 +23,7 @@ class SLAConfig:
     area: int = option(
         81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
     )
-    framing: Framing = option(
-        "auto",
-        "whether radiographs are framed alike; a mixed cohort is stretched to the canvas, and borders mean nothing",
-    )
+    framing: Framing = framing_option()
     grow: float = option(
         0.0, "share of the encoder's schedule at two thirds of the canvas' sides first", low=0, high=1
     )
@@ -78,9 +75,7 @@ class SLAConfig:
     rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls")
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    pool: int = pool_option()
     peak: Literal["subpixel", "argmax"] = option(
         "subpixel", "where the joined map peaks; argmax as published"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.config import option
-from onemark.nn.frames import Framing
+from onemark.nn.frames import Framing, framing_option, pool_option
 
 Learn = Literal["labels", "exemplar", "nothing"]
 
@@ -27,9 +27,7 @@ class F2Config:
     area: int = option(
         327680, "size of the canvas the crops are taken from", unit="px", low=4096, high=16777216
     )
-    framing: Framing = option(
-        "auto", "whether radiographs are framed alike; in a mixed cohort each is stretched to the canvas"
-    )
+    framing: Framing = framing_option()
     crop: int = option(64, "side of the crops, a multiple of 32", unit="canvas px", low=32, high=1024)
     prior: float = option(
         5.0,
@@ -63,6 +61,4 @@ class F2Config:
     shift: float = option(
         4.0, "how far crops are moved while learning (standard deviation)", unit="canvas px", low=0, high=1000
     )
-    pool: int = option(
-        400, "most radiographs learned from; of a larger folder an even choice", unit="radiographs", low=2
-    )
+    pool: int = pool_option()
