@@ -84,12 +84,9 @@ def write_report(
     cards = _cards(cohort, order[:cap], points, placed, _by_image(truth), scores, messages, progress)
     html = _render(
         title=title or cohort.folder.resolve().name,
-        version=__version__,
-        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         names=found.names,
         count=len(order),
         scores=scores,
-        thresholds=THRESHOLDS,
         error_chart=charts.error_chart(scores) if scores else "",
         loss_charts=charts.loss_charts(log),
         trust=_trust(found),
@@ -100,7 +97,7 @@ def write_report(
         problems=list(dict.fromkeys(messages)),
         without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
         elsewhere=[name for name in found.images if name not in cohort],
-        settings={} if settings is None else settings,
+        settings=settings or {},
     )
     write_text(path, html)
 
@@ -113,7 +110,9 @@ def _render(**values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(values)
+    written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    page = environment.get_template("page.html.j2")
+    return page.render(values, version=__version__, written=written, thresholds=THRESHOLDS)
 
 
 def _cards(
