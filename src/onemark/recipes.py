@@ -102,6 +102,7 @@ _SSL = _VGG | {
     "length": 16,
     "temperature": 10.0,
     "distance_bias": 0.0,
+    "several": "best",
     "anchors": 1,
     "window": 9,  # alpha = 19 cells
     "cascade": "product",
@@ -156,6 +157,7 @@ _REGISTER = {
     "renew": 1.0,
     "memory": 0.9,
     "compare": 1,
+    "several": "best",
 }
 FINE_EDGETRANS = {"match.area": 81920}
 PUBLISHED_EDGETRANS = {f"match.{k}": v for k, v in _REGISTER.items()}
@@ -212,6 +214,7 @@ _LANDMARKS = _VGG | {
     "temperature": 10.0,
     "window": 9,
     "copies": 0,
+    "several": "best",
     "cross": 0.0,
     "batch": 8,
     "epochs": 300,

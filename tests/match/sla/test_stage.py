@@ -17,10 +17,9 @@ from onemark.match.sla.foveal import WindowBatch, WindowViews
 from onemark.match.sla.network import LandmarkNet
 from onemark.match.sla.patches import PatchViews
 from onemark.match.sla.task import SLATask
-from onemark.match.sla.views import best, mean_known
+from onemark.match.sla.views import mean_known
 from onemark.match.sla.windows import Fovea
 from onemark.nn.checkpoint import Checkpoint
-from onemark.nn.decode import Peaks
 from onemark.nn.dense import Batch
 from onemark.nn.device import fabric_for
 from onemark.nn.frames import scales
@@ -247,16 +246,6 @@ def test_whole_maps_are_looked_into_where_patches_were_described(
     templates = [torch.nn.functional.normalize(v[..., 0], dim=-1)[None] for v in own]
     found = task.views.find(maps, None, templates, torch.ones(1, 3, dtype=torch.bool))
     assert ((found.xy[0] - places).abs() <= 1.5).all()
-
-
-def test_a_hidden_landmark_is_no_template():
-    found = Peaks(torch.rand(1, 3, 2, 2), torch.tensor([[[0.2, 0.9]] * 3]), torch.rand(1, 3, 2))
-    visible = torch.tensor([[True, True, True], [False, True, True]])
-    chosen = best(found, visible)
-    torch.testing.assert_close(chosen.score, torch.tensor([[0.2, 0.9, 0.9]]))
-    torch.testing.assert_close(
-        chosen.xy[0], torch.stack([found.xy[0, 0, 0], found.xy[0, 1, 1], found.xy[0, 2, 1]])
-    )
 
 
 def test_what_is_restored_answers_the_same(matcher: SLA, some: Cohort):

@@ -11,6 +11,7 @@ from onemark.nn.dense import DenseOptions
 from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
+from onemark.nn.several import Several, several_option
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class CC2DConfig:
     cascade: Literal["sum", "product"] = option(
         "sum", "how levels are joined: sum of logits, or product of clipped cosines as published"
     )
+    several: Several = several_option()
     peak: Literal["subpixel", "argmax"] = option(
         "subpixel", "where the joined map peaks; argmax as published"
     )

@@ -27,6 +27,7 @@ from onemark.nn.patches import patches_around
 from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.schedule import Plan
+from onemark.nn.several import joined
 from onemark.nn.task import Task
 from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
@@ -119,14 +120,14 @@ class CC2D:
         return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
 
     def peaks(self, maps: Maps) -> Peaks:
-        """The best exemplar's answer for each landmark, `[K, 2]` canvas pixels (arg-max over templates, Eq. 3).
+        """The exemplars' answer for each landmark, `[K, 2]` canvas pixels.
 
         Args:
             maps: Embeddings of one radiograph, `[1, C, h, w]` per level.
         """
-        found, best = self._all_peaks(maps)
-        xy = found.xy.gather(0, best[..., None].expand(-1, -1, 2))[0]
-        return Peaks(xy, found.score.gather(0, best)[0], found.spread.gather(0, best)[0])
+        found = self._all_peaks(maps)
+        each = Peaks(found.xy.transpose(0, 1), found.score.T, found.spread.T)
+        return joined(each, self.visible.T, self.config.several, self.config.temperature)
 
     def returned(
         self, exemplar: Radiograph, placed: np.ndarray, found: Iterable[tuple[Radiograph, np.ndarray]]
@@ -162,19 +163,19 @@ class CC2D:
             raise UserError(f"no landmark {name!r} in this run: it has {', '.join(self.names)}")
         maps, frame = self.reader.read(radiograph)
         k = self.names.index(name)
-        which = int(self._all_peaks(maps)[1][0, k])
+        score = self._all_peaks(maps).score[:, k].cpu()
+        which = int(score.masked_fill(~self.visible[:, k], -1).argmax())
         vectors = [level[which : which + 1, k : k + 1].to(maps[0].device) for level in self.templates]
         levels = [level[0, 0] for level in level_maps(vectors, maps)]
         shown = {f"similarity s{s}": m for s, m in zip(STRIDES, levels, strict=True)}
         shown["similarity product"] = torch.stack(levels).prod(0)
         return Evidence(radiograph.name, name, {key: _restored(m, frame) for key, m in shown.items()})
 
-    def _all_peaks(self, maps: Maps) -> tuple[Peaks, torch.Tensor]:
-        """Every exemplar's answer `[M, K]`, and the best exemplar for each landmark `[1, K]`."""
+    def _all_peaks(self, maps: Maps) -> Peaks:
+        """Every exemplar's answer `[M, K]`."""
         count, device = len(self.visible), maps[0].device
         wide = [m.expand(count, -1, -1, -1) for m in maps]
-        found = self._find([level.to(device) for level in self.templates], wide)
-        return found, found.score.masked_fill(~self.visible.to(device), -1).argmax(0, keepdim=True)
+        return self._find([level.to(device) for level in self.templates], wide)
 
     def _find(self, vectors: Vectors, maps: Maps) -> Peaks:
         config = self.config

@@ -8,6 +8,7 @@ from typing import Literal
 from onemark.config import option
 from onemark.nn.frames import pool_option
 from onemark.nn.schedule import Optimizer, Schedule
+from onemark.nn.several import Several, several_option
 
 Affine = Literal["learned", "identity", "sift", "perspective"]
 
@@ -36,7 +37,12 @@ class EdgeTransConfig:
     reach: int = option(
         3, "half the window of local correlations of pairing siamese", unit="cells", low=1, high=16
     )
-    temperature: float = option(10.0, "factor on cosines of pairing siamese", low=0.1, high=1000)
+    temperature: float = option(
+        10.0,
+        "factor on cosines of pairing siamese, and on the scores of several exemplars",
+        low=0.1,
+        high=1000,
+    )
     guided: bool = option(
         True,
         "whether fields begin at the smoothed local correlations of pairing siamese, and are learned on top",
@@ -97,6 +103,7 @@ class EdgeTransConfig:
         low=0.001,
     )
     compare: Literal[1, 2] = option(2, "spacing of the grid on which radiographs are compared", unit="px")
+    several: Several = several_option()
     refine: int = option(
         0, "gradient steps on the pair at hand when radiographs are marked", unit="steps", low=0
     )

@@ -21,11 +21,13 @@ from onemark.match.edgetrans.sift import aligned
 from onemark.match.edgetrans.task import RegistrationTask
 from onemark.match.edgetrans.transform import Transform
 from onemark.nn import pretrained
+from onemark.nn.decode import Peaks
 from onemark.nn.device import memory_errors
 from onemark.nn.frames import FrameStore, Marked, cohort_canvas, scales
 from onemark.nn.loop import Job, train
 from onemark.nn.reader import MEND, landmark_set
 from onemark.nn.schedule import Plan
+from onemark.nn.several import joined
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -123,12 +125,12 @@ class EdgeTrans:
         self.xy = torch.stack([one.xy for one in exemplars])
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
-        """Landmarks of a radiograph, in original pixels: for each, what the most similar exemplar says."""
+        """Landmarks of a radiograph, in original pixels."""
         answer = self._register(radiograph)
-        best = answer.score.argmax(0, keepdim=True)
-        xy = answer.xy.gather(0, best[..., None].expand(-1, -1, 2))[0]
-        score, apart = answer.score.gather(0, best)[0], answer.apart.gather(0, best)[0]
-        return landmark_set(radiograph, self.names, answer.frame, xy, score, apart)
+        each = Peaks(answer.xy.transpose(0, 1), answer.score.T, answer.apart.T)
+        visible = self.xy.isfinite().all(-1).T
+        peaks = joined(each, visible, self.config.several, self.config.temperature)
+        return landmark_set(radiograph, self.names, answer.frame, peaks.xy, peaks.score, peaks.spread)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The exemplar warped onto the radiograph, the deformation, edges and similarity.

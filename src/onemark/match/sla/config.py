@@ -10,6 +10,7 @@ from onemark.nn.dense import DenseOptions
 from onemark.nn.frames import Framing, framing_option, pool_option
 from onemark.nn.pyramid import Encoder
 from onemark.nn.schedule import Optimizer, Schedule
+from onemark.nn.several import Several, several_option
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class SLAConfig:
     )
     window: int = option(9, "half the window of comparisons of task patches", unit="cells", low=2, high=64)
     patch: int = option(192, "side of the template patches", unit="canvas px", low=32, high=1024)
+    several: Several = several_option()
     steps: int = option(800, "training steps, where no time budget is given", unit="steps", low=1)
     epochs: int = option(6, "times that the pseudo-labels are found anew", low=1, high=10000)
     template: float = option(

@@ -14,13 +14,14 @@ from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.imaging.frame import Size
 from onemark.match.sla.config import SLAConfig
 from onemark.match.sla.network import LandmarkNet
-from onemark.match.sla.views import best, by_landmark, mean_known
+from onemark.match.sla.views import by_landmark, mean_known
 from onemark.match.sla.windows import LEVELS, SIDE, Fovea, by_point, nats, peaks, vectors_in
 from onemark.nn.context import parted
 from onemark.nn.decode import Peaks
 from onemark.nn.embed import Maps, whole_cosines
 from onemark.nn.frames import framed
 from onemark.nn.locate import PEAK_RADIUS, Vectors
+from onemark.nn.several import joined
 from onemark.nn.unet import STRIDES
 
 OFF_CENTRE = 10.0
@@ -134,7 +135,8 @@ class WindowViews:
         for finest in (1, 0):
             maps, fovea = self._decoded(taps, start)
             radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
-            found = best(peaks(vectors, maps, fovea, self.config.temperature, radius, finest), visible)
+            found = peaks(vectors, maps, fovea, self.config.temperature, radius, finest)
+            found = joined(found, visible.T, self.config.several, self.config.temperature)
             start = found.xy
         return found
 

@@ -17,7 +17,7 @@ from onemark.match.sla.foveal import WindowViews
 from onemark.match.sla.network import LandmarkNet
 from onemark.match.sla.patches import PatchViews
 from onemark.match.sla.task import SLATask
-from onemark.match.sla.views import Views, best
+from onemark.match.sla.views import Views
 from onemark.nn import pretrained
 from onemark.nn.context import parted
 from onemark.nn.decode import Peaks
@@ -26,6 +26,7 @@ from onemark.nn.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.loop import Job, train
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.schedule import Plan
+from onemark.nn.several import joined
 from onemark.nn.unet import STRIDES
 from onemark.nn.weights import Tensors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -193,7 +194,7 @@ class SLA:
             found = find(vectors, self.network.embedded(taps), self.config.temperature, radius)
         shape = visible.shape
         values = (parted(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
-        return best(Peaks(*values), visible)
+        return joined(Peaks(*values), visible.T, self.config.several, self.config.temperature)
 
     @staticmethod
     def _on(taps: list[torch.Tensor], templates: Vectors, which: slice) -> Vectors:

@@ -15,13 +15,14 @@ from onemark.imaging.augment import JITTER, Geometry, Warp
 from onemark.imaging.frame import Size
 from onemark.match.sla.config import SLAConfig
 from onemark.match.sla.network import LandmarkNet
-from onemark.match.sla.views import best, by_landmark, mean_known
+from onemark.match.sla.views import by_landmark, mean_known
 from onemark.match.sla.windows import by_point
 from onemark.nn.context import parted
 from onemark.nn.decode import Peaks
 from onemark.nn.embed import Maps, vectors_at
 from onemark.nn.locate import PEAK_RADIUS, Vectors, find_product, level_maps, nearest_cells
 from onemark.nn.patches import Contrast, corners_around, crop, patches_around
+from onemark.nn.several import joined
 from onemark.nn.unet import STRIDES
 from onemark.types import UserError
 
@@ -125,7 +126,7 @@ class PatchViews:
         found = find_product(vectors, maps, self.canvas, self.config.temperature, radius)
         shape = (count, landmarks)
         peaks = Peaks(*(parted(value, 0, shape) for value in (found.xy, found.score, found.spread)))
-        return best(peaks, visible)
+        return joined(peaks, visible.T, self.config.several, self.config.temperature)
 
     def levels(
         self, taps: Sequence[torch.Tensor], start: torch.Tensor | None, templates: Vectors

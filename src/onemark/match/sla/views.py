@@ -55,13 +55,6 @@ def mean_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return each.mean()
 
 
-def best(found: Peaks, visible: torch.Tensor) -> Peaks:
-    """Of M exemplars' answers `[B, K, M]` the surest that counts `[M, K]`: `[B, K]`."""
-    which = found.score.masked_fill(~visible.T, -1).argmax(-1, keepdim=True)
-    xy = found.xy.gather(2, which[..., None].expand(-1, -1, -1, 2))[:, :, 0]
-    return Peaks(xy, found.score.gather(2, which)[..., 0], found.spread.gather(2, which)[..., 0])
-
-
 def by_landmark(templates: Vectors, count: int) -> Vectors:
     """Templates `[M, K, length]` for the maps of `count` canvases: `[count K, M, length]` per level."""
     return [level.transpose(0, 1).repeat(count, 1, 1) for level in templates]

@@ -54,8 +54,8 @@ class Matching:
         Args:
             views: `[K, 1, S, S]`.
             prior: `[K, h, w]` log-prior.
-            top: How many places are looked at; of several the one counts whose way back ends nearest to the exemplar's
-                landmark.
+            top: How many places are looked at; of several the one counts whose way back ends nearest to the landmark of
+                the most similar exemplar.
 
         Returns:
             Log-probabilities up to a constant `[K, h, w]`, and peaks in cells.
@@ -71,7 +71,9 @@ class Matching:
         cosines = torch.einsum("mkc,kchw->mkhw", self.vectors[:, part], maps)
         likeness = cosines.flatten(2).amax(-1).masked_fill(~self.visible[:, part], -torch.inf)
         which, k = likeness.argmax(0), torch.arange(len(maps), device=maps.device)
-        logits = cosines[which, k] * self.temperature + prior.to(maps.device)
+        weight = (likeness * self.temperature).softmax(0)
+        joint = torch.einsum("mk,mkhw->khw", weight, cosines)
+        logits = joint * self.temperature + prior.to(maps.device)
         if top == 1:
             peaks = soft_peaks(logits)
         else:
