@@ -226,6 +226,7 @@ _LANDMARKS = _VGG | {
 _ATD = {"template": 63 / 82, "steps": 24_600}  # and of 500 copies of the exemplar, first in each epoch
 PUBLISHED_SLA = {f"match.{k}": v for k, v in _LANDMARKS.items()}
 PUBLISHED_ATD = PUBLISHED_SLA | {f"match.{k}": v for k, v in _ATD.items()}
+PUBLISHED_ADAPTER = PUBLISHED_ATD | {"match.decoders": "adapter", "match.adapter": 16}
 
 _ALL = (
     Recipe(
@@ -262,13 +263,6 @@ _ALL = (
         PUBLISHED_CC2D | {"select.search": "random"},
         {"match": 0.85, "detect": 0.15},
     ),
-    Recipe(
-        "cc2d-f2",
-        "CC2D's matcher, then FM-OSD's fine stage (Miao et al. 2024); ImageNet and DINO weights, made for a GPU",
-        {"match": CC2D, "sharpen": F2},
-        {k: v for k, v in PUBLISHED_CC2D.items() if k.startswith("match.")} | PUBLISHED_F2,
-        {"match": 0.9, "sharpen": 0.1},
-    ),
     Recipe("match-only", "the compact matcher alone", {"match": CC2D}, shares={"match": 1.0}),
     Recipe(
         "cc2d-sla",
@@ -288,8 +282,15 @@ _ALL = (
         "c-adapter",
         "the same with one decoder and small adapters for each landmark (He et al. 2025); made for a GPU",
         {"match": SLA},
-        PUBLISHED_ATD | {"match.decoders": "adapter", "match.adapter": 16},
+        PUBLISHED_ADAPTER,
         {"match": 1.0},
+    ),
+    Recipe(
+        "c-f2",
+        "the same, then FM-OSD's fine stage (Miao et al. 2024); ImageNet and DINO weights, made for a GPU",
+        {"match": SLA, "sharpen": F2},
+        PUBLISHED_ADAPTER | PUBLISHED_F2,
+        {"match": 0.9, "sharpen": 0.1},
     ),
     Recipe(
         "sla-compact",
