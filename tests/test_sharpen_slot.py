@@ -177,7 +177,7 @@ def test_it_gets_its_share_of_the_time_and_its_former_self(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for module in ("onemark.match.cc2d.matcher", "onemark.detect.tpl.detector"):
+    for module in ("onemark.match.cc2d.matcher", "onemark.nn.detector"):
         monkeypatch.setattr(f"{module}.train", lambda task, plan, job, preview: None)
     onemark.fit(
         phantoms, exemplars, recipe="two", settings={"match.area": 4096}, minutes=1, out=tmp_path / "run"

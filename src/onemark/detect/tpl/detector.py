@@ -2,95 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.config import from_settings, settings_of
 from onemark.detect.tpl.config import TPLConfig
 from onemark.detect.tpl.heatmap import HeatmapTask
 from onemark.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
-from onemark.imaging.frame import Size
 from onemark.nn import pretrained
 from onemark.nn.decode import Peaks
-from onemark.nn.frames import STRETCH, cohort_canvas, cohort_framing, scales
+from onemark.nn.detector import Detector
+from onemark.nn.frames import Scale
 from onemark.nn.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.labels import PseudoLabels
-from onemark.nn.loop import Job, train
 from onemark.nn.pyramid import pyramid
-from onemark.nn.reader import Reader, heat_evidence, landmark_set
-from onemark.nn.schedule import Plan
-from onemark.nn.shape import Shape
-from onemark.nn.weights import Tensors
+from onemark.nn.reader import heat_evidence, landmark_set
+from onemark.nn.task import Task
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
-if TYPE_CHECKING:
-    from onemark.io.cohort import Cohort
-    from onemark.io.landmarks import LandmarkTable
 
-
-class TPL:
-    """Heatmap detector.
-
-    Attributes:
-        names: K landmark names.
-        shape: Prior on constellations, from the pseudo-labels, on the canvas; None where there was too little.
-    """
+class TPL(Detector):
+    """Heatmap detector, or the voting one as published."""
 
     Config = TPLConfig
-
-    def __init__(self, config: TPLConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
-        self.config, self.names, self.canvas = config, names, canvas
-        self.network = _network(config, len(names))
-        self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
-        self.shape: Shape | None = None
-
-    @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: TPLConfig,
-        job: Job,
-        pseudo_label: Callable[[Radiograph], LandmarkSet],
-        seconds: float | None = None,
-        start: Mapping[str, torch.Tensor] | None = None,
-    ) -> Self:
-        """Learn from pseudo-labels and from the exemplars' true labels.
-
-        Args:
-            exemplars: Landmarks of radiographs of the cohort.
-            cohort: The radiographs to learn from.
-            config: Options.
-            job: Device, seed, progress and checkpoint.
-            pseudo_label: A matcher's answer for a radiograph; asked when the radiograph is first drawn.
-            seconds: Time budget that replaces `config.steps`.
-            start: Weights to start from: of such a detector; or, by `compact`, the matcher's that fit in name and shape.
-        """
-        torch.manual_seed(job.seed + 1)
-        canvas = cohort_canvas(cohort, config.area)
-        framing = cohort_framing(cohort, config.framing)
-        self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
-        self._begin(start or {})
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
-        store = sizes[-1].store
-        labels = PseudoLabels(pseudo_label)
-        task = (VotingTask if config.head == "voting" else HeatmapTask)(self.network, sizes, labels, config)
-        plan = Plan(
-            config.steps,
-            seconds,
-            config.rate,
-            batch=config.batch,
-            optimizer=config.optimizer,
-            schedule=config.schedule,
-        )
-        train(task, plan, job, lambda: [self.locate(store.cohort[i]) for i in store.shown])
-        self.shape = Shape.learn(labels.shapes(store)) if config.head == "heatmap" else None
-        return self
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
@@ -123,23 +58,19 @@ class TPL:
             "votes": vote(output, disc_radius(self.canvas, self.config.disc))[1],
         }
 
-    def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """Tensors and JSON head that `restore` needs."""
-        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        if self.shape is not None:
-            tensors |= {f"shape.{k}": torch.from_numpy(v) for k, v in vars(self.shape).items()}
-        return tensors, head
+    @property
+    def _has_shape(self) -> bool:
+        return bool(self.config.head == "heatmap")
 
-    @classmethod
-    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The detector that `state` described."""
-        height, width = head["canvas"]
-        self = cls(from_settings(TPLConfig, head["config"]), tuple(head["names"]), (height, width), fabric)
-        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-        if "shape.mean" in tensors:
-            self.shape = Shape(tensors["shape.mean"].numpy(), tensors["shape.stray"].numpy())
-        return self
+    @staticmethod
+    def _network(config: TPLConfig, landmarks: int) -> nn.Module:
+        if config.head == "voting":
+            return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
+        return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
+
+    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+        kind = VotingTask if self.config.head == "voting" else HeatmapTask
+        return kind(self.network, sizes, labels, self.config)
 
     def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
         own = self.network.state_dict()
@@ -147,9 +78,3 @@ class TPL:
             return pretrained.start(self.network, "vgg19", self.config.weights, "detect")
         fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
         self.network.load_state_dict(fitting, strict=False)
-
-
-def _network(config: TPLConfig, landmarks: int) -> nn.Module:
-    if config.head == "voting":
-        return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
-    return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
