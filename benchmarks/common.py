@@ -18,6 +18,7 @@ import numpy as np
 
 import onemark
 from onemark import LandmarkTable, Scores
+from onemark.metrics import paired_bootstrap
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,24 @@ def machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return f"commit {commit}; {model}; {describe()}; command: {' '.join(sys.argv)}"
+
+
+ARMS = (
+    "| arm | MRE mm [95 %] | median | SDR 2 / 2.5 / 3 / 4 mm | against the first | s per radiograph |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def arm_row(arm: str, scores: Scores, first: Scores | None, seconds: float) -> str:
+    """A line of the table whose head is `ARMS`: an arm, and how far it is from the first by a paired bootstrap."""
+    all_ = scores.overall
+    sdr = " / ".join(f"{value:.1f}" for value in all_.sdr.values())
+    apart = ""
+    if first is not None:
+        change, low, high, p = paired_bootstrap(scores.error, first.error, scores.image)
+        apart = f"{change:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.4f}"
+    interval = f"{all_.mean:.3f} [{scores.low:.3f}, {scores.high:.3f}]"
+    return f"| {arm} | {interval} | {all_.median:.3f} | {sdr} | {apart} | {seconds:.2f} |"
 
 
 def show(outcomes: Sequence[Outcome], as_json: bool) -> None:

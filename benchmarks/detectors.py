@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import onemark
-from common import kept, links, machine, numbers
-from onemark import Cohort, LandmarkSet, LandmarkTable, Scores
+from common import ARMS, arm_row, kept, links, machine, numbers
+from onemark import Cohort, LandmarkSet, LandmarkTable
 from onemark.config import from_settings
 from onemark.detect.c2t import C2T
 from onemark.detect.tpl import TPL
 from onemark.io.run import RunFolder
-from onemark.metrics import paired_bootstrap
 from onemark.nn.device import fabric_for
 from onemark.nn.loop import Job
 
@@ -53,17 +52,6 @@ class Matched:
         return fitted, job.log[-1]["step"]
 
 
-def row(arm: str, scores: Scores, first: Scores | None, steps: int, per_image: float) -> str:
-    """One line of the table."""
-    all_ = scores.overall
-    sdr = " / ".join(f"{value:.1f}" for value in all_.sdr.values())
-    line = f"| {arm} | {steps} | {all_.mean:.3f} [{scores.low:.3f}, {scores.high:.3f}] | {all_.median:.3f} | {sdr} | "
-    if first is not None:
-        apart, low, high, p = paired_bootstrap(scores.error, first.error, scores.image)
-        line += f"{apart:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.4f}"
-    return line + f" | {per_image:.2f} |"
-
-
 def main() -> None:
     """Fit, mark and score arm by arm."""
     options = _options()
@@ -75,11 +63,7 @@ def main() -> None:
     )
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     matched = Matched(options.run, train, options.device)
-    print(
-        machine(),
-        "\n\n| arm | steps | MRE mm [95 %] | median | SDR 2 / 2.5 / 3 / 4 mm | against the first | s per radiograph |",
-    )
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print(f"{machine()}\n\n{ARMS}", flush=True)
     first = None
     for arm in options.arms:
         detector, steps = matched.fit(arm, options.seconds, options.seed, options.device)
@@ -88,7 +72,7 @@ def main() -> None:
         per_image = (time.perf_counter() - started) / len(test)
         found.to_csv(work / f"{arm.replace(' ', '_')}-{options.seed}.csv")
         scores = onemark.evaluate(found, truth, spacing_mm=options.spacing_mm)
-        print(row(arm, scores, first, steps, per_image), flush=True)
+        print(arm_row(f"{arm}, {steps} steps", scores, first, per_image), flush=True)
         first = first or scores
 
 
