@@ -35,7 +35,9 @@ def main() -> None:
             (folder / f"copy-{i:05d}-{names[i % len(names)]}").symlink_to(
                 (options.images / names[i % len(names)]).resolve()
             )
-        steps = [w for slot in ("match", "detect") for w in ("--set", f"{slot}.steps={options.steps}")]
+        steps = [
+            w for slot in ("match", "detect", "sharpen") for w in ("--set", f"{slot}.steps={options.steps}")
+        ]
         fit = command("fit", folder, "--exemplar", options.exemplar, "--out", work / "run", *steps)
         some = links(folder, [p.name for p in sorted(folder.iterdir())[: options.marked]], work / "some")
         predict = command("predict", work / "run", some, "--out", work / "found.csv")
