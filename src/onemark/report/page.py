@@ -76,8 +76,7 @@ def write_report(
         UserError: the file cannot be written, or found and truth have nothing in common.
     """
     placed = _by_image(exemplars)
-    if truth is not None and scores is None:
-        scores = evaluate(found, truth, spacing_mm=_spacings(cohort, found), exclude=tuple(placed))
+    scores = scores or _scored(cohort, found, truth, placed)
     points = {**_by_image(found), **placed}
     order = _worst_first([name for name in cohort.names if name in points], points, placed, scores)
     messages = [_plain(problem) for problem in problems]
@@ -90,8 +89,7 @@ def write_report(
         error_chart=charts.error_chart(scores) if scores else "",
         loss_charts=charts.loss_charts(log),
         trust=_trust(found),
-        exemplars=[c for c in cards if c.exemplar],
-        cards=[c for c in cards if not c.exemplar],
+        all_cards=cards,
         has_truth=any(p.true for c in cards for p in c.points),
         left_out=order[cap:],
         problems=list(dict.fromkeys(messages)),
@@ -102,7 +100,13 @@ def write_report(
     write_text(path, html)
 
 
-def _render(**values: object) -> str:
+def _scored(cohort: Cohort, found: LandmarkTable, truth: LandmarkTable | None, placed: Sets) -> Scores | None:
+    if truth is None:
+        return None
+    return evaluate(found, truth, spacing_mm=_spacings(cohort, found), exclude=tuple(placed))
+
+
+def _render(all_cards: Sequence[Card], **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         autoescape=True,
@@ -112,6 +116,8 @@ def _render(**values: object) -> str:
     )
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     page = environment.get_template("page.html.j2")
+    exemplars, cards = ([c for c in all_cards if c.exemplar is kind] for kind in (True, False))
+    values |= {"exemplars": exemplars, "cards": cards}
     return page.render(values, version=__version__, written=written, thresholds=THRESHOLDS)
 
 
