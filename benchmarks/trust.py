@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from scipy.stats import rankdata, spearmanr
 
 import onemark
 from common import kept, links, machine, numbers
+from onemark.asking import located
 from onemark.expecting import correction_ratios, learned
-from onemark.pipeline import located
 
 SPACING_MM = 0.25
 BAD_MM = 4.0
@@ -113,17 +112,15 @@ def judge(
 ) -> list[Judged]:
     """One run: the peak's width, and expected errors after each number of corrections."""
     model = onemark.load(run)
-    locate = partial(located, model.stages)
-    quiet = onemark.progress.silent
-    plain = learned(model.stages, locate, model.exemplars, train, [], quiet)
+    plain = learned(model.stages, model.exemplars, train, [], onemark.progress.silent)
     assert plain is not None
     order = np.random.default_rng(seed).permutation(
         [n for n in train.names if n not in model.exemplars.images]
     )
     corrected = onemark.LandmarkTable.from_sets(truth[str(name)] for name in order[: max(counts)])
     model.expectation = plain
-    rows = correction_ratios(model, locate, corrected, train)
-    found = [locate(radiograph) for radiograph in test.readable()]
+    rows = correction_ratios(model, corrected, train)
+    found = [located(model.stages, radiograph) for radiograph in test.readable()]
     actual = np.stack([np.linalg.norm(one.xy - truth[one.image].xy, axis=1) * SPACING_MM for one in found])
     judged = [
         Judged(f"{run.name}: width of the peak", np.stack([one.expected_error for one in found]), actual)

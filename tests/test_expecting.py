@@ -12,7 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
-from onemark.pipeline import located
+from onemark.asking import located
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onemark.asking import Answers, answers, locating
 from onemark.expect import Calibration, Expectation, Signals
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
@@ -25,7 +26,6 @@ RADIOGRAPHS = 48
 
 LEARNING_SECONDS, OTHER_SECONDS = 5.0, 3.0
 
-Locate = Callable[[Radiograph], LandmarkSet]
 Ratios = list[list[float | None]]
 
 
@@ -37,27 +37,27 @@ def seconds_to_train(minutes: float | None) -> float | None:
 
 
 def with_expected_errors(
-    expectation: Expectation, stages: Mapping[str, Any], radiograph: Radiograph, found: LandmarkSet
+    expectation: Expectation, stages: Mapping[str, Any], radiograph: Radiograph, found: Answers
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
     share = expectation(signals_of(stages, radiograph, found))
-    return replace(found, expected_error=share * _side(radiograph) * _unit(radiograph))
+    return replace(found.final, expected_error=share * _side(radiograph) * _unit(radiograph))
 
 
-def signals_of(stages: Mapping[str, Any], radiograph: Radiograph, found: LandmarkSet) -> Signals:
-    """What the stages say of a radiograph, beside the final answer `found`."""
-    side, matcher = _side(radiograph), stages["match"]
-    matched = found if len(stages) == 1 else matcher.locate(radiograph)
-    apart = np.linalg.norm(matched.xy - found.xy, axis=1) / side
-    if len(stages) == 1:
-        apart = np.full_like(apart, np.nan)
-    spread = found.expected_error / _unit(radiograph) / side
-    return Signals(found.xy / side, apart, spread, matched.score)
+def signals_of(stages: Mapping[str, Any], radiograph: Radiograph, found: Answers) -> Signals:
+    """What the stages say of a radiograph, beside the answers `found`."""
+    side, alone = _side(radiograph), len(locating(stages)) == 1
+    matched = found.coarse if alone else stages["match"].locate(radiograph)
+    apart = np.linalg.norm(matched.xy - found.coarse.xy, axis=1) / side
+    sure = found.coarse.score
+    if alone:
+        apart, sure = np.full_like(apart, np.nan), np.full_like(sure, np.nan)
+    spread = found.final.expected_error / _unit(radiograph) / side
+    return Signals(found.final.xy / side, apart, spread, matched.score, sure)
 
 
 def learned(
     stages: Mapping[str, Any],
-    locate: Locate,
     exemplars: LandmarkTable,
     cohort: Cohort,
     ratios: Sequence[Sequence[float | None]],
@@ -67,7 +67,6 @@ def learned(
 
     Args:
         stages: Slot -> fitted stage.
-        locate: The final answer for a radiograph.
         exemplars: What a person placed; these radiographs do not count, for the stages know them.
         cohort: The radiographs.
         ratios: What corrections taught: of actual to expected error, a row per radiograph.
@@ -80,14 +79,14 @@ def learned(
         return None
     signals, found = [], []
     for radiograph in cohort.subset(names).readable(sink=sink):
-        found.append((radiograph, locate(radiograph)))
+        found.append((radiograph, answers(stages, radiograph)))
         signals.append(signals_of(stages, *found[-1]))
         sink(Progress(SLOT, len(signals), len(names)))
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
     returned = None
     if hasattr(stages["match"], "returned") and found:
         source = cohort[best.image]
-        way = stages["match"].returned(source, best.xy, [(one, points.xy) for one, points in found])
+        way = stages["match"].returned(source, best.xy, [(one, at.final.xy) for one, at in found])
         returned = way / _side(source)
     fitting = [
         row for row in ratios if len(row) == len(exemplars.names)
@@ -95,12 +94,11 @@ def learned(
     return Expectation.learn(signals, returned, Calibration.of(fitting, len(exemplars.names)))
 
 
-def correction_ratios(model: Model, locate: Locate, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
+def correction_ratios(model: Model, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
     """Ratios of actual to expected error of a model on radiographs that a person corrected, before it learns them.
 
     Args:
         model: The model; one without expected errors has no ratios.
-        locate: The model's own answer for a radiograph.
         corrected: More exemplars; those that the model knows do not count.
         cohort: The radiographs.
     """
@@ -111,10 +109,10 @@ def correction_ratios(model: Model, locate: Locate, corrected: LandmarkTable, co
         if one.image in model.exemplars.images:
             continue
         radiograph = cohort[one.image]
-        found = locate(radiograph)
+        found = answers(model.stages, radiograph)
         true = dict(zip(one.names, one.xy, strict=True))
-        place = np.stack([true.get(name, np.full(2, np.nan)) for name in found.names])
-        actual = np.linalg.norm(found.xy - place, axis=1) / _side(radiograph)
+        place = np.stack([true.get(name, np.full(2, np.nan)) for name in found.final.names])
+        actual = np.linalg.norm(found.final.xy - place, axis=1) / _side(radiograph)
         ratio = actual / np.maximum(
             model.expectation.uncalibrated(signals_of(model.stages, radiograph, found)), 1e-9
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 import onemark
 from onemark import recipes
+from onemark.asking import SHARPEN, answers, located, locating
 from onemark.config import settings_of
 from onemark.expect import Expectation
 from onemark.expecting import SLOT as EXPECT
@@ -31,7 +32,6 @@ from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 WARM_MINUTES = 1.0
-SHARPEN = "sharpen"
 
 
 @dataclass
@@ -70,9 +70,9 @@ class Model:
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        found = located(self.stages, radiograph)
+        found = answers(self.stages, radiograph)
         if self.expectation is None:
-            return found
+            return found.final
         return with_expected_errors(self.expectation, self.stages, radiograph, found)
 
     def margin(self, coverage: float = 0.9) -> float | None:
@@ -100,24 +100,14 @@ class Model:
         Raises:
             UserError: no landmark of that name.
         """
-        shown = [stage.explain(radiograph, landmark) for stage in _locating(self.stages)]
+        shown = [stage.explain(radiograph, landmark) for stage in locating(self.stages)]
         if SHARPEN in self.stages:
-            coarse = _locating(self.stages)[-1].locate(radiograph)
+            coarse = locating(self.stages)[-1].locate(radiograph)
             shown.append(self.stages[SHARPEN].explain(radiograph, coarse, landmark))
         maps = {name: m for one in shown for name, m in one.maps.items()}
         fields = [one.field for one in shown if one.field is not None]
         numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
         return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None, numbers or None)
-
-
-def located(stages: Mapping[str, Any], radiograph: Radiograph) -> LandmarkSet:
-    """The answer of the last stage that locates, moved by the sharpener where there is one."""
-    found: LandmarkSet = _locating(stages)[-1].locate(radiograph)
-    return stages[SHARPEN].refine(radiograph, found) if SHARPEN in stages else found
-
-
-def _locating(stages: Mapping[str, Any]) -> list[Any]:
-    return [stage for slot, stage in stages.items() if slot != SHARPEN]
 
 
 def fingerprint(radiograph: Radiograph) -> str:
@@ -272,7 +262,7 @@ def _taught(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device:
     if folder.config["state"] != "done":
         return []
     model = load(folder.path, device)
-    return correction_ratios(model, partial(located, model.stages), corrected.checked(cohort), cohort)
+    return correction_ratios(model, corrected.checked(cohort), cohort)
 
 
 def _placed(exemplars: LandmarkTable) -> LandmarkTable:
@@ -344,7 +334,7 @@ class _Work:
 
     def _expectation(self, stages: Mapping[str, Any]) -> Expectation | None:
         ratios = self.config.get("ratios", [])
-        found = learned(stages, partial(located, stages), self.exemplars, self.cohort, ratios, self.job.sink)
+        found = learned(stages, self.exemplars, self.cohort, ratios, self.job.sink)
         if found is not None and self.run is not None and self.fabric.is_global_zero:
             states = {name: stage.state() for name, stage in stages.items()}
             write_weights(self.run.weights, states | {EXPECT: found.state()})

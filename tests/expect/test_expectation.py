@@ -16,7 +16,11 @@ def signals(seed: int) -> Signals:
     draw = np.random.default_rng(seed)
     xy = MEAN + draw.normal(size=MEAN.shape) * 0.005
     return Signals(
-        xy, HARD * draw.rayleigh(size=6), 0.01 + 0.002 * draw.random(6), 0.8 + 0.1 * draw.random(6)
+        xy,
+        HARD * draw.rayleigh(size=6),
+        0.01 + 0.002 * draw.random(6),
+        0.8 + 0.1 * draw.random(6),
+        0.7 + 0.1 * draw.random(6),
     )
 
 
@@ -40,13 +44,20 @@ def test_landmarks_on_which_stages_disagree_are_expected_to_be_worse():
 def test_every_signal_raises_the_expected_error_where_it_is_bad():
     expect, one = learned(), COHORT[3]
     usual = expect(one)
-    wide, unlike, apart = one.spread.copy(), one.similar.copy(), one.apart.copy()
+    wide, unlike, apart, unsure = one.spread.copy(), one.similar.copy(), one.apart.copy(), one.sure.copy()
     wide[2] *= 2
     unlike[2] -= 0.3
+    unsure[2] -= 0.3
     apart[2] += 0.1
     moved = one.xy.copy()
     moved[2] += 0.2
-    for name, value in {"spread": wide, "similar": unlike, "apart": apart, "xy": moved}.items():
+    for name, value in {
+        "spread": wide,
+        "similar": unlike,
+        "apart": apart,
+        "sure": unsure,
+        "xy": moved,
+    }.items():
         worse = expect(replace(one, **{name: value}))
         assert worse[2] > 1.05 * usual[2], name
         if name != "xy":  # a moved landmark makes its neighbours doubtful too
@@ -80,7 +91,9 @@ def test_small_cohorts_teach_nothing():
 
 
 def test_few_landmarks_do_without_a_constellation():
-    few = [Signals(one.xy[:3], one.apart[:3], one.spread[:3], one.similar[:3]) for one in COHORT]
+    few = [
+        Signals(one.xy[:3], one.apart[:3], one.spread[:3], one.similar[:3], one.sure[:3]) for one in COHORT
+    ]
     expect = Expectation.learn(few, BACK[:, :3], Calibration.of([], 3))
     assert expect is not None
     assert expect.constellation is None

@@ -1,8 +1,9 @@
 """Expected errors from what stages say of each other, without a label beside the exemplar's.
 
-Four signals tell how sure a prediction is: how far matcher and detector disagree, how far the landmark lies from where
-the others put it, how wide the final answer's peak is and how similar the matcher finds the place. What each of them is
-worth differs from landmark to landmark, so each is compared with its own mean over the cohort. The error that is usual
+Five signals tell how sure a prediction is: how far matcher and detector disagree, how far the landmark lies from where
+the others put it, how wide the final answer's peak is, how similar the matcher finds the place and how sure the detector
+is of it. What each of them is worth differs from landmark to landmark, so each is compared with its own mean over the
+cohort. The error that is usual
 for a landmark is taken from three distances that are errors themselves: matcher to detector, exemplar to radiograph and
 back to the exemplar, and landmark to the rest of the constellation.
 """
@@ -36,15 +37,17 @@ class Signals:
 
     Attributes:
         xy: `[K, 2]` the final answer.
-        apart: `[K]` distance from it to the matcher's answer; NaN where the matcher's answer is the final one.
+        apart: `[K]` distance between the matcher's and the detector's answers; NaN where there is no detector.
         spread: `[K]` expected distance within the final answer's own peak.
         similar: `[K]` score of the matcher.
+        sure: `[K]` score of the detector; NaN where there is none.
     """
 
     xy: Table
     apart: Table
     spread: Table
     similar: Table
+    sure: Table
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Expectation:
 
     Attributes:
         level: `[K]` the usual error, share of the mean side.
-        centre: `[4, K]` mean of each signal over the cohort: apart, shape, spread, similar.
-        scale: `[4]` its standard deviation within landmarks; infinite where there is no such signal.
+        centre: `[5, K]` mean of each signal over the cohort: apart, shape, spread, similar, sure.
+        scale: `[5]` its standard deviation within landmarks; infinite where there is no such signal.
         width: Standard deviation of the signals' mean.
         constellation: Where landmarks lie relative to each other, or None.
         calibration: What corrections taught.
@@ -89,8 +92,8 @@ class Expectation:
         shape = left_out(points)
         spread = np.stack([one.spread for one in signals])
         back = np.full_like(apart, np.nan) if returned is None else returned
-        raw = [_log(apart), _log(shape), _log(spread), -np.stack([one.similar for one in signals])]
-        table = np.stack(raw, 1)
+        similar, sure = (np.stack(rows) for rows in zip(*((s.similar, s.sure) for s in signals), strict=True))
+        table = np.stack([_log(apart), _log(shape), _log(spread), -similar, -sure], 1)
         centre = _mean(table, 0)
         scale = np.sqrt(_mean((table - centre) ** 2, (0, 2)))
         scale = np.where(scale > 1e-9, scale, np.inf)
@@ -107,7 +110,8 @@ class Expectation:
         """The same without what corrections taught."""
         unknown = np.full(len(self.level), np.nan)
         shape = unknown if self.constellation is None else self.constellation.residuals(signals.xy)
-        raw = np.stack([_log(signals.apart), _log(shape), _log(signals.spread), -signals.similar])
+        apart, spread = _log(signals.apart), _log(signals.spread)
+        raw = np.stack([apart, _log(shape), spread, -signals.similar, -signals.sure])
         total = _together(raw, self.centre, self.scale) / self.width
         return np.asarray(self.level * np.exp(SLOPE * total))
 
@@ -138,7 +142,7 @@ def _mean(values: Table, axis: int | tuple[int, ...]) -> Table:
 
 
 def _together(raw: Table, centre: Table, scale: Table) -> Table:
-    """Mean over the signals `[..., 4, K]` that are known, each in standard deviations from its landmark's mean."""
+    """Mean over the signals `[..., 5, K]` that are known, each in standard deviations from its landmark's mean."""
     return _mean((raw - centre) / scale[:, None], -2)
 
 
