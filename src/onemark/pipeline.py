@@ -197,7 +197,7 @@ def resume(
     """
     if minutes is not None and not 0 < minutes < math.inf:
         raise UserError(f"minutes must be a number above 0, not {minutes:g}")
-    folder = RunFolder.open(run)
+    started, folder = time.monotonic(), RunFolder.open(run)
     chosen = choose(device or folder.config["device"])
     cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
     known = folder.exemplars()
@@ -226,7 +226,8 @@ def resume(
         spent = sum(folder.config["done"].values()) + _unfinished(checkpoint, folder.config).get("spent", 0.0)
         changes["minutes"] = minutes + spent / 60
     folder.update(**changes)
-    return _Work(cohort, known.checked(cohort), folder.config, folder, progress).finish()
+    late = time.monotonic() - started
+    return _Work(cohort, known.checked(cohort), folder.config, folder, progress, late).finish()
 
 
 def load(run: Path | str, device: str = "auto") -> Model:
@@ -293,7 +294,7 @@ def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dic
 
 
 class _Work:
-    """One fit, from wherever its run folder says it stands."""
+    """One fit, from wherever its run folder says it stands; `late` seconds of its time are gone."""
 
     def __init__(
         self,
@@ -302,6 +303,7 @@ class _Work:
         config: dict[str, Any],
         run: RunFolder | None,
         sink: Sink,
+        late: float = 0.0,
     ) -> None:
         self.cohort, self.exemplars, self.config, self.run = cohort, _placed(exemplars), config, run
         self.recipe = recipes.get(config["recipe"])
@@ -310,7 +312,8 @@ class _Work:
         self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
         self.head = _unfinished(self.checkpoint, config)
         log = self.head["log"] if self.head else (run.log() if run else [])
-        self.budget = seconds_to_train(config["minutes"])
+        budget = seconds_to_train(config["minutes"])
+        self.budget = None if budget is None else budget - late
         self.spent = float(sum(config["done"].values()))
         deadline = (
             None
