@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import onemark
 from common import ARMS, arm_row, kept, links, machine, numbers
@@ -57,8 +56,9 @@ def main() -> None:
 
 def plot(judged: dict[str, Scores], path: Path) -> None:
     """Mean error of each arm with its 95 % interval."""
-    figure = Figure((6, 0.45 * len(judged) + 1), layout="constrained")
-    axes = figure.subplots()
+    import matplotlib.pyplot as plt  # beside the package's requirements: pip install matplotlib
+
+    figure, axes = plt.subplots(figsize=(6, 0.45 * len(judged) + 1), layout="constrained")
     for row, scores in enumerate(judged.values()):
         axes.plot([scores.low, scores.high], [row, row], color="tab:grey")
         axes.plot(scores.mre, row, "o", color="tab:blue")
