@@ -63,6 +63,8 @@ class Photographer:
         self.widget.open(self.folder)
         self.wait(30, lambda: self.app.desk.canvas.radiograph)
         session.set_schema(of_names(self.truth.names, "phantom"))
+        self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
+        self.suggest(minutes)
         first = session.current
         for i in range(6):
             session.place(i, self.truth[first].xy[i])
@@ -70,15 +72,20 @@ class Photographer:
         for i in range(6, len(self.truth.names)):
             session.place(i, self.truth[first].xy[i])
         self.app.go(2)
-        self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
-        self.show(session.cohort.names[1])
+        self.show(next(name for name in self.app.viewing.order if name != first))
         self.app.training.start()
-        self.wait(minutes * 60 * 0.85, lambda: self.app.training.job is None)
+        self.wait(minutes * 60 * 0.3, lambda: self.app.training.job is None)
         self.take("train")
         self.wait(minutes * 60 * 5 + 120, lambda: self.app.training.job is None)
         self.review()
         self.app.go(4)
         self.take("export")
+
+    def suggest(self, minutes: float) -> None:
+        self.widget.press("suggest")
+        self.wait(minutes * 60 * 2 + 60, lambda: self.app.training.job is None)
+        self.wait(5, lambda: self.app.desk.canvas.radiograph.name == self.app.session.current)
+        self.take("suggest")
 
     def review(self) -> None:
         session = self.app.session

@@ -13,6 +13,7 @@ import torch
 import onemark
 from onemark import Cancelled, Cohort, LandmarkTable, Progress, UserError
 from onemark.nn.weights import read_weights
+from onemark.selection import adopt, same_matcher
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,43 @@ def test_wrong_wishes_are_told(phantoms: Cohort, settings: dict[str, object], tm
         onemark.suggest(phantoms, settings={"select.nonsense": 1})
     with pytest.raises(UserError, match="minutes"):
         onemark.suggest(phantoms, minutes=0)
+
+
+def test_a_fit_with_other_wishes_adopts_the_matcher(
+    suggested: onemark.Suggestion,
+    truth: LandmarkTable,
+    settings: dict[str, object],
+    tmp_path: Path,
+):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(suggested.run or "", run)
+    before = read_weights(run / "weights.safetensors")["match"][0]
+    assert same_matcher(run, settings=settings)
+    assert same_matcher(run, recipe="match-only", settings=_of_match(settings))
+    assert not same_matcher(run, settings=settings | {"match.batch": 3})
+    assert not same_matcher(run, recipe="edgetrans-match-only")
+    assert not same_matcher(tmp_path, settings=settings)
+    with pytest.raises(UserError, match="another matcher"):
+        adopt(run, settings=settings | {"match.batch": 3})
+    adopt(run, recipe="match-detect", settings=_of_match(settings) | _tiny_detector(settings, steps=3))
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets([truth[suggested.chosen[0]]]))
+    assert model.recipe == "match-detect"
+    assert [(entry["stage"], entry["step"]) for entry in model.log if entry["stage"] == "detect"] == [
+        ("detect", 1),
+        ("detect", 2),
+        ("detect", 3),
+    ]
+    after = read_weights(run / "weights.safetensors")["match"][0]
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("network."))
+    with pytest.raises(UserError, match="has its exemplars already"):
+        adopt(run, settings=settings)
+
+
+def _of_match(settings: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in settings.items() if name.startswith(("match.", "select."))}
+
+
+def _tiny_detector(settings: dict[str, object], steps: int) -> dict[str, object]:
+    return {n: v for n, v in settings.items() if n.startswith("detect.")} | {"detect.steps": steps}

@@ -103,7 +103,7 @@ def suggest(
     else:
         config = _config(cohort, recipe, minutes, device, seed, settings, progress)
         run = None if out is None else RunFolder.create(out, config)
-    chosen = recipes.get(config["recipe"])
+    chosen = _alone(config["recipe"])
     matcher = _matcher(chosen, cohort, config, run, progress)
     options = chosen.selecting(config["settings"] | dict(settings or {}))
     pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
@@ -127,18 +127,14 @@ def _config(
     progress: Sink,
 ) -> dict[str, Any]:
     """What `config.json` of a new run holds; its budget is the whole fit's, of which the matcher's share is spent now."""
-    chosen = recipes.get(recipe)
-    if not getattr(chosen.slots["match"], "learns_alone", False):
-        raise UserError(
-            f"the matcher of recipe {recipe} needs an exemplar to learn: use --recipe onemark or scp"
-        )
-    total = None if minutes is None else minutes / _share(chosen)
+    chosen = _alone(recipe)
+    total = None if minutes is None else round(minutes / matcher_share(chosen), 9)
     configs = chosen.configure(settings, total) | {"select": chosen.selecting(settings)}
     pretrained.check({"match": configs["match"]}, progress)
     return {
         "onemark": onemark.__version__,
         "recipe": recipe,
-        "settings": {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()},
+        "settings": _spelled(configs),
         "seed": seed,
         "device": choose(device),
         "minutes": total,
@@ -148,6 +144,15 @@ def _config(
         "done": {},
         "warm": [],
     }
+
+
+def _alone(recipe: str) -> recipes.Recipe:
+    chosen = recipes.get(recipe)
+    if not getattr(chosen.slots["match"], "learns_alone", False):
+        raise UserError(
+            f"the matcher of recipe {recipe} learns nothing before a radiograph is marked: choose recipe onemark or scp"
+        )
+    return chosen
 
 
 def _opened(run: RunFolder, device: str) -> dict[str, Any]:
@@ -163,8 +168,77 @@ def _opened(run: RunFolder, device: str) -> dict[str, Any]:
     return run.config | {"device": choose(device)}
 
 
-def _share(recipe: recipes.Recipe) -> float:
+def same_matcher(
+    run: Path | str,
+    *,
+    recipe: str = "onemark",
+    minutes: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether a run's matcher is the one that a fit with these wishes would have, so that it need not learn again.
+
+    Args:
+        run: A run folder; anything else has no matcher.
+        recipe: Name of a recipe.
+        minutes: Time budget of the whole fit.
+        settings: `slot.field` -> value.
+
+    Raises:
+        UserError: an unknown recipe, or a wrong setting.
+    """
+    wanted = recipes.get(recipe)
+    options = settings_of(wanted.configure(settings, minutes)["match"])
+    try:
+        config = RunFolder.open(run).config
+    except UserError:
+        return False
+    there = recipes.RECIPES.get(config["recipe"])
+    if there is None or there.slots["match"] is not wanted.slots["match"]:
+        return False
+    return all(config["settings"].get(f"match.{name}") == value for name, value in options.items())
+
+
+def adopt(
+    run: Path | str,
+    *,
+    recipe: str = "onemark",
+    minutes: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Sink = silent,
+) -> None:
+    """Give a run that waits for its first exemplar these wishes for what follows its matcher; `resume` keeps to them.
+
+    Args:
+        run: A run folder of `suggest`.
+        recipe: Name of a recipe with the same matcher: see `same_matcher`.
+        minutes: Time budget of the whole fit, what the matcher has had included.
+        settings: `slot.field` -> value.
+        progress: Is told what has to be fetched.
+
+    Raises:
+        UserError: no such run, another matcher, or something in the wishes is wrong.
+    """
+    folder = RunFolder.open(run)
+    if folder.config["state"] != SUGGESTED:
+        raise UserError(f"{folder.path} has its exemplars already: go on with it by `onemark resume`")
+    if not same_matcher(run, recipe=recipe, minutes=minutes, settings=settings):
+        raise UserError(f"{folder.path} has another matcher than these wishes ask for: fit in another folder")
+    chosen = recipes.get(recipe)
+    configs = chosen.configure(settings, minutes)
+    if "sharpen" in configs:
+        chosen.slots["sharpen"].check(configs)
+    pretrained.check(configs, progress)
+    configs["select"] = chosen.selecting(settings)
+    folder.update(recipe=recipe, minutes=minutes, settings=_spelled(configs))
+
+
+def matcher_share(recipe: recipes.Recipe) -> float:
+    """The part of a time budget that a recipe's matcher gets, 0...1."""
     return recipe.shares["match"] / sum(recipe.shares[slot] for slot in recipe.slots)
+
+
+def _spelled(configs: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()}
 
 
 def _matcher(
@@ -177,7 +251,7 @@ def _matcher(
         return stage.restore(*saved["match"], fabric)
     checkpoint = None if run is None else Checkpoint(run.checkpoint)
     head = checkpoint.head() if checkpoint else {}
-    seconds = None if config["minutes"] is None else config["minutes"] * 60 * _share(recipe)
+    seconds = None if config["minutes"] is None else config["minutes"] * 60 * matcher_share(recipe)
     deadline = None if seconds is None else time.monotonic() + seconds - head.get("spent", 0.0)
     job = Job(fabric, config["seed"], sink, checkpoint, head.get("log", []), deadline)
     started, options = time.monotonic(), recipe.configure(config["settings"])["match"]

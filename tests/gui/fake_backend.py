@@ -15,9 +15,9 @@ from onemark.gui.backend import Order, RecipeInfo
 from onemark.io.atomic import write_text
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import KEYS, RunFolder
+from onemark.io.run import KEYS, SUGGESTED, RunFolder
 from onemark.progress import Progress, Sink, silent
-from onemark.types import Evidence, LandmarkSet, Radiograph
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class FakeBackend:
     steps: int = 12
     seconds: float = 0.02
     fail_at: int | None = None
+    needs_exemplar: bool = False
     error: BaseException = field(default_factory=lambda: RuntimeError("boom"))
     orders: list[Order] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
@@ -97,13 +98,10 @@ class FakeBackend:
         if order.task != "new":
             run = RunFolder.open(order.out)
             run.update(state="running")
+            if order.task != "continue":
+                run.write_exemplars(order.exemplars)
         else:
-            about = dict.fromkeys(KEYS) | {
-                "onemark": "test",
-                "cohort": str(order.cohort.folder),
-                "state": "running",
-            }
-            run = RunFolder.create(order.out, about, order.exemplars)
+            run = RunFolder.create(order.out, self._about(order, "running"), order.exemplars)
         try:
             for step in range(1, self.steps + 1):
                 self._step(step, order, progress)
@@ -115,6 +113,40 @@ class FakeBackend:
         write_text(order.out / "weights.safetensors", "")
         run.update(state="done")
         return FakeModel(self.truth)
+
+    def same_matcher(self, run: Path, order: Order) -> bool:
+        there = RunFolder.open(run).config
+        return (there["recipe"], there["settings"]) == (order.recipe, _of_match(order))
+
+    def suggest(self, order: Order, progress: Sink) -> None:
+        self.orders.append(order)
+        if self.needs_exemplar:
+            raise UserError(
+                f"the matcher of recipe {order.recipe} learns nothing before a radiograph is marked"
+            )
+        there = (order.out / "config.json").exists()
+        run = (
+            RunFolder.open(order.out) if there else RunFolder.create(order.out, self._about(order, SUGGESTED))
+        )
+        if not run.weights.exists():
+            for step in range(1, self.steps + 1):
+                self._step(step, order, progress)
+                if self.enough.is_set():
+                    break
+            write_text(run.weights, "")
+        names = self.ranking
+        rows = [f"{n},{0.9 - 0.1 * i},{i + 1 if i < order.number else ''}" for i, n in enumerate(names)]
+        write_text(order.out / "suggestion.csv", "\n".join(["image,similarity,chosen", *rows, ""]))
+
+    @property
+    def ranking(self) -> list[str]:
+        """The radiographs as it suggests them: an order that is neither that of the names nor its reverse."""
+        names = list(self.truth.images)
+        return [*names[3:], *names[:3]]
+
+    def _about(self, order: Order, state: str) -> dict[str, Any]:
+        about = {"onemark": "test", "cohort": str(order.cohort.folder), "state": state}
+        return dict.fromkeys(KEYS) | about | {"recipe": order.recipe, "settings": _of_match(order)}
 
     def load(self, run: Path) -> FakeModel:
         return FakeModel(self.truth)
@@ -131,6 +163,10 @@ class FakeBackend:
         loss = 2.0 * np.exp(-3 * step / self.steps) + 0.1
         left = (self.steps - step) * self.seconds
         progress(Progress(stage, step, self.steps, {"loss": loss}, left, preview))
+
+
+def _of_match(order: Order) -> dict[str, object]:
+    return {name: value for name, value in order.settings.items() if name.startswith("match.")}
 
 
 def folder_of_phantoms(folder: Path, count: int = 6, **options: Any) -> LandmarkTable:

@@ -62,7 +62,7 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.push("evidence.similarity")
     desktop.until(lambda: desktop.app.desk.canvas.layer("similarity"), 60)
     assert desktop.app.desk.canvas.layer("similarity").data.shape == desktop.app.desk.canvas.radiograph.size
-    assert desktop.widget.review.switches.shown == ["similarity", "heatmap"]
+    assert desktop.widget.review.switches.shown == ["similarity", "heatmap", "sharpened"]
 
     for i, xy in enumerate(truth[second].xy):
         desktop.session.place(i, xy)

@@ -63,8 +63,9 @@ def actions_of(app: App, pressed: Callable[[str], None], show_keys: Callable[[],
         Action(("Shift-Right",), "", lambda: nudge(1, 0), LANDMARKS),
         Action(("Shift-Up",), "", lambda: nudge(0, -1), LANDMARKS),
         Action(("Shift-Down",), "", lambda: nudge(0, 1), LANDMARKS),
+        Action(("Alt-S",), "Suggest which radiographs to mark", lambda: pressed("suggest"), TRAINING),
         Action(("Control-Enter",), "Train", lambda: pressed("run"), TRAINING),
-        Action(("Control-.",), "Stop the training", lambda: pressed("stop"), TRAINING),
+        Action(("Control-.",), "Stop the training or the suggestion", lambda: pressed("stop"), TRAINING),
         Action(
             ("Control-Shift-Enter",), "Retrain with the corrected ones", lambda: pressed("retrain"), TRAINING
         ),

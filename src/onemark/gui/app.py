@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
@@ -92,3 +94,35 @@ class App(QObject):
         # Whoever does something else meanwhile keeps the page; the status line leads to the results.
         if outcome == "done" and self.step == TRAIN:
             self.go(REVIEW)
+        if outcome == "suggested":
+            self._suggested()
+
+    def _suggested(self) -> None:
+        session = self.session
+        chosen = session.suggested.chosen if session.suggested is not None else ()
+        left = [name for name in chosen if session.to_mark(name)]
+        if not left:
+            self.desk.tell("The radiographs worth marking first are marked already: go on to step 3.", "good")
+            return
+        begun = session.current in session.unfinished()
+        if begun or self.step in (REVIEW, EXPORT):
+            self.desk.tell(_advice(left), "good", [("Show it", lambda: self.mark(left[0]))])
+        else:
+            self.mark(left[0])
+            self.desk.tell(_advice(left), "good")
+
+    def mark(self, name: str) -> None:
+        """Show a radiograph, to be marked."""
+        self.session.show(name)
+        self.go(MARK)
+
+
+def _advice(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return (
+            f"Mark {names[0]} first: it looks most like all the others, so its points are found on them best."
+        )
+    return (
+        f"Mark the {len(names)} radiographs on top of the list first: together they look most like all the others, so "
+        "their points are found on them best."
+    )

@@ -30,7 +30,7 @@ class RecipeInfo:
     configs: Mapping[str, object] = field(default_factory=dict)
 
 
-Task = Literal["new", "continue", "retrain", "predict"]
+Task = Literal["suggest", "new", "follow", "continue", "retrain", "predict"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Order:
         minutes: Time budget, or None.
         device: `auto`, `cpu`, `cuda` or `mps`.
         settings: `slot.field` -> value, where it differs from the default.
-        task: `new` run; `continue` one that was stopped; `retrain` a finished one with more exemplars; only `predict`.
+        task: `suggest` what to mark; `new` run, or `follow` the suggestion's with the first exemplars; `continue` one
+            that was stopped; `retrain` a finished one with more exemplars; only `predict`.
+        number: How many radiographs to suggest.
         watched: Gives the name of the radiograph in view, whenever it is asked: previews should show that one.
     """
 
@@ -57,6 +59,7 @@ class Order:
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
     task: Task = "new"
+    number: int = 1
     watched: Callable[[], str | None] = lambda: None
 
 
@@ -78,6 +81,12 @@ class Backend(Protocol):
 
     def devices(self) -> Mapping[str, str]:
         """Choice -> one line that says what it means here."""
+
+    def same_matcher(self, run: Path, order: Order) -> bool:
+        """Whether the matcher of a run is what the order asks for, so that it need not learn again."""
+
+    def suggest(self, order: Order, progress: Sink) -> None:
+        """Say what to mark in `suggestion.csv` of the run folder, which is made or gone on from."""
 
     def train(self, order: Order, progress: Sink) -> Trained:
         """Fit, or resume, and save the run."""
@@ -108,10 +117,35 @@ class Pipeline:
                 continue
         return found
 
+    def same_matcher(self, run: Path, order: Order) -> bool:
+        """See `Backend`."""
+        from onemark.selection import same_matcher
+
+        return same_matcher(run, recipe=order.recipe, minutes=order.minutes, settings=order.settings)
+
+    def suggest(self, order: Order, progress: Sink) -> None:
+        """See `Backend`."""
+        from onemark import recipes
+        from onemark.selection import matcher_share, suggest
+
+        share = matcher_share(recipes.get(order.recipe))
+        suggest(
+            order.cohort,
+            number=order.number,
+            recipe=order.recipe,
+            minutes=None if order.minutes is None else order.minutes * share,
+            out=order.out,
+            device=order.device,
+            settings=dict(order.settings),
+            progress=progress,
+        )
+
     def train(self, order: Order, progress: Sink) -> Trained:
         """See `Backend`."""
         from onemark import pipeline
 
+        if order.task == "follow":
+            return self._follow(order, progress)
         if order.task == "predict":
             return pipeline.load(order.out)
         if order.task == "continue":
@@ -132,6 +166,25 @@ class Pipeline:
             out=order.out,
             device=order.device,
             settings=dict(order.settings),
+            progress=progress,
+        )
+
+    def _follow(self, order: Order, progress: Sink) -> Trained:
+        from onemark import pipeline
+        from onemark.selection import adopt
+
+        adopt(
+            order.out,
+            recipe=order.recipe,
+            minutes=order.minutes,
+            settings=order.settings,
+            progress=progress,
+        )
+        return pipeline.resume(
+            order.out,
+            cohort=order.cohort,
+            exemplars=order.exemplars,
+            device=order.device,
             progress=progress,
         )
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from onemark.gui.backend import Backend, Order, Trained
 from onemark.gui.session import Found
+from onemark.gui.suggested import Suggested
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
@@ -31,15 +32,16 @@ class News:
 
 
 class Job:
-    """A training, then a prediction of the whole cohort, on a snapshot of the inputs.
+    """A training, then a prediction of the whole cohort, on a snapshot of the inputs; or a suggestion what to mark.
 
     Nothing of Qt in here: the window polls `news()`, so that a window that is gone cannot be called.
 
     Attributes:
         order: The snapshot.
-        outcome: None while it works; then `done`, `stopped` or `failed`.
+        outcome: None while it works; then `done` (of a suggestion `suggested`), `stopped` or `failed`.
         model: The fitted model, once there is one.
         found: Landmarks of every radiograph when done; of some when stopped while marking.
+        suggested: What to mark, when suggested.
         error: What went wrong, when failed.
     """
 
@@ -48,6 +50,7 @@ class Job:
         self.outcome: str | None = None
         self.model: Trained | None = None
         self.found: Found | None = None
+        self.suggested: Suggested | None = None
         self.error: BaseException | None = None
         self._backend = backend
         self._stop = threading.Event()
@@ -100,17 +103,25 @@ class Job:
 
     def _run(self) -> None:
         try:
-            self.model = self._backend.train(self.order, self)
-            table = self.model.predict(self.order.cohort, self)
-            table.to_csv(self.order.out / "landmarks.csv")
-            self.found = Found.of(table)
-            self.outcome = "done"
+            if self.order.task == "suggest":
+                self._backend.suggest(self.order, self)
+                self.suggested = Suggested.read(self.order.out)
+                self.outcome = "suggested"
+            else:
+                self._train()
+                self.outcome = "done"
         except Cancelled:
             self._keep_part()
             self.outcome = "stopped"
         except BaseException as error:  # a thread must end in words, whatever happens in it
             self.error = error
             self.outcome = "failed"
+
+    def _train(self) -> None:
+        self.model = self._backend.train(self.order, self)
+        table = self.model.predict(self.order.cohort, self)
+        table.to_csv(self.order.out / "landmarks.csv")
+        self.found = Found.of(table)
 
     def _keep_part(self) -> None:
         # Stopped while marking: what is marked already is worth seeing.

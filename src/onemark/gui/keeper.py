@@ -23,6 +23,7 @@ class Keeper(QObject):
     Attributes:
         work: Folder of the session file and the runs, or None before a cohort is open.
         run: Folder of the last run, or None.
+        suggested: Folder of the run that the last suggestion has begun, or None when a training has ended since.
         wishes: What the person has chosen.
     """
 
@@ -31,6 +32,7 @@ class Keeper(QObject):
         self.desk = desk
         self.work: Path | None = None
         self.run: Path | None = None
+        self.suggested: Path | None = None
         self.wishes = Wishes.preferred()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
@@ -54,7 +56,7 @@ class Keeper(QObject):
             autosave.set_aside(path)
             saved = None
             self.desk.tell(str(error), "warn")
-        self.run, self._orphans, self._warned = None, {}, False
+        self.run, self.suggested, self._orphans, self._warned = None, None, {}, False
         if saved is not None:
             self._restore(saved)
             self._welcome(saved)
@@ -98,6 +100,7 @@ class Keeper(QObject):
             "schema": vars(session.schema),
             "wishes": self.wishes.to_json(),
             "run": str(self.run) if self.run else None,
+            "suggested": str(self.suggested) if self.suggested else None,
         }
         return lambda: {
             **plain,
@@ -115,7 +118,7 @@ class Keeper(QObject):
             else:
                 self._orphans[image] = marks
         self.wishes.take(saved["wishes"])
-        self.run = Path(saved["run"]) if saved["run"] and Path(saved["run"]).is_dir() else None
+        self.run, self.suggested = _folder(saved["run"]), _folder(saved.get("suggested"))
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]
 
@@ -147,8 +150,12 @@ class Keeper(QObject):
         self._autosave.close()
         kept = autosave.set_aside(self._autosave.path)
         self._autosave = autosave.Autosave(self._autosave.path)
-        self.run, self._orphans = None, {}
+        self.run, self.suggested, self._orphans = None, None, {}
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)
         self.desk.tell(f"Begun anew. The recovered points are kept in {kept}.")
+
+
+def _folder(path: str | None) -> Path | None:
+    return Path(path) if path and Path(path).is_dir() else None

@@ -20,6 +20,8 @@ STATES = {
     State.CORRECTED: "#2fbf8f",
 }
 """State -> the colour of its dot in the list; each is legible on the light and on the dark theme."""
+SUGGESTED = "#b07cff"
+"""The dot of a radiograph that is worth marking."""
 
 
 def landmark_colours(count: int) -> NDArray[np.float64]:

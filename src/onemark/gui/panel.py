@@ -58,10 +58,15 @@ class RadiographPanel(QWidget):
         """Sort by expected error, the largest on top."""
         self.view.sortByColumn(ERROR, Qt.SortOrder.DescendingOrder)
 
+    def suggested_first(self) -> None:
+        """Sort by what is worth marking."""
+        self.view.sortByColumn(STATE, Qt.SortOrder.AscendingOrder)
+
     def _listen(self) -> None:
         self.model.modelReset.connect(self._reordered)
         self.app.session.current_changed.connect(self._follow)
         self.app.session.found_changed.connect(self.worst_first)
+        self.app.session.suggested_changed.connect(self._suggested)
         self.app.session.cohort_changed.connect(
             lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         )
@@ -100,6 +105,10 @@ class RadiographPanel(QWidget):
     def _reordered(self) -> None:
         self.app.viewing.order = self.model.order
         self._follow()
+
+    def _suggested(self) -> None:
+        if self.app.session.suggested is not None:
+            self.suggested_first()
 
     def _follow(self) -> None:
         at = self.model.row_of(self.app.session.current)

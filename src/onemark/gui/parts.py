@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
+    QProgressBar,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -72,6 +73,24 @@ def column(parent: QWidget, margin: int = 0, spacing: int = 8) -> QVBoxLayout:
     made.setContentsMargins(margin, margin, margin, margin)
     made.setSpacing(spacing)
     return made
+
+
+class Bar(QProgressBar):
+    """How far something is."""
+
+    def __init__(self, name: str, tip: str) -> None:
+        super().__init__()
+        named(self, name, tip)
+        self.setTextVisible(False)
+
+    def wait(self) -> None:
+        """It has begun, and nobody knows how long it takes."""
+        self.setRange(0, 0)
+
+    def follow(self, step: int, total: int) -> None:
+        """It is at `step` of `total`."""
+        self.setRange(0, max(total, 1))
+        self.setValue(min(step, total))
 
 
 @cache

@@ -8,15 +8,16 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from onemark.gui.marks import State
-from onemark.gui.palette import STATES
+from onemark.gui.palette import STATES, SUGGESTED
 from onemark.gui.parts import dot
 from onemark.gui.session import Session
+from onemark.gui.suggested import ordinal
 
 NAME, STATE, ERROR = range(3)
 HEADERS = ("Radiograph", "State", "Exp. error")
 TIPS = (
     "File name; click to sort",
-    "exemplar: your points; predicted: onemark's; corrected: confirmed by you",
+    "exemplar: your points; predicted: onemark's; corrected: confirmed by you; mark 1st: suggested, click to sort",
     "How far off the points are expected to be, on average; click to sort, the least sure first",
 )
 _STATE_ORDER = {state: i for i, state in enumerate(State)}
@@ -40,6 +41,7 @@ class Radiographs(QAbstractTableModel):
         self._filter = ""
         session.cohort_changed.connect(self.refresh)
         session.found_changed.connect(self.refresh)
+        session.suggested_changed.connect(self.refresh)
         session.marks_changed.connect(self._changed)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -66,8 +68,8 @@ class Radiographs(QAbstractTableModel):
         name, column = self.order[index.row()], index.column()
         if role == _Role.DisplayRole:
             return self._text(name, column)
-        if role == _Role.DecorationRole and column == STATE and self.session.state(name) is not State.NONE:
-            return dot(STATES[self.session.state(name)])
+        if role == _Role.DecorationRole and column == STATE and self._text(name, STATE):
+            return dot(SUGGESTED if self.session.to_mark(name) else STATES[self.session.state(name)])
         if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
         if role == _Role.ToolTipRole:
@@ -92,9 +94,7 @@ class Radiographs(QAbstractTableModel):
         """Sort and filter anew."""
         self.beginResetModel()
         names = self.session.cohort.names if self.session.cohort is not None else ()
-        kept = [
-            n for n in names if not self._filter or self._filter in f"{n} {self.session.state(n)}".lower()
-        ]
+        kept = [n for n in names if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()]
         self.order = [kept[i] for i in self._ranks(kept)]
         self._row = {name: row for row, name in enumerate(self.order)}
         self.endResetModel()
@@ -106,7 +106,7 @@ class Radiographs(QAbstractTableModel):
                 range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
             )
         if column == STATE:
-            keys = np.array([_STATE_ORDER[self.session.state(n)] for n in names], float)
+            keys = np.array([self._place(n) for n in names], float)
         else:
             keys = np.array([self._error(n) for n in names], float)
         return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
@@ -120,9 +120,18 @@ class Radiographs(QAbstractTableModel):
         if column == NAME:
             return name
         if column == STATE:
-            return str(self.session.state(name))
+            place = self.session.to_mark(name)
+            return str(self.session.state(name)) if place is None else f"mark {ordinal(place)}"
         error = self._error(name)
         return "" if np.isnan(error) else f"{error:.1f}"
+
+    def _place(self, name: str) -> float:
+        # What is worth marking comes first, and of what nobody has touched the more similar before the less.
+        suggested, state = self.session.suggested, self.session.state(name)
+        if suggested is None or name in self.session.marks:
+            return _STATE_ORDER[state]
+        rank = suggested.rank(name)
+        return rank if rank < 0 else _STATE_ORDER[state] + rank / 2
 
     def _error(self, name: str) -> float:
         # A person's own points have no expected error: they are what is believed.
@@ -130,7 +139,11 @@ class Radiographs(QAbstractTableModel):
         return np.nan if finished else self.session.errors.get(name, np.nan)
 
     def _tip(self, name: str) -> str:
-        found = self.session.found.get(name)
+        suggested, found = self.session.suggested, self.session.found.get(name)
+        if suggested is not None and name in suggested.similarity and found is None:
+            place = self.session.to_mark(name)
+            first = "" if place is None else f"worth marking {ordinal(place)}: "
+            return f"{name}\n{first}{suggested.similarity[name]:.0%} like the other radiographs"
         if found is None or not np.isfinite(found.expected_error).any():
             return name
         worst = int(np.nanargmax(found.expected_error))

@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from onemark.gui.marks import Marks, State, absent
 from onemark.gui.schema import EMPTY, Schema
+from onemark.gui.suggested import Suggested
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Session:
         marks: Radiograph -> the person's points; radiographs nobody touched are absent.
         found: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
+        suggested: Which radiographs to mark first; None when that was not asked, or a training has ended since.
     """
 
     cohort_changed = Signal()
@@ -42,6 +44,7 @@ class Session:
     landmark_changed = Signal()
     marks_changed = Signal(str)
     found_changed = Signal()
+    suggested_changed = Signal()
 
     def __init__(self) -> None:
         self.cohort: Cohort | None = None
@@ -51,6 +54,7 @@ class Session:
         self.marks: dict[str, Marks] = {}
         self.found: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
+        self.suggested: Suggested | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
         self._redo: dict[str, list[Step]] = defaultdict(list)
 
@@ -58,7 +62,7 @@ class Session:
 
     def open(self, cohort: Cohort) -> None:
         """Take another cohort; everything known about the previous one is dropped (its autosave keeps it)."""
-        self.cohort, self.current, self.landmark = cohort, None, 0
+        self.cohort, self.current, self.landmark, self.suggested = cohort, None, 0, None
         for kept in (self.marks, self.found, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
@@ -202,6 +206,18 @@ class Session:
         """Take predictions; the person's own points stay as they are."""
         self.found, self.errors = found.sets, found.errors
         self.found_changed.emit()
+
+    def set_suggested(self, suggested: Suggested | None) -> None:
+        """Take a suggestion, as far as it is of the radiographs that are open; None when it has served."""
+        names = frozenset(self.cohort.names if self.cohort is not None else ())
+        self.suggested = suggested.within(names.__contains__) if suggested is not None else None
+        self.suggested_changed.emit()
+
+    def to_mark(self, image: str) -> int | None:
+        """1 for the radiograph to mark first, and so on; None for others and for those the person has begun."""
+        if self.suggested is None or image in self.marks:
+            return None
+        return self.suggested.place(image)
 
     def take_marks(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
         """Import points placed elsewhere as exemplars.

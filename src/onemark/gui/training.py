@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,20 @@ from onemark.gui.failures import explain
 from onemark.gui.job import Job, News
 from onemark.gui.keeper import Keeper
 from onemark.gui.session import Found
+from onemark.gui.suggested import SUGGESTION, Suggested
 from onemark.types import UserError
 
 POLL_MS = 100
 
 
 class Training(QObject):
-    """One training at a time, in the background.
+    """One training, or suggestion, at a time, in the background.
 
     Signals:
-        ended: `done`, `stopped` or `failed`; `elsewhere` when another folder is open by then.
+        ended: `done`, `suggested`, `stopped` or `failed`; `elsewhere` when another folder is open by then.
 
     Attributes:
-        job: The training under way, or None.
+        job: The training or suggestion under way, or None.
         model: The last fitted model, or None.
         recipes: What can be trained; empty until known.
     """
@@ -45,6 +47,7 @@ class Training(QObject):
         self.recipes: Sequence[RecipeInfo] = ()
         self.devices: Mapping[str, str] = {}
         self._skipped: list[str] = []
+        self._suggested_before: Path | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
@@ -70,19 +73,23 @@ class Training(QObject):
         return "predict" if _unmarked(run) else None
 
     def start(self, task: Task = "new") -> None:
-        """Begin a training on a snapshot of the points.
+        """Begin a training on a snapshot of the points, or a suggestion.
 
         Args:
-            task: See `Order`.
+            task: See `Order`; a `new` training follows the suggestion where there is one with the same matcher.
 
         Raises:
             UserError: nothing to train on yet, or a training is under way.
         """
         if self.job is not None:
             raise UserError("a training is under way; stop it first")
-        order = self._order(task)
+        order = self._in_folder(self._order(task))
         self.job = Job(self.desk.backend, order)
-        self.keeper.run = order.out
+        self._suggested_before = self.keeper.suggested
+        if task == "suggest":
+            self.keeper.suggested = order.out
+        else:
+            self.keeper.run = order.out
         self.keeper.save()
         self._skipped = []
         self.began.emit()
@@ -141,8 +148,9 @@ class Training(QObject):
             self.job = None
 
     def open_run(self) -> None:
-        """Bring the predictions and, lazily, the model of the session's last run back."""
+        """Bring the suggestion, the predictions and, lazily, the model of the session's last run back."""
         run, cohort = self.keeper.run, self.desk.session.cohort
+        self._open_suggestion()
         if run is None or cohort is None:
             return
         from onemark.io.landmarks import read_landmarks
@@ -160,6 +168,15 @@ class Training(QObject):
                 lambda error: self.desk.fail(error, "loading the last run's model"),
             )
 
+    def _open_suggestion(self) -> None:
+        run, cohort = self.keeper.suggested, self.desk.session.cohort
+        if run is not None and not _served(run, self.keeper.run):
+            self.desk.background.run(
+                lambda: Suggested.read(run),
+                lambda found: self._resuggested(cohort, found),
+                lambda error: self.desk.fail(error, "reading the suggestion"),
+            )
+
     def _order(self, task: Task) -> Order:
         from onemark.io.landmarks import LandmarkTable
 
@@ -167,20 +184,38 @@ class Training(QObject):
         if cohort is None:
             raise UserError("no radiographs are open; drop a folder on step 1 first")
         sets = self.desk.session.exemplar_sets()
-        if not sets:
+        if not sets and task != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; finish one in step 2 first")
-        out = self.keeper.run if task != "new" and self.keeper.run else self.keeper.new_run()
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
-            out=out,
+            out=self.keeper.run or self.keeper.new_run(),
             recipe=wishes.recipe or (self.recipes[0].name if self.recipes else "onemark"),
             minutes=(wishes.retrain_minutes if task == "retrain" else wishes.minutes) or None,
             device=wishes.device,
             settings=dict(wishes.settings),
             task=task,
+            number=min(wishes.suggest_number, len(cohort)),
             watched=lambda: self.desk.session.current,
         )
+
+    def _in_folder(self, order: Order) -> Order:
+        """The order in the folder where it belongs: a suggestion's, when that has the matcher that is asked for."""
+        if order.task not in ("new", "suggest"):
+            return order
+        kept, backend = self.keeper.suggested, self.desk.backend
+        runs = [kept, self.keeper.run] if order.task == "suggest" else [kept]
+        usable = [
+            run for run in runs if run and (_can_suggest(run) if order.task == "suggest" else _waits(run))
+        ]
+        same = next((run for run in usable if backend.same_matcher(run, order)), None)
+        if same is not None:
+            return replace(order, out=same, task="follow" if order.task == "new" else "suggest")
+        if kept in usable:
+            self.desk.tell(
+                "You have changed the recipe, its time or its options since the suggestion, so this begins anew."
+            )
+        return replace(order, out=self.keeper.new_run())
 
     def _poll(self) -> None:
         job = self.job
@@ -201,6 +236,12 @@ class Training(QObject):
 
     def _end(self, job: Job, outcome: str) -> None:
         here = self.about_here(job)
+        if job.order.task == "suggest":
+            self._end_suggestion(job, here)
+        elif outcome == "done" and here:
+            # A suggestion has served when a model is there: what to correct is told by the expected errors.
+            self.keeper.suggested = None
+            self.desk.session.set_suggested(None)
         if job.found is not None:
             if here:
                 self.model = job.model
@@ -218,18 +259,31 @@ class Training(QObject):
         self.keeper.save()
         self.ended.emit(outcome if here else "elsewhere")
 
+    def _end_suggestion(self, job: Job, here: bool) -> None:
+        if here and not job.order.out.is_dir():
+            self.keeper.suggested = self._suggested_before
+        if job.suggested is not None and here:
+            self.desk.session.set_suggested(job.suggested)
+        elif job.outcome == "suggested":
+            folder = job.order.cohort.folder.name
+            self.desk.tell(f"The suggestion for {folder} is ready; open {folder} to see it.")
+        elif job.outcome == "stopped" and here:
+            self.desk.tell("Stopped. Press Suggest again to go on from here.")
+
     def _explain(self, error: BaseException, job: Job) -> None:
-        failure = explain(error, "training")
+        suggests = job.order.task == "suggest"
+        failure = explain(error, "the suggestion" if suggests else "training")
+        task: Task = "suggest" if suggests else "new"
         smaller = self._smaller(job.order)
         ways = []
         if "cpu" in failure.ways and job.order.device != "cpu":
-            ways.append(("Train on the CPU", lambda: self._again(device="cpu")))
+            ways.append(("Train on the CPU", lambda: self._again(task, device="cpu")))
         if "smaller" in failure.ways and smaller is not None:
             name, value = smaller
             ways.append(
                 (
                     f"Use {name.split('.')[-1].replace('_', ' ')} = {value}",
-                    lambda: self._again(settings={name: value}),
+                    lambda: self._again(task, settings={name: value}),
                 )
             )
         self.desk.tell(failure.text, "bad", ways, failure.details)
@@ -245,12 +299,12 @@ class Training(QObject):
                 return name, max(1, value // 2)
         return None
 
-    def _again(self, *, device: str = "", settings: Mapping[str, object] | None = None) -> None:
+    def _again(self, task: Task, *, device: str = "", settings: Mapping[str, object] | None = None) -> None:
         wishes = self.keeper.wishes
         wishes.device = device or wishes.device
         wishes.settings = {**wishes.settings, **(settings or {})}
         self.ready.emit()
-        self.desk.try_to("training", self.start)
+        self.desk.try_to("training", lambda: self.start(task))
 
     def _found_out(self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str]) -> None:
         self.recipes, self.devices = recipes, devices
@@ -259,6 +313,10 @@ class Training(QObject):
     def _reopened(self, cohort: object, found: Found) -> None:
         if cohort is self.desk.session.cohort:
             self.desk.session.set_found(found)
+
+    def _resuggested(self, cohort: object, suggested: Suggested | None) -> None:
+        if suggested is not None and self.job is None and cohort is self.desk.session.cohort:
+            self.desk.session.set_suggested(suggested)
 
     def _loaded(self, cohort: object, model: Trained) -> None:
         if self.job is None and cohort is self.desk.session.cohort:
@@ -275,6 +333,25 @@ def _unmarked(run: Path) -> bool:
     if not weights.is_file():
         return False
     return not landmarks.is_file() or landmarks.stat().st_mtime < weights.stat().st_mtime
+
+
+def _can_suggest(run: Path) -> bool:
+    """Whether a run has a matcher to be asked, or one that may go on learning without exemplars."""
+    return (run / "weights.safetensors").is_file() or _waits(run)
+
+
+def _served(suggestion: Path, run: Path | None) -> bool:
+    """Whether the radiographs were marked by a run since the suggestion was made."""
+    if run is None or not (run / "landmarks.csv").is_file() or not (suggestion / SUGGESTION).is_file():
+        return False
+    return (run / "landmarks.csv").stat().st_mtime > (suggestion / SUGGESTION).stat().st_mtime
+
+
+def _waits(run: Path) -> bool:
+    """Whether a run waits for its first exemplar."""
+    from onemark.io.run import SUGGESTED
+
+    return _state(run) == SUGGESTED
 
 
 def _state(run: Path) -> str:

@@ -201,7 +201,7 @@ class OnemarkWidget(QWidget):
             signal.connect(self._tick)
         session.cohort_changed.connect(lambda: self._status.setVisible(app.training.job is not None))
         session.marks_changed.connect(lambda image: self._tick())
-        app.training.began.connect(lambda: self._show_status("Training…"))
+        app.training.began.connect(self._began)
         app.training.ended.connect(self._ended)
         self.train.said.connect(self._show_status)
         app.exporting.wrote.connect(lambda files: self._tick(exported=True))
@@ -230,6 +230,11 @@ class OnemarkWidget(QWidget):
 
     def _show_training(self) -> None:
         self.app.go(TRAIN if self.app.training.job is not None else REVIEW)
+
+    def _began(self) -> None:
+        job = self.app.training.job
+        suggests = job is not None and job.order.task == "suggest"
+        self._show_status("Looking for what to mark…" if suggests else "Training…")
 
     def _ended(self, outcome: str) -> None:
         if outcome == "done" and self.app.step not in (TRAIN, REVIEW):

@@ -16,6 +16,7 @@ class Wishes:
         recipe: Key of the recipe; empty means the default one.
         minutes: Time budget; 0 means the recipe's own length.
         retrain_minutes: Time budget of a retraining with corrected radiographs.
+        suggest_number: How many radiographs to suggest for marking.
         device: `auto`, `cpu`, `cuda` or `mps`.
         settings: `slot.field` -> value, where it differs from the recipe's default.
         spacing_mm: mm per pixel said by the person, or None to believe the files.
@@ -27,6 +28,7 @@ class Wishes:
     recipe: str = ""
     minutes: float = 10.0
     retrain_minutes: float = 1.0
+    suggest_number: int = 1
     device: str = "auto"
     settings: dict[str, object] = field(default_factory=dict)
     spacing_mm: float | None = None

@@ -50,7 +50,8 @@ def describe(device: str = "auto") -> str:
     if chosen == "mps":
         return f"Apple GPU ({precision(chosen)})"
     reason = "asked for" if device == "cpu" else _why_not("cuda")
-    return f"CPU, {torch.get_num_threads()} threads, {precision(chosen)} ({reason})"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}, {precision(chosen)} ({reason})"
 
 
 def fabric_for(device: str = "auto") -> Fabric:

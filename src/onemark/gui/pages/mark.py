@@ -17,6 +17,7 @@ from onemark.gui.app import TRAIN, App
 from onemark.gui.landmark_list import LABEL, NAME, STATUS, LandmarkList
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
+from onemark.gui.pages.suggest import SuggestLine
 from onemark.gui.palette import landmark_colours, to_hex
 from onemark.gui.parts import button, column, label, named, row, tool
 from onemark.gui.schema import SHIPPED, Schema, from_file, shipped
@@ -39,6 +40,7 @@ class MarkPage(Page):
             "Take over points from a CSV, .mrk.json, .tps or COCO file",
             self.load_points,
         )
+        self._suggest = SuggestLine(app)
         self._ask = label("", "ask")
         self._count = label("", "hint")
         self._table = self._landmark_table()
@@ -47,6 +49,7 @@ class MarkPage(Page):
         )
         box = column(self)
         box.addLayout(row(self._schema, self._edit, self._load))
+        box.addWidget(self._suggest)
         box.addWidget(self._ask)
         box.addLayout(self._tools())
         box.addWidget(self._table, 1)
@@ -59,6 +62,8 @@ class MarkPage(Page):
             session.current_changed,
             session.landmark_changed,
             session.cohort_changed,
+            app.training.began,
+            app.training.ended,
         ):
             signal.connect(self.changed)
         session.marks_changed.connect(self.changed)
@@ -67,6 +72,7 @@ class MarkPage(Page):
     def refresh(self) -> None:
         """Show the landmark that is asked for and how far the radiograph is."""
         session = self.app.session
+        self._suggest.refresh()
         self._show_schema()
         marks, count = session.shown_marks(), len(session.schema)
         self._next.setEnabled(bool(session.exemplar_sets()))

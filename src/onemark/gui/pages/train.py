@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QProgressBar, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from onemark.gui.app import App
 from onemark.gui.backend import Order
+from onemark.gui.doing import doing, left
 from onemark.gui.form import SettingsForm
 from onemark.gui.job import News
 from onemark.gui.look import Look
 from onemark.gui.loss_plot import LossPlot
-from onemark.gui.parts import button, column, label, named, row, tool
-
-STAGES = {
-    "read": "Reading the radiographs",
-    "match": "Learning to match",
-    "pseudo-label": "Carrying the landmarks over",
-    "detect": "Learning to detect",
-    "sharpen": "Sharpening",
-    "expect": "Learning how sure to be",
-    "predict": "Marking every radiograph",
-    "report": "Writing the report",
-}
+from onemark.gui.parts import Bar, button, column, label, named, row, tool
 
 
 class TrainPage(QWidget):
@@ -54,8 +44,7 @@ class TrainPage(QWidget):
         self._stop = button(
             "stop", "Stop", "Stop after this step; you can go on later (Ctrl+.)", app.training.stop
         )
-        self._bar: QProgressBar = named(QProgressBar(), "progress", "How far the training is")
-        self._bar.setTextVisible(False)
+        self._bar = Bar("progress", "How far the training is")
         self._says = label("", "")
         self.plot = LossPlot(look)
         self._lay_out()
@@ -103,12 +92,15 @@ class TrainPage(QWidget):
         # Of the snapshot, not of the boxes: what was asked for, whatever has been chosen or placed since.
         learns = _inputs_text(list(order.exemplars.images), [])
         time = "the recipe's own length" if order.minutes is None else f"{order.minutes:g} min"
+        device = self.app.training.devices.get(order.device, order.device)
+        if order.task == "suggest":
+            return f"Looks for the radiographs to mark first. {order.recipe}, a part of {time}, {device}."
         if order.task == "new":
-            device = self.app.training.devices.get(order.device, order.device)
             return f"{learns} {order.recipe}, {time}, {device}."
         return (
             f"{learns} "
             + {
+                "follow": f"Goes on from the suggestion. {order.recipe}, {time} with it, {device}.",
                 "retrain": f"Goes on from what is known, {time}.",
                 "continue": "Goes on where the last training was stopped.",
                 "predict": "Marks with what was learned before.",
@@ -208,7 +200,7 @@ class TrainPage(QWidget):
 
     def _began(self) -> None:
         self.plot.clear()
-        self._bar.setRange(0, 0)
+        self._bar.wait()
         self._says.setText("Getting ready…")
         self.refresh()
 
@@ -217,19 +209,17 @@ class TrainPage(QWidget):
         if not news.events or self.app.training.job is None:
             return
         event = news.events[-1]
-        self._bar.setRange(0, max(event.total, 1))
-        self._bar.setValue(min(event.step, event.total))
-        left = f" · {_clock(event.seconds_left)} left" if event.seconds_left is not None else ""
-        doing = STAGES.get(event.stage, event.stage.capitalize())
-        stopping = "Stopping… " if self.app.training.job.stopping else ""
-        self._says.setText(f"{stopping}{doing}: {event.step} of {event.total}{left}")
-        self.said.emit(f"{stopping}{doing}{left}")
+        self._bar.follow(event.step, event.total)
+        what = doing(event, self.app.training.job.stopping)
+        self._says.setText(f"{what}: {event.step} of {event.total}{left(event)}")
+        self.said.emit(f"{what}{left(event)}")
 
     def _ended(self, outcome: str) -> None:
         can_go_on = self.app.training.unfinished is not None
         self._says.setText(
             {
                 "done": "Done. Step 4 shows every radiograph, the least sure first.",
+                "suggested": "The list shows which radiograph to mark first. Mark it in step 2.",
                 "stopped": "Stopped." + (" Go on when you like, or train anew." if can_go_on else ""),
                 "failed": "",
                 "elsewhere": "",
@@ -244,11 +234,6 @@ def _inputs_text(ready: list[str], unfinished: list[str]) -> str:
     names = ready[0] if len(ready) == 1 else f"{len(ready)} radiographs"
     left_out = f" {len(unfinished)} unfinished will be left out." if unfinished else ""
     return f"Learns from your points on {names}.{left_out}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(max(seconds, 0)), 60)
-    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
 
 
 def _sentence(text: str) -> str:
