@@ -65,6 +65,7 @@ class Photographer:
         session.set_schema(of_names(self.truth.names, "phantom"))
         self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
         self.suggest(minutes)
+        self.widget.press("message.close")
         first = session.current
         for i in range(6):
             session.place(i, self.truth[first].xy[i])

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
+    QSizePolicy,
     QTableView,
     QWidget,
 )
@@ -210,6 +211,8 @@ class MarkPage(Page):
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        # It takes what is left: a preferred height would push the button below it out of sight.
         table.setMinimumHeight(96)
+        table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         table.clicked.connect(lambda index: self.app.session.select(index.row()))
         return table

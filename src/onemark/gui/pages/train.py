@@ -100,7 +100,7 @@ class TrainPage(QWidget):
         return (
             f"{learns} "
             + {
-                "follow": f"Goes on from the suggestion. {order.recipe}, {time} with it, {device}.",
+                "follow": f"Goes on from the suggestion. {order.recipe}, {time} in all, {device}.",
                 "retrain": f"Goes on from what is known, {time}.",
                 "continue": "Goes on where the last training was stopped.",
                 "predict": "Marks with what was learned before.",
