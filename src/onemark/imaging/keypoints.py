@@ -45,14 +45,15 @@ def _strength(
     canvas: NDArray[np.floating], points: NDArray[np.float64], sigmas: NDArray[np.floating], scales: int
 ) -> NDArray[np.float64]:
     """Absolute difference of Gaussians at each point, at the nearest of the detector's scales."""
-    image = np.asarray(canvas, np.float32)
     level = np.round(np.log2(sigmas) * scales).astype(int)
     found = np.zeros(len(points))
-    for one in np.unique(level):
-        at = level == one
-        fine, coarse = 2 ** (one / scales), 2 ** ((one + 1) / scales)
-        difference = gaussian_filter(image, coarse) - gaussian_filter(image, fine)
-        found[at] = np.abs(map_coordinates(difference, points[at].T[::-1], order=1, mode="nearest"))
+    blurred, reached = np.asarray(canvas, np.float32), 0.0
+    for one in range(level.min(initial=0), level.max(initial=-1) + 2):
+        # Blurred from scale to scale: a wide Gaussian at once costs many times as much.
+        finer, sigma = blurred, 2 ** (one / scales)
+        blurred, reached = gaussian_filter(finer, np.sqrt(sigma**2 - reached**2)), sigma
+        at = level == one - 1
+        found[at] = np.abs(map_coordinates(blurred - finer, points[at].T[::-1], order=1, mode="nearest"))
     return found
 
 
