@@ -234,6 +234,16 @@ def test_imagej_calibration(tmp_path: Path, ramp: Ramp, unit: str, per_unit: flo
     assert read_header(tmp_path / "a.tif").spacing == pytest.approx((0.1, 0.1), rel=1e-4)
 
 
+@pytest.mark.parametrize(("unit", "per_unit"), [("inch", 72), ("inch", 300), ("cm", 118.11)])
+def test_imagej_keeps_default_resolutions_that_are_not_believed(
+    tmp_path: Path, ramp: Ramp, unit: str, per_unit: float
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", ramp, imagej=True, resolution=(per_unit, per_unit), metadata={"unit": unit}
+    )
+    assert read_header(tmp_path / "a.tif").spacing is None
+
+
 @pytest.mark.parametrize(
     ("given", "expected"), [(0.2, (0.2, 0.2)), ((0.2, 0.3), (0.2, 0.3)), ([1, 2], (1.0, 2.0))]
 )

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from onemark.io.header import Header, check_size, several_pages
 from onemark.io.intensity import grey
-from onemark.io.spacing import MM_PER_INCH, Spacing, from_dpi, in_range
+from onemark.io.spacing import Spacing, from_dpi, in_range
 from onemark.types import UserError
 
 # A file's fault is told by one UserError; without a handler Python would print tifffile's notes as well.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _PHOTOMETRICS = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE")
-_DPI_PER_UNIT = {2: 1.0, 3: 2.54}
-_IMAGEJ_MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "inch": MM_PER_INCH}
+# By the tag's number or ImageJ's word. ImageJ keeps a default dpi under these words, so they go the way of the tags.
+_DPI_PER_UNIT: dict[object, float] = {2: 1.0, 3: 2.54, "inch": 1.0, "cm": 2.54}
+_IMAGEJ_MM = {"mm": 1.0, "millimeter": 1.0}
 _IMAGEJ_MM |= dict.fromkeys(("um", "µm", "\u03bcm", "\\u00B5m", "micron", "microns"), 0.001)
 
 
@@ -89,7 +90,7 @@ def _spacing(file: Any, page: Any) -> Spacing | None:
     if unit in _IMAGEJ_MM:
         return in_range(_IMAGEJ_MM[unit] / x, _IMAGEJ_MM[unit] / y)
     tag = page.tags.get("ResolutionUnit")
-    factor = _DPI_PER_UNIT.get(int(tag.value)) if tag else None
+    factor = _DPI_PER_UNIT.get(unit) or _DPI_PER_UNIT.get(int(tag.value) if tag else None)
     return from_dpi(x * factor, y * factor) if factor else None
 
 
