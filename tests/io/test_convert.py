@@ -182,6 +182,7 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
         ({"controlPoints": []}, "holds no landmarks"),
         ({"controlPoints": [{"label": "s", "position": [1, "b", 0]}]}, "no valid markups file"),
         ({"controlPoints": [{"label": "s", "position": [1]}]}, "no valid markups file"),
+        ({"controlPoints": [{"label": "s", "position": [1, 10**400, 0]}]}, "no valid markups file"),
         ({"controlPoints": "none"}, "no valid markups file"),
         ({"coordinateUnits": "mile", "controlPoints": []}, "no valid markups file"),
         (
@@ -279,6 +280,8 @@ def test_foreign_tps_beside_its_images(cohort: Cohort) -> None:
         ("LM=2\n1 2\nIMAGE=c.png\n", "line 1: LM=2, but 1 points"),
         ("\nLM=1\n1 2\n3 4\nIMAGE=c.png\n", "line 2: LM=1, but 2 points"),
         ("LM=x\n", "line 1: LM=x is no number"),
+        ("LM=²\n", "line 1: LM=² is no number"),
+        ("LM=" + "1" * 5000 + "\n", "line 1: LM=1{20} is no number"),
         ("LM3=1\n1 2 3\n", "line 1: 3-D landmarks"),
         ("LM=1\n1 2\n", "line 1: no IMAGE= and no ID="),
         ("LM=1\n1 two\nIMAGE=c.png\n", "line 2: '1 two' is not a point"),
@@ -290,11 +293,12 @@ def test_foreign_tps_beside_its_images(cohort: Cohort) -> None:
             r"line 5: landmark '1' .* twice \(first in line 2\)",
         ),
         ("LM=0\nIMAGE=c.png\n", "holds no landmarks"),
+        ('LM=1\n1 2\nCOMMENT=onemark {"height": 1e999, "landmarks": ["a"]}\n', "no IMAGE= and no ID="),
         ('LM=1\n1 2\nIMAGE=c.png\nCOMMENT=onemark {"height": 9, "landmarks": []}\n', "1 points, .* names 0"),
     ],
 )
 def test_bad_tps_files(tmp_path: Path, cohort: Cohort, text: str, words: str) -> None:
-    (tmp_path / "f.tps").write_text(text)
+    (tmp_path / "f.tps").write_text(text, "utf-8")
     with pytest.raises(UserError, match=words) as caught:
         read_landmarks(tmp_path / "f.tps", cohort)
     assert str(caught.value).startswith(str(tmp_path / "f.tps"))
@@ -369,6 +373,7 @@ def test_foreign_coco(tmp_path: Path) -> None:
             {"annotations": [{"image_id": 7, "category_id": 3, "keypoints": ["a", 2, 2, *[0] * 6]}]},
             "no valid COCO",
         ),
+        ({"annotations": [coco_annotation(keypoints=[10**400, 2, 2, *[0] * 6])]}, "no valid COCO"),
     ],
 )
 def test_bad_coco_files(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -387,6 +392,7 @@ def test_bad_coco_files(tmp_path: Path, changes: dict[str, Any], words: str) -> 
         ("[1, 2]", "neither 3D Slicer markups nor COCO"),
         ("{}", "neither 3D Slicer markups nor COCO"),
         ("[" * 100_000, "JSON|neither"),
+        ('{"annotations": [' + "1" * 5000 + "]}", "o.json holds a number of thousands of digits"),
     ],
 )
 def test_other_json(tmp_path: Path, text: str, words: str) -> None:

@@ -112,6 +112,8 @@ HEAD = "image,landmark,x,y\n"
     [
         ("", "is empty"),
         ("  \n\n", "is empty"),
+        ("\ufeff", "is empty"),
+        ("\ufeff\n \n", "is empty"),
         ("sep=,\n", "is empty"),
         (",,,\n,\n", "is empty"),
         (HEAD, "holds no landmarks"),
@@ -149,6 +151,8 @@ HEAD = "image,landmark,x,y\n"
         (HEAD + "a,,1,2\n", "line 2: the landmark has no name"),
         ("image,s_x,s_y\n,1,2\n", "line 2: the image has no name"),
         (HEAD + '"a,s,1,2\n', "line 2: not readable as CSV"),
+        ("\n" + "a" * 140_000 + "\n", "line 2: not readable as CSV"),
+        (HEAD + "a" * 140_000 + ",s,1,2\n", "line 2: not readable as CSV"),
         (HEAD + '"a\nb",s,1,2\nc,s,word,2\n', "line 4: 's' x is 'word'"),
         ("image,landmark,x,y,score\na,s,1,2,good\n", "line 2: score is 'good', not a number"),
     ],

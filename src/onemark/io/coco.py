@@ -57,7 +57,7 @@ def parse(path: Path, document: dict[str, Any]) -> list[LandmarkSet]:
         ]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(f"{path} is no valid COCO keypoints file ({error!r}); export it again") from error
     return grouped(path, entries)
 

@@ -62,4 +62,6 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise UserError(
             f"{path}, line {error.lineno}: not readable as JSON ({error.msg}); mend that line"
         ) from None
+    except ValueError:  # Python reads no integer of more than 4300 digits
+        raise UserError(f"{path} holds a number of thousands of digits; correct it") from None
     return document if isinstance(document, dict) else {}

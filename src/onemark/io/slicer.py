@@ -67,7 +67,7 @@ def parse(path: Path, document: dict[str, Any], name: str, cohort: Cohort | None
     try:
         image, spacing = _about(document, name, cohort)
         entries = [entry for markup in document["markups"] for entry in _entries(markup, image, spacing)]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         if isinstance(error, UserError):
             raise UserError(f"{path}: {error}") from None
         raise UserError(

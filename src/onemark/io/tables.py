@@ -87,21 +87,23 @@ def _landmark_set(image: str, entries: Mapping[str, Entry]) -> LandmarkSet:
 
 def _parse(path: Path, text: str) -> _Table:
     lines = text.splitlines(keepends=True)
-    first = next(i for i, line in enumerate(lines) if line.strip())
+    first = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise UserError(f"{path} is empty; {_SHAPE}")
     forced = re.fullmatch(r"\s*sep=(.)\s*", lines[first])
     if forced and forced[1] in ",;\t":
         lines[first] = "\n"
         first = next((i for i, line in enumerate(lines) if line.strip()), first)
-    delimiter = forced[1] if forced else max(",;\t", key=lambda d: _columns(lines[first], d))
-    reader = csv.reader(
-        io.StringIO("".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
+    reader = None
     try:
+        delimiter = forced[1] if forced else max(",;\t", key=lambda d: _columns(lines[first], d))
+        reader = csv.reader(
+            io.StringIO("".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+        )
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
-        raise UserError(
-            f"{path}, line {reader.line_num}: not readable as CSV ({error}); mend that line"
-        ) from None
+        line = reader.line_num if reader else first + 1
+        raise UserError(f"{path}, line {line}: not readable as CSV ({error}); mend that line") from None
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
         raise UserError(f"{path} is empty; {_SHAPE}")

@@ -27,6 +27,7 @@ SUFFIX = ".tps"
 _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
 _OURS = "onemark "
 _MISSING = "-1 -1"
+_MOST_DIGITS = 9
 
 
 @dataclass
@@ -89,8 +90,9 @@ def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
         if key == "LM":
             if current:
                 yield current
-            if not value.isdigit():
-                raise UserError(f"{path}, line {number}: LM={value} is no number of landmarks; correct it")
+            if not value.isdecimal() or len(value) > _MOST_DIGITS:
+                told = value[:20]
+                raise UserError(f"{path}, line {number}: LM={told} is no number of landmarks; correct it")
             current, curve = _Specimen(number, int(value)), False
         elif current and key:
             current.fields[key] = value
@@ -135,7 +137,7 @@ def _about(specimen: _Specimen) -> dict[str, Any]:
     try:
         about = json.loads(comment.removeprefix(_OURS))
         return {"height": int(about["height"]), "landmarks": [str(name) for name in about["landmarks"]]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return {}
 
 
