@@ -54,6 +54,7 @@ class App(QObject):
         self.desk.points.limit = self.keeper.wishes.error_limit
         self.opening.opened.connect(self._opened)
         self.training.ended.connect(self._ended)
+        self.viewing.shown.connect(lambda name: self.preview.draw())
         self.viewing.shown.connect(lambda name: self.evidence.refresh())
 
     @property

@@ -30,24 +30,29 @@ class Preview(QObject):
         training.began.connect(self._begin)
         training.news.connect(self._take)
         training.ended.connect(lambda outcome: self._forget())
-        desk.session.current_changed.connect(self._hide)
         desk.session.cohort_changed.connect(self._forget)
 
     def draw(self) -> None:
-        """Show the newest preview of the radiograph in view, when there is one."""
-        radiograph, job = self.desk.canvas.radiograph, self.training.job
-        if radiograph is None or job is None or not self.training.about_here(job):
-            return
-        found = self._newest.get(radiograph.name)
-        if found is None or radiograph.name != self.desk.session.current:
+        """Show the newest preview of the radiograph in view, or none where there is none."""
+        found = self._of_view()
+        if found is None:
+            self._hide()
             return
         layer = self._make()
         there = ~np.isnan(found.xy).any(axis=1)
         layer.data = found.xy[there][:, ::-1]
         layer.face_color = landmark_colours(len(found.names))[there]
         layer.size = self.desk.points.diameter_in_pixels() * 0.8
-        layer.visible = True
+        # Showing and hiding a layer makes napari arrange all of them anew.
+        if not layer.visible:
+            layer.visible = True
         layer.editable = False
+
+    def _of_view(self) -> LandmarkSet | None:
+        radiograph, job = self.desk.canvas.radiograph, self.training.job
+        if radiograph is None or job is None or not self.training.about_here(job):
+            return None
+        return self._newest.get(radiograph.name)
 
     def _make(self) -> Points:
         active = self.desk.viewer.layers.selection.active
@@ -60,12 +65,13 @@ class Preview(QObject):
         sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
         fresh = {one.image: one for one in sets}
         self._newest |= fresh
-        if self.desk.session.current in fresh:
+        radiograph = self.desk.canvas.radiograph
+        if radiograph is not None and radiograph.name in fresh:
             self.draw()
 
     def _hide(self) -> None:
         layer = self.desk.canvas.layer(PREVIEW)
-        if layer is not None:
+        if layer is not None and layer.visible:
             layer.visible = False
 
     def _forget(self) -> None:
