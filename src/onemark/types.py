@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
-
 
 class UserError(ValueError):
     """The user's input is wrong: one sentence says what, where and how to mend it (CLI exit status 2)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onemark.io.atomic import PREFIX, write_bytes, write_text, writing
+from onemark.io.atomic import PREFIX, write_text, writing
 from onemark.types import UserError
 
 
@@ -18,7 +18,8 @@ def test_writes_the_text_as_it_is_and_leaves_nothing_else(tmp_path: Path) -> Non
 
 
 def test_writes_bytes_and_makes_missing_folders(tmp_path: Path) -> None:
-    write_bytes(tmp_path / "run" / "overlays" / "a.bin", b"\x00\xff")
+    with writing(tmp_path / "run" / "overlays" / "a.bin", "wb") as stream:
+        stream.write(b"\x00\xff")
     assert (tmp_path / "run" / "overlays" / "a.bin").read_bytes() == b"\x00\xff"
 
 

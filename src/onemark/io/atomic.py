@@ -104,9 +104,3 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically. Raises UserError as `writing` does."""
     with writing(path) as stream:
         stream.write(text)
-
-
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` atomically. Raises UserError as `writing` does."""
-    with writing(path, "wb") as stream:
-        stream.write(data)
