@@ -45,7 +45,7 @@ class Job:
     deadline: float | None = None
 
     def generator(self, stage: str, step: int) -> torch.Generator:
-        """The random numbers of one step of one stage, on the device (CPU where MPS has none)."""
+        """The random numbers of one step of one stage, on the job's device."""
         mixed = hash_text(f"{self.seed}/{stage}/{step}/{self.fabric.global_rank}")
         return torch.Generator(self.fabric.device).manual_seed(mixed)
 
