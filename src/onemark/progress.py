@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from onemark.types import LandmarkSet
 
+SKIPPED = "skipped: "
+"""Begins the message about a radiograph that is passed over; other messages do not begin so."""
+
 
 class Cancelled(Exception):
     """Raised by a progress sink to stop the work at the next step; the run folder then holds a resumable state."""

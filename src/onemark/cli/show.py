@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from onemark.progress import Cancelled, Progress
+from onemark.progress import SKIPPED, Cancelled, Progress
 
 PLAIN_SECONDS = 10.0
 SHOW_CURSOR = b"\x1b[?25h"
@@ -70,12 +70,13 @@ class Show:
     written beside the real ones and then renamed, so none is left half done.
 
     Attributes:
-        messages: What the job said about radiographs it skipped, each once.
+        messages: What the job said about radiographs that it passed over, each once.
     """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.messages: list[str] = []
+        self._said: set[str] = set()
         self._lines = Lines(self.console)
         self._bars = Bars(
             TextColumn("{task.description:<12}"),
@@ -121,9 +122,11 @@ class Show:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def _note(self, text: str) -> None:
-        if text not in self.messages:  # training and prediction both meet the same bad file
-            self.messages.append(text)
+        if text not in self._said:  # training and prediction both meet the same bad file
+            self._said.add(text)
             self.say(text)
+            if text.startswith(SKIPPED):
+                self.messages.append(text)
 
     def _bar(self, event: Progress) -> None:
         task = self._tasks.get(event.stage)

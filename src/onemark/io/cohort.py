@@ -16,7 +16,7 @@ from onemark.io import spacing as spacings
 from onemark.io.header import Header
 from onemark.io.images import SUFFIXES, is_dicom, is_image_name, read_header, read_radiograph
 from onemark.io.keys import image_key
-from onemark.progress import Progress, Sink, silent
+from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
 _natural = natsort_keygen()
@@ -82,7 +82,7 @@ class Cohort:
             try:
                 radiograph = self[name]
             except UserError as error:
-                sink(Progress("read", step, len(wanted), message=f"skipped: {error}"))
+                sink(Progress("read", step, len(wanted), message=f"{SKIPPED}{error}"))
                 continue
             yield radiograph
 

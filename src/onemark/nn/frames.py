@@ -15,7 +15,7 @@ from onemark.config import option
 from onemark.imaging.augment import Intensity
 from onemark.imaging.frame import Frame, Size, canvas_for
 from onemark.io.atomic import user_errors
-from onemark.progress import Progress, Sink, silent, watched_by
+from onemark.progress import SKIPPED, Progress, Sink, silent, watched_by
 from onemark.types import Radiograph, UserError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class FrameStore:
             radiograph = self.cohort[index]
         except UserError as error:
             self.problems[name] = str(error)
-            self.sink(Progress("read", len(self._frames), len(self), message=f"skipped: {error}"))
+            self.sink(Progress("read", len(self._frames), len(self), message=f"{SKIPPED}{error}"))
             return False
         self.put(index, radiograph)
         return True

@@ -17,7 +17,7 @@ from onemark.io.atomic import write_text
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.metrics import THRESHOLDS, Scores, Spacing, evaluate
-from onemark.progress import Progress, Sink, silent
+from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.report import charts
 from onemark.report.cards import Card, card
 from onemark.types import LandmarkSet, UserError
@@ -199,4 +199,4 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _plain(message: str) -> str:
-    return message.removeprefix("skipped: ")
+    return message.removeprefix(SKIPPED)
