@@ -45,9 +45,8 @@ class Keeper(QObject):
     def begin(self, folder: Path) -> None:
         """Begin to keep the session of a cohort's folder, bringing back what was kept of it.
 
-        The session must have the cohort open already.
+        The session must have the cohort open already, and the one kept before must have been ended before that.
         """
-        self.end()
         self.work = autosave.work_folder(folder)
         path = self.work / autosave.NAME
         try:

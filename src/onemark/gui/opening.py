@@ -88,6 +88,7 @@ class Opening(QObject):
 
     def _open(self, cohort: Cohort, first: str | None) -> None:
         session = self.desk.session
+        self.keeper.end()  # while the session still holds the points of the folder that it keeps
         session.open(cohort)
         self.keeper.begin(cohort.folder)
         self.keeper.wishes.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None

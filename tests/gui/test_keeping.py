@@ -1,0 +1,44 @@
+"""What was placed and trained stays: across folders, windows, failures, and runs made elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from desktop import Desktop
+from fake_backend import folder_of_phantoms
+
+from onemark.io.landmarks import LandmarkTable
+
+
+def kept_marks(folder: Path) -> dict[str, object]:
+    """The points in the session file of a folder of radiographs."""
+    path = folder.parent / f"{folder.name}-onemark" / "session.json"
+    return json.loads(path.read_text())["marks"]
+
+
+def test_points_outlive_a_visit_to_another_folder(
+    marked: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    first, others = truth.images[0], tmp_path / "others"
+    folder_of_phantoms(others, 2, seed=5)
+    marked.open(others)
+    assert not marked.session.marks
+    assert list(kept_marks(xrays)) == [first]
+    marked.session.place(0, (20, 30))
+    marked.open(xrays)
+    np.testing.assert_allclose(marked.session.marks[first].xy, truth[first].xy)
+    assert len(kept_marks(others)) == 1
+
+
+def test_points_outlive_the_typing_of_a_pixel_size(
+    marked: Desktop, xrays: Path, truth: LandmarkTable
+) -> None:
+    field = marked.control("spacing")
+    field.setText("0.5")
+    field.editingFinished.emit()
+    marked.until(lambda: marked.session.cohort.spacing_mm == (0.5, 0.5))
+    np.testing.assert_allclose(marked.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
+    marked.app.keeper.flush()
+    assert list(kept_marks(xrays)) == [truth.images[0]]
