@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import nn
 
 from onemark.io.atomic import writing
 from onemark.types import UserError
@@ -51,3 +52,10 @@ def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[st
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}): run the fit again") from None
     return slots
+
+
+def take_fitting(network: nn.Module, start: Tensors) -> None:
+    """Give a network those of other weights that fit in name and shape; heads of other landmarks do not."""
+    own = network.state_dict()
+    fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
+    network.load_state_dict(fitting, strict=False)

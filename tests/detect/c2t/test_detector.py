@@ -67,6 +67,14 @@ def test_it_goes_on_from_its_own_weights(detector: C2T):
     assert all(torch.equal(ours[k], v) for k, v in detector.network.state_dict().items())
 
 
+def test_it_goes_on_with_a_landmark_more(detector: C2T):
+    fresh = C2T(detector.config, (*detector.names, "new"), detector.canvas, FABRIC)
+    fresh._begin(detector.network.state_dict())
+    ours, former = fresh.network.state_dict(), detector.network.state_dict()
+    assert all(torch.equal(ours[k], v) for k, v in former.items() if ".head." not in k)
+    assert len(fresh.network.first.head.weight) == len(fresh.names)
+
+
 def test_what_is_restored_finds_the_same(detector: C2T, phantoms: Cohort):
     again = C2T.restore(*detector.state(), FABRIC)
     assert again.shape is not None

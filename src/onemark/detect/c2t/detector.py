@@ -18,6 +18,7 @@ from onemark.nn.heatmap import PEAK_RADIUS, fitting_peaks
 from onemark.nn.labels import PseudoLabels
 from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.task import Task
+from onemark.nn.weights import take_fitting
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 
@@ -67,11 +68,9 @@ class C2T(Detector):
 
     def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
         if start.keys() == self.network.state_dict().keys():
-            self.network.load_state_dict(start)
+            take_fitting(self.network, start)
         elif self.config.encoder == "hrnet_w18":
             pretrained.start(self.network, "hrnet_w18", self.config.weights, "detect")
         else:
             for network in (self.network.first, self.network.second):
-                own = network.state_dict()
-                fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
-                network.load_state_dict(fitting, strict=False)
+                take_fitting(network, start)

@@ -19,6 +19,7 @@ from onemark.nn.labels import PseudoLabels
 from onemark.nn.pyramid import pyramid
 from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.task import Task
+from onemark.nn.weights import take_fitting
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 
@@ -73,8 +74,6 @@ class TPL(Detector):
         return kind(self.network, sizes, labels, self.config)
 
     def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
-        own = self.network.state_dict()
-        if self.config.encoder == "vgg19" and start.keys() != own.keys():
+        if self.config.encoder == "vgg19" and start.keys() != self.network.state_dict().keys():
             return pretrained.start(self.network, "vgg19", self.config.weights, "detect")
-        fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
-        self.network.load_state_dict(fitting, strict=False)
+        take_fitting(self.network, start)

@@ -18,7 +18,7 @@ from onemark.nn.labels import Label, PseudoLabels
 from onemark.nn.loop import Job, train
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.schedule import Plan
-from onemark.nn.weights import Tensors
+from onemark.nn.weights import Tensors, take_fitting
 from onemark.progress import Progress
 from onemark.sharpen.f2.config import F2Config
 from onemark.sharpen.f2.crops import Crops
@@ -182,10 +182,8 @@ class F2:
         """Begin with the former sharpener's weights; else with those of the stages before, or with official ones."""
         if former is None and isinstance(self.network, DinoNet):
             return pretrained.start(self.network, "dino", self.config.weights, "sharpen")
-        own = self.network.state_dict()
         for begin in start.values() if former is None else [former.network.state_dict()]:
-            fitting = {k: v for k, v in begin.items() if k in own and own[k].shape == v.shape}
-            self.network.load_state_dict(fitting, strict=False)
+            take_fitting(self.network, begin)
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
