@@ -33,6 +33,7 @@ class Canvas:
         self.radiograph: Radiograph | None = None
         self.on_removed: Callable[[str], None] = lambda tag: None
         self._removing = False
+        self._blanked: list[Layer] = []
         viewer.layers.events.removed.connect(self._removed)
 
     def layer(self, tag: str) -> Any:
@@ -54,6 +55,8 @@ class Canvas:
         self.radiograph = radiograph
         new = self.layer(RADIOGRAPH) is None
         self._drop_maps(same)
+        while self._blanked:
+            self._blanked.pop().visible = True
         self.image(RADIOGRAPH, "radiograph", radiograph.pixels, contrast_limits=(0, 1))
         for tag in (LANDMARKS, PREVIEW):
             if (layer := self.layer(tag)) is not None:
@@ -64,6 +67,16 @@ class Canvas:
         self._scale_bar()
         if new or not same:
             self.viewer.reset_view()
+
+    def blank(self) -> None:
+        """Nothing is in view: hide what shows the last radiograph, until `show` is given the next."""
+        self.radiograph = None
+        for layer in self.viewer.layers:
+            tag = layer.metadata.get(TAG)
+            if tag is not None and layer.visible:
+                layer.visible = False
+                if tag in (RADIOGRAPH, LANDMARKS):
+                    self._blanked.append(layer)
 
     def image(self, tag: str, name: str, pixels: NDArray[np.float32], **made_with: Any) -> Image:
         """Show `[H, W]` pixels in the layer of that tag, made on first use with these options."""

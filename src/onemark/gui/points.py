@@ -58,7 +58,7 @@ class PointsEditor:
 
     def draw(self) -> None:
         """Show the points of the radiograph in view."""
-        if self.canvas.radiograph is None or self.canvas.radiograph.name != self.session.current:
+        if not self._in_view:
             return
         layer = self.layer or self._make()
         marks = self.session.shown_marks()
@@ -77,7 +77,7 @@ class PointsEditor:
 
     def follow(self) -> None:
         """Show which landmark is asked for."""
-        if self.layer is not None and not self._drawing:
+        if self.layer is not None and not self._deaf:
             with self._quietly():
                 self._select(self.layer)
             self._ask(self.session.shown_marks())
@@ -94,9 +94,18 @@ class PointsEditor:
     def nudge(self, dx: float, dy: float) -> None:
         """Move the landmark that is selected by so many pixels, when it is placed."""
         at, marks = self.session.landmark, self.session.shown_marks()
-        if self.canvas.radiograph is not None and at < len(marks.xy) and marks.placed[at]:
+        if not self._deaf and at < len(marks.xy) and marks.placed[at]:
             xy = self._clipped(marks.xy[at][None] + (dx, dy))[0]
             self.session.edit(lambda marks: marks.place(at, xy), ask_next=False)
+
+    def clear(self) -> None:
+        """Show no points and ask for none: nothing is in view."""
+        self._drawn, self._drawn_for, self._was = [], None, (None, "")
+        if self.layer is not None:
+            with self._quietly():
+                self.layer.data = np.empty((0, 2))
+                self.layer.mode = "pan_zoom"
+        self.canvas.ask("")
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -164,7 +173,10 @@ class PointsEditor:
 
     def _edited(self, event: Any) -> None:
         action = getattr(event.action, "value", event.action)
-        if self._deaf or self.layer is None or action not in ("added", "removed", "changed"):
+        if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
+            return
+        if self._deaf:
+            self._untouched(self.layer, added=action == "added")
             return
         {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
 
@@ -179,10 +191,20 @@ class PointsEditor:
     def _refuse(self) -> None:
         self._tell("Pasted points are not taken: every landmark exists once. Click to place one.")
 
+    def _untouched(self, layer: Points, *, added: bool) -> None:
+        self._tell(f"{self.session.current} is not in view yet, so nothing was changed.")
+        if added:
+            with self._quietly():
+                layer.data = layer.data[:-1]
+
+    @property
+    def _in_view(self) -> bool:
+        return self.canvas.radiograph is not None and self.canvas.radiograph.name == self.session.current
+
     @property
     def _deaf(self) -> bool:
-        # While the next radiograph is on its way the layer still shows the points of the last one.
-        return self._drawing or self._drawn_for != self.session.current
+        # While the next radiograph is on its way the canvas and the layer still show the last one.
+        return self._drawing or not self._in_view or self._drawn_for != self.session.current
 
     def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
         if self._inside(xy):
@@ -225,7 +247,7 @@ class PointsEditor:
 
     def _drag(self, layer: Points, event: Any) -> Iterator[None]:
         # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
-        if layer.mode != "add":
+        if layer.mode != "add" or self._deaf:
             return
         hit = layer.get_value(
             event.position,
@@ -235,13 +257,16 @@ class PointsEditor:
         )
         if hit is None:
             return
-        landmark, start = self._drawn[hit], event.pos
+        landmark, start, image = self._drawn[hit], event.pos, self.session.current
         layer.mouse_pan = False
         yield
         while event.type == "mouse_move":
-            self._carry(layer, hit, event.position)
+            if image == self.session.current:
+                self._carry(layer, hit, event.position)
             yield
         layer.mouse_pan = True
+        if image != self.session.current:
+            return  # a key has led to the next radiograph meanwhile
         if np.linalg.norm(event.pos - start) >= DRAG_PIXELS:
             self.session.landmark = landmark
             xy = self._clipped(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]

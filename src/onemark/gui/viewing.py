@@ -51,6 +51,11 @@ class Viewing(QObject):
                 else "This is the first radiograph of the list."
             )
 
+    def blank(self) -> None:
+        """Show nothing, so that no point is placed by a picture that is not of the current radiograph."""
+        self.desk.canvas.blank()
+        self.desk.points.clear()
+
     def _opened(self) -> None:
         cohort = self.desk.session.cohort
         assert cohort is not None
@@ -82,6 +87,7 @@ class Viewing(QObject):
 
     def _failed(self, name: str, error: BaseException) -> None:
         if name == self.desk.session.current:
+            self.blank()
             self.desk.tell(explain(error, f"reading {name}").text, "warn")
             self.unreadable.emit(name)
 

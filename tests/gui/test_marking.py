@@ -1,0 +1,83 @@
+"""Points belong to the radiograph in view, and nothing is decided that the person did not decide."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from desktop import Desktop
+
+from onemark.gui.schema import of_names
+from onemark.io import cohort as cohorts
+from onemark.io.landmarks import LandmarkTable
+
+
+@pytest.fixture
+def begun(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
+    """Four landmarks of the first radiograph are placed."""
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    for xy in truth[truth.images[0]].xy[:4]:
+        desktop.click(xy)
+    return desktop
+
+
+def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
+    begun: Desktop, xrays: Path, truth: LandmarkTable
+) -> None:
+    first, second, third = truth.images[:3]
+    (xrays / second).write_bytes(b"\x89PNG broken")
+    begun.session.show(third)  # the second was decoded ahead
+    begun.until(lambda: begun.shown(third))
+    begun.app.desk.loader.use(begun.session.cohort)
+    begun.session.show(first)
+    begun.until(lambda: begun.shown(first))
+    placed = begun.session.marks[first].xy[2].copy()
+    begun.session.show(second)
+    begun.until(lambda: second in begun.widget.notice.text)
+    canvas = begun.app.desk.canvas
+    assert not any(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
+    assert not begun.viewer.canvas.overlays.text.visible
+    assert canvas.radiograph is None
+    assert len(begun.layer.data) == 0
+    begun.drag(placed, placed + 20)
+    begun.layer.mode = "add"
+    begun.click(placed)
+    assert second not in begun.session.marks
+    assert len(begun.layer.data) == 0
+    np.testing.assert_allclose(begun.session.marks[first].xy[2], placed)
+    begun.session.show(first)
+    begun.until(lambda: begun.shown(first))
+    assert all(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
+    assert len(begun.layer.data) == 4
+    assert begun.layer.mode == "add"
+    assert truth.names[4] in begun.viewer.canvas.overlays.text.text
+
+
+def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
+    begun: Desktop, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = truth.images[0], truth.images[5]
+    placed = begun.session.marks[first].xy[2].copy()
+    decoded, original = threading.Event(), cohorts.read_radiograph
+
+    def slow(*args: object) -> object:
+        decoded.wait(20)
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cohorts, "read_radiograph", slow)
+    begun.session.show(last)
+    begun.settle()
+    begun.drag(placed, placed + 20)
+    begun.click((40, 40))
+    begun.app.desk.points.nudge(1, 0)
+    assert last not in begun.session.marks
+    assert len(begun.layer.data) == 4, "no ring that nobody keeps"
+    assert "not in view yet" in begun.widget.notice.text
+    np.testing.assert_allclose(begun.session.marks[first].xy[2], placed)
+    decoded.set()
+    begun.until(lambda: begun.shown(last))
+    begun.click((40, 40))
+    np.testing.assert_allclose(begun.session.marks[last].xy[0], (40, 40), atol=0.6)
