@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from desktop import Desktop
 from fake_backend import folder_of_phantoms
 
+from onemark import pipeline
+from onemark.gui.backend import Order, Pipeline
+from onemark.io.cohort import open_cohort
 from onemark.io.landmarks import LandmarkTable
+from onemark.progress import silent
 
 
 def kept_marks(folder: Path) -> dict[str, object]:
@@ -42,3 +48,15 @@ def test_points_outlive_the_typing_of_a_pixel_size(
     np.testing.assert_allclose(marked.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
     marked.app.keeper.flush()
     assert list(kept_marks(xrays)) == [truth.images[0]]
+
+
+@pytest.mark.parametrize("task", ["continue", "retrain", "predict"])
+@pytest.mark.parametrize(("device", "said"), [("cpu", "cpu"), ("auto", None)])
+def test_the_chosen_device_counts_when_a_run_goes_on(
+    xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, task: Any, device: str, said: Any
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(pipeline, "resume", lambda run, *, device=None, **rest: asked.append(device))
+    monkeypatch.setattr(pipeline, "load", lambda run, device="auto": asked.append(device))
+    Pipeline().train(Order(open_cohort(xrays), truth, xrays, device=device, task=task), silent)
+    assert asked == [device if task == "predict" else said]

@@ -144,18 +144,20 @@ class Pipeline:
         """See `Backend`."""
         from onemark import pipeline
 
+        chosen = None if order.device == "auto" else order.device  # None: the run's own device
         if order.task == "follow":
             return self._follow(order, progress)
         if order.task == "predict":
-            return pipeline.load(order.out)
+            return pipeline.load(order.out, order.device)
         if order.task == "continue":
-            return pipeline.resume(order.out, cohort=order.cohort, progress=progress)
+            return pipeline.resume(order.out, cohort=order.cohort, device=chosen, progress=progress)
         if order.task == "retrain":
             return pipeline.resume(
                 order.out,
                 cohort=order.cohort,
                 exemplars=order.exemplars,
                 minutes=order.minutes,
+                device=chosen,
                 progress=progress,
             )
         return pipeline.fit(
