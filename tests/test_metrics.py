@@ -33,6 +33,13 @@ def cohorts(images: int = 40, noise: float = 2.5, seed: int = 0) -> tuple[pd.Dat
     return found, truth
 
 
+def sets(frame: pd.DataFrame) -> list[LandmarkSet]:
+    return [
+        one(image, **dict(zip(rows.landmark, rows[["x", "y"]].to_numpy(), strict=True)))
+        for image, rows in frame.groupby("image", sort=False)
+    ]
+
+
 def test_errors_are_radial_and_matched_by_name():
     scores = evaluate(FOUND, TRUTH)
     assert errors(scores) == {
@@ -105,8 +112,9 @@ def test_the_summary_agrees_with_a_plain_calculation_on_the_same_files(tmp_path,
     asked = truth[truth.image.isin(found.image)]
     both = asked.merge(found, on=["image", "landmark"], suffixes=("_truth", ""))
     error = np.hypot(both.x - both.x_truth, both.y - both.y_truth) * 0.7
-    per_image = error.groupby(both.image).mean().to_numpy()
-    draws = np.random.default_rng(0).choice(per_image, (2000, len(per_image))).mean(1)
+    total, count = (getattr(error.groupby(both.image), how)().to_numpy() for how in ("sum", "count"))
+    picks = np.random.default_rng(0).choice(len(total), (2000, len(total)))
+    draws = total[picks].sum(1) / count[picks].sum(1)
     assert (scores.asked, scores.found) == (len(asked), len(both))
     assert scores.mre == pytest.approx(error.mean(), abs=1e-9)
     assert scores.median == pytest.approx(error.median(), abs=1e-9)
@@ -127,6 +135,25 @@ def test_the_table_of_landmarks_is_in_the_order_of_the_truth():
 def test_the_cumulative_curve_counts_errors_up_to_and_at_the_limit():
     curve = evaluate(FOUND, TRUTH).cumulative([0, 1.9, 2, 2.5, 100])
     assert curve.tolist() == [25.0, 25.0, 50.0, 75.0, 100.0]
+
+
+def test_the_interval_is_of_the_printed_mean_where_images_show_unequally_many_landmarks():
+    points = {f"{k}": (0.0, 0.0) for k in range(20)}
+    truth = [one(f"full-{i}.png", **points) for i in range(4)]
+    truth += [one(f"bare-{i}.png", tip=(0, 0)) for i in range(6)]
+    found = [
+        one(s.image, **dict.fromkeys(s.names, (1.0, 0.0) if "full" in s.image else (9.0, 0.0))) for s in truth
+    ]
+    scores = evaluate(found, truth)
+    assert scores.mre == pytest.approx((80 * 1 + 6 * 9) / 86)
+    assert scores.low < scores.mre < scores.high
+
+
+def test_the_interval_is_that_of_image_means_where_all_show_as_many_landmarks():
+    scores = evaluate(*map(sets, cohorts()))
+    means = np.array(list(scores.per_image.values()))
+    draws = np.random.default_rng(0).choice(means, (2000, len(means))).mean(1)
+    assert (scores.low, scores.high) == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=1e-9)
 
 
 def test_json_holds_what_was_scored():

@@ -190,7 +190,7 @@ def evaluate(
         raise UserError(_nothing_common("landmark with a position", mine, true, "the truth"))
     image, landmark = (np.array([row[k] for row in rows], np.str_) for k in (0, 1))
     error = np.array([row[2] for row in rows], np.float64)
-    low, high = bootstrap_interval(_image_means(image, error)[1])
+    low, high = bootstrap_interval(error, image)
     asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in common)
     absent = tuple(name for name in theirs if name not in ours)
     unit = unit or ("px" if spacing_mm is None else "mm")
@@ -204,10 +204,12 @@ def summarise(name: str, error: Floats) -> Summary:
     return Summary(name, len(error), float(error.mean()), sd, float(np.median(error)), sdr)
 
 
-def bootstrap_interval(per_image: Sequence[float] | Floats, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean of per-image means `[I]`, images drawn with replacement."""
-    drawn = np.random.default_rng(0).choice(np.asarray(per_image, float), (draws, len(per_image))).mean(1)
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+def bootstrap_interval(
+    error: Floats, images: NDArray[np.str_], draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of errors `[N]` on `images` `[N]`, whole images drawn with replacement."""
+    low, high = np.quantile(_drawn_means(error, images, draws, seed), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def paired_bootstrap(
@@ -241,15 +243,20 @@ def paired_bootstrap(
         raise UserError(
             "paired_bootstrap got errors that are no numbers; leave out landmarks not found by both"
         )
-    which = np.unique(names, return_inverse=True)[1]
-    total, count = np.bincount(which, a - b), np.bincount(which)
-    rng = np.random.default_rng(seed)
-    # One draw at a time: memory stays that of one cohort.
-    picks = (rng.integers(len(count), size=len(count)) for _ in range(draws))
-    drawn = np.array([total[pick].sum() / count[pick].sum() for pick in picks])
+    drawn = _drawn_means(a - b, names, draws, seed)
     low, high = np.quantile(drawn, (0.025, 0.975))
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return float((a - b).mean()), float(low), float(high), min(1.0, 2 * (tail + 1) / (draws + 1))
+
+
+def _drawn_means(values: Floats, images: NDArray[np.str_], draws: int, seed: int) -> Floats:
+    """`[draws]` means over the values `[N]` of images drawn with replacement; an image counts by its values."""
+    which = np.unique(images, return_inverse=True)[1]
+    total, count = np.bincount(which, values), np.bincount(which)
+    rng = np.random.default_rng(seed)
+    # One draw at a time: memory stays that of one cohort.
+    picks = (rng.integers(len(count), size=len(count)) for _ in range(draws))
+    return np.array([total[pick].sum() / count[pick].sum() for pick in picks])
 
 
 def _by_image(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkSet]:
