@@ -81,3 +81,14 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     begun.until(lambda: begun.shown(last))
     begun.click((40, 40))
     np.testing.assert_allclose(begun.session.marks[last].xy[0], (40, 40), atol=0.6)
+
+
+def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, xrays: Path) -> None:
+    before = begun.layer
+    begun.open(xrays)
+    begun.until(lambda: begun.layer is not None and begun.layer is not before)
+    begun.until(lambda: begun.shown(begun.session.current))
+    assert begun.viewer.canvas.overlays.text.text.startswith("Click: ")
+    assert begun.layer.mode == "add"
+    begun.click((40, 40))
+    np.testing.assert_allclose(begun.session.marks[begun.session.current].xy[4], (40, 40), atol=0.6)

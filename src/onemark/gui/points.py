@@ -115,6 +115,7 @@ class PointsEditor:
 
     def _make(self) -> Points:
         layer = self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+        self._was = (None, "")  # the tool that the last layer had says nothing about this one
         layer.mouse_drag_callbacks.insert(0, self._drag)
         layer.events.data.connect(self._edited)
         layer.events.highlight.connect(self._picked)
