@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onemark import RECIPES, UserError
-from onemark.config import from_settings, option, settings_of
+from onemark.config import check_wishes, from_settings, option, settings_of
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,10 @@ def test_every_option_of_every_stage_has_help_and_a_default_in_range():
             for field in dataclasses.fields(config):
                 assert len(field.metadata["help"]) > 5, (recipe.name, slot, field.name)
                 assert {"unit", "low", "high"} <= field.metadata.keys()
+
+
+@pytest.mark.parametrize("seed", [10**20, -(10**18)])
+def test_a_seed_beyond_those_of_torch_is_told(seed: int):
+    with pytest.raises(UserError, match=r"seed must be a whole number of at most 18 digits, not "):
+        check_wishes(None, seed)
+    check_wishes(None, 10**18 - 1)

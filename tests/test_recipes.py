@@ -73,6 +73,7 @@ def test_what_a_run_stores_configures_it_again():
         ("match", "unknown setting match: recipe onemark"),
         ("look.steps", "unknown setting look.steps: recipe onemark"),
         ("match.speed", "unknown setting match.speed; this recipe has match.encoder"),
+        ("select.bogus", "unknown setting select.bogus; this recipe has select."),
         ("match.steps.more", "unknown setting match.steps.more"),
         (".steps", "unknown setting .steps: recipe onemark"),
     ],

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from onemark.types import UserError
 
 C = TypeVar("C")
+SEEDS = 10**18
+"""Seeds are below this: those of torch have 64 bits, and stages count on from the seed that is given."""
 WORDS = {int: "a whole number", float: "a number", bool: "yes or no", str: "text"}
 
 
@@ -60,6 +62,18 @@ def from_settings(config: type[C], settings: Mapping[str, Any], where: str = "")
         )
     values = {k: _checked(where + k, v, hints[k], fields[k].metadata) for k, v in settings.items()}
     return config(**values)
+
+
+def check_wishes(minutes: float | None, seed: int = 0) -> None:
+    """See that a time budget and a seed can be kept to.
+
+    Raises:
+        UserError: a budget that is no number above 0, or a seed that random number generators do not take.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
+    if abs(seed) >= SEEDS:
+        raise UserError(f"seed must be a whole number of at most 18 digits, not {seed}")
 
 
 def _checked(name: str, value: Any, kind: Any, meta: Mapping[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ import numpy as np
 import onemark
 from onemark import recipes
 from onemark.asking import SHARPEN, answers, located, locating
-from onemark.config import settings_of
+from onemark.config import check_wishes, settings_of
 from onemark.expect import Expectation
 from onemark.expecting import SLOT as EXPECT
 from onemark.expecting import correction_ratios, learned, seconds_to_train, with_expected_errors
@@ -144,9 +143,8 @@ def fit(
         UserError: something in the input is wrong, or the device has too little memory.
         Cancelled: `progress` asked to stop.
     """
+    check_wishes(minutes, seed)
     chosen = recipes.get(recipe)
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
     configs = chosen.configure(settings, minutes)
     exemplars = exemplars.checked(cohort)
     _tell_unplaced(exemplars, progress)
@@ -195,8 +193,7 @@ def resume(
         UserError: no run there, its cohort is gone, or there is nothing to resume.
         Cancelled: `progress` asked to stop.
     """
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
+    check_wishes(minutes)
     started, folder = time.monotonic(), RunFolder.open(run)
     chosen = choose(device or folder.config["device"])
     cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])

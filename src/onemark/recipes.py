@@ -55,7 +55,7 @@ class Recipe:
         return from_settings(self.selector.Config, own, "select.")
 
     def configure(self, settings: Mapping[str, Any] | None = None, minutes: float | None = None) -> Configs:
-        """Slot -> checked Config: the stages' defaults, the recipe's settings, then the user's.
+        """Slot -> checked Config: the stages' defaults, the recipe's settings, then the user's; `select.` is checked too.
 
         Args:
             settings: The user's, `slot.field` -> value.
@@ -72,6 +72,7 @@ class Recipe:
                 raise UserError(
                     f"unknown setting {name}: recipe {self.name} has settings {slots}; see `onemark recipes {self.name}`"
                 )
+        self.selecting(settings)
         return {
             slot: from_settings(
                 stage.Config,

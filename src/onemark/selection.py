@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 
 import onemark
 from onemark import recipes
-from onemark.config import settings_of
+from onemark.config import check_wishes, settings_of
 from onemark.io.atomic import writing
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
@@ -90,8 +89,7 @@ def suggest(
         UserError: something in the input is wrong, or the recipe's matcher needs an exemplar.
         Cancelled: `progress` asked to stop.
     """
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UserError(f"minutes must be a number above 0, not {minutes:g}")
+    check_wishes(minutes, seed)
     if not 1 <= number <= len(cohort):
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"

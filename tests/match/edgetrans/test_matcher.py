@@ -185,3 +185,10 @@ def test_refinement_makes_a_pair_more_alike_and_each_pair_on_its_own():
     assert (after > before + 0.02).all()
     alone = refined(still.take(slice(1, 2)), pictures[1:], targets[1:], xy[1:], config)
     torch.testing.assert_close(alone.displacement, found.displacement[1:], atol=0.05, rtol=0)
+
+
+def test_heads_share_the_channels_evenly(exemplars: LandmarkTable):
+    with pytest.raises(
+        UserError, match=r"match\.width must be a multiple of match\.heads, and 48 is not one of 5"
+    ):
+        EdgeTrans(EdgeTransConfig(heads=5), exemplars.names, (64, 64), FABRIC)

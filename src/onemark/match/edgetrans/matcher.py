@@ -73,6 +73,7 @@ class EdgeTrans:
     Config = EdgeTransConfig
 
     def __init__(self, config: EdgeTransConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        _check(config)
         self.config, self.names, self.canvas, self.fabric = config, names, canvas, fabric
         self.network = RegistrationNet(config, canvas)
         self.exemplars = torch.zeros(0, 1, *canvas)
@@ -97,6 +98,9 @@ class EdgeTrans:
             job: Device, seed, progress and checkpoint.
             seconds: Time budget that replaces `config.steps`.
             former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+
+        Raises:
+            UserError: settings do not go together.
         """
         torch.manual_seed(job.seed)
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
@@ -229,6 +233,14 @@ class EdgeTrans:
         self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
         self.exemplars, self.xy = tensors["exemplars"], tensors["xy"]
         return self
+
+
+def _check(config: EdgeTransConfig) -> None:
+    if config.width % config.heads:
+        raise UserError(
+            f"match.width must be a multiple of match.heads, and {config.width} is not one of {config.heads}: "
+            "change one of them"
+        )
 
 
 def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
