@@ -91,8 +91,9 @@ def test_what_the_truth_does_not_have_is_not_asked():
     assert (scores.found, scores.asked) == (1, 1)
 
 
-def test_excluded_images_count_nowhere():
-    scores = evaluate(FOUND, TRUTH, exclude=["./a.png"])
+@pytest.mark.parametrize("name", ["./a.png", "a"])
+def test_excluded_images_count_nowhere(name):
+    scores = evaluate(FOUND, TRUTH, exclude=[name])
     assert set(scores.image) == {"b.png"}
     assert scores.asked == 2
     assert scores.absent == ()
@@ -188,6 +189,9 @@ def test_text_names_images_that_were_not_looked_at():
     [
         (FOUND, [one("z.png", tip=(0, 0))], {}, r"no image in common.*'a.png' and 'z.png'"),
         (FOUND, TRUTH, {"exclude": ["a.png", "b.png"]}, "no image in common"),
+        (FOUND, TRUTH, {"exclude": ["c.png"]}, r"no radiograph 'c.png' in .* did you mean"),
+        (FOUND, TRUTH, {"exclude": ["125"]}, "no radiograph '125' in the found landmarks or the truth"),
+        ([*FOUND, one("a.jpg", tip=(0, 0))], TRUTH, {"exclude": ["a"]}, r"'a' may be any of a.png, a.jpg"),
         (FOUND, [one("a.png", nose=(0, 0))], {}, r"no landmark with a position in common.*'tip' and 'nose'"),
         ([one("a.png", tip=(np.nan, np.nan))], TRUTH, {}, "no landmark with a position in common"),
         ([FOUND[0], FOUND[0]], TRUTH, {}, "image 'a.png' twice"),

@@ -131,6 +131,16 @@ def test_exemplars_come_first_and_do_not_count(tmp_path, cohort, found, truth):
     assert float(first["cx"]) == pytest.approx(truth["phantom-002.png"].xy[0, 0], abs=0.051)
 
 
+def test_exemplars_that_nothing_was_found_on_change_no_score(tmp_path, cohort, found, truth):
+    exemplars = LandmarkTable.from_sets([truth["phantom-002.png"]])
+    found, truth = (
+        LandmarkTable.from_sets(one for one in table if one.image not in exemplars)
+        for table in (found, truth)
+    )
+    shown = page(tmp_path, cohort, found, truth=truth, exemplars=exemplars)
+    assert "Scored on 3 radiographs" in shown.said
+
+
 def test_the_cap_keeps_the_worst_and_names_the_others(tmp_path, cohort, found):
     shown = page(tmp_path, cohort, found, cap=1)
     assert shown.cards == ["phantom-001.png"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.io.cohort import by_stem, completed
 from onemark.io.keys import image_key
 from onemark.types import LandmarkSet, UserError
 
@@ -172,15 +173,16 @@ def evaluate(
         found: A LandmarkTable or sets, one per image.
         truth: The same, with the true positions.
         spacing_mm: mm per pixel: one number, `(x, y)`, or image -> either; None scores in pixels.
-        exclude: Images to leave out, such as the exemplars.
+        exclude: Images to leave out, such as the exemplars; without suffix where that is unambiguous.
         unit: Name of the unit when `spacing_mm` scales to something else than mm.
 
     Raises:
-        UserError: an image twice, no image or no landmark in common, a spacing missing or not positive.
+        UserError: an image twice, no image or no landmark in common, a spacing missing or not positive, an
+            image to leave out that neither has.
     """
-    left_out = {image_key(name) for name in exclude}
-    ours = _by_image(found, "the found landmarks")
-    theirs = {k: v for k, v in _by_image(truth, "the truth").items() if k not in left_out}
+    ours, theirs = _by_image(found, "the found landmarks"), _by_image(truth, "the truth")
+    left_out = _left_out(exclude, [*theirs, *ours])
+    theirs = {image: one for image, one in theirs.items() if image not in left_out}
     common = [image for image in theirs if image in ours]
     if not common:
         raise UserError(_nothing_common("image", ours, theirs, "the truth (less the excluded images)"))
@@ -267,6 +269,15 @@ def _by_image(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkSet]:
             raise UserError(f"{what} have the image {key!r} twice; remove one of the two")
         by_image[key] = one
     return by_image
+
+
+def _left_out(exclude: Collection[str], images: Sequence[str]) -> set[str]:
+    # A name that fits nothing would let an exemplar count, with its error of 0.
+    names = tuple(dict.fromkeys(images))
+    stems, where = by_stem(names), "the found landmarks or the truth"
+    return {
+        key if (key := image_key(name)) in names else completed(name, names, stems, where) for name in exclude
+    }
 
 
 def _errors(

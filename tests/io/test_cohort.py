@@ -81,7 +81,7 @@ def test_an_unknown_name_gets_a_hint(folder: Folder) -> None:
         UserError, match=r"no radiograph 'patient_1\.png' in .*did you mean 'patient_01\.png'"
     ):
         cohort["patient_1.png"]
-    with pytest.raises(UserError, match=r"it holds, for one, 'patient_01.png'"):
+    with pytest.raises(UserError, match=r"there is, for one, 'patient_01.png'"):
         cohort["zzz"]
     with pytest.raises(IndexError):
         cohort[1]

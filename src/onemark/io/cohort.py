@@ -100,29 +100,38 @@ class Cohort:
             UserError: no radiograph of that name, or several with that stem.
         """
         key = image_key(name)
-        if key in self.files:
-            return key
-        same = self._by_stem.get(key, [])
-        if len(same) == 1:
-            return same[0]
-        if same:
-            found = ", ".join(same)
-            raise UserError(f"{name!r} may be any of {found} in {self.folder}; give the name with its suffix")
-        close = difflib.get_close_matches(key, self.names, 1)
-        hint = (
-            f"did you mean {close[0]!r}?"
-            if close
-            else f"it holds, for one, {next(iter(self.names), 'nothing')!r}"
-        )
-        raise UserError(f"no radiograph {name!r} in {self.folder}; {hint}")
+        return key if key in self.files else completed(name, self.names, self._stems, str(self.folder))
 
     @cached_property
-    def _by_stem(self) -> dict[str, list[str]]:
-        stems: dict[str, list[str]] = {}
-        for name in self.names:
-            if is_image_name(name):
-                stems.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
-        return stems
+    def _stems(self) -> dict[str, list[str]]:
+        return by_stem(self.names)
+
+
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Stem -> the names that have it, of those with a suffix of images."""
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        if is_image_name(name):
+            stems.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
+    return stems
+
+
+def completed(name: str, names: Sequence[str], stems: Mapping[str, Sequence[str]], where: str) -> str:
+    """The one of `names`, with these stems, that a person means who leaves out its suffix.
+
+    Raises:
+        UserError: none has that stem, or several; it says `where` was looked.
+    """
+    key = image_key(name)
+    same = stems.get(key, [])
+    if len(same) == 1:
+        return same[0]
+    if same:
+        found = ", ".join(same)
+        raise UserError(f"{name!r} may be any of {found} in {where}; give the name with its suffix")
+    close = difflib.get_close_matches(key, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there is, for one, {next(iter(names), 'nothing')!r}"
+    raise UserError(f"no radiograph {name!r} in {where}; {hint}")
 
 
 def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | None = None) -> Cohort:

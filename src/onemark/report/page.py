@@ -103,7 +103,8 @@ def write_report(
 def _scored(cohort: Cohort, found: LandmarkTable, truth: LandmarkTable | None, placed: Sets) -> Scores | None:
     if truth is None:
         return None
-    return evaluate(found, truth, spacing_mm=_spacings(cohort, found), exclude=tuple(placed))
+    exemplars = [image for image in placed if image in found or image in truth]
+    return evaluate(found, truth, spacing_mm=_spacings(cohort, found), exclude=exemplars)
 
 
 def _render(all_cards: Sequence[Card], **values: object) -> str:
