@@ -12,10 +12,12 @@ from desktop import Desktop
 from fake_backend import folder_of_phantoms
 
 from onemark import pipeline
+from onemark.gui import autosave
 from onemark.gui.backend import Order, Pipeline
 from onemark.io.cohort import open_cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.progress import silent
+from onemark.types import UserError
 
 
 def kept_marks(folder: Path) -> dict[str, object]:
@@ -60,3 +62,53 @@ def test_the_chosen_device_counts_when_a_run_goes_on(
     monkeypatch.setattr(pipeline, "load", lambda run, device="auto": asked.append(device))
     Pipeline().train(Order(open_cohort(xrays), truth, xrays, device=device, task=task), silent)
     assert asked == [device if task == "predict" else said]
+
+
+def test_what_another_window_has_written_is_told_and_found_again(
+    marked: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    first, second, third = truth.images[:3]
+    marked.app.keeper.flush()
+    path = xrays.parent / "xrays-onemark" / "session.json"
+    theirs = json.loads(path.read_text())
+    theirs["marks"][second] = theirs["marks"][first]
+    path.write_text(json.dumps(theirs))
+    marked.session.show(third)
+    marked.session.place(0, (20, 30))
+    marked.until(lambda: "session-2.json" in marked.widget.notice.text)
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.open(tmp_path / "others")
+    marked.open(xrays)
+    assert "2 files" in marked.widget.notice.text
+    assert set(marked.session.marks) == {first, second, third}
+    marked.app.keeper.flush()
+    assert len(list(path.parent.glob("session-set-aside.json"))) == 1
+    assert set(autosave.kept(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
+
+
+def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks() -> None:
+    def session(names: list[str], run: str | None = None, **marks: list[Any]) -> dict[str, Any]:
+        plain = {
+            image: {"xy": xy, "hidden": [], "corrects": False, "confirmed": False}
+            for image, xy in marks.items()
+        }
+        return {"schema": {"title": "", "names": names, "labels": names}, "marks": plain, "run": run}
+
+    newest = session(["a", "b"], both=[[1, 1], [2, 2]])
+    older = session(["b", "c", "a"], "run-1", both=[[9, 9], None, None], old=[[5, 5], [6, 6], [7, 7]])
+    whole = autosave.merged([newest, older])
+    assert whole["marks"]["both"]["xy"] == [[1, 1], [2, 2]]
+    assert whole["marks"]["old"]["xy"] == [[7, 7], [5, 5]]
+    assert whole["run"] == "run-1"
+
+
+def test_points_that_cannot_be_saved_are_told_at_once(
+    marked: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise UserError("the disk is full; make room")
+
+    marked.app.keeper.flush()
+    monkeypatch.setattr(autosave, "write_text", full)
+    marked.session.place(0, (20, 30))
+    marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.notice.text)

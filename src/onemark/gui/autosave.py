@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
 
+from onemark.gui.marks import Marks
+from onemark.gui.session import matched
 from onemark.io.atomic import write_text
 from onemark.types import UserError
 
 NAME = "session.json"
 VERSION = 1
+FILES = re.compile(r"session(-\d+)*\.json")  # not those set aside
 
 
 def work_folder(cohort: Path) -> Path:
@@ -52,13 +56,55 @@ def read(path: Path) -> dict[str, Any] | None:
     return data
 
 
+def kept(work: Path, failed: Callable[[Path, UserError], None]) -> dict[Path, dict[str, Any]]:
+    """Every session that was kept in a work folder, the newest first; several where two windows had it open.
+
+    Args:
+        work: See `work_folder`.
+        failed: Called with each file that cannot be understood, and why.
+    """
+    found = {}
+    for path in sorted(one for one in work.glob("session*.json") if FILES.fullmatch(one.name)):
+        try:
+            session = read(path)
+        except UserError as error:
+            failed(path, error)
+            continue
+        if session is not None:
+            found[path] = session
+    return dict(sorted(found.items(), key=lambda one: one[1].get("saved", 0), reverse=True))
+
+
+def merged(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One session of several, the newest first: that one counts, and what it lacks is taken from the others."""
+    whole = dict(sessions[0])
+    whole["schema"] = next((one["schema"] for one in sessions if one["schema"]["names"]), whole["schema"])
+    whole["marks"] = dict(whole["marks"])
+    for one in sessions[1:]:
+        for image in one["marks"].keys() - whole["marks"].keys():
+            marks = _under(whole["schema"]["names"], one["schema"]["names"], one["marks"][image])
+            if marks is not None:
+                whole["marks"][image] = marks
+    whole["run"] = next((one["run"] for one in sessions if one["run"]), None)
+    return whole
+
+
+def _under(names: Sequence[str], before: Sequence[str], marks: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Kept points under another schema; None where nothing is left of them."""
+    if list(names) == list(before):
+        return marks
+    points = Marks.from_json(dict(marks))
+    if len(points.xy) != len(before):
+        return None
+    points = points.reordered(matched(tuple(before), tuple(names)))
+    return points.to_json() if points.done.any() else None
+
+
 def saved_spacing(cohort: Path) -> float | None:
     """mm per pixel that the person said of this cohort's folder when it was open last, or None."""
-    try:
-        saved = read(work_folder(cohort) / NAME) or {}
-    except UserError:
-        return None  # told when the session is begun
-    said = saved.get("wishes", {}).get("spacing_mm")
+    # What cannot be read is told when the session is begun.
+    newest = next(iter(kept(work_folder(cohort), lambda path, error: None).values()), {})
+    said = newest.get("wishes", {}).get("spacing_mm")
     return float(said) if isinstance(said, int | float) else None
 
 
@@ -67,11 +113,13 @@ class Autosave:
 
     Args:
         path: The file. When another program changes it meanwhile, `session-2.json` and so on is written instead.
+        tell: Called, in the writer's thread, with a sentence and its kind when that happens or nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda text, kind: None) -> None:
         self.path = path
-        self.error: UserError | None = None
+        self.error: Exception | None = None
+        self._tell = tell
         self._writer = ThreadPoolExecutor(1, "onemark-autosave")
         self._last: Future[None] | None = None
         self._stamp = _stamp(path)
@@ -97,15 +145,28 @@ class Autosave:
         self._writer.shutdown()
 
     def _write(self, content: Callable[[], Mapping[str, Any]]) -> None:
-        text = json.dumps({"version": VERSION, "saved": time.time(), **content()}, indent=1)
+        before = self.error
         try:
+            text = json.dumps({"version": VERSION, "saved": time.time(), **content()}, indent=1)
             if _stamp(self.path) != self._stamp:
-                self.path = unused(self.path)
+                self._move()
             write_text(self.path, text)
             self._stamp = _stamp(self.path)
             self.error = None
-        except UserError as error:
+        except Exception as error:  # whatever it is, the person must hear that nothing is saved
             self.error = error
+            if before is None:
+                self._tell(f"Your points cannot be saved: {error}", "bad")
+
+    def _move(self) -> None:
+        path = unused(self.path)
+        if path != self.path:
+            self._tell(
+                f"Another window or program has changed {self.path.name}, so your points are kept in {path.name} from "
+                "here on; both are read when the folder is opened again.",
+                "warn",
+            )
+        self.path, self._stamp = path, None
 
 
 def set_aside(path: Path) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Qt, Signal
 
 from onemark.gui import autosave
 from onemark.gui.desk import Desk
@@ -27,6 +28,8 @@ class Keeper(QObject):
         wishes: What the person has chosen.
     """
 
+    _troubled = Signal(str, str)
+
     def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.desk = desk
@@ -36,7 +39,7 @@ class Keeper(QObject):
         self.wishes = Wishes.preferred()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
-        self._warned = False
+        self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = desk.session
         session.marks_changed.connect(lambda image: self.save())
         session.schema_changed.connect(self.save)
@@ -48,28 +51,21 @@ class Keeper(QObject):
         The session must have the cohort open already, and the one kept before must have been ended before that.
         """
         self.work = autosave.work_folder(folder)
-        path = self.work / autosave.NAME
-        try:
-            saved = autosave.read(path)
-        except UserError as error:
-            autosave.set_aside(path)
-            saved = None
-            self.desk.tell(str(error), "warn")
-        self.run, self.suggested, self._orphans, self._warned = None, None, {}, False
-        if saved is not None:
+        found = autosave.kept(self.work, self._unreadable)
+        newest, *older = found or [self.work / autosave.NAME]
+        self.run, self.suggested, self._orphans = None, None, {}
+        if found:
+            saved = autosave.merged(list(found.values()))
             self._restore(saved)
-            self._welcome(saved)
-        self._autosave = autosave.Autosave(path)
+            self._welcome(saved, older)
+        self._autosave = autosave.Autosave(newest, self._post)
         self.save()
+        self._put_away(older)
 
     def save(self, *, closed: bool = False) -> None:
         """Write the session, soon."""
-        if self._autosave is None:
-            return
-        self._autosave.save(self._content(closed))
-        if self._autosave.error is not None and not self._warned:
-            self._warned = True
-            self.desk.tell(f"Your points cannot be saved: {self._autosave.error}", "bad")
+        if self._autosave is not None:
+            self._autosave.save(self._content(closed))
 
     def flush(self) -> None:
         """Wait until everything is on disk."""
@@ -87,6 +83,27 @@ class Keeper(QObject):
         """A folder for the next run, which does not exist yet."""
         assert self.work is not None
         return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
+
+    def _tell(self, text: str, kind: str) -> None:
+        self.desk.tell(text, kind)
+
+    def _post(self, text: str, kind: str) -> None:
+        # Called in the writer's thread; the window may be gone by now, and with it the C++ side of this object.
+        with contextlib.suppress(RuntimeError):
+            self._troubled.emit(text, kind)
+
+    def _unreadable(self, path: Path, error: UserError) -> None:
+        autosave.set_aside(path)
+        self.desk.tell(str(error), "warn")
+
+    def _put_away(self, older: list[Path]) -> None:
+        # Not before what was taken from them is on disk, and never to be read again: what is deleted stays so.
+        if not older or self._autosave is None:
+            return
+        self._autosave.flush()
+        if self._autosave.error is None:
+            for path in older:
+                autosave.set_aside(path)
 
     def _content(self, closed: bool) -> Callable[[], dict[str, Any]]:
         # Marks are immutable, so a shallow copy is a snapshot; turning them into text is left to the writer's thread.
@@ -121,7 +138,7 @@ class Keeper(QObject):
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]
 
-    def _welcome(self, saved: dict[str, Any]) -> None:
+    def _welcome(self, saved: dict[str, Any], older: list[Path]) -> None:
         count = len(saved["marks"])
         if not count:
             return
@@ -131,6 +148,8 @@ class Keeper(QObject):
             if self._orphans
             else ""
         )
+        if older:
+            gone += f" They come from {len(older) + 1} files, as after two windows; where those differ, the last edit counts."
         if saved["closed"]:
             self.desk.tell(f"Welcome back: {points} are here again.{gone}", "good")
             return
@@ -148,7 +167,7 @@ class Keeper(QObject):
         assert session.cohort is not None
         self._autosave.close()
         kept = autosave.set_aside(self._autosave.path)
-        self._autosave = autosave.Autosave(self._autosave.path)
+        self._autosave = autosave.Autosave(self._autosave.path, self._post)
         self.run, self.suggested, self._orphans = None, None, {}
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
