@@ -55,7 +55,7 @@ def describe(device: str = "auto") -> str:
 
 
 def fabric_for(device: str = "auto") -> Fabric:
-    """A single-process Fabric on the device; `torchrun` and `fabric run` scale the same code."""
+    """A Fabric of one process on one device."""
     chosen = choose(device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on stderr
     fabric = Fabric(accelerator=chosen, devices=1, precision=precision(chosen))
