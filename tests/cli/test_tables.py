@@ -45,6 +45,17 @@ def test_evaluate(shifted: Path, cohort: Path, capsys: pytest.CaptureFixture[str
     assert f"MRE {5 / 88 * 100:.3f} % of the mean side" in capsys.readouterr().out
 
 
+def test_evaluate_asks_the_radiographs_for_the_height_that_a_foreign_table_lacks(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    tps = tmp_path / "found.tps"
+    tps.write_text("LM=1\n10 76\nIMAGE=phantom-001.png\n")  # 96 px high: y = 20 from the top
+    (tmp_path / "truth.csv").write_text("image,landmark,x,y\nphantom-001.png,1,13,24\n")
+    assert "give the folder of images" in fails("evaluate", tps, tmp_path / "truth.csv")
+    assert main(["evaluate", str(tps), str(tmp_path / "truth.csv"), "--images", str(cohort / "xrays")]) == 0
+    assert f"MRE {5 / 88 * 100:.3f} % of the mean side" in capsys.readouterr().out
+
+
 def test_evaluate_takes_one_unit(shifted: Path, cohort: Path, fails: Fails):
     words = ["evaluate", shifted, cohort / "truth.csv", "--images", cohort / "xrays", "--spacing-mm", "1"]
     assert "one of them" in fails(*words)

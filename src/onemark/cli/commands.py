@@ -232,13 +232,14 @@ def evaluate(
         found: Landmarks to judge.
         truth: True landmarks.
     """
-    ours, true = onemark.read_landmarks(found), onemark.read_landmarks(truth)
-    if images is None:
-        scores = onemark.evaluate(ours, true, spacing_mm=spacing_mm, exclude=exclude)
-    elif spacing_mm is None:
-        scores = percent_of_side(ours, true, onemark.open_cohort(images), exclude)
-    else:
+    if images is not None and spacing_mm is not None:
         raise UserError("--spacing-mm scores in mm and --images in % of the image side; give one of them")
+    cohort = None if images is None else onemark.open_cohort(images)
+    ours, true = onemark.read_landmarks(found, cohort), onemark.read_landmarks(truth, cohort)
+    if cohort is None:
+        scores = onemark.evaluate(ours, true, spacing_mm=spacing_mm, exclude=exclude)
+    else:
+        scores = percent_of_side(ours, true, cohort, exclude)
     print(scores.to_json() if json else scores.as_text())
 
 
