@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from desktop import Desktop
 
+from onemark.gui import contributions
 from onemark.gui.schema import of_names
 from onemark.io import cohort as cohorts
 from onemark.io.landmarks import LandmarkTable
@@ -92,3 +93,50 @@ def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, 
     assert begun.layer.mode == "add"
     begun.click((40, 40))
     np.testing.assert_allclose(begun.session.marks[begun.session.current].xy[4], (40, 40), atol=0.6)
+
+
+def test_the_sample_takes_the_place_of_the_radiograph_in_view(
+    begun: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onemark.gui import opening
+
+    monkeypatch.setattr("onemark.gui.opening.PHANTOMS", 3)
+    monkeypatch.setattr(contributions, "widget_of", lambda viewer: begun.widget)
+    threads = []
+    written = opening.phantom_folder
+    monkeypatch.setattr(
+        opening, "phantom_folder", lambda: threads.append(threading.current_thread()) or written()
+    )
+    first = dict(begun.session.marks)
+    begun.viewer.open_sample("onemark", "phantom")
+    assert [layer.name for layer in begun.viewer.layers] == ["radiograph"]
+    begun.click((40, 40))
+    assert begun.session.marks == first, "nothing is placed by the phantom's picture"
+    begun.until(lambda: begun.session.cohort.folder.name == "phantom")
+    begun.until(lambda: begun.shown("phantom-001.png"))
+    begun.session.show("phantom-002.png")
+    begun.until(lambda: begun.shown("phantom-002.png"))
+    assert [layer.name for layer in begun.viewer.layers] == ["radiograph", "landmarks"]
+    shown = begun.app.desk.canvas.layer("radiograph").data
+    np.testing.assert_array_equal(shown, begun.session.cohort["phantom-002.png"].pixels)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+def test_a_duplicated_landmarks_layer_is_listened_to_when_it_is_used(begun: Desktop, xrays: Path) -> None:
+    from napari.layers import Points
+
+    copy = Points.create(*begun.layer.as_layer_data_tuple())
+    copy.name = "landmarks copy"
+    begun.viewer.add_layer(copy)
+    begun.open(xrays)
+    begun.until(lambda: begun.layer is copy and begun.shown(begun.session.current))
+    begun.settle()
+    assert begun.layer.mode == "add"
+    begun.click((40, 40))
+    np.testing.assert_allclose(begun.session.marks[begun.session.current].xy[4], (40, 40), atol=0.6)
+    old = begun.session.marks[begun.session.current].xy[2].copy()
+    begun.drag(old, old + np.array([12, -9]))
+    np.testing.assert_allclose(
+        begun.session.marks[begun.session.current].xy[2], old + np.array([12, -9]), atol=0.6
+    )

@@ -68,17 +68,20 @@ def layer_of(radiograph: Radiograph) -> LayerData:
 
 
 def open_phantom() -> list[LayerData]:
-    """The phantom cohort: opens in the widget, which takes the layer returned here over as its own."""
+    """The phantom cohort: opens in the widget, which takes the layer returned here over as its own.
+
+    napari wants a layer at once, while the cohort is still being written: the first phantom.
+    """
     import napari
 
-    from onemark.gui.opening import phantom_folder
-    from onemark.io.cohort import open_cohort
+    from onemark.phantom import phantom_radiograph
 
-    folder = phantom_folder()
-    pixels, meta, kind = layer_of(open_cohort(folder)[0])
+    pixels, meta, kind = layer_of(phantom_radiograph(1)[0])
     viewer = napari.current_viewer()
     if viewer is not None:
-        widget_of(viewer).app.opening.open_with_names(folder)
+        app = widget_of(viewer).app
+        app.viewing.make_way()
+        app.opening.open_phantom()
         meta |= {"name": "radiograph", "metadata": {TAG: RADIOGRAPH}}
     return [(pixels, meta, kind)]
 

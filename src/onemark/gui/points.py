@@ -48,6 +48,7 @@ class PointsEditor:
         self._asking = True
         self._was: tuple[str | None, str] = (None, "")
         self._content: tuple[object, ...] = ()
+        self._adopted: Points | None = None
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
 
     @property
@@ -60,7 +61,9 @@ class PointsEditor:
         """Show the points of the radiograph in view."""
         if not self._in_view:
             return
-        layer = self.layer or self._make()
+        layer = self.layer or self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+        if layer is not self._adopted:
+            self._adopt(layer)
         marks = self.session.shown_marks()
         self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
         self._drawn_for = self.session.current
@@ -110,18 +113,25 @@ class PointsEditor:
     def close(self) -> None:
         """Let go of the viewer."""
         self.canvas.viewer.scene.camera.events.zoom.disconnect(self._resize)
-        if self.layer is not None:
-            self.layer.events.data.disconnect(self._edited)
+        self._let_go()
 
-    def _make(self) -> Points:
-        layer = self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+    def _adopt(self, layer: Points) -> None:
+        # A new layer, or one that napari has duplicated: with our tag, but without our callbacks.
+        self._let_go()
+        self._adopted, self._content = layer, ()
         self._was = (None, "")  # the tool that the last layer had says nothing about this one
         layer.mouse_drag_callbacks.insert(0, self._drag)
         layer.events.data.connect(self._edited)
         layer.events.highlight.connect(self._picked)
         # napari pastes without an event that would tell.
         layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
-        return layer
+
+    def _let_go(self) -> None:
+        if self._adopted is not None:
+            self._adopted.mouse_drag_callbacks.remove(self._drag)
+            self._adopted.events.data.disconnect(self._edited)
+            self._adopted.events.highlight.disconnect(self._picked)
+            self._adopted = None
 
     def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
         names, labels = self.session.schema.names, self.session.schema.labels

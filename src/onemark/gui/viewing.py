@@ -56,6 +56,12 @@ class Viewing(QObject):
         self.desk.canvas.blank()
         self.desk.points.clear()
 
+    def make_way(self) -> None:
+        """Show nothing and have no layers, for a radiograph's layer that comes from outside."""
+        self.blank()
+        for tag in (RADIOGRAPH, LANDMARKS, PREVIEW):
+            self.desk.canvas.remove(tag)
+
     def _opened(self) -> None:
         cohort = self.desk.session.cohort
         assert cohort is not None
