@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from desktop import Desktop
-from fake_backend import folder_of_phantoms
+from fake_backend import FakeBackend, folder_of_phantoms
 
 from onemark import pipeline
 from onemark.gui import autosave
@@ -112,3 +112,64 @@ def test_points_that_cannot_be_saved_are_told_at_once(
     monkeypatch.setattr(autosave, "write_text", full)
     marked.session.place(0, (20, 30))
     marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.notice.text)
+
+
+def kept_run(folder: Path) -> str:
+    """The run that the session file of a folder of radiographs names."""
+    return json.loads((folder.parent / f"{folder.name}-onemark" / "session.json").read_text())["run"]
+
+
+@pytest.mark.parametrize("end", ["failed", "stopped"])
+def test_a_training_that_learns_nothing_does_not_hide_the_finished_one(
+    marked: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path, end: str
+) -> None:
+    marked.train()
+    finished = backend.orders[0].out
+    backend.steps, backend.fail_at = 10_000, 1 if end == "failed" else None
+    marked.go(3)
+    marked.push("run")
+    if end == "stopped":
+        marked.push("stop")
+    marked.until(lambda: marked.app.training.job is None)
+    assert marked.app.keeper.run == finished
+    assert len(marked.session.found) == 6
+    marked.app.keeper.flush()
+    assert kept_run(xrays) == str(finished)
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.open(tmp_path / "others")
+    marked.open(xrays)
+    marked.until(lambda: len(marked.session.found) == 6)
+
+
+def test_a_window_closed_early_in_a_training_reopens_with_the_finished_one(
+    marked: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path
+) -> None:
+    marked.train()
+    backend.steps = 10_000
+    marked.go(3)
+    marked.push("run")
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.open(tmp_path / "others")
+    assert kept_run(xrays) == str(backend.orders[1].out)
+    marked.open(xrays)
+    assert marked.app.keeper.run == backend.orders[0].out
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None)
+    assert marked.app.keeper.run == backend.orders[1].out, "it has ended well"
+
+
+def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
+    marked: Desktop, backend: FakeBackend, truth: LandmarkTable
+) -> None:
+    marked.train()
+    backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
+    marked.session.take_marks(LandmarkTable.from_sets([truth[truth.images[1]]]))
+    marked.app.training.start("retrain")
+    marked.until(lambda: marked.app.training.job is None)
+    labels = [label for label, _ in marked.widget.notice._shown.ways]
+    assert labels == ["Train on the CPU"], "a run keeps its settings, so a smaller batch would change nothing"
+    backend.fail_at = None
+    marked.answer("Train on the CPU")
+    marked.until(lambda: marked.app.training.job is None)
+    assert [order.task for order in backend.orders] == ["new", "retrain", "retrain"]
+    assert backend.orders[2].out == backend.orders[0].out

@@ -85,7 +85,8 @@ def merged(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             marks = _under(whole["schema"]["names"], one["schema"]["names"], one["marks"][image])
             if marks is not None:
                 whole["marks"][image] = marks
-    whole["run"] = next((one["run"] for one in sessions if one["run"]), None)
+    trained = next((one for one in sessions if one["run"]), sessions[0])
+    whole |= {key: trained.get(key) for key in ("run", "former")}
     return whole
 
 

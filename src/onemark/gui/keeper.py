@@ -24,6 +24,7 @@ class Keeper(QObject):
     Attributes:
         work: Folder of the session file and the runs, or None before a cohort is open.
         run: Folder of the last run, or None.
+        former: The run before that one, while it is not known whether the last one learns anything; else None.
         suggested: Folder of the run that the last suggestion has begun, or None when a training has ended since.
         wishes: What the person has chosen.
     """
@@ -35,6 +36,7 @@ class Keeper(QObject):
         self.desk = desk
         self.work: Path | None = None
         self.run: Path | None = None
+        self.former: Path | None = None
         self.suggested: Path | None = None
         self.wishes = Wishes.preferred()
         self._autosave: autosave.Autosave | None = None
@@ -53,7 +55,7 @@ class Keeper(QObject):
         self.work = autosave.work_folder(folder)
         found = autosave.kept(self.work, self._unreadable)
         newest, *older = found or [self.work / autosave.NAME]
-        self.run, self.suggested, self._orphans = None, None, {}
+        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
         if found:
             saved = autosave.merged(list(found.values()))
             self._restore(saved)
@@ -83,6 +85,22 @@ class Keeper(QObject):
         """A folder for the next run, which does not exist yet."""
         assert self.work is not None
         return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
+
+    def begin_run(self, run: Path) -> None:
+        """A training begins in this folder; what was trained before is not forgotten until it has learned something."""
+        if run != self.run:
+            self.former = self.run if _learned(self.run) else self.former
+            self.run = run
+
+    def end_run(self, run: Path) -> None:
+        """The training in this folder has ended: fall back on the run before it where it has learned nothing."""
+        self.begin_run(run)  # it was given up already where its folder was left and opened again meanwhile
+        self._settle_run()
+
+    def _settle_run(self) -> None:
+        if self.former is not None and not _learned(self.run):
+            self.run = self.former
+        self.run, self.former = _folder(self.run), None
 
     def _tell(self, text: str, kind: str) -> None:
         self.desk.tell(text, kind)
@@ -116,6 +134,7 @@ class Keeper(QObject):
             "schema": vars(session.schema),
             "wishes": self.wishes.to_json(),
             "run": str(self.run) if self.run else None,
+            "former": str(self.former) if self.former else None,
             "suggested": str(self.suggested) if self.suggested else None,
         }
         return lambda: {
@@ -134,7 +153,10 @@ class Keeper(QObject):
             else:
                 self._orphans[image] = marks
         self.wishes.take(saved["wishes"])
-        self.run, self.suggested = _folder(saved["run"]), _folder(saved.get("suggested"))
+        self.run, self.former, self.suggested = (
+            _folder(saved.get(key)) for key in ("run", "former", "suggested")
+        )
+        self._settle_run()
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]
 
@@ -149,7 +171,7 @@ class Keeper(QObject):
             else ""
         )
         if older:
-            gone += f" They come from {len(older) + 1} files, as after two windows; where those differ, the last edit counts."
+            gone += f" They come from {len(older) + 1} files, as after two windows; the newest counts."
         if saved["closed"]:
             self.desk.tell(f"Welcome back: {points} are here again.{gone}", "good")
             return
@@ -168,12 +190,25 @@ class Keeper(QObject):
         self._autosave.close()
         kept = autosave.set_aside(self._autosave.path)
         self._autosave = autosave.Autosave(self._autosave.path, self._post)
-        self.run, self.suggested, self._orphans = None, None, {}
+        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)
         self.desk.tell(f"Begun anew. The recovered points are kept in {kept}.")
 
 
-def _folder(path: str | None) -> Path | None:
+def _folder(path: str | Path | None) -> Path | None:
     return Path(path) if path and Path(path).is_dir() else None
+
+
+def _learned(run: Path | None) -> bool:
+    """Whether there is something in a run that can be used or gone on from, and not the matcher of a suggestion alone."""
+    from onemark.io.run import SUGGESTED, RunFolder
+
+    try:
+        folder = RunFolder.open(run) if run is not None else None
+    except UserError:
+        return False
+    if folder is None or folder.config["state"] == SUGGESTED:
+        return False
+    return folder.weights.is_file() or folder.checkpoint.is_file()

@@ -89,7 +89,7 @@ class Training(QObject):
         if task == "suggest":
             self.keeper.suggested = order.out
         else:
-            self.keeper.run = order.out
+            self.keeper.begin_run(order.out)
         self.keeper.save()
         self._skipped = []
         self.began.emit()
@@ -242,6 +242,8 @@ class Training(QObject):
             # A suggestion has served when a model is there: what to correct is told by the expected errors.
             self.keeper.suggested = None
             self.desk.session.set_suggested(None)
+        if job.order.task != "suggest" and here:
+            self.keeper.end_run(job.order.out)
         if job.found is not None:
             if here:
                 self.model = job.model
@@ -271,10 +273,10 @@ class Training(QObject):
             self.desk.tell("Stopped. Press Suggest again to go on from here.")
 
     def _explain(self, error: BaseException, job: Job) -> None:
-        suggests = job.order.task == "suggest"
-        failure = explain(error, "the suggestion" if suggests else "training")
-        task: Task = "suggest" if suggests else "new"
-        smaller = self._smaller(job.order)
+        failure = explain(error, "the suggestion" if job.order.task == "suggest" else "training")
+        # One that was to follow a suggestion looks anew for what it can follow; a run that goes on keeps its settings.
+        task: Task = "new" if job.order.task == "follow" else job.order.task
+        smaller = self._smaller(job.order) if task in ("new", "suggest") else None
         ways = []
         if "cpu" in failure.ways and job.order.device != "cpu":
             ways.append(("Train on the CPU", lambda: self._again(task, device="cpu")))
