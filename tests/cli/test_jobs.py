@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import onemark
 from onemark.cli import main
@@ -62,6 +64,55 @@ def test_predict_replaces_a_file_only_when_told(trained: Path, cohort: Path, tmp
     assert main([*words, "--overwrite", "--spacing-mm", "0.5"]) == 0
     row = rows(out)[4]
     assert float(row["x_mm"]) == pytest.approx(0.5 * float(row["x"]))
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        ("p.xyz", [], "no known suffix"),
+        ("p.csv", ["--mm"], "pixel spacing"),
+        ("points.mrk.json", [], "is there already"),
+        ("folder.csv", ["--overwrite"], "there is a folder of that name"),
+        ("file/p.csv", [], "is a file, not a folder"),
+    ],
+)
+def test_predict_checks_where_it_writes_before_it_marks(
+    out: str,
+    more: list[str],
+    said: str,
+    trained: Path,
+    cohort: Path,
+    tmp_path: Path,
+    fails: Fails,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    shutil.copytree(cohort / "xrays", tmp_path / "xrays")
+    for path in (tmp_path / "xrays").iterdir():
+        Image.open(path).save(path)  # loses the pixel spacing
+    (tmp_path / "points").mkdir()
+    (tmp_path / "points" / "phantom-002.png.mrk.json").write_text("mine")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(onemark.pipeline.Model, "predict", lambda *_, **__: pytest.fail("marked"))
+    assert said in fails("predict", trained, tmp_path / "xrays", "--out", tmp_path / out, *more)
+
+
+def test_predict_says_when_the_run_is_not_finished(
+    trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    (run / "config.json").write_text(json.dumps(config | {"state": "stopped"}), "utf-8")
+    words = ["predict", str(run), str(cohort / "xrays"), "--out"]
+    assert main([*words, str(tmp_path / "l.csv")]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "not finished" in line]
+    assert len(told) == 1
+    assert "(match, detect, sharpen)" in told[0]
+    assert f"onemark resume {run}" in told[0]
+    (run / "config.json").write_text(json.dumps(config), "utf-8")
+    assert main([*words, str(tmp_path / "m.csv")]) == 0
+    assert "not finished" not in capsys.readouterr().err
 
 
 def test_a_bad_radiograph_is_named_and_passed_over(

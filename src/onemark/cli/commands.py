@@ -26,6 +26,7 @@ from onemark.cli.steps import (
     continued,
     finished,
     fitted,
+    is_trained,
     marked,
     percent_of_side,
     resumable,
@@ -148,10 +149,19 @@ def predict(
         run_folder: Run folder of `onemark fit` or `onemark run`.
         xrays: Folder of radiographs.
     """
+    from onemark.io.convert import check_target
+
     new_file(out, overwrite)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    check_target(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
     with Show() as show:
+        if not is_trained(run_folder):
+            learned = ", ".join(model.stages)
+            show.say(
+                f"{run_folder} is not finished: it marks with what it has learned so far ({learned}); "
+                f"finish it with: onemark resume {run_folder}"
+            )
         found = model.predict(cohort, progress=show)
     onemark.write_landmarks(found, out, cohort=cohort, mm=mm, overwrite=overwrite)
     print(marked(found, cohort, out))

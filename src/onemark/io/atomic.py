@@ -100,6 +100,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def check_writable(path: Path) -> None:
+    """Check, before long work, that there may be a file at `path`. Raises UserError as `writing` does."""
+    with user_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically. Raises UserError as `writing` does."""
     with writing(path) as stream:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onemark.io import coco, slicer, tps
-from onemark.io.atomic import write_text
+from onemark.io.atomic import check_writable, user_errors, write_text
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable, Spacings
 from onemark.types import UserError
@@ -44,9 +44,7 @@ def write_landmarks(
             the cohort, no pixel spacing for mm, it cannot be written.
     """
     path = Path(path)
-    suffix = next((s for s in (slicer.SUFFIX, *SUFFIXES) if path.name.lower().endswith(s)), "")
-    if not suffix:
-        raise UserError(f"{path.name} has no known suffix; end it in {', '.join(SUFFIXES)}")
+    suffix = _suffix(path)
     if not len(table):
         raise UserError(f"there are no landmarks to write to {path}; place or predict some first")
     if suffix == ".csv":
@@ -59,6 +57,29 @@ def write_landmarks(
     for file, text in texts.items():
         write_text(file, text)
     return tuple(texts)
+
+
+def check_target(path: Path, cohort: Cohort, *, mm: bool = False, overwrite: bool = False) -> None:
+    """Check that `write_landmarks` will write those of a whole cohort to `path`, before the work that finds them.
+
+    Raises:
+        UserError: unknown suffix, a file is there already, no pixel spacing for mm, it cannot be written.
+    """
+    suffix = _suffix(path)
+    if suffix == ".csv" and mm and not any(_tells_spacing(cohort, name) for name in cohort.names):
+        raise _no_spacing(cohort)
+    files = [path]
+    if suffix == slicer.SUFFIX:
+        files = [_slicer_file(path, name, len(cohort)) for name in cohort.names]
+    _check_free(files, overwrite)
+    check_writable(files[0])
+
+
+def _suffix(path: Path) -> str:
+    suffix = next((s for s in (slicer.SUFFIX, *SUFFIXES) if path.name.lower().endswith(s)), "")
+    if not suffix:
+        raise UserError(f"{path.name} has no known suffix; end it in {', '.join(SUFFIXES)}")
+    return suffix
 
 
 def _texts(table: LandmarkTable, path: Path, suffix: str, cohort: Cohort) -> dict[Path, str]:
@@ -85,8 +106,19 @@ def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacin
     known = _needed(path, cohort)
     spacings = {image: known.header(image).spacing for image in table.images}
     if not any(spacings.values()):
-        raise UserError(f"no radiograph in {known.folder} tells its pixel spacing; give it as mm per pixel")
+        raise _no_spacing(known)
     return spacings
+
+
+def _tells_spacing(cohort: Cohort, name: str) -> bool:
+    try:
+        return cohort.header(name).spacing is not None
+    except UserError:  # the marking will pass over it
+        return False
+
+
+def _no_spacing(cohort: Cohort) -> UserError:
+    return UserError(f"no radiograph in {cohort.folder} tells its pixel spacing; give it as mm per pixel")
 
 
 def _needed(path: Path, cohort: Cohort | None) -> Cohort:
@@ -98,6 +130,8 @@ def _needed(path: Path, cohort: Cohort | None) -> Cohort:
 
 
 def _check_free(files: Iterable[Path], overwrite: bool) -> None:
-    there = [file for file in files if file.exists()]
-    if there and not overwrite:
-        raise UserError(f"{there[0]} is there already; choose another name or allow it to be overwritten")
+    for file in files:
+        with user_errors(file):
+            there = file.exists()
+        if there and not overwrite:
+            raise UserError(f"{file} is there already; choose another name or allow it to be overwritten")
