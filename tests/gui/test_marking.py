@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from desktop import Desktop
+from qtpy.QtCore import Qt
 
 from onemark.gui import contributions
+from onemark.gui.marks import State
 from onemark.gui.schema import of_names
 from onemark.io import cohort as cohorts
 from onemark.io.landmarks import LandmarkTable
+from onemark.types import LandmarkSet, UserError
 
 
 @pytest.fixture
@@ -140,3 +143,72 @@ def test_a_duplicated_landmarks_layer_is_listened_to_when_it_is_used(begun: Desk
     np.testing.assert_allclose(
         begun.session.marks[begun.session.current].xy[2], old + np.array([12, -9]), atol=0.6
     )
+
+
+def test_a_renamed_landmark_keeps_its_predictions_and_a_new_one_is_yet_to_be_placed(
+    marked: Desktop, truth: LandmarkTable
+) -> None:
+    marked.train()
+    second = truth.images[1]
+    marked.session.show(second)
+    marked.until(lambda: marked.shown(second))
+    before = marked.session.shown_marks().xy.copy()
+    names = ("turcica", *truth.names[1:], "novel")
+    marked.widget.pages[1].use(of_names(names, "phantom"), renaming=True)
+    marks = marked.session.shown_marks()
+    np.testing.assert_allclose(marks.xy[:-1], before)
+    assert not marks.hidden.any()
+    assert not marks.complete
+    assert "novel" in marked.viewer.canvas.overlays.text.text
+    assert not marked.control("confirm").isEnabled()
+    with pytest.raises(UserError, match="novel is not placed"):
+        marked.session.confirm()
+    assert {one.names for one in marked.session.results()} == {names[:-1]}
+    marked.click((40, 40))
+    marked.key(Qt.Key.Key_Return)
+    assert marked.session.state(second) is State.CORRECTED
+    np.testing.assert_allclose(marked.session.marks[second].xy[-1], (40, 40), atol=0.6)
+    marked.widget.pages[1].use(of_names(names[2:], "phantom"))
+    marked.answer("Change anyway")
+    assert {name for one in marked.session.results() for name in one.names} == set(names[2:])
+
+
+def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
+    desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    one, blank = truth[truth.images[0]], truth[truth.images[1]].xy[:5].copy()
+    blank[1] = np.nan
+    part = [
+        LandmarkSet(one.image, one.names[:5], one.xy[:5]),
+        LandmarkSet(truth.images[1], one.names[:5], blank),
+    ]
+    LandmarkTable.from_sets(part).to_csv(tmp_path / "part.csv")
+    desktop.widget.pages[1].take_points(str(tmp_path / "part.csv"))
+    assert desktop.session.state(one.image) is State.MARKING
+    assert not desktop.session.marks[one.image].hidden.any()
+    assert list(np.flatnonzero(desktop.session.marks[truth.images[1]].hidden)) == [1], "the file knows it"
+    assert f"does not know {truth.names[5]}" in desktop.widget.notice.text
+
+
+def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: Desktop, xrays: Path) -> None:
+    desktop.open(xrays)
+    schema = desktop.control("schema")
+
+    def choose(key: str) -> None:
+        schema.setCurrentIndex(schema.findData(key))
+        schema.activated.emit(schema.findData(key))
+        desktop.settle(2)
+
+    choose("lung6")
+    for i in range(6):
+        desktop.click((60 + 10 * i, 80))
+    lungs = desktop.session.schema.names
+    choose("isbi19")
+    assert desktop.session.schema.names == lungs
+    assert schema.currentText() == "6-point lung"
+    assert f"Points of {lungs[0]}" in desktop.widget.notice.text
+    desktop.answer("Change anyway")
+    assert desktop.session.schema.names[0] == "sella"
+    assert not desktop.session.shown_marks().placed.any()

@@ -42,11 +42,6 @@ class Marks:
         """No point placed yet, of `count` landmarks."""
         return cls(np.full((count, 2), np.nan), np.zeros(count, bool))
 
-    @classmethod
-    def of_prediction(cls, xy: NDArray[np.float64]) -> Marks:
-        """A prediction about to be corrected; rows of NaN count as not visible."""
-        return cls(xy.copy(), absent(xy), corrects=True)
-
     @property
     def placed(self) -> NDArray[np.bool_]:
         """`[K]`: has a position."""

@@ -172,7 +172,9 @@ class PointsEditor:
 
     @property
     def _wanted(self) -> bool:
-        return len(self.session.schema) > 0 and (self._asking or self.session.current in self.session.marks)
+        # A prediction that lacks landmarks, because they are newer than the training, asks for them in any step.
+        begun = self.session.current in self.session.marks or self.session.shown_marks().done.any()
+        return len(self.session.schema) > 0 and (self._asking or bool(begun))
 
     def _ask(self, marks: Marks) -> None:
         if marks.complete or not self._wanted:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from onemark.gui.marks import Marks, State, absent
@@ -78,23 +77,31 @@ class Session:
 
     # Landmarks ------------------------------------------------------------------------------------------------
 
-    def set_schema(self, schema: Schema) -> None:
-        """Change the landmarks; points keep their landmark by name, or by position where a name was changed."""
-        sources = matched(self.schema.names, schema.names)
+    def set_schema(self, schema: Schema, *, renaming: bool = True) -> None:
+        """Change the landmarks; points and predictions keep their landmark by name.
+
+        Args:
+            schema: The new landmarks.
+            renaming: A new name in the place of one that is gone is the same landmark under another name.
+        """
+        sources = matched(self.schema.names, schema.names, renaming=renaming)
+        self._rename_found(schema.names, sources)
         for image in self.marks:
             self.marks[image] = self.marks[image].reordered(sources)
         self._undo.clear()
         self._redo.clear()
         self.schema = schema
-        self.landmark = min(self.landmark, max(len(schema) - 1, 0))
+        at = min(self.landmark, max(len(schema) - 1, 0))
+        following = self.next_open(at - 1)
+        self.landmark = at if following is None else following
         self.schema_changed.emit()
         if self.current is not None:
             self.marks_changed.emit(self.current)
         self.landmark_changed.emit()
 
-    def lost_by(self, schema: Schema) -> list[str]:
+    def lost_by(self, schema: Schema, *, renaming: bool = True) -> list[str]:
         """Landmarks with placed points that a change to `schema` would drop."""
-        kept = set(matched(self.schema.names, schema.names))
+        kept = set(matched(self.schema.names, schema.names, renaming=renaming))
         used = [np.any([m.placed[i] for m in self.marks.values()]) for i in range(len(self.schema))]
         return [name for i, name in enumerate(self.schema.names) if used[i] and i not in kept]
 
@@ -121,7 +128,7 @@ class Session:
         if image in self.marks:
             return self.marks[image]
         if image in self.found:
-            return Marks.of_prediction(self._by_schema(self.found[image]))
+            return self._marks_from(self.found[image], corrects=True)
         return Marks.blank(len(self.schema))
 
     def edit(self, change: Callable[[Marks], Marks], *, ask_next: bool = True) -> None:
@@ -236,8 +243,7 @@ class Session:
             if one.image in self.marks and not replace:
                 kept.append(one.image)
                 continue
-            xy = self._by_schema(one)
-            self._remember(one.image, Marks(xy, absent(xy)))
+            self._remember(one.image, self._marks_from(one))
             taken += 1
             self.marks_changed.emit(one.image)
         self.landmark_changed.emit()
@@ -265,18 +271,44 @@ class Session:
     def results(self) -> list[LandmarkSet]:
         """What is exported, in the cohort's order: the person's finished points, else the predictions."""
         best = self.found | {one.image: one for one in self.exemplar_sets()}
-        return [best[name] for name in (self.cohort.names if self.cohort else ()) if name in best]
+        names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
+        return [one for one in map(self._of_schema, map(best.__getitem__, names)) if one.names]
 
-    def _by_schema(self, one: LandmarkSet) -> NDArray[np.float64]:
+    def _of_schema(self, one: LandmarkSet) -> LandmarkSet:
+        # A landmark that was taken out of the set is not the person's wish any more, though it was predicted.
+        names = self.schema.names or one.names
+        gone = set(one.names).difference(names)
+        return _rows(one, {i: name for i, name in enumerate(one.names) if name not in gone}) if gone else one
+
+    def _marks_from(self, one: LandmarkSet, *, corrects: bool = False) -> Marks:
+        # Where it gives a landmark no position, that is not visible; what it has never heard of is yet to be placed.
         rows = dict(zip(one.names, one.xy, strict=True))
-        return np.array([rows.get(name, (np.nan, np.nan)) for name in self.schema.names], float).reshape(
-            -1, 2
+        names = self.schema.names
+        xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
+        return Marks(xy, absent(xy) & np.array([name in rows for name in names], bool), corrects)
+
+    def _rename_found(self, names: tuple[str, ...], sources: list[int | None]) -> None:
+        pairs = (
+            (self.schema.names[i], name) for i, name in zip(sources, names, strict=True) if i is not None
         )
+        renamed = {old: new for old, new in pairs if old != new}
+        if not renamed:
+            return
+        for image, one in self.found.items():
+            # A landmark predicted long ago and taken out since may have had the new name.
+            kept = {
+                i: renamed.get(name, name)
+                for i, name in enumerate(one.names)
+                if name in renamed or name not in renamed.values()
+            }
+            self.found[image] = _rows(one, kept)
 
 
-def matched(old: tuple[str, ...], new: tuple[str, ...]) -> list[int | None]:
-    """For each new name the old row it continues: the same name, or a renamed one at the same position."""
+def matched(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
+    """For each new name the old row it continues: the same name or, when `renaming`, another one at its position."""
     index = {name: i for i, name in enumerate(old)}
+    if not renaming:
+        return [index.get(name) for name in new]
     return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
 
 
@@ -302,6 +334,12 @@ class Found:
 def mean_error(one: LandmarkSet) -> float:
     """Mean expected error of a prediction; NaN when it says none."""
     return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
+
+
+def _rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
+    rows = list(names)
+    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
+    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
 
 
 def _changed(step: Step, count: int, fallback: int) -> int:

@@ -90,7 +90,7 @@ class MarkPage(Page):
         """Let the person type the names."""
         dialog = NamesDialog(self.app.session.schema, self)
         if dialog.exec():
-            self.app.desk.try_to("reading the names", lambda: self.use(dialog.schema()))
+            self.app.desk.try_to("reading the names", lambda: self.use(dialog.schema(), renaming=True))
 
     def load_points(self) -> None:
         """Let the person choose a landmark file and take its points over."""
@@ -116,23 +116,34 @@ class MarkPage(Page):
             )
         taken, kept = session.take_marks(table)
         also = f" {len(kept)} kept the points they had." if kept else ""
+        unknown = [name for name in session.schema.names if name not in table.names]
+        if taken and unknown:
+            also += f" The file does not know {_few(unknown)}: place what is visible there."
         self.app.desk.tell(
             f"Points of {taken} radiograph{'s' if taken != 1 else ''} taken over.{also}",
             "good" if taken else "warn",
         )
 
-    def use(self, schema: Schema) -> None:
-        """Change the schema, asking first when placed points would be dropped."""
-        lost = self.app.session.lost_by(schema)
+    def use(self, schema: Schema, *, renaming: bool = False) -> None:
+        """Change the schema, asking first when placed points would be dropped.
+
+        Args:
+            schema: The new landmarks.
+            renaming: The names were edited, so that a changed one keeps its points; another set keeps none of them.
+        """
+        session = self.app.session
+        lost = session.lost_by(schema, renaming=renaming)
         if not lost:
-            self.app.session.set_schema(schema)
+            session.set_schema(schema, renaming=renaming)
             return
         self._show_schema()
-        text = f"Points of {', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''} would be dropped by this change."
         self.app.desk.tell(
-            text,
+            f"Points of {_few(lost)} would be dropped by this change.",
             "warn",
-            [("Change anyway", lambda: self.app.session.set_schema(schema)), ("Keep", lambda: None)],
+            [
+                ("Change anyway", lambda: session.set_schema(schema, renaming=renaming)),
+                ("Keep", lambda: None),
+            ],
         )
 
     def _question(self, schema: Schema, at: int, complete: bool) -> str:
@@ -216,3 +227,7 @@ class MarkPage(Page):
         table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         table.clicked.connect(lambda index: self.app.session.select(index.row()))
         return table
+
+
+def _few(names: list[str]) -> str:
+    return f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
