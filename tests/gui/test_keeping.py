@@ -10,20 +10,33 @@ import numpy as np
 import pytest
 from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
+from PIL import Image
 
 from onemark import pipeline
 from onemark.gui import autosave
 from onemark.gui.backend import Order, Pipeline
+from onemark.gui.session import Found
+from onemark.gui.units import in_unit_of
 from onemark.io.cohort import open_cohort
+from onemark.io.images import read_header
 from onemark.io.landmarks import LandmarkTable
 from onemark.progress import silent
-from onemark.types import UserError
+from onemark.types import LandmarkSet, UserError
 
 
 def kept_marks(folder: Path) -> dict[str, object]:
     """The points in the session file of a folder of radiographs."""
     path = folder.parent / f"{folder.name}-onemark" / "session.json"
     return json.loads(path.read_text())["marks"]
+
+
+def type_spacing(desktop: Desktop, text: str) -> None:
+    """Type mm per pixel and wait until the folder is open with it."""
+    field = desktop.control("spacing")
+    field.setText(text)
+    field.editingFinished.emit()
+    said = (float(text), float(text)) if text else None
+    desktop.until(lambda: desktop.session.cohort.spacing_mm == said)
 
 
 def test_points_outlive_a_visit_to_another_folder(
@@ -43,10 +56,7 @@ def test_points_outlive_a_visit_to_another_folder(
 def test_points_outlive_the_typing_of_a_pixel_size(
     marked: Desktop, xrays: Path, truth: LandmarkTable
 ) -> None:
-    field = marked.control("spacing")
-    field.setText("0.5")
-    field.editingFinished.emit()
-    marked.until(lambda: marked.session.cohort.spacing_mm == (0.5, 0.5))
+    type_spacing(marked, "0.5")
     np.testing.assert_allclose(marked.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
     marked.app.keeper.flush()
     assert list(kept_marks(xrays)) == [truth.images[0]]
@@ -173,3 +183,51 @@ def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
     marked.until(lambda: marked.app.training.job is None)
     assert [order.task for order in backend.orders] == ["new", "retrain", "retrain"]
     assert backend.orders[2].out == backend.orders[0].out
+
+
+def assert_scaled(desktop: Desktop, before: dict[str, float], typed: float | None) -> None:
+    """The expected errors are those from before, made with the pixel size in the files, in the unit typed now."""
+    assert desktop.session.errors.keys() == before.keys()
+    for name, error in desktop.session.errors.items():
+        in_file = read_header(desktop.session.cohort.path(name)).spacing
+        assert in_file
+        scale = 1.0 if typed is None else typed / np.mean(in_file)
+        np.testing.assert_allclose(error, before[name] * scale, rtol=1e-6)
+
+
+def test_expected_errors_follow_the_typed_pixel_size(marked: Desktop) -> None:
+    marked.train()
+    before = dict(marked.session.errors)
+    for text, typed in (("0.5", 0.5), ("0.2", 0.2), ("", None)):
+        type_spacing(marked, text)
+        marked.until(lambda: marked.session.errors)
+        assert_scaled(marked, before, typed)
+
+
+def test_expected_errors_of_a_training_are_in_the_unit_typed_meanwhile(
+    marked: Desktop, backend: FakeBackend
+) -> None:
+    marked.train()
+    before = dict(marked.session.errors)
+    backend.steps = 10_000
+    marked.go(3)
+    marked.push("run")
+    type_spacing(marked, "0.5")
+    marked.until(lambda: marked.session.errors)
+    marked.session.set_found(Found({}, {}))
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None and marked.session.errors)
+    assert_scaled(marked, before, 0.5)
+    marked.session.set_found(Found({}, {}))
+    marked.app.training.open_run()
+    marked.until(lambda: marked.session.errors)
+    assert_scaled(marked, before, 0.5)
+
+
+def test_expected_errors_in_px_become_mm(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "plain.png")
+    found = LandmarkSet("plain.png", ("a",), np.ones((1, 2)), np.ones(1), np.array([10.0]))
+    then, now = open_cohort(tmp_path), open_cohort(tmp_path, spacing_mm=0.25)
+    for before, after, error in ((then, now, 2.5), (now, then, 40.0), (now, now, 10.0)):
+        (one,) = in_unit_of(after, [found], before.spacing_mm)
+        assert one.expected_error.tolist() == [error]

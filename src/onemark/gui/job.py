@@ -11,6 +11,7 @@ from typing import TypeVar
 from onemark.gui.backend import Backend, Order, Trained
 from onemark.gui.session import Found
 from onemark.gui.suggested import Suggested
+from onemark.gui.units import note_spacing
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
@@ -121,6 +122,7 @@ class Job:
         self.model = self._backend.train(self.order, self)
         table = self.model.predict(self.order.cohort, self)
         table.to_csv(self.order.out / "landmarks.csv")
+        note_spacing(self.order.out, self.order.cohort)
         self.found = Found.of(table)
 
     def _keep_part(self) -> None:

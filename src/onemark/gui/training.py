@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -16,7 +17,11 @@ from onemark.gui.job import Job, News
 from onemark.gui.keeper import Keeper
 from onemark.gui.session import Found
 from onemark.gui.suggested import SUGGESTION, Suggested
+from onemark.gui.units import in_unit_of, noted_spacing
 from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from onemark.io.cohort import Cohort
 
 POLL_MS = 100
 
@@ -153,11 +158,9 @@ class Training(QObject):
         self._open_suggestion()
         if run is None or cohort is None:
             return
-        from onemark.io.landmarks import read_landmarks
-
         if (run / "landmarks.csv").is_file():
             self.desk.background.run(
-                lambda: Found.of(one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort),
+                lambda: _found_in(run, cohort),
                 lambda found: self._reopened(cohort, found),
                 lambda error: self.desk.fail(error, "reading the last run"),
             )
@@ -247,7 +250,7 @@ class Training(QObject):
         if job.found is not None:
             if here:
                 self.model = job.model
-                self.desk.session.set_found(job.found)
+                self._take(job.found, job.order)
                 self.model_changed.emit()
             else:
                 self.desk.tell(
@@ -312,6 +315,19 @@ class Training(QObject):
         self.recipes, self.devices = recipes, devices
         self.ready.emit()
 
+    def _take(self, found: Found, order: Order) -> None:
+        cohort = self.desk.session.cohort
+        assert cohort is not None
+        if cohort.spacing_mm == order.cohort.spacing_mm:
+            self.desk.session.set_found(found)
+            return
+        # The size of a pixel was typed while it learned.
+        self.desk.background.run(
+            lambda: Found.of(in_unit_of(cohort, found.sets.values(), order.cohort.spacing_mm)),
+            lambda found: self._reopened(cohort, found),
+            lambda error: self.desk.fail(error, "reading the pixel sizes"),
+        )
+
     def _reopened(self, cohort: object, found: Found) -> None:
         if cohort is self.desk.session.cohort:
             self.desk.session.set_found(found)
@@ -327,6 +343,13 @@ class Training(QObject):
 
     def _forget(self) -> None:
         self.model = None
+
+
+def _found_in(run: Path, cohort: Cohort) -> Found:
+    from onemark.io.landmarks import read_landmarks
+
+    sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
+    return Found.of(in_unit_of(cohort, sets, noted_spacing(run)))
 
 
 def _unmarked(run: Path) -> bool:
