@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from desktop import Desktop
+from fake_backend import MatchConfig
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox
 
 from onemark.gui import contributions
+from onemark.gui.backend import RecipeInfo
+from onemark.gui.form import SettingsForm
 from onemark.gui.marks import State
 from onemark.gui.schema import of_names
 from onemark.io import cohort as cohorts
@@ -212,3 +217,24 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
     desktop.answer("Change anyway")
     assert desktop.session.schema.names[0] == "sella"
     assert not desktop.session.shown_marks().placed.any()
+
+
+def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: Any) -> None:
+    from onemark.gui.backend import Pipeline
+
+    form = SettingsForm()
+    qtbot.addWidget(form)
+    for info in Pipeline().recipes():
+        form.show_recipe(info, {})
+        assert form.settings() == {}, info.name
+
+
+def test_a_form_keeps_a_setting_that_has_more_decimals_than_it_shows(qtbot: Any) -> None:
+    form = SettingsForm()
+    qtbot.addWidget(form)
+    info = RecipeInfo("onemark", "quick", {"match": MatchConfig()})
+    form.show_recipe(info, {"match.learning_rate": 1 / 3000})
+    assert form.settings() == {"match.learning_rate": 1 / 3000}
+    form.findChild(QAbstractSpinBox, "onemark.settings.match.learning_rate").setValue(0.0005)
+    form.findChild(QAbstractSpinBox, "onemark.settings.match.steps").setValue(33)
+    assert form.settings() == pytest.approx({"match.learning_rate": 0.0005, "match.steps": 33})

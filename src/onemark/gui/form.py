@@ -38,6 +38,8 @@ class SettingsForm(QWidget):
         super().__init__(parent)
         self._widgets: dict[str, Any] = {}
         self._defaults: dict[str, object] = {}
+        self._given: dict[str, object] = {}
+        self._filled: dict[str, object] = {}
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setVerticalSpacing(4)
@@ -50,23 +52,29 @@ class SettingsForm(QWidget):
             self._rows.removeRow(0)
         self._widgets.clear()
         self._defaults = defaults(info)
+        self._given = {**self._defaults, **settings}
         for slot, config in info.configs.items():
             title = QLabel(SLOTS.get(slot, slot.capitalize()))
             title.setProperty("role", "hint")
             self._rows.addRow(title)
             hints = get_type_hints(type(config))
             for one in dataclasses.fields(config):  # type: ignore[arg-type]
-                self._add(f"{slot}.{one.name}", one, hints[one.name], settings)
+                self._add(f"{slot}.{one.name}", one, hints[one.name])
+        self._filled = {name: widget.value for name, widget in self._widgets.items()}
 
     def settings(self) -> dict[str, object]:
         """`slot.field` -> value, for every option that differs from its default."""
-        values = {name: widget.value for name, widget in self._widgets.items()}
+        # A field shows few decimals: until it is changed, what it was given counts, and not what it has made of it.
+        values = {
+            name: self._given[name] if widget.value == self._filled[name] else widget.value
+            for name, widget in self._widgets.items()
+        }
         return {name: value for name, value in values.items() if value != self._defaults[name]}
 
-    def _add(self, name: str, one: dataclasses.Field[Any], kind: Any, settings: Mapping[str, object]) -> None:
+    def _add(self, name: str, one: dataclasses.Field[Any], kind: Any) -> None:
         help_text, unit = one.metadata.get("help", ""), one.metadata.get("unit", "")
         widget = create_widget(
-            value=settings.get(name, self._defaults[name]),
+            value=self._given[name],
             annotation=kind,
             options=_options_of(one, kind, self._defaults[name]),
         )
