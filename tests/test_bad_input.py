@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from PIL import Image
 import onemark
 from onemark import LandmarkTable
 from onemark.cli import main
+from onemark.io.run import RunFolder
 
 Fails = Callable[..., str]
 
@@ -133,6 +136,15 @@ def test_unusual_but_good_radiographs_are_marked(folder: Path, words: list[str],
     names = set(onemark.open_cohort(folder).names)
     assert len(names) == 12
     assert marked(tmp_path / "run") == names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_not_utf_8(folder: Path, words: list[str], tmp_path: Path):
+    strange = folder.rename(tmp_path / os.fsdecode(b"r\xf6ntgen"))
+    (strange / "spoilt.png").write_bytes(b"")
+    assert main([words[0], str(strange), *words[2:]]) == 0
+    assert len(marked(tmp_path / "run")) == 4
+    assert onemark.open_cohort(RunFolder.open(tmp_path / "run").config["cohort"]).names
 
 
 def test_names_with_commas_and_accents_are_exemplars_too(
@@ -318,6 +330,14 @@ def test_a_full_disk_while_weights_are_written(
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "exemplars.csv"}
     assert main(["resume", str(tmp_path / "run")]) == 0
     assert len(marked(tmp_path / "run")) == 4
+
+
+def test_no_folder_for_temporary_files(words: list[str], monkeypatch: pytest.MonkeyPatch, fails: Fails):
+    def nowhere(**_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/gone']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    assert "cannot write temporary files to the folder that TMPDIR names" in fails(words)
 
 
 @pytest.mark.parametrize("stage", ["match", "detect", "sharpen"])

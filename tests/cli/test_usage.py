@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +105,56 @@ def test_a_bad_folder(cohort: Path, tmp_path: Path, fails: Fails):
     for folder in ("empty", "texts", "missing"):
         words = ["run", tmp_path / folder, "--exemplar", cohort / "exemplar.csv", "--out", tmp_path / "run"]
         assert folder in fails(*words)
+
+
+LONG = "x" * 300
+
+
+def test_a_name_that_is_too_long(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
+    xrays, exemplar, out = cohort / "xrays", cohort / "exemplar.csv", tmp_path / "run"
+    for words in (
+        ("run", xrays, "--exemplar", exemplar, "--out", tmp_path / LONG),
+        ("predict", trained, xrays, "--out", tmp_path / f"{LONG}.csv"),
+        ("predict", trained, xrays, "--out", tmp_path / f"{LONG}.mrk.json"),
+        ("convert", exemplar, tmp_path / f"{LONG}.csv"),
+        ("demo", "--out", tmp_path / LONG),
+    ):
+        assert "the name is too long; choose a shorter one" in fails(*words)
+    for words in (
+        ("run", tmp_path / LONG, "--exemplar", exemplar, "--out", out),
+        ("run", xrays, "--exemplar", tmp_path / LONG, "--out", out),
+        ("predict", trained, tmp_path / LONG, "--out", tmp_path / "l.csv"),
+        ("evaluate", tmp_path / LONG, exemplar),
+        ("convert", tmp_path / LONG, tmp_path / "l.csv"),
+    ):
+        assert f"{LONG} cannot be read (File name too long); check the path" in fails(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_nobody_may_look(
+    trained: Path, cohort: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+):
+    locked, stat = tmp_path / "locked", os.stat
+
+    def guarded(path: object, *more: Any, **named: Any) -> os.stat_result:
+        if isinstance(path, str | Path) and Path(path).parent == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *more, **named)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(os, "stat", guarded)
+    xrays, exemplar, out = cohort / "xrays", cohort / "exemplar.csv", tmp_path / "run"
+    for words in (
+        ("run", xrays, "--exemplar", exemplar, "--out", locked / "run"),
+        ("predict", trained, xrays, "--out", locked / "l.csv"),
+        ("convert", exemplar, locked / "l.csv"),
+    ):
+        assert "you may not write there" in fails(*words)
+    for words in (
+        ("run", locked / "xrays", "--exemplar", exemplar, "--out", out),
+        ("run", xrays, "--exemplar", locked / "l.csv", "--out", out),
+        ("evaluate", locked / "l.csv", exemplar),
+    ):
+        assert "cannot be read (Permission denied); change its permissions or move it" in fails(*words)
 
 
 def test_a_run_folder_in_use(trained: Path, tmp_path: Path, fails: Fails, run_words: RunWords):

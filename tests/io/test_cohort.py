@@ -219,6 +219,16 @@ def test_an_unreadable_sub_folder_is_named(folder: Folder, monkeypatch: pytest.M
         open_cohort(where)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_that_lead_nowhere_are_no_folders(folder: Folder) -> None:
+    where = folder("a.png")
+    for name in ("loop", "loop.png"):
+        (where / name).symlink_to(name)
+    cohort = open_cohort(where)
+    assert cohort.names == ("a.png", "loop.png")
+    assert [radiograph.name for radiograph in cohort.readable()] == ["a.png"]
+
+
 def test_pixels_of_a_sub_folder(folder: Folder) -> None:
     radiograph = open_cohort(folder("deep/er/a.png"))["deep/er/a.png"]
     assert radiograph.pixels.dtype == np.float32

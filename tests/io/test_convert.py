@@ -304,6 +304,12 @@ def test_bad_tps_files(tmp_path: Path, cohort: Cohort, text: str, words: str) ->
     assert str(caught.value).startswith(str(tmp_path / "f.tps"))
 
 
+def test_foreign_tps_of_an_image_whose_name_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "f.tps").write_text(f"LM=1\n1 2\nIMAGE={'x' * 300}\n")
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\); check the path"):
+        read_landmarks(tmp_path / "f.tps")
+
+
 def test_foreign_tps_without_any_height(tmp_path: Path) -> None:
     (tmp_path / "f.tps").write_text(FOREIGN)
     with pytest.raises(UserError, match=r"y from the bottom .* give the folder of images"):

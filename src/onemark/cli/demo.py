@@ -10,6 +10,7 @@ import onemark
 from onemark.cli.options import Training
 from onemark.cli.show import Show
 from onemark.cli.steps import finished, fitted, percent_of_side, resumable
+from onemark.io.atomic import user_errors
 from onemark.io.cohort import Cohort
 from onemark.io.landmarks import LandmarkTable
 from onemark.phantom import write_phantom_cohort
@@ -29,8 +30,11 @@ def run_demo(out: Path | None, count: int, training: Training) -> None:
     """
     if count < 2:
         raise UserError(f"--count {count}: one phantom is the exemplar, so ask for at least 2")
-    if out is not None and out.exists():
-        raise UserError(f"{out} exists already; give a new folder: onemark demo --out FOLDER")
+    if out is not None:
+        with user_errors(out):
+            there = out.exists()
+        if there:
+            raise UserError(f"{out} exists already; give a new folder: onemark demo --out FOLDER")
     out = out or free_folder("onemark-demo")
     truth = write_phantom_cohort(out / "xrays", count)
     exemplars = LandmarkTable.from_sets([truth[truth.images[0]]])

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from onemark.io.atomic import user_errors
 from onemark.types import UserError
 
 SpacingMm = Annotated[
@@ -64,9 +65,11 @@ def new_file(path: Path, overwrite: bool) -> Path:
     """Check that writing `path` destroys nothing.
 
     Raises:
-        UserError: the file exists and `overwrite` is False.
+        UserError: the file exists and `overwrite` is False, or there can be none of that name.
     """
-    if path.exists() and not overwrite:
+    with user_errors(path):
+        there = path.exists()
+    if there and not overwrite:
         raise UserError(f"{path} exists already; give another name, or --overwrite to replace it")
     return path
 

@@ -41,6 +41,17 @@ def user_errors(path: Path | str) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {mend}") from error
 
 
+@contextlib.contextmanager
+def reading_errors(path: Path | str) -> Iterator[None]:
+    """Turn the OSErrors of reading `path` into a UserError that says how to mend it."""
+    try:
+        yield
+    except OSError as error:
+        forbidden = error.errno in (errno.EACCES, errno.EPERM)
+        mend = "change its permissions or move it" if forbidden else "check the path"
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); {mend}") from None
+
+
 @overload
 def writing(path: Path | str, mode: Literal["w"] = "w") -> contextlib.AbstractContextManager[IO[str]]: ...
 @overload

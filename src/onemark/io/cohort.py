@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from natsort import natsort_keygen
 
 from onemark.io import spacing as spacings
+from onemark.io.atomic import reading_errors
 from onemark.io.header import Header
 from onemark.io.images import SUFFIXES, is_dicom, is_image_name, read_header, read_radiograph
 from onemark.io.keys import image_key
@@ -149,11 +150,11 @@ def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | Non
     """
     folder = Path(folder)
     spacing = spacings.given(spacing_mm)
-    if not folder.is_dir():
-        what = (
-            "is a file; give the folder it lies in" if folder.exists() else "does not exist; check the path"
-        )
-        raise UserError(f"{folder} {what}")
+    with reading_errors(folder):
+        if not folder.exists():
+            raise UserError(f"{folder} does not exist; check the path")
+        if not folder.is_dir():
+            raise UserError(f"{folder} is a file; give the folder it lies in")
     files: dict[str, str] = {}
     for file in _images(folder):
         key = image_key(file)
@@ -186,7 +187,7 @@ def _images(folder: Path) -> Iterator[str]:
             relative = f"{inside}/{entry.name}" if inside else entry.name
             if entry.name.startswith(".") or relative in skipped:
                 continue
-            if entry.is_dir():
+            if _whether(entry.is_dir):
                 real = os.path.realpath(entry.path)
                 if real not in seen and not is_run_folder(entry.path):
                     seen.add(real)
@@ -196,17 +197,20 @@ def _images(folder: Path) -> Iterator[str]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with reading_errors(folder), os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _whether(asked: Callable[[], bool]) -> bool:
+    """The answer about an entry of a folder; no about a link in a loop, or to where nobody may look."""
     try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be read ({error.strerror}); change its permissions or move it"
-        ) from None
+        return asked()
+    except OSError:
+        return False
 
 
 def _is_bare_dicom(entry: os.DirEntry[str]) -> bool:
     # DICOM files are often named by their UID alone, whose last number looks like a suffix.
     suffix = Path(entry.name).suffix.lstrip(".")
     bare = not suffix or suffix.isdigit()
-    return bare and entry.name != "DICOMDIR" and entry.is_file() and is_dicom(entry.path)
+    return bare and entry.name != "DICOMDIR" and _whether(entry.is_file) and is_dicom(entry.path)

@@ -9,6 +9,7 @@ from typing import Any
 from natsort import natsorted
 
 from onemark.io import coco, slicer, tps
+from onemark.io.atomic import reading_errors
 from onemark.io.cohort import Cohort
 from onemark.io.tables import parse_csv
 from onemark.io.text import read_text
@@ -21,7 +22,9 @@ def read(path: Path, cohort: Cohort | None = None) -> list[LandmarkSet]:
     Raises:
         UserError: as the format's own reader.
     """
-    if path.is_dir():
+    with reading_errors(path):
+        is_folder = path.is_dir()
+    if is_folder:
         return _read_folder(path, cohort)
     text = read_text(path)
     start = text.lstrip()[:4].upper()

@@ -51,13 +51,14 @@ class RunFolder:
             UserError: the folder holds a run or files of its names, or cannot be written.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file: give a folder for the run")
-        if (path / CONFIG).exists():
+        with user_errors(path):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"{path} is a file: give a folder for the run")
+            taken = [name for name in OURS if (path / name).exists()]
+        if CONFIG in taken:
             raise UserError(
                 f"{path} already holds a run: continue it with `onemark resume {path}` or choose another folder"
             )
-        taken = [name for name in OURS if (path / name).exists()]
         if taken:
             raise UserError(
                 f"{path} already holds {taken[0]}, which a run would replace: choose another folder"
@@ -97,7 +98,7 @@ class RunFolder:
         """Change the configuration and write it."""
         self.config |= changes
         with writing(self.path / CONFIG) as file:
-            file.write(json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
+            file.write(json.dumps(self.config, indent=2) + "\n")
 
     @property
     def weights(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from onemark.io.atomic import reading_errors
 from onemark.types import UserError
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -37,18 +38,15 @@ def read_text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than 512 MiB, which no landmark table is; check the path")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; check the path") from None
-    except (IsADirectoryError, NotADirectoryError):
-        raise UserError(f"{path} is a folder, not a file; give the landmark file itself") from None
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); change its permissions or move it"
-        ) from None
+    with reading_errors(path):
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise UserError(f"{path} is larger than 512 MiB, which no landmark table is; check the path")
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist; check the path") from None
+        except (IsADirectoryError, NotADirectoryError):
+            raise UserError(f"{path} is a folder, not a file; give the landmark file itself") from None
 
 
 def _is_text(text: str) -> bool:

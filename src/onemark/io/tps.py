@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onemark.io.atomic import reading_errors
 from onemark.io.cohort import Cohort
 from onemark.io.header import Header
 from onemark.io.images import read_size
@@ -151,8 +152,9 @@ def _height(path: Path, image: str, cohort: Cohort | None) -> tuple[str, int]:
             raise UserError(f"{path}: {error}") from None
         return name, cohort.header(name).size[0]
     for name in (image, bare):
-        if (path.parent / name).is_file():
-            return name, read_size(path.parent / name)[0]
+        with reading_errors(path.parent / name):
+            if (path.parent / name).is_file():
+                return name, read_size(path.parent / name)[0]
     raise UserError(
         f"{path} counts y from the bottom and the height of {image!r} is unknown; give the folder of images"
     )

@@ -74,7 +74,8 @@ class FrameStore:
     def __init__(self, cohort: Cohort, canvas: Size, sink: Sink = silent, framing: Framing = "alike") -> None:
         self.cohort, self.canvas, self.sink, self.framing = cohort, canvas, sink, framing
         self.problems: dict[str, str] = {}
-        self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
+        with user_errors("temporary files to the folder that TMPDIR names"):
+            self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
         self._frames: dict[int, Frame] = {}
 
     def __len__(self) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onemark import __version__
 from onemark.io.atomic import write_text
 from onemark.io.cohort import Cohort
+from onemark.io.keys import canonical
 from onemark.io.landmarks import LandmarkTable
 from onemark.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.progress import SKIPPED, Progress, Sink, silent
@@ -82,7 +83,7 @@ def write_report(
     messages = [_plain(problem) for problem in problems]
     cards = _cards(cohort, order[:cap], points, placed, _by_image(truth), scores, messages, progress)
     html = _render(
-        title=title or cohort.folder.resolve().name,
+        title=title or canonical(cohort.folder.resolve().name),
         names=found.names,
         count=len(order),
         scores=scores,
@@ -200,4 +201,4 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _plain(message: str) -> str:
-    return message.removeprefix(SKIPPED)
+    return canonical(message.removeprefix(SKIPPED))
