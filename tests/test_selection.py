@@ -106,7 +106,7 @@ def test_a_budget_is_split_between_suggestion_and_fit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("onemark.pipeline.WARM_MINUTES", 0.0)
+    monkeypatch.setattr("onemark.resuming.WARM_MINUTES", 0.0)
     found = onemark.suggest(phantoms, minutes=0.5 / 60, settings=settings, out=tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["minutes"] * 60 == pytest.approx(1.0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import onemark
-from onemark import recipes
+from onemark import recipes, resuming
 from onemark.asking import SHARPEN, answers, located, locating
 from onemark.config import check_wishes, settings_of
 from onemark.expect import Expectation
@@ -29,8 +29,6 @@ from onemark.nn.loop import Job
 from onemark.nn.weights import read_weights, write_weights
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
-
-WARM_MINUTES = 1.0
 
 
 @dataclass
@@ -184,13 +182,14 @@ def resume(
         cohort: The radiographs, where their folder has moved.
         exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
             matcher keeps its network and takes them as templates; detector and sharpener go on from their weights.
-        minutes: With exemplars, the time to learn from them (1 when left out); else the time for the rest of the
-            work instead of the rest of the run's own budget.
+        minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
+            stopped); else the time for the rest of the work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
         progress: As for `fit`.
 
     Raises:
-        UserError: no run there, its cohort is gone, or there is nothing to resume.
+        UserError: no run there, its radiographs are gone, there is nothing to resume, or exemplars are for a run whose
+            first training is not finished; the run is then as it was.
         Cancelled: `progress` asked to stop.
     """
     check_wishes(minutes)
@@ -198,33 +197,24 @@ def resume(
     chosen = choose(device or folder.config["device"])
     cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
     known = folder.exemplars()
-    checkpoint = Checkpoint(folder.checkpoint)
-    changes: dict[str, Any] = {"state": "running", "device": chosen, "cohort": str(cohort.folder.resolve())}
-    if exemplars is not None:
-        known = exemplars.checked(cohort) if not len(known) else known.merged(exemplars.checked(cohort))
+    resuming.check_present(folder, cohort, known.images)
+    if exemplars is None:
+        changes = resuming.to_finish(folder, minutes)
+        known = known.checked(cohort)
+    else:
+        corrected, former = exemplars.checked(cohort), _placed(known).names
+        known = resuming.merged(known, corrected).checked(cohort)
+        names = _placed(known).names
+        changes = resuming.to_teach(folder, names, minutes)
         _tell_unplaced(known, progress)
-        if minutes is None:
-            minutes = _rest(folder.config) if folder.config["state"] == SUGGESTED else WARM_MINUTES
-        warm = list(read_weights(folder.weights)) if folder.weights.exists() else []
-        changes["ratios"] = [*folder.config.get("ratios", []), *_taught(folder, exemplars, cohort, chosen)]
-        if warm or folder.config["state"] != SUGGESTED:
-            checkpoint.remove()
+        ratios = [*folder.config.get("ratios", []), *_taught(folder, corrected, cohort, chosen)]
+        changes["ratios"] = resuming.aligned(ratios, former, names)
         folder.write_exemplars(known)
-        changes |= {"done": {}, "warm": warm, "minutes": minutes}
-    elif folder.config["state"] == SUGGESTED:
-        raise UserError(
-            f"{folder.path} waits for its first exemplar: mark a radiograph and give it with --exemplar"
-        )
-    elif folder.config["state"] == "done":
-        raise UserError(
-            f"{folder.path} is finished: teach it more with --exemplar, or mark radiographs with it"
-        )
-    elif minutes is not None:
-        spent = sum(folder.config["done"].values()) + _unfinished(checkpoint, folder.config).get("spent", 0.0)
-        changes["minutes"] = minutes + spent / 60
-    folder.update(**changes)
+    folder.update(state="running", device=chosen, cohort=str(cohort.folder.resolve()), **changes)
+    if changes.get("warm"):
+        Checkpoint(folder.checkpoint).remove()
     late = time.monotonic() - started
-    return _Work(cohort, known.checked(cohort), folder.config, folder, progress, late).finish()
+    return _Work(cohort, known, folder.config, folder, progress, late).finish()
 
 
 def load(run: Path | str, device: str = "auto") -> Model:
@@ -260,11 +250,13 @@ def _taught(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device:
     if folder.config["state"] != "done":
         return []
     model = load(folder.path, device)
-    return correction_ratios(model, corrected.checked(cohort), cohort)
+    return correction_ratios(model, corrected, cohort)
 
 
 def _placed(exemplars: LandmarkTable) -> LandmarkTable:
     """The exemplars with only those landmarks that at least one of them shows."""
+    if not len(exemplars):
+        return exemplars
     seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
     names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
     return LandmarkTable.from_sets(LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
@@ -275,19 +267,6 @@ def _tell_unplaced(exemplars: LandmarkTable, progress: Sink) -> None:
     if unplaced:
         message = f"left out, for no exemplar shows it: {unplaced}; place it on one to have it marked"
         progress(Progress("read", 0, 1, message=message))
-
-
-def _rest(config: Mapping[str, Any]) -> float | None:
-    """Minutes that a run which waits for its first exemplar has left; None for one without a budget."""
-    if config["minutes"] is None:
-        return None
-    return float(max(WARM_MINUTES / 4, config["minutes"] - sum(config["done"].values()) / 60))
-
-
-def _unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The head of the saved state of a stage in progress; empty where there is none."""
-    head = checkpoint.head() if checkpoint else {}
-    return {} if head.get("stage") in config["done"] else head
 
 
 class _Work:
@@ -307,7 +286,7 @@ class _Work:
         self.configs = self.recipe.configure(config["settings"])
         self.fabric = fabric_for(config["device"])
         self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
-        self.head = _unfinished(self.checkpoint, config)
+        self.head = resuming.unfinished(self.checkpoint, config)
         log = self.head["log"] if self.head else (run.log() if run else [])
         budget = seconds_to_train(config["minutes"])
         self.budget = None if budget is None else budget - late
@@ -357,7 +336,7 @@ class _Work:
 
     def _fit(self, slot: str, stages: Mapping[str, Any], former: Mapping[str, Any]) -> Any:
         stage, config, seconds = self.recipe.slots[slot], self.configs[slot], self._seconds(slot)
-        warm = former[slot] if slot in self.config["warm"] else None
+        warm = self._warm(slot, former)
         if slot == "match":
             return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
         if slot == SHARPEN:
@@ -367,6 +346,14 @@ class _Work:
         matcher = stages["match"]
         start = (warm or matcher).network.state_dict()
         return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)
+
+    def _warm(self, slot: str, former: Mapping[str, Any]) -> Any:
+        """The former stage to go on from, if any."""
+        stage, names = former[slot] if slot in self.config["warm"] else None, self.exemplars.names
+        if slot == "match" or stage is None or stage.names == names or len(stage.names) != len(names):
+            return stage
+        # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
+        return None
 
     def _seconds(self, slot: str) -> float | None:
         """This stage's part of what is left of the budget."""

@@ -85,11 +85,8 @@ class SLA:
         Raises:
             UserError: the former matcher's decoders are of other landmarks, or settings do not go together.
         """
-        if former is not None and former.names != exemplars.names:
-            raise UserError(
-                f"this matcher has decoders of {', '.join(former.names)}, and the exemplars show "
-                f"{', '.join(exemplars.names)}: give exemplars of the same landmarks, or fit anew"
-            )
+        if former is not None:
+            cls.check_names(former.names, exemplars.names)
         torch.manual_seed(job.seed)
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
         framing = former.config.framing if former else cohort_framing(cohort, config.framing)
@@ -118,6 +115,19 @@ class SLA:
         self.network.freeze()
         self.remember(store, marked)
         return self
+
+    @staticmethod
+    def check_names(former: tuple[str, ...], names: tuple[str, ...]) -> None:
+        """See, before anything is changed, that a former matcher can go on with the landmarks of its exemplars.
+
+        Raises:
+            UserError: its decoders are of other landmarks.
+        """
+        if former != names:
+            raise UserError(
+                f"this matcher has decoders of {', '.join(former)}, and the exemplars show "
+                f"{', '.join(names)}: give exemplars of the same landmarks, or fit anew"
+            )
 
     def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
         """Take the exemplars' landmarks as templates."""
