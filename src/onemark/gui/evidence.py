@@ -65,6 +65,7 @@ class EvidenceView(QObject):
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._ask)
         desk.session.landmark_changed.connect(self.refresh)
+        desk.session.cohort_changed.connect(self._forget)
         training.model_changed.connect(self._new_model)
 
     def refresh(self, *, force: bool = False) -> None:
@@ -88,8 +89,15 @@ class EvidenceView(QObject):
 
     def _new_model(self) -> None:
         # Asked at once, also when nothing is switched on, to offer what this recipe has and nothing else.
-        self._latest, self._asked = None, ()
+        self._forget()
         self.refresh(force=True)
+
+    def _forget(self) -> None:
+        # Names are no proof: another folder has radiographs of the same names.
+        self._latest = None
+        if self._asked:
+            self._asked = ()
+            self.working.emit(False)
 
     def close(self) -> None:
         """Ask no more."""
