@@ -139,6 +139,11 @@ class Training(QObject):
         now, then = self.desk.session.cohort, job.order.cohort
         return now is not None and (now.folder, now.names) == (then.folder, then.names)
 
+    @property
+    def _busy_here(self) -> bool:
+        """Whether what is under way will have newer results for the folder that is open."""
+        return self.job is not None and self.about_here(self.job)
+
     def stop(self) -> None:
         """Ask the training to stop at its next step."""
         if self.job is not None:
@@ -333,11 +338,11 @@ class Training(QObject):
             self.desk.session.set_found(found)
 
     def _resuggested(self, cohort: object, suggested: Suggested | None) -> None:
-        if suggested is not None and self.job is None and cohort is self.desk.session.cohort:
+        if suggested is not None and not self._busy_here and cohort is self.desk.session.cohort:
             self.desk.session.set_suggested(suggested)
 
     def _loaded(self, cohort: object, model: Trained) -> None:
-        if self.job is None and cohort is self.desk.session.cohort:
+        if not self._busy_here and cohort is self.desk.session.cohort:
             self.model = model
             self.model_changed.emit()
 
