@@ -14,7 +14,9 @@ from PIL import Image
 
 from onemark import pipeline
 from onemark.gui import autosave
+from onemark.gui.app import EXPORT, REVIEW
 from onemark.gui.backend import Order, Pipeline
+from onemark.gui.schema import of_names
 from onemark.gui.session import Found
 from onemark.gui.units import in_unit_of
 from onemark.io.cohort import open_cohort
@@ -231,3 +233,81 @@ def test_expected_errors_in_px_become_mm(tmp_path: Path) -> None:
     for before, after, error in ((then, now, 2.5), (now, then, 40.0), (now, now, 10.0)):
         (one,) = in_unit_of(after, [found], before.spacing_mm)
         assert one.expected_error.tolist() == [error]
+
+
+def test_a_run_made_elsewhere_opens_with_all_that_was_done(
+    desktop: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    first, cohort, run = truth.images[0], open_cohort(xrays), tmp_path / "my-run"
+    model = backend.train(Order(cohort, LandmarkTable.from_sets([truth[first]]), run), silent)
+    model.predict(cohort).to_csv(run / "landmarks.csv")
+    desktop.drop(run)
+    desktop.until(lambda: desktop.session.found)
+    assert desktop.session.cohort.folder == xrays
+    assert len(desktop.session.found) == len(truth)
+    assert desktop.session.schema.names == truth.names
+    np.testing.assert_allclose(desktop.session.marks[first].xy, truth[first].xy)
+    assert desktop.app.step == REVIEW
+    desktop.until(lambda: desktop.app.training.model is not None)
+    desktop.app.keeper.flush()
+    assert kept_run(xrays) == str(run)
+
+
+def test_points_placed_here_are_kept_when_a_run_is_dropped(
+    marked: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    first, second = truth.images[:2]
+    marked.session.place(0, (20, 30))
+    moved = marked.session.marks[first].xy.copy()
+    run = tmp_path / "my-run"
+    exemplars = LandmarkTable.from_sets([truth[first], truth[second]])
+    backend.train(Order(open_cohort(xrays), exemplars, run), silent)
+    marked.drop(run)
+    marked.until(lambda: marked.app.keeper.run == run)
+    np.testing.assert_allclose(marked.session.marks[first].xy, moved)
+    np.testing.assert_allclose(marked.session.marks[second].xy, truth[second].xy)
+
+
+def test_a_drop_that_cannot_be_opened_leaves_everything_where_it_is(marked: Desktop, tmp_path: Path) -> None:
+    marked.train()
+    marked.go(5)
+    marked.control("export.folder").setText(str(tmp_path / "mine"))
+    (tmp_path / "empty").mkdir()
+    marked.drop(tmp_path / "empty")
+    marked.until(lambda: "no radiographs" in marked.widget.notice.text)
+    assert marked.app.step == EXPORT
+    assert marked.control("export.folder").text() == str(tmp_path / "mine")
+    assert marked.widget.pages[0]._title.text() == "xrays: 6 radiographs", "no longer about to open something"
+
+
+def test_evidence_of_another_folder_is_not_shown_on_a_radiograph_of_the_same_name(
+    marked: Desktop, tmp_path: Path
+) -> None:
+    marked.train()
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    evidence, canvas = marked.app.evidence, marked.app.desk.canvas
+    marked.session.show("phantom-001.png")
+    evidence.switch("similarity", True)
+    marked.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
+    marked.open(tmp_path / "others")
+    evidence.switch("similarity", True)
+    assert marked.session.current == "phantom-001.png"
+    layer = canvas.layer("similarity")
+    assert layer is None or not layer.visible
+
+
+def test_the_model_of_a_folder_is_there_while_another_folder_trains(
+    marked: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    marked.train()
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.open(tmp_path / "others")
+    marked.session.set_schema(of_names(truth.names, "phantom"))
+    marked.session.take_marks(LandmarkTable.from_sets([truth[truth.images[0]]]))
+    backend.steps = 10_000
+    marked.app.training.start()
+    marked.open(xrays)
+    marked.until(lambda: marked.app.training.model is not None)
+    assert marked.app.training.job is not None
+    backend.enough.set()
+    marked.until(lambda: marked.app.training.job is None)

@@ -86,6 +86,16 @@ class Keeper(QObject):
         assert self.work is not None
         return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
 
+    def take_run(self, run: Path) -> None:
+        """Take a run made elsewhere, as by the command line, for the last one; or for the last suggestion."""
+        from onemark.io.run import SUGGESTED, RunFolder
+
+        if RunFolder.open(run).config["state"] == SUGGESTED:
+            self.suggested = run
+        else:
+            self.run, self.former = run, None
+        self.save()
+
     def begin_run(self, run: Path) -> None:
         """A training begins in this folder; what was trained before is not forgotten until it has learned something."""
         if run != self.run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.io.cohort import Cohort
+    from onemark.io.landmarks import LandmarkTable
 
 PHANTOMS = 24
 RECENT = 6
@@ -26,12 +28,18 @@ RECENT = 6
 class Opening(QObject):
     """Opens cohorts off the GUI thread; nothing is decoded before it is shown.
 
+    Signals:
+        opening: Something is about to be opened: its name.
+        opened: Another cohort is open.
+        failed: Nothing could be opened; what was open before still is.
+
     Attributes:
         spacing_mm: mm per pixel said by the person, or None.
     """
 
     opening = Signal(str)
     opened = Signal()
+    failed = Signal()
 
     def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -45,8 +53,8 @@ class Opening(QObject):
         self.opening.emit(path.name)
         spacing_of = self._spacing_of()
         self.desk.background.run(
-            lambda: cohort_of(path, spacing_of),
-            lambda found: self._open(*found),
+            lambda: meant_by(path, spacing_of),
+            lambda meant: self._open(meant),
             lambda error: self._failed(error),
         )
 
@@ -86,27 +94,55 @@ class Opening(QObject):
 
         return spacing_of
 
-    def _open(self, cohort: Cohort, first: str | None) -> None:
-        session = self.desk.session
+    def _open(self, meant: Meant) -> None:
+        session, cohort = self.desk.session, meant.cohort
         self.keeper.end()  # while the session still holds the points of the folder that it keeps
         session.open(cohort)
         self.keeper.begin(cohort.folder)
         self.keeper.wishes.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
+        if meant.run is not None:
+            self.keeper.take_run(meant.run)
+            if meant.exemplars is not None:
+                self._take_exemplars(meant.exemplars)
         if self._then is not None:
             self._then()
             self._then = None
         remember(cohort.folder)
         self.opened.emit()
-        session.show(first or session.current or cohort.names[0])
+        session.show(meant.first or session.current or cohort.names[0])
+
+    def _take_exemplars(self, exemplars: LandmarkTable) -> None:
+        session = self.desk.session
+        if not session.marks and exemplars.names != session.schema.names:
+            session.set_schema(of_names(exemplars.names, "of the run"))
+        if set(exemplars.names) & set(session.schema.names):
+            session.take_marks(exemplars)
 
     def _failed(self, error: BaseException) -> None:
         self._then = None
         self.desk.fail(error, "opening the folder")
-        self.opened.emit()
+        self.failed.emit()
 
 
-def cohort_of(path: Path, spacing_of: Callable[[Path], float | None]) -> tuple[Cohort, str | None]:
-    """The cohort a path means, and the radiograph to show first when the path named one.
+@dataclass(frozen=True)
+class Meant:
+    """What a path means.
+
+    Attributes:
+        cohort: The radiographs.
+        first: The radiograph to show first, when the path named one.
+        run: The run folder, when the path is one.
+        exemplars: The points that the run learned from, when it has any.
+    """
+
+    cohort: Cohort
+    first: str | None = None
+    run: Path | None = None
+    exemplars: LandmarkTable | None = None
+
+
+def meant_by(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+    """What to open.
 
     Args:
         path: A folder of radiographs, a run folder or one file.
@@ -116,21 +152,29 @@ def cohort_of(path: Path, spacing_of: Callable[[Path], float | None]) -> tuple[C
         UserError: nothing there that can be opened.
     """
     from onemark.io.cohort import is_run_folder, open_cohort
-    from onemark.io.run import RunFolder
 
-    first = spacing_mm = None
-    if path.is_file():
-        path, first = path.parent, path.name
     if path.is_dir() and is_run_folder(path):
-        config = RunFolder.open(path).config
-        path = Path(config.get("cohort") or path)
-        spacing_mm = config.get("spacing_mm")
-    cohort = open_cohort(path, spacing_mm=spacing_of(path) or spacing_mm)
-    if first is not None and first not in cohort:
+        return _of_run(path, spacing_of)
+    folder, first = (path.parent, path.name) if path.is_file() else (path, None)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder))
+    if first is None:
+        return Meant(cohort)
+    if first not in cohort:
         raise UserError(
             f"{first} is not a radiograph onemark reads; drop a folder of PNG, JPEG, TIFF or DICOM files"
         )
-    return cohort, cohort.resolve(first) if first else None
+    return Meant(cohort, cohort.resolve(first))
+
+
+def _of_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+    from onemark.io.cohort import open_cohort
+    from onemark.io.run import RunFolder
+
+    run = RunFolder.open(path)
+    folder = Path(run.config["cohort"] or path)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config["spacing_mm"])
+    placed = run.exemplars() if (path / "exemplars.csv").exists() else None
+    return Meant(cohort, None, path.resolve(), placed)
 
 
 def phantom_folder() -> Path:

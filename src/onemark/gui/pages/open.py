@@ -42,7 +42,8 @@ class OpenPage(QWidget):
         box.addLayout(self._recent)
         box.addStretch(1)
         app.opening.opening.connect(lambda name: self._title.setText(f"Opening {name}…"))
-        app.opening.opened.connect(self._opened)
+        for ended in (app.opening.opened, app.opening.failed):
+            ended.connect(self._opened)
         app.viewing.shown.connect(lambda name: self.refresh())
         self.refresh()
 
