@@ -350,10 +350,9 @@ class _Work:
     def _warm(self, slot: str, former: Mapping[str, Any]) -> Any:
         """The former stage to go on from, if any."""
         stage, names = former[slot] if slot in self.config["warm"] else None, self.exemplars.names
-        if slot == "match" or stage is None or stage.names == names or len(stage.names) != len(names):
-            return stage
+        own = getattr(stage, "names", names)
         # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
-        return None
+        return None if slot != "match" and own != names and len(own) == len(names) else stage
 
     def _seconds(self, slot: str) -> float | None:
         """This stage's part of what is left of the budget."""
