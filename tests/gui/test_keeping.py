@@ -114,16 +114,35 @@ def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks(
     assert whole["run"] == "run-1"
 
 
-def test_points_that_cannot_be_saved_are_told_at_once(
-    marked: Desktop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, text: str) -> None:
+@pytest.fixture
+def full_disk(marked: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no session can be written."""
+
+    def fail(path: Path, text: str) -> None:
         raise UserError("the disk is full; make room")
 
     marked.app.keeper.flush()
-    monkeypatch.setattr(autosave, "write_text", full)
+    monkeypatch.setattr(autosave, "write_text", fail)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_points_that_cannot_be_saved_are_told_at_once(marked: Desktop) -> None:
     marked.session.place(0, (20, 30))
     marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.notice.text)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_points_that_cannot_be_saved_are_not_left_without_asking(
+    marked: Desktop, xrays: Path, tmp_path: Path
+) -> None:
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    marked.drop(tmp_path / "others")
+    marked.until(lambda: "others was not opened" in marked.widget.notice.text)
+    marked.settle()
+    assert marked.session.cohort.folder == xrays
+    assert marked.session.marks
+    marked.answer("Open and lose them")
+    marked.until(lambda: marked.session.cohort.folder.name == "others")
 
 
 def kept_run(folder: Path) -> str:

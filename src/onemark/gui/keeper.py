@@ -74,6 +74,12 @@ class Keeper(QObject):
         if self._autosave is not None:
             self._autosave.flush()
 
+    def saved(self) -> bool:
+        """Whether everything can be, and now is, on disk."""
+        self.save()
+        self.flush()
+        return self._autosave is None or self._autosave.error is None
+
     def end(self) -> None:
         """Close the session properly."""
         if self._autosave is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path, user_config_path
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.autosave import saved_spacing
 from onemark.gui.desk import Desk
@@ -94,8 +94,13 @@ class Opening(QObject):
 
         return spacing_of
 
-    def _open(self, meant: Meant) -> None:
+    def _open(self, meant: Meant, *, losing: bool = False) -> None:
         session, cohort = self.desk.session, meant.cohort
+        if session.marks and not losing and not self.keeper.saved():
+            QTimer.singleShot(
+                0, lambda: self._ask(meant)
+            )  # after the message that says why they are not saved
+            return
         self.keeper.end()  # while the session still holds the points of the folder that it keeps
         session.open(cohort)
         self.keeper.begin(cohort.folder)
@@ -110,6 +115,16 @@ class Opening(QObject):
         remember(cohort.folder)
         self.opened.emit()
         session.show(meant.first or session.current or cohort.names[0])
+
+    def _ask(self, meant: Meant) -> None:
+        assert self.desk.session.cohort is not None
+        now, then = self.desk.session.cohort.folder.name, meant.cohort.folder.name
+        self.desk.tell(
+            f"Your points on {now} cannot be saved, so {then} was not opened: export them first, or lose them.",
+            "bad",
+            [("Open and lose them", lambda: self._open(meant, losing=True))],
+        )
+        self.failed.emit()
 
     def _take_exemplars(self, exemplars: LandmarkTable) -> None:
         session = self.desk.session
