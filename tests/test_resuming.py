@@ -194,3 +194,108 @@ def test_what_corrections_showed_follows_its_landmarks():
         [2.0, None, 1.0],
         [3.0, None, None],
     ]
+
+
+# --- a run goes on with the radiographs that it began with -------------------------------------------------------
+
+SLA = {"match.area": 4096, "match.batch": 2, "match.steps": 3}
+
+
+@pytest.fixture
+def begun(xrays: Path, exemplars: LandmarkTable, tmp_path: Path) -> Path:
+    """A run that was stopped in a matcher which keeps a pseudo-label for each radiograph, beside a folder `here`."""
+    shutil.copytree(xrays, tmp_path / "here")
+    cohort = onemark.open_cohort(tmp_path / "here")
+    part = cohort.subset(cohort.names[:8])
+    with pytest.raises(Cancelled):
+        onemark.fit(
+            part,
+            exemplars,
+            recipe="sla-compact",
+            settings=SLA,
+            out=tmp_path / "run",
+            progress=stop_at("match", 2),
+        )
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_run_of_a_part_goes_on_with_that_part(begun: Path, given: bool):
+    cohort = onemark.open_cohort(begun.parent / "here")
+    model = onemark.resume(begun, cohort=cohort if given else None)
+    assert model.cohort is not None
+    assert list(model.cohort.names) == state_of(begun)["radiographs"] == list(cohort.names[:8])
+
+
+def test_a_radiograph_that_is_gone_is_told(begun: Path, truth: LandmarkTable):
+    here = begun.parent / "here"
+    (here / truth.images[3]).rename(here / "renamed.png")
+    before = files_of(begun)
+    with pytest.raises(UserError, match=rf"here lacks '{truth.images[3]}', from which .* learns: put back"):
+        onemark.resume(begun, cohort=onemark.open_cohort(here))
+    assert files_of(begun) == before
+
+
+def test_teaching_takes_a_further_radiograph_to_the_part(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, tiny: Settings, tmp_path: Path
+):
+    run = tmp_path / "run"
+    settings = of_slots(tiny, "match")
+    onemark.fit(
+        phantoms.subset(phantoms.names[:4]), exemplars, recipe="match-only", settings=settings, out=run
+    )
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets([truth.sets[9]]))
+    assert model.cohort is not None
+    assert model.cohort.names == (*phantoms.names[:4], phantoms.names[9])
+    assert state_of(run)["radiographs"] == list(model.cohort.names)
+
+
+# --- a run that cannot begin leaves nothing behind ----------------------------------------------------------------
+
+
+def test_a_setting_that_a_stage_refuses_leaves_no_run(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: Settings, tmp_path: Path
+):
+    out = tmp_path / "deep" / "run"
+    wrong = {**of_slots(tiny, "match"), "match.extractors": "two"}
+    for begin in (
+        lambda: onemark.fit(phantoms, exemplars, recipe="match-only", settings=wrong, out=out),
+        lambda: onemark.suggest(phantoms, recipe="match-only", settings=wrong, out=out),
+    ):
+        with pytest.raises(UserError, match=r"match\.extractors=two needs match\.task=patch"):
+            begin()
+        assert not out.parent.exists()
+    out.mkdir(parents=True)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"match\.extractors=two"):
+        onemark.fit(phantoms, exemplars, recipe="match-only", settings=wrong, out=out)
+    assert [file.name for file in out.iterdir()] == ["notes.txt"]
+
+
+def test_what_was_learned_before_an_error_is_kept(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: Settings, tmp_path: Path
+):
+    def sink(event: Progress) -> None:
+        if event.stage == "detect":
+            raise UserError("the disk is full")
+
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="disk is full"):
+        onemark.fit(phantoms, exemplars, settings=tiny, out=run, progress=sink)
+    assert tuple(onemark.load(run).stages) == ("match",)
+
+
+def test_a_damaged_exemplar_is_told_before_anything_is_written(
+    finished: Path, xrays: Path, truth: LandmarkTable, tiny: Settings, tmp_path: Path
+):
+    shutil.copytree(xrays, tmp_path / "damaged")
+    damaged = tmp_path / "damaged" / truth.images[2]
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    cohort, before = onemark.open_cohort(tmp_path / "damaged"), files_of(finished)
+    assert cohort.header(truth.images[2]).size == (160, 128)  # its header is whole
+    with pytest.raises(UserError, match=truth.images[2]):
+        onemark.fit(cohort, LandmarkTable.from_sets([truth.sets[2]]), settings=tiny, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match=truth.images[2]):
+        onemark.resume(finished, cohort=cohort, exemplars=LandmarkTable.from_sets([truth.sets[2]]))
+    assert files_of(finished) == before

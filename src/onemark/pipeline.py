@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -144,7 +145,7 @@ def fit(
     check_wishes(minutes, seed)
     chosen = recipes.get(recipe)
     configs = chosen.configure(settings, minutes)
-    exemplars = exemplars.checked(cohort)
+    exemplars = _readable(exemplars, cohort)
     _tell_unplaced(exemplars, progress)
     if SHARPEN in configs:
         chosen.slots[SHARPEN].check(configs)
@@ -161,9 +162,11 @@ def fit(
         "state": "running",
         "done": {},
         "warm": [],
+        "radiographs": list(cohort.names),
     }
     run = None if out is None else RunFolder.create(out, config, exemplars)
-    return _Work(cohort, exemplars, config, run, progress).finish()
+    with run.discarded() if run else nullcontext():
+        return _Work(cohort, exemplars, config, run, progress).finish()
 
 
 def resume(
@@ -179,7 +182,8 @@ def resume(
 
     Args:
         run: The run folder.
-        cohort: The radiographs, where their folder has moved.
+        cohort: The radiographs, where their folder has moved or there are more to learn from. A run that is not
+            finished goes on with those it began with.
         exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
             matcher keeps its network and takes them as templates; detector and sharpener go on from their weights.
         minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
@@ -195,20 +199,24 @@ def resume(
     check_wishes(minutes)
     started, folder = time.monotonic(), RunFolder.open(run)
     chosen = choose(device or folder.config["device"])
-    cohort = cohort or open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
+    if cohort is None:
+        cohort = open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
+        cohort = resuming.learned_from(folder, cohort, () if exemplars is None else exemplars.images)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     if exemplars is None:
         changes = resuming.to_finish(folder, minutes)
+        cohort = resuming.exactly(folder, cohort)
         known = known.checked(cohort)
     else:
-        corrected, former = exemplars.checked(cohort), _placed(known).names
+        corrected, former = _readable(exemplars, cohort), _placed(known).names
         known = resuming.merged(known, corrected).checked(cohort)
         names = _placed(known).names
         changes = resuming.to_teach(folder, names, minutes)
         _tell_unplaced(known, progress)
         ratios = [*folder.config.get("ratios", []), *_taught(folder, corrected, cohort, chosen)]
         changes["ratios"] = resuming.aligned(ratios, former, names)
+        changes["radiographs"] = list(cohort.names)
         folder.write_exemplars(known)
     folder.update(state="running", device=chosen, cohort=str(cohort.folder.resolve()), **changes)
     if changes.get("warm"):
@@ -251,6 +259,14 @@ def _taught(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device:
         return []
     model = load(folder.path, device)
     return correction_ratios(model, corrected, cohort)
+
+
+def _readable(exemplars: LandmarkTable, cohort: Cohort) -> LandmarkTable:
+    """The exemplars under the cohort's names; each is decoded, to tell of a damaged one before anything is written."""
+    exemplars = exemplars.checked(cohort)
+    for one in exemplars:
+        cohort[one.image]
+    return exemplars
 
 
 def _placed(exemplars: LandmarkTable) -> LandmarkTable:

@@ -81,6 +81,27 @@ def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> No
         )
 
 
+def exactly(folder: RunFolder, cohort: Cohort) -> Cohort:
+    """The radiographs that an unfinished run learns from: pseudo-labels in its checkpoint go by their order.
+
+    Raises:
+        UserError: one of them is gone.
+    """
+    names = folder.config.get("radiographs", cohort.names)
+    check_present(folder, cohort, names)
+    return cohort.subset(names)
+
+
+def learned_from(folder: RunFolder, cohort: Cohort, further: Sequence[str]) -> Cohort:
+    """Of all radiographs in a run's folder those that it learned from, for it may have been a part, and further ones.
+
+    Those that are gone may be: what needs them says so.
+    """
+    names = folder.config.get("radiographs", cohort.names)
+    wanted = {*names, *map(cohort.resolve, further)}
+    return cohort.subset(name for name in cohort.names if name in wanted)
+
+
 def merged(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
     """The exemplars of a run and more or corrected ones, with landmarks in the run's order and new ones after them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def suggest(
         config = _config(cohort, recipe, minutes, device, seed, settings, progress)
         run = None if out is None else RunFolder.create(out, config)
     chosen = _alone(config["recipe"])
-    matcher = _matcher(chosen, cohort, config, run, progress)
+    with run.discarded() if run and not there else nullcontext():
+        matcher = _matcher(chosen, cohort, config, run, progress)
     options = chosen.selecting(config["settings"] | dict(settings or {}))
     pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
     store = FrameStore(pool, matcher.canvas, progress, matcher.config.framing)
@@ -141,6 +143,7 @@ def _config(
         "state": SUGGESTED,
         "done": {},
         "warm": [],
+        "radiographs": list(cohort.names),
     }
 
 

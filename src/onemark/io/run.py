@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path, self.config = path, config
+        self._made: tuple[Path, ...] = ()
 
     @classmethod
     def create(
@@ -64,9 +66,11 @@ class RunFolder:
                 f"{path} already holds {taken[0]}, which a run would replace: choose another folder"
             )
         run = cls(path, dict(config))
-        run.update()
-        if exemplars is not None:
-            run.write_exemplars(exemplars)
+        run._made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
+        with run.discarded():
+            run.update()
+            if exemplars is not None:
+                run.write_exemplars(exemplars)
         return run
 
     @classmethod
@@ -99,6 +103,25 @@ class RunFolder:
         self.config |= changes
         with writing(self.path / CONFIG) as file:
             file.write(json.dumps(self.config, indent=2) + "\n")
+
+    def discard(self) -> None:
+        """Remove what `create` made, where nothing was learned that could be lost."""
+        if self.weights.exists() or self.checkpoint.exists():
+            return
+        with contextlib.suppress(OSError):  # somebody else's files may lie there by now
+            for name in ("exemplars.csv", CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
+
+    @contextlib.contextmanager
+    def discarded(self) -> Iterator[None]:
+        """Discard the new run when its input turns out to be wrong before anything was learned."""
+        try:
+            yield
+        except UserError:
+            self.discard()
+            raise
 
     @property
     def weights(self) -> Path:
