@@ -157,6 +157,26 @@ def test_a_fit_with_other_wishes_adopts_the_matcher(
         adopt(run, settings=settings)
 
 
+def test_a_run_of_another_folder_is_told(
+    suggested: onemark.Suggestion, phantoms: Cohort, xrays: Path, tmp_path: Path
+):
+    import shutil
+
+    shutil.copytree(xrays, tmp_path / "moved")
+    run = tmp_path / "run"
+    shutil.copytree(suggested.run or "", run)
+    other = onemark.open_cohort(tmp_path / "moved")
+    with pytest.raises(
+        UserError, match=r"run is of the radiographs in .*phantoms, not of those in .*moved: give"
+    ):
+        onemark.suggest(other, out=run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}))
+    assert onemark.suggest(other, number=3, out=run).chosen == suggested.chosen
+    with pytest.raises(UserError, match=r"moved lacks .* and 10 more, from which .*run learns"):
+        onemark.suggest(other.subset(other.names[:1]), out=run)
+
+
 def _of_match(settings: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in settings.items() if name.startswith(("match.", "select."))}
 

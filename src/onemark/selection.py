@@ -26,6 +26,7 @@ from onemark.nn.frames import FrameStore, learning_pool
 from onemark.nn.loop import Job, hash_text
 from onemark.nn.weights import read_weights, write_weights
 from onemark.progress import Sink, silent
+from onemark.resuming import check_present
 from onemark.types import UserError
 
 NO_EXEMPLARS = LandmarkTable((), ())
@@ -98,7 +99,7 @@ def suggest(
     there = out is not None and (Path(out) / CONFIG).exists()
     if there:
         run: RunFolder | None = RunFolder.open(out or "")
-        config = _opened(run, device) if run else {}
+        config = _opened(run, cohort, device) if run else {}
     else:
         config = _config(cohort, recipe, minutes, device, seed, settings, progress)
         run = None if out is None else RunFolder.create(out, config)
@@ -128,7 +129,7 @@ def _config(
 ) -> dict[str, Any]:
     """What `config.json` of a new run holds; its budget is the whole fit's, of which the matcher's share is spent now."""
     chosen = _alone(recipe)
-    total = None if minutes is None else round(minutes / matcher_share(chosen), 9)
+    total = None if minutes is None else _total(minutes, chosen)
     configs = chosen.configure(settings, total) | {"select": chosen.selecting(settings)}
     pretrained.check({"match": configs["match"]}, progress)
     return {
@@ -156,12 +157,21 @@ def _alone(recipe: str) -> recipes.Recipe:
     return chosen
 
 
-def _opened(run: RunFolder, device: str) -> dict[str, Any]:
+def _opened(run: RunFolder, cohort: Cohort, device: str) -> dict[str, Any]:
     """The configuration of a run that is there.
 
     Raises:
-        UserError: its matcher has not learned and its exemplars are placed already: that is for `resume`.
+        UserError: it is of another folder; or its matcher has not learned and its exemplars are placed already: that is
+            for `resume`.
     """
+    learned = Path(run.config["cohort"])
+    if not learned.is_dir():  # it may have moved
+        check_present(run, cohort, run.config.get("radiographs", ()))
+    elif not learned.samefile(cohort.folder):
+        raise UserError(
+            f"{run.path} is of the radiographs in {learned}, not of those in {cohort.folder}: give that folder, or "
+            "another --out"
+        )
     if not run.weights.exists() and (run.path / "exemplars.csv").exists():
         raise UserError(
             f"{run.path} has its exemplar but no matcher yet: finish it with `onemark resume {run.path}`"
@@ -197,6 +207,41 @@ def same_matcher(
     if there is None or there.slots["match"] is not wanted.slots["match"]:
         return False
     return all(config["settings"].get(f"match.{name}") == value for name, value in options.items())
+
+
+def settled(
+    run: Path | str,
+    *,
+    recipe: str | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Which of these wishes for a suggestion a run has settled otherwise, so that it would pass over them.
+
+    Args:
+        run: A run folder of `suggest`.
+        recipe: Name of a recipe, where one is wished for.
+        minutes: Time budget of the matcher's training.
+        seed: The seed.
+        settings: `slot.field` -> value; the selector's are free.
+
+    Returns:
+        `recipe`, `minutes`, `seed` or names of settings; none where the run is what is wished for.
+
+    Raises:
+        UserError: no such run, an unknown recipe, or a wrong setting.
+    """
+    config = RunFolder.open(run).config
+    chosen = recipes.get(config["recipe"])
+    if recipe not in (None, chosen.name):
+        return ["recipe"]
+    total = None if minutes is None else _total(minutes, chosen)
+    wanted = _spelled(chosen.configure(settings, config["minutes"]))
+    fixed = [name for name in settings or {} if not name.startswith("select.")]
+    differ = {"minutes": total not in (None, config["minutes"]), "seed": seed not in (None, config["seed"])}
+    differ |= {name: wanted[name] != config["settings"].get(name) for name in fixed}
+    return [name for name, other in differ.items() if other]
 
 
 def adopt(
@@ -236,6 +281,11 @@ def adopt(
 def matcher_share(recipe: recipes.Recipe) -> float:
     """The part of a time budget that a recipe's matcher gets, 0...1."""
     return recipe.shares["match"] / sum(recipe.shares[slot] for slot in recipe.slots)
+
+
+def _total(minutes: float, recipe: recipes.Recipe) -> float:
+    """The budget of a whole fit whose matcher has these minutes."""
+    return round(minutes / matcher_share(recipe), 9)
 
 
 def _spelled(configs: Mapping[str, Any]) -> dict[str, Any]:

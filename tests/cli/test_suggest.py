@@ -47,3 +47,21 @@ def test_suggest_names_a_radiograph_and_fit_goes_on_from_it(
 def test_wrong_words_for_fit_are_told(words: list[str], told: str, capsys: pytest.CaptureFixture[str]):
     assert main(["fit", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_options_that_a_run_has_settled_are_refused(
+    xrays: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    again = ["suggest", str(xrays), "--out", str(run)]
+    first = [*again, "--recipe", "match-only", "--minutes", "0.02", "--seed", "3", *TINY[:4]]
+    assert main([*first, "--set", "select.keypoints=8"]) == 0
+    assert main([*first, "--set", "select.keypoints=9", "--number", "2"]) == 0
+    assert main([*again, "--set", "select.keypoints=9"]) == 0
+    others = (["--recipe", "match-detect"], ["--minutes", "3"], ["--seed", "4"], ["--set", "match.batch=3"])
+    for other in others:
+        capsys.readouterr()
+        assert main([*again, *other]) == 2
+        word = " ".join(other).partition("=")[0] if other[0] == "--set" else other[0]
+        said = capsys.readouterr().err
+        assert f"{word} does not go with --out {run}, which has settled it otherwise: leave it out" in said

@@ -22,6 +22,7 @@ from onemark.cli.options import (
 from onemark.cli.show import Show
 from onemark.cli.steps import (
     announced,
+    asked_again,
     cohort_of,
     continued,
     finished,
@@ -81,6 +82,8 @@ def suggest(
     from onemark.cli.tables import suggestion_lines
 
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    if out is not None:
+        asked_again(out, training)
     with Show() as show:
         found = onemark.suggest(
             cohort,

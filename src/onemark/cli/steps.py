@@ -76,6 +76,33 @@ def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) ->
     return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
 
 
+def asked_again(run_folder: Path, training: Training) -> None:
+    """See that a suggestion's options are what the run of the last one has settled, where there is a run.
+
+    Raises:
+        UserError: an option asks for something else.
+    """
+    from onemark.io.cohort import is_run_folder
+    from onemark.selection import settled
+
+    if not is_run_folder(run_folder):
+        return
+    usual = Training()
+    other = settled(
+        run_folder,
+        recipe=None if training.recipe == usual.recipe else training.recipe,
+        minutes=training.minutes,
+        seed=None if training.seed == usual.seed else training.seed,
+        settings=settings_of(training.settings),
+    )
+    if other:
+        word = f"--set {other[0]}" if "." in other[0] else f"--{other[0]}"
+        raise UserError(
+            f"{word} does not go with --out {run_folder}, which has settled it otherwise: leave it out, or give another "
+            "--out"
+        )
+
+
 def taught(
     run_folder: Path,
     xrays: Path | None,
