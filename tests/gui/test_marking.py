@@ -18,6 +18,7 @@ from onemark.gui.backend import RecipeInfo
 from onemark.gui.form import SettingsForm
 from onemark.gui.marks import State
 from onemark.gui.schema import of_names
+from onemark.gui.session import Session
 from onemark.io import cohort as cohorts
 from onemark.io.landmarks import LandmarkTable
 from onemark.types import LandmarkSet, UserError
@@ -238,3 +239,39 @@ def test_a_form_keeps_a_setting_that_has_more_decimals_than_it_shows(qtbot: Any)
     form.findChild(QAbstractSpinBox, "onemark.settings.match.learning_rate").setValue(0.0005)
     form.findChild(QAbstractSpinBox, "onemark.settings.match.steps").setValue(33)
     assert form.settings() == pytest.approx({"match.learning_rate": 0.0005, "match.steps": 33})
+
+
+def test_an_import_of_many_exemplars_is_told_once(
+    desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desktop.open(xrays)
+    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.go(2)
+    truth.to_csv(tmp_path / "truth.csv")
+    told: list[str] = []
+    built: list[object] = []
+    desktop.session.marks_changed.connect(told.append)
+    original = Session.exemplar_sets
+    monkeypatch.setattr(Session, "exemplar_sets", lambda self: built.append(self) or original(self))
+    desktop.widget.pages[1].take_points(str(tmp_path / "truth.csv"))
+    assert told == [""]
+    assert len(desktop.layer.data) == len(truth.names), "those of the radiograph in view are drawn"
+    model = desktop.widget.panel.model
+    assert {model.index(row, 1).data() for row in range(model.rowCount())} == {"exemplar"}
+    desktop.settle()
+    desktop.session.place(0, (50, 50))
+    desktop.settle()
+    assert not built, "nobody has asked for the exemplars yet"
+    desktop.go(3)
+    assert "6 radiographs" in desktop.widget.train._inputs.text()
+    assert desktop.widget.stepper.buttons[1].done
+
+
+def test_an_import_asks_for_the_first_landmark_it_does_not_know(begun: Desktop, truth: LandmarkTable) -> None:
+    second = truth.images[1]
+    begun.session.show(second)
+    begun.until(lambda: begun.shown(second))
+    part = LandmarkSet(second, truth.names[:3], truth[second].xy[:3])
+    begun.session.take_marks(LandmarkTable.from_sets([part]))
+    assert begun.session.landmark == 3
+    assert truth.names[3] in begun.viewer.canvas.overlays.text.text

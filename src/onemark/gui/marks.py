@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Marks:
         """`[K]`: placed, or declared not visible."""
         return self.placed | self.hidden
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Every landmark is done and at least one is placed."""
         return bool(self.done.all() and self.placed.any())

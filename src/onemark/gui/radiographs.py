@@ -112,9 +112,9 @@ class Radiographs(QAbstractTableModel):
         return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
 
     def _changed(self, name: str) -> None:
-        row = self._row.get(name)
-        if row is not None:
-            self.dataChanged.emit(self.index(row, 0), self.index(row, len(HEADERS) - 1))
+        shown = range(len(self.order)) if not name else [self._row[name]] if name in self._row else ()
+        if shown:
+            self.dataChanged.emit(self.index(shown[0], 0), self.index(shown[-1], len(HEADERS) - 1))
 
     def _text(self, name: str, column: int) -> str:
         if column == NAME:

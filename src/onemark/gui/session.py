@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ Step = tuple[Marks | None, Marks | None]
 
 class Session:
     """The five steps' state. Every change goes through a method, which tells listeners.
+
+    Signals:
+        marks_changed: the radiograph whose points have changed; empty when those of many have, by an import.
 
     Attributes:
         cohort: The radiographs, or None before a folder is open.
@@ -91,9 +94,7 @@ class Session:
         self._undo.clear()
         self._redo.clear()
         self.schema = schema
-        at = min(self.landmark, max(len(schema) - 1, 0))
-        following = self.next_open(at - 1)
-        self.landmark = at if following is None else following
+        self._ask_from(min(self.landmark, max(len(schema) - 1, 0)))
         self.schema_changed.emit()
         if self.current is not None:
             self.marks_changed.emit(self.current)
@@ -116,6 +117,10 @@ class Session:
         done = self.shown_marks().done
         order = [(after + 1 + i) % len(done) for i in range(len(done))]
         return next((i for i in order if not done[i]), None)
+
+    def _ask_from(self, landmark: int) -> None:
+        following = self.next_open(landmark - 1)
+        self.landmark = landmark if following is None else following
 
     # Points ---------------------------------------------------------------------------------------------------
 
@@ -194,9 +199,7 @@ class Session:
         step = source[self.current].pop()
         target[self.current].append(step)
         self._put(self.current, step[side])
-        changed = _changed(step, len(self.schema), self.landmark)
-        following = self.next_open(changed - 1)
-        self.landmark = changed if following is None else following
+        self._ask_from(_changed(step, len(self.schema), self.landmark))
         self.marks_changed.emit(self.current)
         self.landmark_changed.emit()
         return True
@@ -245,8 +248,10 @@ class Session:
                 continue
             self._remember(one.image, self._marks_from(one))
             taken += 1
-            self.marks_changed.emit(one.image)
-        self.landmark_changed.emit()
+        if taken:
+            self._ask_from(self.landmark)
+            self.marks_changed.emit("")
+            self.landmark_changed.emit()
         return taken, kept
 
     def state(self, image: str) -> State:
@@ -257,12 +262,13 @@ class Session:
 
     def exemplar_sets(self) -> list[LandmarkSet]:
         """Every radiograph whose points are finished: exemplars and corrected ones."""
-        finished = (State.EXEMPLAR, State.CORRECTED)
         return [
-            LandmarkSet(image, self.schema.names, marks.xy.copy())
-            for image, marks in self.marks.items()
-            if marks.state in finished
+            LandmarkSet(image, self.schema.names, self.marks[image].xy.copy()) for image in self.finished()
         ]
+
+    def finished(self) -> Iterator[str]:
+        """Names of the radiographs whose points are finished; `any` of them is found without asking all."""
+        return (i for i, m in self.marks.items() if m.state in (State.EXEMPLAR, State.CORRECTED))
 
     def unfinished(self) -> list[str]:
         """Radiographs with points that are not finished, which training leaves out."""

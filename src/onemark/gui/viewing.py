@@ -102,7 +102,7 @@ class Viewing(QObject):
         return [self.order[i] for i in (at + 1, at - 1) if at >= 0 and 0 <= i < len(self.order)]
 
     def _redraw(self, image: str) -> None:
-        if image == self.desk.session.current:
+        if image in (self.desk.session.current, ""):
             self.desk.points.draw()
 
     def _removed(self, tag: str) -> None:

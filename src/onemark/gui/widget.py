@@ -217,7 +217,7 @@ class OnemarkWidget(QWidget):
         self.stepper.set_done(
             [
                 session.cohort is not None,
-                bool(session.exemplar_sets()),
+                any(session.finished()),
                 bool(session.found),
                 any(marks.corrects and marks.confirmed for marks in session.marks.values()),
                 exported,

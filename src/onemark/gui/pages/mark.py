@@ -76,7 +76,7 @@ class MarkPage(Page):
         self._suggest.refresh()
         self._show_schema()
         marks, count = session.shown_marks(), len(session.schema)
-        self._next.setEnabled(bool(session.exemplar_sets()))
+        self._next.setEnabled(any(session.finished()))
         if not count:
             self._ask.setText("Which landmarks do you want to place?")
             self._count.setText("Pick a set above, type your own names, or load a file.")

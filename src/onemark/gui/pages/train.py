@@ -12,10 +12,11 @@ from onemark.gui.form import SettingsForm
 from onemark.gui.job import News
 from onemark.gui.look import Look
 from onemark.gui.loss_plot import LossPlot
+from onemark.gui.pages.page import Page
 from onemark.gui.parts import Bar, button, column, label, named, row, tool
 
 
-class TrainPage(QWidget):
+class TrainPage(Page):
     """The choices, the two buttons, and what the training says."""
 
     said = Signal(str)
@@ -74,8 +75,8 @@ class TrainPage(QWidget):
     def refresh(self) -> None:
         """Show what would be trained on and which buttons can be pressed."""
         session, busy = self.app.session, self.app.training.job is not None
-        ready, unfinished = session.exemplar_sets(), session.unfinished()
-        self._inputs.setText(_inputs_text([one.image for one in ready], unfinished))
+        ready, unfinished = list(session.finished()), session.unfinished()
+        self._inputs.setText(_inputs_text(ready, unfinished))
         if self.app.training.job is not None:
             self._inputs.setText(self._order_text(self.app.training.job.order))
         self._run.setEnabled(bool(ready) and not busy)
@@ -137,8 +138,8 @@ class TrainPage(QWidget):
         training.news.connect(self._heard)
         training.ended.connect(self._ended)
         self.app.opening.opened.connect(self._fill)
-        session.marks_changed.connect(lambda image: self.refresh())
-        session.cohort_changed.connect(self.refresh)
+        session.marks_changed.connect(self.changed)
+        session.cohort_changed.connect(self.changed)
         self._recipe.activated.connect(self._recipe_chosen)
         self._device.activated.connect(lambda index: self._choose())
         self._form.changed.connect(self._choose)
