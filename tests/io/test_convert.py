@@ -293,7 +293,10 @@ def test_foreign_tps_beside_its_images(cohort: Cohort) -> None:
             r"line 5: landmark '1' .* twice \(first in line 2\)",
         ),
         ("LM=0\nIMAGE=c.png\n", "holds no landmarks"),
-        ('LM=1\n1 2\nCOMMENT=onemark {"height": 1e999, "landmarks": ["a"]}\n', "no IMAGE= and no ID="),
+        (
+            'LM=1\n1 2\nIMAGE=zz.png\nCOMMENT=onemark {"height": 1e999, "landmarks": ["a"]}\n',
+            "no radiograph 'zz.png' in",
+        ),
         ('LM=1\n1 2\nIMAGE=c.png\nCOMMENT=onemark {"height": 9, "landmarks": []}\n', "1 points, .* names 0"),
     ],
 )
