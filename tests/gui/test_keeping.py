@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,23 @@ def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks(
     assert whole["run"] == "run-1"
 
 
+def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: Desktop, xrays: Path) -> None:
+    path = xrays.parent / "xrays-onemark" / "session.json"
+    path.parent.mkdir()
+    path.write_text('{"version": 1, "saved": 0}')
+    desktop.open(xrays)
+    assert "has lost its 'closed'" in desktop.widget.notice.text
+    desktop.app.keeper.flush()
+    assert json.loads(path.read_text())["closed"] is False
+    assert path.with_name("session-set-aside.json").is_file()
+
+
 @pytest.fixture
 def full_disk(marked: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on no session can be written."""
 
     def fail(path: Path, text: str) -> None:
+        time.sleep(0.05)  # as a disk does, so that nothing is known yet when the edit ends
         raise UserError("the disk is full; make room")
 
     marked.app.keeper.flush()

@@ -21,6 +21,7 @@ from onemark.types import UserError
 
 NAME = "session.json"
 VERSION = 1
+KEYS = ("closed", "current", "marks", "run", "saved", "schema", "wishes")
 FILES = re.compile(r"session(-\d+)*\.json")  # not those set aside
 
 
@@ -67,12 +68,18 @@ def kept(work: Path, failed: Callable[[Path, UserError], None]) -> dict[Path, di
     for path in sorted(one for one in work.glob("session*.json") if FILES.fullmatch(one.name)):
         try:
             session = read(path)
+            if session is not None:
+                found[path] = _whole(path, session)
         except UserError as error:
             failed(path, error)
-            continue
-        if session is not None:
-            found[path] = session
-    return dict(sorted(found.items(), key=lambda one: one[1].get("saved", 0), reverse=True))
+    return dict(sorted(found.items(), key=lambda one: one[1]["saved"], reverse=True))
+
+
+def _whole(path: Path, session: dict[str, Any]) -> dict[str, Any]:
+    gone = [key for key in KEYS if key not in session]
+    if gone:
+        raise UserError(f"{path} has lost its {gone[0]!r}; it is kept, and a new session is begun beside it")
+    return session
 
 
 def merged(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
