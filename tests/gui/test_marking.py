@@ -11,7 +11,8 @@ import pytest
 from desktop import Desktop
 from fake_backend import MatchConfig
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
 from onemark.gui import contributions
 from onemark.gui.backend import RecipeInfo
@@ -275,3 +276,56 @@ def test_an_import_asks_for_the_first_landmark_it_does_not_know(begun: Desktop, 
     begun.session.take_marks(LandmarkTable.from_sets([part]))
     assert begun.session.landmark == 3
     assert truth.names[3] in begun.viewer.canvas.overlays.text.text
+
+
+def press(control: QWidget, *keys: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
+    control.setFocus()
+    for key in keys:
+        QTest.keyClick(control, key, modifier)
+
+
+def test_the_keys_work_in_the_table_of_landmarks(begun: Desktop, truth: LandmarkTable) -> None:
+    begun.go(2)
+    table, session = begun.control("points"), begun.session
+    press(table, Qt.Key.Key_Down)
+    assert session.landmark == 5
+    assert truth.names[5] in begun.viewer.canvas.overlays.text.text
+    press(table, Qt.Key.Key_Up, Qt.Key.Key_Up)
+    assert session.landmark == 3
+    assert table.currentIndex().row() == 3
+    press(table, Qt.Key.Key_E)
+    assert session.landmark == 4
+    press(table, Qt.Key.Key_W)
+    assert session.shown_marks().hidden[4]
+    session.select(2)
+    before = session.shown_marks().xy[2].copy()
+    press(table, Qt.Key.Key_Right, modifier=Qt.KeyboardModifier.ShiftModifier)
+    np.testing.assert_allclose(session.shown_marks().xy[2], before + np.array([1, 0]))
+    for key, expected in ((Qt.Key.Key_N, 1), (Qt.Key.Key_PageDown, 2), (Qt.Key.Key_PageUp, 1)):
+        press(table, key)
+        assert session.current == truth.images[expected]
+        begun.until(lambda: begun.shown(session.current))
+
+
+def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: LandmarkTable) -> None:
+    press(begun.control("images"), Qt.Key.Key_PageDown)
+    assert begun.session.current == truth.images[1]
+    press(begun.control("images"), Qt.Key.Key_Down)
+    assert begun.session.current == truth.images[2]
+    begun.until(lambda: begun.shown(begun.session.current))
+
+
+@pytest.mark.parametrize(("step", "name"), [(2, "landmark.next"), (5, "export.csv"), (2, "next")])
+def test_the_keys_work_while_a_button_has_the_focus(
+    begun: Desktop, truth: LandmarkTable, step: int, name: str
+) -> None:
+    begun.go(step)
+    session, button = begun.session, begun.control(name)
+    session.select(2)
+    before = session.shown_marks().xy[2].copy()
+    press(button, Qt.Key.Key_Down, Qt.Key.Key_Left, modifier=Qt.KeyboardModifier.ShiftModifier)
+    np.testing.assert_allclose(session.shown_marks().xy[2], before + np.array([-1, 1]))
+    session.select(2)
+    press(button, Qt.Key.Key_PageDown)
+    assert session.current == truth.images[1]
+    begun.until(lambda: begun.shown(session.current))

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
 from onemark.gui.app import App
+from onemark.gui.keys import KeyedTable
 from onemark.gui.marks import State
 from onemark.gui.parts import column, label, named, row, tool
 from onemark.gui.radiographs import ERROR, NAME, STATE, Radiographs
-
-
-class RadiographView(QTableView):
-    """The table; letters typed in it are the plugin's keys, not a search."""
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Keep the arrows and pages; hand everything else on."""
-        moves = (
-            Qt.Key.Key_Up,
-            Qt.Key.Key_Down,
-            Qt.Key.Key_PageUp,
-            Qt.Key.Key_PageDown,
-            Qt.Key.Key_Home,
-            Qt.Key.Key_End,
-        )
-        if event.key() in moves and event.modifiers() in (
-            Qt.KeyboardModifier.NoModifier,
-            Qt.KeyboardModifier.KeypadModifier,
-        ):
-            super().keyPressEvent(event)
-        else:
-            event.ignore()
 
 
 class RadiographPanel(QWidget):
@@ -72,10 +50,8 @@ class RadiographPanel(QWidget):
         )
         self.app.viewing.shown.connect(self._tell_unit)
 
-    def _table(self) -> RadiographView:
-        view: RadiographView = named(
-            RadiographView(self), "images", "The radiographs; click a column to sort"
-        )
+    def _table(self) -> KeyedTable:
+        view: KeyedTable = named(KeyedTable(self), "images", "The radiographs; click a column to sort")
         view.setModel(self.model)
         view.setSortingEnabled(True)
         view.setShowGrid(False)

@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -19,6 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from onemark.gui.keys import PassedOn
+
 
 def named(widget: Any, name: str, tip: str) -> Any:
     """Give a control its object name `onemark.<name>`, its tooltip, and the focus by Tab."""
@@ -26,6 +29,8 @@ def named(widget: Any, name: str, tip: str) -> Any:
     widget.setToolTip(tip)
     widget.setAccessibleName(tip)
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    if isinstance(widget, QAbstractButton):
+        widget.installEventFilter(PassedOn(widget))
     return widget
 
 

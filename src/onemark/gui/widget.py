@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from onemark.gui.actions import actions_of, bind, unbind
 from onemark.gui.app import REVIEW, TRAIN, App
+from onemark.gui.keys import PassedOn
 from onemark.gui.keys_dialog import KeysDialog
 from onemark.gui.look import Look
 from onemark.gui.notice import Notice
@@ -168,6 +169,7 @@ class OnemarkWidget(QWidget):
             area.setWidgetResizable(True)
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             area.setWidget(page)
+            area.installEventFilter(PassedOn(area))
             stack.addWidget(area)
         return stack
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from onemark.gui.app import TRAIN, App
+from onemark.gui.keys import KeyedTable
 from onemark.gui.landmark_list import LABEL, NAME, STATUS, LandmarkList
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
@@ -210,7 +211,7 @@ class MarkPage(Page):
         )
 
     def _landmark_table(self) -> QTableView:
-        table: QTableView = named(QTableView(), "points", "The landmarks; click one to place or move it next")
+        table: QTableView = named(KeyedTable(), "points", "The landmarks; click one to place or move it next")
         table.setModel(LandmarkList(self.app.session, table))
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
@@ -225,8 +226,12 @@ class MarkPage(Page):
         # It takes what is left: a preferred height would push the button below it out of sight.
         table.setMinimumHeight(96)
         table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        table.clicked.connect(lambda index: self.app.session.select(index.row()))
+        table.selectionModel().currentRowChanged.connect(self._picked)
         return table
+
+    def _picked(self, now: QModelIndex, before: QModelIndex) -> None:
+        if now.isValid() and now.row() != self.app.session.landmark:
+            self.app.session.select(now.row())
 
 
 def _few(names: list[str]) -> str:
