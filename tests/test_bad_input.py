@@ -327,8 +327,8 @@ def test_a_full_disk_while_weights_are_written(
         patch.setattr(os, "fsync", full)
         line = fails(words)
     assert "weights.safetensors: the disk is full; free some space" in line
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "exemplars.csv"}
-    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run").exists(), "nothing was kept that could be gone on from"
+    assert main(words) == 0
     assert len(marked(tmp_path / "run")) == 4
 
 
@@ -360,7 +360,7 @@ def test_a_device_without_enough_memory(
     assert line == (
         f"onemark: the device ran out of memory: lower {stage}.batch or {stage}.area, or use --device cpu"
     )
-    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert main(words if stage == "match" else ["resume", str(tmp_path / "run")]) == 0
 
 
 def test_a_device_without_enough_memory_for_marking(
