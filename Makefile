@@ -11,7 +11,7 @@ WINDOW := xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-cursor0 libxcb-image0 
           libdbus-1-3 libfontconfig1 libglib2.0-0
 
 LINUX  := $(filter Linux,$(shell uname -s))
-PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a)) $(BIN)/python -m pytest
+PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a)) $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test screenshots lint window clean
 .DEFAULT_GOAL := help
