@@ -199,7 +199,11 @@ def test_time_spent_before_a_stop_counts(
     onemark.resume(run)
     assert state_of(run)["done"]["match"] == pytest.approx(200, abs=20)
     rest = 592 - 200
-    assert asked == [pytest.approx(0.5 * 592, abs=2), pytest.approx(0.8 * rest, abs=20), pytest.approx(rest, abs=20)]
+    assert asked == [
+        pytest.approx(0.5 * 592, abs=2),
+        pytest.approx(0.8 * rest, abs=20),
+        pytest.approx(rest, abs=20),
+    ]
 
 
 def test_new_minutes_are_for_what_is_left(

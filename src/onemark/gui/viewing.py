@@ -27,6 +27,9 @@ class Viewing(QObject):
         super().__init__(parent)
         self.desk = desk
         self.order: Sequence[str] = ()
+        self._points_next = QTimer(self)  # unlike a single shot, it ends with the panel
+        self._points_next.setSingleShot(True)
+        self._points_next.timeout.connect(self._show_points)
         session = desk.session
         session.cohort_changed.connect(self._opened)
         session.current_changed.connect(self._load)
@@ -82,14 +85,15 @@ class Viewing(QObject):
             return
         # In two turns of the event loop, so that neither holds the window up.
         self.desk.canvas.show(radiograph)
-        QTimer.singleShot(0, lambda: self._show_points(radiograph.name))
+        self._points_next.start()
 
-    def _show_points(self, name: str) -> None:
-        if name != self.desk.session.current or self.desk.canvas.radiograph is None:
+    def _show_points(self) -> None:
+        radiograph = self.desk.canvas.radiograph
+        if radiograph is None or radiograph.name != self.desk.session.current:
             return
         self.desk.points.draw()
-        self.shown.emit(name)
-        self.desk.loader.fetch_ahead(self._neighbours(name))
+        self.shown.emit(radiograph.name)
+        self.desk.loader.fetch_ahead(self._neighbours(radiograph.name))
 
     def _failed(self, name: str, error: BaseException) -> None:
         if name == self.desk.session.current:
