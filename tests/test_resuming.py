@@ -106,6 +106,14 @@ def test_a_mistyped_folder_changes_nothing(stopped: Path, elsewhere: Path):
     assert files_of(stopped) == before
 
 
+def test_a_size_of_a_pixel_that_is_told_later_counts_from_then_on(stopped: Path, xrays: Path):
+    with pytest.raises(Cancelled):
+        onemark.resume(
+            stopped, cohort=onemark.open_cohort(xrays, spacing_mm=0.5), progress=stop_at("match", 2)
+        )
+    assert state_of(stopped)["spacing_mm"] == [0.5, 0.5]
+
+
 def test_landmarks_that_a_matcher_has_no_decoders_of_change_nothing(
     phantoms: Cohort, truth: LandmarkTable, tmp_path: Path
 ):

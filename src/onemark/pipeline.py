@@ -218,7 +218,8 @@ def resume(
         changes["ratios"] = resuming.aligned(ratios, former, names)
         changes["radiographs"] = list(cohort.names)
         folder.write_exemplars(known)
-    folder.update(state="running", device=chosen, cohort=str(cohort.folder.resolve()), **changes)
+    whose = {"cohort": str(cohort.folder.resolve()), "spacing_mm": cohort.spacing_mm}
+    folder.update(state="running", device=chosen, **whose, **changes)
     if changes.get("warm"):
         Checkpoint(folder.checkpoint).remove()
     late = time.monotonic() - started
