@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,10 @@ def test_the_keys_work_while_a_button_has_the_focus(
     press(button, Qt.Key.Key_PageDown)
     assert session.current == truth.images[1]
     begun.until(lambda: begun.shown(session.current))
+
+
+def test_colours_go_by_the_size_of_the_radiograph_where_no_scale_is_known(begun: Desktop) -> None:
+    points, canvas = begun.app.desk.points, begun.app.desk.canvas
+    assert points.limit == 4.0, "mm, of the preferences"
+    canvas.radiograph = replace(canvas.radiograph, pixels=np.zeros((900, 700), np.float32), spacing=None)
+    assert points.limit == 16

@@ -51,7 +51,7 @@ class App(QObject):
         self.exporting = Exporting(self.desk, self.keeper, self)
         self.step = OPEN
         self.desk.points.diameter = self.keeper.wishes.point_size
-        self.desk.points.limit = self.keeper.wishes.error_limit
+        self.desk.points.limit_mm = self.keeper.wishes.error_limit
         self.opening.opened.connect(self._opened)
         self.training.ended.connect(self._ended)
         self.viewing.shown.connect(lambda name: self.preview.draw())

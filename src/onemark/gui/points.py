@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from onemark.gui.palette import error_colours, landmark_colours
 from onemark.gui.session import Session
 
 DRAG_PIXELS = 5
+LIMIT_SHARE = 0.02  # of the mean side: the warmest colour where no mm are known
 STYLE = {
     "face_color": "#00000000",
     "border_width": 0.16,
@@ -39,7 +41,7 @@ class PointsEditor:
 
     def __init__(self, canvas: Canvas, session: Session, tell: Callable[[str], None]) -> None:
         self.canvas, self.session = canvas, session
-        self.limit = 4.0
+        self.limit_mm = 4.0
         self.diameter = 15.0
         self._tell = tell
         self._drawing = False
@@ -50,6 +52,14 @@ class PointsEditor:
         self._content: tuple[object, ...] = ()
         self._adopted: Points | None = None
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
+
+    @property
+    def limit(self) -> float:
+        """Expected error that gets the warmest colour, in the unit of the radiograph in view."""
+        radiograph = self.canvas.radiograph
+        if radiograph is None or radiograph.spacing is not None:
+            return self.limit_mm
+        return round(LIMIT_SHARE * fmean(radiograph.size))
 
     @property
     def layer(self) -> Points | None:

@@ -22,7 +22,7 @@ class Wishes:
         spacing_mm: mm per pixel said by the person, or None to believe the files.
         formats: Keys of the export formats.
         point_size: Diameter of a point on the screen, in px.
-        error_limit: Expected error (mm, or px) that gets the warmest colour.
+        error_limit: Expected error, mm, that gets the warmest colour.
     """
 
     recipe: str = ""
