@@ -10,12 +10,19 @@ os.environ.setdefault(
 )  # read when torch loads; tiny convolutions are no faster on more
 
 import pytest
+import torch
 
 import onemark
 from onemark import Cohort, LandmarkTable
 from onemark.phantom import write_phantom_cohort
 
 SIZE = (160, 128)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers, whichever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
