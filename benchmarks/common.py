@@ -18,7 +18,7 @@ import numpy as np
 
 import onemark
 from onemark import LandmarkTable, Scores
-from onemark.metrics import paired_bootstrap
+from onemark.evaluation.metrics import paired_bootstrap
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from typing import Any
 import onemark
 from common import ARMS, arm_row, kept, links, machine, numbers
 from onemark import Cohort, LandmarkSet, LandmarkTable
-from onemark.config import from_settings
-from onemark.detect.c2t import C2T
-from onemark.detect.tpl import TPL
-from onemark.io.run import RunFolder
 from onemark.nn.device import fabric_for
-from onemark.nn.loop import Job
+from onemark.nn.training.loop import Job
+from onemark.options import from_settings
+from onemark.pipeline.runs import RunFolder
+from onemark.stages.detect.c2t import C2T
+from onemark.stages.detect.tpl import TPL
 
 DETECTORS: dict[str, Any] = {"tpl": TPL, "c2t": C2T}
 

@@ -23,8 +23,8 @@ import numpy as np
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication
 
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui.widget import OnemarkWidget
-from onemark.io.landmarks import LandmarkTable, read_landmarks
 from onemark.phantom import write_phantom_cohort
 
 PAINTING = (QEvent.Type.UpdateRequest, QEvent.Type.Paint)
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
-    from onemark.gui.schema import of_names
+    from onemark.gui.state.schema import of_names
 
     loop = Loop()
     viewer = napari.Viewer()

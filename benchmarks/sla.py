@@ -24,17 +24,17 @@ import torch
 
 import onemark
 from common import arguments, fitted_and_marked, kept, links, machine, numbers
-from onemark.match.sla import SLAConfig
-from onemark.match.sla.decoder import Decoder, Sharing
-from onemark.match.sla.foveal import WindowBatch, WindowViews
-from onemark.match.sla.network import LandmarkNet
-from onemark.match.sla.windows import LEVELS, Fovea
+from onemark.nn.backbones.unet import WIDTHS
+from onemark.nn.backbones.vgg import TAPS
+from onemark.nn.backbones.vgg import WIDTHS as PUBLISHED
 from onemark.nn.device import fabric_for
-from onemark.nn.frames import FrameStore, cohort_canvas
-from onemark.nn.unet import WIDTHS
-from onemark.nn.vgg import TAPS
-from onemark.nn.vgg import WIDTHS as PUBLISHED
+from onemark.nn.training.canvases import FrameStore, cohort_canvas
 from onemark.phantom import write_phantom_cohort
+from onemark.stages.match.sla import SLAConfig
+from onemark.stages.match.sla.decoder import Decoder, Sharing
+from onemark.stages.match.sla.foveal import WindowBatch, WindowViews
+from onemark.stages.match.sla.network import LandmarkNet
+from onemark.stages.match.sla.windows import LEVELS, Fovea
 
 SPACING_MM = 0.25
 STEPS = 2

@@ -22,13 +22,13 @@ from scipy.stats import pearsonr, spearmanr
 
 import onemark
 from common import kept, links, machine, numbers
-from onemark.imaging.frame import Frame
-from onemark.match.cc2d import CC2D
+from onemark.imaging.letterbox import Frame
 from onemark.nn.device import fabric_for
-from onemark.nn.frames import FrameStore
+from onemark.nn.training.canvases import FrameStore
 from onemark.nn.weights import read_weights
-from onemark.select.scp import SCP, SCPConfig
-from onemark.select.scp.search import best_of_random, greedy, score
+from onemark.stages.match.cc2d import CC2D
+from onemark.stages.select.scp import SCP, SCPConfig
+from onemark.stages.select.scp.search import best_of_random, greedy, score
 
 SPACING_MM = 0.25
 ALWAYS = "125,126,8,50,99,10"

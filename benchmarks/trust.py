@@ -20,8 +20,8 @@ from scipy.stats import rankdata, spearmanr
 
 import onemark
 from common import kept, links, machine, numbers
-from onemark.asking import located
-from onemark.expecting import correction_ratios, learned
+from onemark.pipeline.answers import located
+from onemark.uncertainty.learning import correction_ratios, learned
 
 SPACING_MM = 0.25
 BAD_MM = 4.0

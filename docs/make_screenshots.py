@@ -15,8 +15,8 @@ import napari
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox
 
-from onemark.gui import opening
-from onemark.gui.schema import of_names
+from onemark.gui.controllers import opening
+from onemark.gui.state.schema import of_names
 from onemark.gui.widget import OnemarkWidget
 from onemark.phantom import write_phantom_cohort
 

@@ -19,7 +19,7 @@ from PIL import Image
 import onemark
 from onemark import LandmarkTable
 from onemark.cli import main
-from onemark.io.run import RunFolder
+from onemark.pipeline.runs import RunFolder
 
 Fails = Callable[..., str]
 
@@ -186,7 +186,7 @@ def test_the_exemplars_own_radiograph_cannot_be_decoded(folder: Path, words: lis
 def test_a_radiograph_that_vanishes_meanwhile(
     folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    fit = onemark.pipeline.fit
+    fit = onemark.pipeline.trainer.fit
 
     def fit_then_lose(*args: object, **options: object) -> object:
         model = fit(*args, **options)  # type: ignore[arg-type]
@@ -350,9 +350,9 @@ def test_a_device_without_enough_memory(
         )
 
     tasks = {
-        "match": "onemark.nn.dense.DenseTask",
-        "detect": "onemark.detect.tpl.heatmap.HeatmapTask",
-        "sharpen": "onemark.sharpen.f2.task.LabelTask",
+        "match": "onemark.nn.embedding.dense.DenseTask",
+        "detect": "onemark.stages.detect.tpl.heatmap.HeatmapTask",
+        "sharpen": "onemark.stages.refine.f2.task.LabelTask",
     }
     with monkeypatch.context() as patch:
         patch.setattr(f"{tasks[stage]}.loss", full)
@@ -371,7 +371,7 @@ def test_a_device_without_enough_memory_for_marking(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("onemark.nn.heatmap.HeatmapNet.forward", full)
+    monkeypatch.setattr("onemark.nn.heatmaps.heatmap.HeatmapNet.forward", full)
     line = fails(["predict", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "found.csv")])
     assert "out of memory" in line
     assert "--device cpu" in line

@@ -15,29 +15,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onemark.io.cohort import Cohort, open_cohort
-    from onemark.io.convert import write_landmarks
-    from onemark.io.images import read_radiograph
-    from onemark.io.landmarks import LandmarkTable, read_landmarks
-    from onemark.metrics import Scores, evaluate
-    from onemark.pipeline import Model, fit, load, resume
+    from onemark.data.cohort import Cohort, open_cohort
+    from onemark.data.images.read import read_radiograph
+    from onemark.data.landmarks.convert import write_landmarks
+    from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+    from onemark.evaluation.metrics import Scores, evaluate
+    from onemark.pipeline.recipes import RECIPES
+    from onemark.pipeline.suggest import Suggestion, suggest
+    from onemark.pipeline.trainer import Model, fit, load, resume
     from onemark.progress import Cancelled, Progress
-    from onemark.recipes import RECIPES
-    from onemark.selection import Suggestion, suggest
     from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "io.cohort": ("Cohort", "open_cohort"),
-    "io.convert": ("write_landmarks",),
-    "io.images": ("read_radiograph",),
-    "io.landmarks": ("LandmarkTable", "read_landmarks"),
-    "metrics": ("Scores", "evaluate"),
-    "pipeline": ("Model", "fit", "load", "resume"),
+    "data.cohort": ("Cohort", "open_cohort"),
+    "data.landmarks.convert": ("write_landmarks",),
+    "data.images.read": ("read_radiograph",),
+    "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
+    "evaluation.metrics": ("Scores", "evaluate"),
+    "pipeline.trainer": ("Model", "fit", "load", "resume"),
     "progress": ("Cancelled", "Progress"),
-    "recipes": ("RECIPES",),
-    "selection": ("Suggestion", "suggest"),
+    "pipeline.recipes": ("RECIPES",),
+    "pipeline.suggest": ("Suggestion", "suggest"),
     "types": ("Evidence", "LandmarkSet", "Radiograph", "UserError"),
 }
 _HOME_OF = {name: f"onemark.{home}" for home, names in _HOMES.items() for name in names}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onemark.cli import main
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.landmarks.table import LandmarkTable
 from onemark.phantom import write_phantom_cohort
 
 TINY = (

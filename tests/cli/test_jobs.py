@@ -93,7 +93,7 @@ def test_predict_checks_where_it_writes_before_it_marks(
     (tmp_path / "points" / "phantom-002.png.mrk.json").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(onemark.pipeline.Model, "predict", lambda *_, **__: pytest.fail("marked"))
+    monkeypatch.setattr(onemark.pipeline.trainer.Model, "predict", lambda *_, **__: pytest.fail("marked"))
     assert said in fails("predict", trained, tmp_path / "xrays", "--out", tmp_path / out, *more)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import onemark
 from onemark.cli import main
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.landmarks.table import LandmarkTable
 
 Fails = Callable[..., str]
 RunWords = Callable[..., list[str]]

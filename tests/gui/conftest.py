@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
 
-from onemark.gui.schema import of_names
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.schema import of_names
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,7 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recent folders, caches and data of the tests stay theirs."""
-    for name in ("opening.user_config_path", "opening.user_cache_path", "autosave.user_data_path"):
+    for name in (
+        "controllers.opening.user_config_path",
+        "controllers.opening.user_cache_path",
+        "state.autosave.user_data_path",
+    ):
         monkeypatch.setattr(f"onemark.gui.{name}", lambda app, name=name: tmp_path / name)
 
 

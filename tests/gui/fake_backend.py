@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onemark.config import option
-from onemark.gui.backend import Order, RecipeInfo
-from onemark.io.atomic import write_text
-from onemark.io.cohort import Cohort
-from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import KEYS, SUGGESTED, RunFolder
+from onemark.data.atomic import write_text
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.backend import Order, RecipeInfo
+from onemark.options import option
+from onemark.pipeline.runs import KEYS, SUGGESTED, RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 

@@ -11,8 +11,8 @@ from desktop import Desktop
 from npe2 import PluginManifest
 
 import onemark
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui import contributions
-from onemark.io.landmarks import LandmarkTable, read_landmarks
 from onemark.types import UserError
 
 PACKAGE = Path(onemark.__file__).parent
@@ -65,7 +65,7 @@ def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: An
 
 
 def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onemark.gui.opening.PHANTOMS", 3)
+    monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
     viewer = make_napari_viewer(show=True)
     viewer.open_sample("onemark", "phantom")
     widget = contributions.widget_of(viewer)

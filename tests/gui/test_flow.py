@@ -9,9 +9,9 @@ from desktop import Desktop
 from fake_backend import FakeBackend
 from qtpy.QtCore import Qt
 
-from onemark.gui.marks import State
-from onemark.gui.schema import typed
-from onemark.io.landmarks import LandmarkTable, read_landmarks
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.gui.state.marks import State
+from onemark.gui.state.schema import typed
 
 
 def test_folder_to_csv_without_leaving_the_window(

@@ -13,16 +13,16 @@ from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
 from PIL import Image
 
-from onemark import pipeline
-from onemark.gui import autosave
-from onemark.gui.app import EXPORT, REVIEW
-from onemark.gui.backend import Order, Pipeline
-from onemark.gui.schema import of_names
-from onemark.gui.session import Found
-from onemark.gui.units import in_unit_of
-from onemark.io.cohort import open_cohort
-from onemark.io.images import read_header
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.cohort import open_cohort
+from onemark.data.images.read import read_header
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.controllers.app import EXPORT, REVIEW
+from onemark.gui.state import autosave
+from onemark.gui.state.backend import Order, Pipeline
+from onemark.gui.state.schema import of_names
+from onemark.gui.state.session import Found
+from onemark.gui.state.units import in_unit_of
+from onemark.pipeline import trainer as pipeline
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 

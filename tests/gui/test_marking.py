@@ -15,14 +15,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
+from onemark.data import cohort as cohorts
+from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui import contributions
-from onemark.gui.backend import RecipeInfo
-from onemark.gui.form import SettingsForm
-from onemark.gui.marks import State
-from onemark.gui.schema import of_names
-from onemark.gui.session import Session
-from onemark.io import cohort as cohorts
-from onemark.io.landmarks import LandmarkTable
+from onemark.gui.state.backend import RecipeInfo
+from onemark.gui.state.marks import State
+from onemark.gui.state.schema import of_names
+from onemark.gui.state.session import Session
+from onemark.gui.widgets.form import SettingsForm
 from onemark.types import LandmarkSet, UserError
 
 
@@ -109,9 +109,9 @@ def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, 
 def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     begun: Desktop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onemark.gui import opening
+    from onemark.gui.controllers import opening
 
-    monkeypatch.setattr("onemark.gui.opening.PHANTOMS", 3)
+    monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
     monkeypatch.setattr(contributions, "widget_of", lambda viewer: begun.widget)
     threads = []
     written = opening.phantom_folder
@@ -223,7 +223,7 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
 
 
 def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: Any) -> None:
-    from onemark.gui.backend import Pipeline
+    from onemark.gui.state.backend import Pipeline
 
     form = SettingsForm()
     qtbot.addWidget(form)

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from fake_backend import FakeBackend
 
-from onemark.gui import autosave
-from onemark.gui.backend import Order
-from onemark.gui.failures import explain
-from onemark.gui.form import defaults
-from onemark.gui.job import Job
-from onemark.gui.marks import Marks, State
-from onemark.gui.palette import error_colours, landmark_colours
-from onemark.gui.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
-from onemark.gui.session import Found, Session, matched
-from onemark.io.cohort import open_cohort
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.cohort import open_cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.canvas.palette import error_colours, landmark_colours
+from onemark.gui.state import autosave
+from onemark.gui.state.backend import Order
+from onemark.gui.state.failures import explain
+from onemark.gui.state.job import Job
+from onemark.gui.state.marks import Marks, State
+from onemark.gui.state.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
+from onemark.gui.state.session import Found, Session, matched
+from onemark.gui.widgets.form import defaults
 from onemark.types import LandmarkSet, UserError
 
 
@@ -212,7 +212,7 @@ def test_colours_differ_and_warn() -> None:
 
 
 def test_every_option_of_every_recipe_has_a_default_for_the_form() -> None:
-    from onemark.gui.backend import Pipeline
+    from onemark.gui.state.backend import Pipeline
 
     recipes = Pipeline().recipes()
     assert recipes[0].name == "onemark"

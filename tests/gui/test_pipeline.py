@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from desktop import Desktop
 
-from onemark.gui.backend import Pipeline
-from onemark.gui.marks import State
-from onemark.gui.schema import of_names
-from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import RunFolder
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.backend import Pipeline
+from onemark.gui.state.marks import State
+from onemark.gui.state.schema import of_names
+from onemark.pipeline.runs import RunFolder
 
 TINY = {
     "match.steps": 3,

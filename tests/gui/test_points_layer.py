@@ -6,8 +6,8 @@ import numpy as np
 from desktop import Desktop
 from qtpy.QtCore import Qt
 
-from onemark.gui.schema import of_names
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.schema import of_names
 
 
 def start(desktop: Desktop, xrays, truth: LandmarkTable, count: int) -> str:  # type: ignore[no-untyped-def]

@@ -9,17 +9,17 @@ import pytest
 from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
 from qtpy.QtCore import Qt
-
-from onemark.gui.backend import Pipeline
-from onemark.gui.marks import State
-from onemark.gui.radiographs import NAME, STATE
-from onemark.gui.schema import of_names
-from onemark.gui.suggested import Suggested, ordinal
-from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import RunFolder
-from onemark.nn.weights import read_weights
-from onemark.types import UserError
 from test_pipeline import TINY
+
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.backend import Pipeline
+from onemark.gui.state.marks import State
+from onemark.gui.state.schema import of_names
+from onemark.gui.state.suggested import Suggested, ordinal
+from onemark.gui.widgets.radiograph_table import NAME, STATE
+from onemark.nn.weights import read_weights
+from onemark.pipeline.runs import RunFolder
+from onemark.types import UserError
 
 ALT = Qt.KeyboardModifier.AltModifier
 

@@ -15,9 +15,9 @@ from desktop import Desktop
 from fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 from qtpy.QtCore import Qt
 
-from onemark.gui.marks import State
-from onemark.io.landmarks import LandmarkTable
-from onemark.io.run import RunFolder
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.marks import State
+from onemark.pipeline.runs import RunFolder
 from onemark.types import UserError
 
 
@@ -326,7 +326,7 @@ def test_points_are_recovered_after_a_crash(
 def test_a_read_only_place_keeps_the_session_elsewhere(
     desktop: Desktop, xrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onemark.gui.autosave.os.access", lambda path, mode: False)
+    monkeypatch.setattr("onemark.gui.state.autosave.os.access", lambda path, mode: False)
     desktop.open(xrays)
     desktop.app.keeper.flush()
     assert not (xrays.parent / "xrays-onemark").exists()

@@ -13,13 +13,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
 
-from onemark.gui import opening
-from onemark.gui.marks import State
-from onemark.gui.palette import to_hex
-from onemark.gui.schema import of_names, shipped
-from onemark.gui.session import Found
-from onemark.io import cohort as cohorts
-from onemark.io.landmarks import LandmarkTable
+from onemark.data import cohort as cohorts
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.canvas.palette import to_hex
+from onemark.gui.controllers import opening
+from onemark.gui.state.marks import State
+from onemark.gui.state.schema import of_names, shipped
+from onemark.gui.state.session import Found
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onemark.imaging.frame import Frame, canvas_for
+from onemark.imaging.letterbox import Frame, canvas_for
 
 sides = st.integers(1, 5000)
 sizes = st.tuples(sides, sides)

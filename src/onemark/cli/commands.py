@@ -152,7 +152,7 @@ def predict(
         run_folder: Run folder of `onemark fit` or `onemark run`.
         xrays: Folder of radiographs.
     """
-    from onemark.io.convert import check_target
+    from onemark.data.landmarks.convert import check_target
 
     new_file(out, overwrite)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)

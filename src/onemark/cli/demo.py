@@ -10,9 +10,9 @@ import onemark
 from onemark.cli.options import Training
 from onemark.cli.show import Show
 from onemark.cli.steps import finished, fitted, percent_of_side, resumable
-from onemark.io.atomic import user_errors
-from onemark.io.cohort import Cohort
-from onemark.io.landmarks import LandmarkTable
+from onemark.data.atomic import user_errors
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
 from onemark.phantom import write_phantom_cohort
 from onemark.types import UserError
 

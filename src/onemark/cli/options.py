@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from onemark.io.atomic import user_errors
+from onemark.data.atomic import user_errors
 from onemark.types import UserError
 
 SpacingMm = Annotated[

@@ -15,10 +15,10 @@ from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.cli.show import Show
-    from onemark.io.cohort import Cohort
-    from onemark.io.landmarks import LandmarkTable
-    from onemark.metrics import Scores
-    from onemark.pipeline import Model
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+    from onemark.evaluation.metrics import Scores
+    from onemark.pipeline.trainer import Model
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) ->
     Raises:
         UserError: no run there, or no radiographs.
     """
-    from onemark.io.run import RunFolder
+    from onemark.pipeline.runs import RunFolder
 
     config = RunFolder.open(run_folder).config
     if xrays is None and not Path(config["cohort"]).is_dir():
@@ -82,8 +82,8 @@ def asked_again(run_folder: Path, training: Training) -> None:
     Raises:
         UserError: an option asks for something else.
     """
-    from onemark.io.cohort import is_run_folder
-    from onemark.selection import settled
+    from onemark.data.cohort import is_run_folder
+    from onemark.pipeline.suggest import settled
 
     if not is_run_folder(run_folder):
         return
@@ -153,7 +153,7 @@ def continued(
 
 def is_trained(run_folder: Path) -> bool:
     """Whether the training of a run is finished."""
-    from onemark.io.run import RunFolder
+    from onemark.pipeline.runs import RunFolder
 
     return bool(RunFolder.open(run_folder).config["state"] == "done")
 
@@ -168,7 +168,7 @@ def finished(
     model: Model, cohort: Cohort, out: Path, show: Show, truth: LandmarkTable | None = None
 ) -> LandmarkTable:
     """Mark the cohort; write landmarks, overlays and report into the run folder."""
-    from onemark.report import write_overlays, write_report
+    from onemark.evaluation.report import write_overlays, write_report
 
     found = model.predict(cohort, progress=show)
     found.to_csv(out / "landmarks.csv")

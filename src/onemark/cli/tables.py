@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from onemark import recipes
+from onemark.pipeline import recipes
 
 if TYPE_CHECKING:
-    from onemark.selection import Suggestion
+    from onemark.pipeline.suggest import Suggestion
 
 
 def recipe_lines() -> list[str]:

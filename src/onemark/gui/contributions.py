@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onemark.gui.canvas import RADIOGRAPH, TAG
+from onemark.gui.canvas.layers import RADIOGRAPH, TAG
 from onemark.types import Radiograph, UserError
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -28,7 +28,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
 
 def holds_radiographs(folder: Path) -> bool:
     """Whether the folder, or one below it, has a file onemark reads; a Zarr or a run's folder has none."""
-    from onemark.io.cohort import open_cohort
+    from onemark.data.cohort import open_cohort
 
     if folder.suffix.lower() in {".zarr", ".n5"}:
         return False
@@ -44,7 +44,7 @@ def read_folder(path: str) -> list[Any]:
 
     viewer = napari.current_viewer()
     if viewer is None:
-        from onemark.io.cohort import open_cohort
+        from onemark.data.cohort import open_cohort
 
         return [layer_of(open_cohort(path)[0])]
     widget_of(viewer).open(path)
@@ -53,7 +53,7 @@ def read_folder(path: str) -> list[Any]:
 
 def read_file(path: str) -> list[LayerData]:
     """One radiograph as an image layer, at its scale in mm."""
-    from onemark.io.images import read_radiograph
+    from onemark.data.images.read import read_radiograph
 
     return [layer_of(read_radiograph(path))]
 
@@ -117,7 +117,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     Raises:
         UserError: no points, or a format that needs sizes the layers do not tell.
     """
-    from onemark.gui.layer_table import write
+    from onemark.gui.canvas.layer_table import write
 
     points = [(np.asarray(data), attributes) for data, attributes, kind in layers if kind == "points"]
     images = [(np.shape(data), attributes) for data, attributes, kind in layers if kind == "image"]

@@ -19,26 +19,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.actions import actions_of, bind, unbind
-from onemark.gui.app import REVIEW, TRAIN, App
-from onemark.gui.keys import PassedOn
-from onemark.gui.keys_dialog import KeysDialog
-from onemark.gui.look import Look
-from onemark.gui.notice import Notice
+from onemark.gui.controllers.actions import actions_of, bind, unbind
+from onemark.gui.controllers.app import REVIEW, TRAIN, App
 from onemark.gui.pages.export import ExportPage
 from onemark.gui.pages.mark import MarkPage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
-from onemark.gui.panel import RadiographPanel
-from onemark.gui.parts import column, row, tool
-from onemark.gui.stepper import Stepper
+from onemark.gui.widgets.banner import Notice
+from onemark.gui.widgets.keys import PassedOn
+from onemark.gui.widgets.keys_dialog import KeysDialog
+from onemark.gui.widgets.parts import column, row, tool
+from onemark.gui.widgets.radiograph_panel import RadiographPanel
+from onemark.gui.widgets.stepper import Stepper
+from onemark.gui.widgets.theme import Look
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from onemark.gui.backend import Backend
+    from onemark.gui.state.backend import Backend
 
 WIDTH = 400
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.imaging.frame import Frame, Size
+from onemark.imaging.letterbox import Frame, Size
 from onemark.nn.device import memory_errors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 

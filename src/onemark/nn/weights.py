@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from onemark.io.atomic import writing
+from onemark.data.atomic import writing
 from onemark.types import UserError
 
 Tensors = Mapping[str, torch.Tensor]

@@ -14,7 +14,7 @@ from onemark.phantom.pose import random_pose
 from onemark.types import LandmarkSet, Radiograph, UserError
 
 if TYPE_CHECKING:
-    from onemark.io.landmarks import LandmarkTable
+    from onemark.data.landmarks.table import LandmarkTable
 
 SIZE = (320, 256)
 
@@ -67,8 +67,8 @@ def write_phantom_cohort(
     Raises:
         UserError: a count below 1, or a folder that cannot be written.
     """
-    from onemark.io.atomic import writing
-    from onemark.io.landmarks import LandmarkTable
+    from onemark.data.atomic import writing
+    from onemark.data.landmarks.table import LandmarkTable
 
     if count < 1:
         raise UserError(f"a cohort of {count} phantoms: ask for at least 1")

@@ -8,11 +8,11 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.exporting import FORMATS
-from onemark.gui.marks import State
+from onemark.gui.controllers.app import App
+from onemark.gui.controllers.exporting import FORMATS
 from onemark.gui.pages.page import Page
-from onemark.gui.parts import button, column, label, named, row, tool
+from onemark.gui.state.marks import State
+from onemark.gui.widgets.parts import button, column, label, named, row, tool
 
 
 class ExportPage(Page):

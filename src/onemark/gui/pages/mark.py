@@ -14,15 +14,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.app import TRAIN, App
-from onemark.gui.keys import KeyedTable
-from onemark.gui.landmark_list import LABEL, NAME, STATUS, LandmarkList
+from onemark.gui.canvas.palette import landmark_colours, to_hex
+from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
-from onemark.gui.palette import landmark_colours, to_hex
-from onemark.gui.parts import button, column, label, named, row, tool
-from onemark.gui.schema import SHIPPED, Schema, from_file, shipped
+from onemark.gui.state.schema import SHIPPED, Schema, from_file, shipped
+from onemark.gui.widgets.keys import KeyedTable
+from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
+from onemark.gui.widgets.parts import button, column, label, named, row, tool
 from onemark.types import UserError
 
 TYPED, FILE = "typed", "file"
@@ -101,8 +101,8 @@ class MarkPage(Page):
 
     def take_points(self, path: str) -> None:
         """Take the points of a file over as exemplars; radiographs that have points already keep theirs."""
-        from onemark.gui.schema import of_names
-        from onemark.io.landmarks import read_landmarks
+        from onemark.data.landmarks.table import read_landmarks
+        from onemark.gui.state.schema import of_names
 
         session = self.app.session
         if session.cohort is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QWidget
 
-from onemark.gui.parts import column, label, named
-from onemark.gui.schema import Schema, typed
+from onemark.gui.state.schema import Schema, typed
+from onemark.gui.widgets.parts import column, label, named
 
 
 class NamesDialog(QDialog):

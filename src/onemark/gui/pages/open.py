@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDoubleValidator
 from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.opening import recent
-from onemark.gui.parts import button, column, label, named, row, tool
+from onemark.gui.controllers.app import App
+from onemark.gui.controllers.opening import recent
+from onemark.gui.widgets.parts import button, column, label, named, row, tool
 
 
 class OpenPage(QWidget):

@@ -7,12 +7,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.marks import State
+from onemark.gui.canvas.palette import error_colours
+from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.switches import Switches
-from onemark.gui.palette import error_colours
-from onemark.gui.parts import button, column, label, named, row
+from onemark.gui.state.marks import State
+from onemark.gui.widgets.parts import button, column, label, named, row
 
 
 class ReviewPage(Page):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QSpinBox, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.job import News
-from onemark.gui.marks import State
-from onemark.gui.parts import Bar, button, column, named, row
+from onemark.gui.controllers.app import App
+from onemark.gui.state.job import News
+from onemark.gui.state.marks import State
+from onemark.gui.widgets.parts import Bar, button, column, named, row
 
 MOST = 25
 

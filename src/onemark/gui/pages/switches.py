@@ -5,8 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.parts import named
+from onemark.gui.controllers.app import App
+from onemark.gui.widgets.parts import named
 
 TIPS = {
     "similarity": "Where the radiograph looks like the exemplar at the selected landmark, per level or their product",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
-from onemark.gui.app import App
-from onemark.gui.backend import Order
-from onemark.gui.doing import doing, left
-from onemark.gui.form import SettingsForm
-from onemark.gui.job import News
-from onemark.gui.look import Look
-from onemark.gui.loss_plot import LossPlot
+from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
-from onemark.gui.parts import Bar, button, column, label, named, row, tool
+from onemark.gui.state.activity import doing, left
+from onemark.gui.state.backend import Order
+from onemark.gui.state.job import News
+from onemark.gui.widgets.form import SettingsForm
+from onemark.gui.widgets.loss_plot import LossPlot
+from onemark.gui.widgets.parts import Bar, button, column, label, named, row, tool
+from onemark.gui.widgets.theme import Look
 
 
 class TrainPage(Page):

@@ -1,0 +1,1 @@
+"""Radiographs: one reader for each family of image formats."""

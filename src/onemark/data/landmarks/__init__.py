@@ -1,0 +1,1 @@
+"""Landmark tables and the file formats that hold them."""

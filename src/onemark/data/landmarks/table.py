@@ -1,0 +1,241 @@
+"""THE landmark table: what a person placed, what onemark found, what was corrected."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onemark.data.atomic import writing
+from onemark.data.cohort import Cohort
+from onemark.data.images.spacing import Spacing
+from onemark.data.keys import canonical, image_key
+from onemark.data.landmarks import formats
+from onemark.data.landmarks.tables import EXTRAS, LONG
+from onemark.types import LandmarkSet, UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+Spacings = Mapping[str, Spacing | None]
+"""Image name -> `(x, y)` mm per pixel; images that are missing or None have no known spacing."""
+
+
+@dataclass(frozen=True)
+class LandmarkTable:
+    """The landmarks of any number of radiographs; immutable. Build it with `from_sets`.
+
+    Every set holds all of the table's landmarks in the table's order; one that an image does not have is a
+    row of NaN. Image and landmark names are NFC without blanks around.
+
+    Attributes:
+        names: The landmarks, in the order of their first appearance.
+        sets: One set per image, in the order of first appearance.
+        source: The file it was read from, for messages; empty when there is none.
+    """
+
+    names: tuple[str, ...]
+    sets: tuple[LandmarkSet, ...]
+    source: str = field(default="", compare=False)
+
+    @classmethod
+    def from_sets(cls, sets: Iterable[LandmarkSet], source: str = "") -> LandmarkTable:
+        """A table of these sets; names are cleaned and aligned.
+
+        Raises:
+            UserError: an image twice, or two landmarks of an image with the same name.
+        """
+        cleaned = [_cleaned(one) for one in sets]
+        names = tuple(dict.fromkeys(name for one in cleaned for name in one.names))
+        for image, count in Counter(one.image for one in cleaned).items():
+            if count > 1:
+                where = source or "the landmark table"
+                raise UserError(f"{where} has the image {image!r} twice; remove one of the two")
+        return cls(names, tuple(_aligned(one, names) for one in cleaned), source)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The image names, in the order of first appearance."""
+        return tuple(one.image for one in self.sets)
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def __iter__(self) -> Iterator[LandmarkSet]:
+        return iter(self.sets)
+
+    def __contains__(self, image: object) -> bool:
+        return isinstance(image, str) and image_key(image) in self._by_image
+
+    def __getitem__(self, image: str) -> LandmarkSet:
+        """The landmarks of an image. Raises KeyError when the table has none."""
+        return self._by_image[image_key(image)]
+
+    def with_set(self, landmarks: LandmarkSet) -> LandmarkTable:
+        """This table with the set added, or put in the place of the set of the same image."""
+        return self.merged(LandmarkTable.from_sets([landmarks]))
+
+    def merged(self, other: LandmarkTable) -> LandmarkTable:
+        """Both tables; where both have an image, `other` wins with all of its landmarks of that image."""
+        sets = {one.image: one for one in self.sets} | {one.image: one for one in other.sets}
+        return LandmarkTable.from_sets(sets.values(), self.source or other.source)
+
+    def checked(self, cohort: Cohort) -> LandmarkTable:
+        """This table with the cohort's own image names, fit to be an exemplar of it.
+
+        A name without its suffix is completed when only one file has that stem.
+
+        Raises:
+            UserError: an image is not in the cohort or may be one of several, a point lies more than half a
+                pixel outside its image, an image has no visible landmark, the table is empty.
+        """
+        if not self.sets:
+            raise UserError(f"{self._where}no landmarks at all; place at least one")
+        sets = []
+        for one in self.sets:
+            try:
+                name = cohort.resolve(one.image)
+            except UserError as error:
+                raise UserError(f"{self._where}{error}") from None
+            self._check_points(one, cohort.header(name).size)
+            sets.append(replace(one, image=name))
+        return LandmarkTable.from_sets(sets, self.source)
+
+    def to_frame(self, spacing: Spacings | None = None) -> pandas.DataFrame:
+        """The table as a data frame, one row per image and landmark.
+
+        Args:
+            spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
+
+        Returns:
+            Columns `image,landmark,x,y` (px), then `score` and `expected_error` when any image has them, then
+            `x_mm,y_mm`.
+        """
+        import pandas
+
+        columns = list(self._columns(spacing))
+        frame = pandas.DataFrame(list(self._rows(columns, spacing)), columns=columns)
+        numbers = [column for column in columns if column not in LONG[:2]]
+        return frame.astype({**dict.fromkeys(LONG[:2], "object"), **dict.fromkeys(numbers, "float64")})
+
+    def to_csv(self, path: Path | str, spacing: Spacings | None = None) -> None:
+        """Write the long CSV atomically; reading it back gives the same table to the last bit.
+
+        Args:
+            path: The file; one that is there is replaced.
+            spacing: As for `to_frame`.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        columns = list(self._columns(spacing))
+        with writing(path) as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            for row in self._rows(columns, spacing):
+                writer.writerow([cell if isinstance(cell, str) else _text(cell) for cell in row])
+
+    @cached_property
+    def _by_image(self) -> dict[str, LandmarkSet]:
+        return {one.image: one for one in self.sets}
+
+    @property
+    def _where(self) -> str:
+        return f"{self.source}: " if self.source else ""
+
+    def _check_points(self, one: LandmarkSet, size: tuple[int, int]) -> None:
+        height, width = size
+        visible = np.isfinite(one.xy).all(axis=1)
+        if not visible.any():
+            raise UserError(
+                f"{self._where}{one.image!r} has no visible landmark; place at least one or leave it out"
+            )
+        outside = visible & ~((one.xy >= -0.5) & (one.xy <= (width - 0.5, height - 0.5))).all(axis=1)
+        if outside.any():
+            index = int(outside.argmax())
+            x, y = one.xy[index]
+            raise UserError(
+                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), "
+                f"outside the image of {width} x {height} px; give x, y in pixels of the original image"
+            )
+
+    def _columns(self, spacing: Spacings | None) -> Iterator[str]:
+        yield from LONG
+        yield from (extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets))
+        if spacing is not None:
+            yield from ("x_mm", "y_mm")
+
+    def _rows(self, columns: list[str], spacing: Spacings | None) -> Iterator[list[str | float]]:
+        known = {image_key(image): mm for image, mm in (spacing or {}).items()}
+        for one in self.sets:
+            values = _values(one, known.get(one.image))
+            for index, name in enumerate(one.names):
+                yield [one.image, name, *(float(values[column][index]) for column in columns[2:])]
+
+
+def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTable:
+    """Read a landmark table: CSV, 3D Slicer `.mrk.json`, tpsDig `.tps` or COCO keypoints `.json`.
+
+    Args:
+        path: The file, or a folder of `.mrk.json` files.
+        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json`
+            needs it for the pixel spacing and a foreign `.tps` for the image height.
+
+    Raises:
+        UserError: what is wrong, with file and line, and how to mend it.
+    """
+    path = Path(path)
+    return LandmarkTable.from_sets(formats.read(path, cohort), str(path))
+
+
+def _cleaned(one: LandmarkSet) -> LandmarkSet:
+    image, names = image_key(one.image), tuple(canonical(name) for name in one.names)
+    if not image:
+        raise UserError(f"{one.image!r} is no image name; give it letters or digits")
+    if len(set(names)) != len(names) or "" in names:
+        raise UserError(f"{one.image!r} has a landmark name twice or without letters; give each its own name")
+    return replace(one, image=image, names=names)
+
+
+def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
+    place = {name: index for index, name in enumerate(names)}
+    at = [place[name] for name in one.names]
+    xy = np.full((len(names), 2), np.nan)
+    xy[at] = one.xy
+    return LandmarkSet(
+        one.image, names, xy, _spread(one.score, at, len(names)), _spread(one.expected_error, at, len(names))
+    )
+
+
+def _spread(values: NDArray[np.float64], at: list[int], length: int) -> NDArray[np.float64]:
+    # A column without numbers is no column: a person's points stay a person's after a way through a file.
+    if values.size == 0 or np.isnan(values).all():
+        return np.empty(0)
+    spread = np.full(length, np.nan)
+    spread[at] = values
+    return spread
+
+
+def _values(one: LandmarkSet, mm: Spacing | None) -> dict[str, NDArray[np.float64]]:
+    """Column name -> `[K]` numbers, NaN for empty."""
+    empty = np.full(len(one.names), np.nan)
+    xy_mm = one.xy * (mm or (np.nan, np.nan))
+    return {
+        "x": one.xy[:, 0],
+        "y": one.xy[:, 1],
+        "score": one.score if one.score.size else empty,
+        "expected_error": one.expected_error if one.expected_error.size else empty,
+        "x_mm": xy_mm[:, 0],
+        "y_mm": xy_mm[:, 1],
+    }
+
+
+def _text(value: str | float) -> str:
+    return "" if value != value else repr(value)

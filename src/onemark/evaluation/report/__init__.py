@@ -1,0 +1,8 @@
+"""What came out, to look at: a self-contained HTML report, and a picture of every radiograph."""
+
+from __future__ import annotations
+
+from onemark.evaluation.report.overlays import write_overlays
+from onemark.evaluation.report.page import write_report
+
+__all__ = ["write_overlays", "write_report"]

@@ -1,0 +1,112 @@
+"""A picture of every radiograph with its points."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from onemark.data.atomic import writing
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.evaluation.report.cards import hue
+from onemark.progress import Progress, Sink, silent
+from onemark.types import LandmarkSet, Radiograph
+
+LEAST, MOST = 640, 1280
+"""px along the long side of an overlay: smaller radiographs are enlarged, larger ones reduced."""
+
+
+def write_overlays(
+    folder: str | Path,
+    cohort: Cohort,
+    found: LandmarkTable,
+    *,
+    truth: LandmarkTable | None = None,
+    progress: Sink = silent,
+) -> None:
+    """Write one PNG per radiograph with its points and their names, one radiograph in memory at a time.
+
+    `a/b.jpg` becomes `a/b.png`, or `a/b.jpg.png` when two radiographs of the cohort share a stem.
+
+    Args:
+        folder: Made when missing; pictures of the same names are replaced.
+        cohort: Where the radiographs are.
+        found: Landmarks found: a ring for each.
+        truth: True landmarks: a cross for each, joined to the found point.
+        progress: Gets one event per radiograph, with a message for each that cannot be read.
+
+    Raises:
+        UserError: a picture cannot be written.
+    """
+    points = {one.image: one for one in found}
+    true = {} if truth is None else {one.image: one for one in truth}
+    names = [name for name in cohort.names if name in points]
+    files = overlay_names(names)
+    for step, radiograph in enumerate(cohort.readable(names, progress), 1):
+        picture = overlay(radiograph, points[radiograph.name], true.get(radiograph.name))
+        with writing(Path(folder) / files[radiograph.name], "wb") as stream:
+            picture.save(stream, "PNG")
+        progress(Progress("overlays", step, len(names)))
+
+
+def overlay_names(names: Iterable[str]) -> dict[str, str]:
+    """Radiograph name -> file name of its overlay."""
+    short = {name: str(PurePosixPath(name).with_suffix(".png")) for name in names}
+    # Some disks do not tell upper from lower case.
+    clash = len({file.casefold() for file in short.values()}) < len(short)
+    return {name: f"{name}.png" for name in short} if clash else short
+
+
+def overlay(radiograph: Radiograph, points: LandmarkSet, truth: LandmarkSet | None = None) -> Image.Image:
+    """Draw a radiograph with its points, at `LEAST` to `MOST` px along the long side."""
+    grey = Image.fromarray(np.rint(np.clip(radiograph.pixels, 0, 1) * 255).astype(np.uint8))
+    long = max(grey.size)
+    scale = min(max(long, LEAST), MOST) / long
+    size = [max(1, round(side * scale)) for side in grey.size]
+    picture = grey.resize((size[0], size[1]), Image.Resampling.LANCZOS).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    # Half a pixel: centres are at integers before and after.
+    factor = np.array(size) / np.array(grey.size)
+    true = {} if truth is None else dict(zip(truth.names, truth.xy, strict=True))
+    for k, (name, xy) in enumerate(zip(points.names, points.xy, strict=True)):
+        at = (xy + 0.5) * factor - 0.5
+        if np.isfinite(at).all():
+            there = (true[name] + 0.5) * factor - 0.5 if name in true else None
+            _draw_point(draw, name, at.tolist(), there, _colour(hue(k, len(points.names))), max(size))
+    return picture
+
+
+def _draw_point(
+    draw: ImageDraw.ImageDraw,
+    name: str,
+    at: list[float],
+    true: np.ndarray | None,
+    colour: tuple[int, int, int],
+    side: int,
+) -> None:
+    x, y = at
+    radius = max(3.0, 0.007 * side)
+    if true is not None and np.isfinite(true).all():
+        tx, ty = true.tolist()
+        arms = ((x, y, tx, ty), (tx - radius, ty, tx + radius, ty), (tx, ty - radius, tx, ty + radius))
+        for fill, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+            for arm in arms:
+                draw.line(arm, fill=fill, width=width)
+    for grow, fill in ((1.5, (0, 0, 0)), (0.0, colour)):
+        r = radius + grow
+        draw.ellipse([(x - r, y - r), (x + r, y + r)], outline=fill, width=2)
+    draw.ellipse([(x - 1, y - 1), (x + 1, y + 1)], fill=colour)
+    font = ImageFont.load_default(max(11.0, 0.016 * side))
+    draw.text(
+        (x + radius + 4, y), name, fill=colour, font=font, anchor="lm", stroke_width=1, stroke_fill=(0, 0, 0)
+    )
+
+
+def _colour(degrees: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hls_to_rgb(degrees / 360, 0.66, 0.95)
+    return math.floor(red * 255), math.floor(green * 255), math.floor(blue * 255)

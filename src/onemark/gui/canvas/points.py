@@ -1,0 +1,339 @@
+"""The Points layer that asks for one landmark after the other and keeps each exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from onemark.gui.canvas.layers import LANDMARKS, Canvas
+from onemark.gui.canvas.palette import error_colours, landmark_colours
+from onemark.gui.state.marks import Marks, State
+from onemark.gui.state.session import Session
+
+DRAG_PIXELS = 5
+LIMIT_SHARE = 0.02  # of the mean side: the warmest colour where no mm are known
+STYLE = {
+    "face_color": "#00000000",
+    "border_width": 0.16,
+    "features": pd.DataFrame({"landmark": pd.Series(dtype=str), "label": pd.Series(dtype=str)}),
+    "text": {"string": "  {label}", "size": 10, "color": "white", "anchor": "upper_left"},
+}
+
+
+class PointsEditor:
+    """Keeps the `landmarks` layer and the session's points the same.
+
+    Clicks place the landmark that is asked for, drags move, Delete takes away; whatever else happens to the layer (pasted
+    or shuffled points) is undone at once, because the session, not the layer, is what is trained on and saved.
+
+    Args:
+        canvas: Where the layer lives.
+        session: The points.
+        tell: Says one line to the person.
+    """
+
+    def __init__(self, canvas: Canvas, session: Session, tell: Callable[[str], None]) -> None:
+        self.canvas, self.session = canvas, session
+        self.limit_mm = 4.0
+        self.diameter = 15.0
+        self._tell = tell
+        self._drawing = False
+        self._drawn: list[int] = []
+        self._drawn_for: str | None = None
+        self._asking = True
+        self._was: tuple[str | None, str] = (None, "")
+        self._content: tuple[object, ...] = ()
+        self._adopted: Points | None = None
+        canvas.viewer.scene.camera.events.zoom.connect(self._resize)
+
+    @property
+    def limit(self) -> float:
+        """Expected error that gets the warmest colour, in the unit of the radiograph in view."""
+        radiograph = self.canvas.radiograph
+        if radiograph is None or radiograph.spacing is not None:
+            return self.limit_mm
+        return round(LIMIT_SHARE * fmean(radiograph.size))
+
+    @property
+    def layer(self) -> Points | None:
+        """The layer, when it is there."""
+        found: Points | None = self.canvas.layer(LANDMARKS)
+        return found
+
+    def draw(self) -> None:
+        """Show the points of the radiograph in view."""
+        if not self._in_view:
+            return
+        layer = self.layer or self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+        if layer is not self._adopted:
+            self._adopt(layer)
+        marks = self.session.shown_marks()
+        self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
+        self._drawn_for = self.session.current
+        yx, colours = marks.xy[self._drawn][:, ::-1], self._colours()
+        content = (self.session.schema, yx.tobytes(), colours.tobytes())
+        with self._quietly():
+            # Telling napari takes 15 ms, so it is only told what it does not show already.
+            if content != self._content or not np.array_equal(layer.data, yx):
+                self._content = content
+                self._fill(layer, yx, colours)
+            self._select(layer)
+        self._follow_state(layer, marks)
+        self._ask(marks)
+
+    def follow(self) -> None:
+        """Show which landmark is asked for."""
+        if self.layer is not None and not self._deaf:
+            with self._quietly():
+                self._select(self.layer)
+            self._ask(self.session.shown_marks())
+
+    def ask_everywhere(self, asking: bool) -> None:
+        """Ask for landmarks on any radiograph, as step 2 does, or only where the person has begun to place them."""
+        if asking != self._asking:
+            self._asking = asking
+            if self.layer is not None and not self._deaf:
+                marks = self.session.shown_marks()
+                self._follow_state(self.layer, marks)
+                self._ask(marks)
+
+    def nudge(self, dx: float, dy: float) -> None:
+        """Move the landmark that is selected by so many pixels, when it is placed."""
+        at, marks = self.session.landmark, self.session.shown_marks()
+        if not self._deaf and at < len(marks.xy) and marks.placed[at]:
+            xy = self._clipped(marks.xy[at][None] + (dx, dy))[0]
+            self.session.edit(lambda marks: marks.place(at, xy), ask_next=False)
+
+    def clear(self) -> None:
+        """Show no points and ask for none: nothing is in view."""
+        self._drawn, self._drawn_for, self._was = [], None, (None, "")
+        if self.layer is not None:
+            with self._quietly():
+                self.layer.data = np.empty((0, 2))
+                self.layer.mode = "pan_zoom"
+        self.canvas.ask("")
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.canvas.viewer.scene.camera.events.zoom.disconnect(self._resize)
+        self._let_go()
+
+    def _adopt(self, layer: Points) -> None:
+        # A new layer, or one that napari has duplicated: with our tag, but without our callbacks.
+        self._let_go()
+        self._adopted, self._content = layer, ()
+        self._was = (None, "")  # the tool that the last layer had says nothing about this one
+        layer.mouse_drag_callbacks.insert(0, self._drag)
+        layer.events.data.connect(self._edited)
+        layer.events.highlight.connect(self._picked)
+        # napari pastes without an event that would tell.
+        layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
+
+    def _let_go(self) -> None:
+        if self._adopted is not None:
+            self._adopted.mouse_drag_callbacks.remove(self._drag)
+            self._adopted.events.data.disconnect(self._edited)
+            self._adopted.events.highlight.disconnect(self._picked)
+            self._adopted = None
+
+    def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
+        names, labels = self.session.schema.names, self.session.schema.labels
+        layer.selected_data = set()
+        with layer.events.set_data.blocker():
+            layer.data = yx
+            rows = {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]}
+            layer.features = pd.DataFrame(rows, dtype=str)
+            layer.size = self.diameter_in_pixels()
+            if len(yx):
+                layer.border_color = colours
+                layer.text.color = {"array": colours, "default": "white"}
+        layer.refresh()
+
+    def _colours(self) -> NDArray[np.float64]:
+        if self.session.state(str(self.session.current)) is State.PREDICTED:
+            found = self.session.found[str(self.session.current)]
+            errors = dict(zip(found.names, found.expected_error, strict=False))
+            names = self.session.schema.names
+            return error_colours(
+                np.array([errors.get(names[i], np.nan) for i in self._drawn], float), self.limit
+            )
+        return landmark_colours(len(self.session.schema))[self._drawn]
+
+    def _select(self, layer: Points) -> None:
+        at = self.session.landmark
+        layer.selected_data = (
+            {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
+        )
+
+    def _follow_state(self, layer: Points, marks: Marks) -> None:
+        # Set the tool when what is to be done changes, and leave the person's choice alone otherwise.
+        now = (self.session.current, "select" if marks.complete else "add" if self._wanted else "pan_zoom")
+        if now != self._was:
+            self._was = now
+            layer.mode = now[1]
+            self.canvas.viewer.layers.selection.active = layer
+
+    @property
+    def _wanted(self) -> bool:
+        # A prediction that lacks landmarks, because they are newer than the training, asks for them in any step.
+        begun = self.session.current in self.session.marks or self.session.shown_marks().done.any()
+        return len(self.session.schema) > 0 and (self._asking or bool(begun))
+
+    def _ask(self, marks: Marks) -> None:
+        if marks.complete or not self._wanted:
+            self.canvas.ask("")
+            return
+        schema, at = self.session.schema, self.session.landmark
+        verb = "Move" if marks.placed[at] else "Click"
+        self.canvas.ask(f"{verb}: {schema.names[at]} ({schema.labels[at]})   {at + 1} of {len(schema)}")
+
+    def _edited(self, event: Any) -> None:
+        action = getattr(event.action, "value", event.action)
+        if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
+            return
+        if self._deaf:
+            self._untouched(self.layer, added=action == "added")
+            return
+        {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
+
+    def _added(self, layer: Points) -> None:
+        clicked = layer.mode == "add" and len(layer.data) == len(self._drawn) + 1
+        if not clicked:
+            self._refuse()
+            self.draw()
+        elif len(self.session.schema):
+            self._put(self.session.landmark, layer.data[-1][::-1], layer)
+
+    def _refuse(self) -> None:
+        self._tell("Pasted points are not taken: every landmark exists once. Click to place one.")
+
+    def _untouched(self, layer: Points, *, added: bool) -> None:
+        self._tell(f"{self.session.current} is not in view yet, so nothing was changed.")
+        if added:
+            with self._quietly():
+                layer.data = layer.data[:-1]
+
+    @property
+    def _in_view(self) -> bool:
+        return self.canvas.radiograph is not None and self.canvas.radiograph.name == self.session.current
+
+    @property
+    def _deaf(self) -> bool:
+        # While the next radiograph is on its way the canvas and the layer still show the last one.
+        return self._drawing or not self._in_view or self._drawn_for != self.session.current
+
+    def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
+        if self._inside(xy):
+            self.session.place(landmark, xy)
+            return
+        self._tell(
+            f"{self.session.schema.names[landmark]} was not placed: the click was outside the radiograph."
+        )
+        self.draw()
+
+    def _removed(self, layer: Points) -> None:
+        names = list(layer.features["landmark"])
+        gone = [i for i in self._drawn if self.session.schema.names[i] not in names]
+
+        def cleared(marks: Marks) -> Marks:
+            for landmark in gone:
+                marks = marks.clear(landmark)
+            return marks
+
+        if gone:
+            self.session.landmark = gone[0]
+            self.session.edit(cleared, ask_next=False)
+
+    def _moved(self, layer: Points) -> None:
+        if len(layer.data) != len(self._drawn):
+            self.draw()
+            return
+        before = self.session.shown_marks().xy[self._drawn]
+        after = self._clipped(layer.data[:, ::-1])
+        moved = np.flatnonzero(~np.isclose(before, after, atol=1e-6).all(axis=1))
+
+        def dragged(marks: Marks) -> Marks:
+            for row in moved:
+                marks = marks.place(self._drawn[row], after[row])
+            return marks
+
+        if len(moved):
+            self.session.landmark = self._drawn[moved[0]]
+            self.session.edit(dragged, ask_next=False)
+
+    def _drag(self, layer: Points, event: Any) -> Iterator[None]:
+        # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
+        if layer.mode != "add" or self._deaf:
+            return
+        hit = layer.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
+        if hit is None:
+            return
+        landmark, start, image = self._drawn[hit], event.pos, self.session.current
+        layer.mouse_pan = False
+        yield
+        while event.type == "mouse_move":
+            if image == self.session.current:
+                self._carry(layer, hit, event.position)
+            yield
+        layer.mouse_pan = True
+        if image != self.session.current:
+            return  # a key has led to the next radiograph meanwhile
+        if np.linalg.norm(event.pos - start) >= DRAG_PIXELS:
+            self.session.landmark = landmark
+            xy = self._clipped(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
+            self.session.edit(lambda marks: marks.place(landmark, xy))
+        elif len(layer.data) == len(self._drawn):
+            self.draw()
+
+    def _carry(self, layer: Points, row: int, position: Any) -> None:
+        with self._quietly():
+            data = layer.data.copy()
+            data[row] = layer.world_to_data(position)
+            layer.data = data
+
+    def _picked(self) -> None:
+        layer = self.layer
+        if self._deaf or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
+            return
+        row = next(iter(layer.selected_data))
+        if row < len(self._drawn) and self._drawn[row] != self.session.landmark:
+            self.session.select(self._drawn[row])
+
+    def _resize(self) -> None:
+        if self.layer is not None and len(self._drawn):
+            with self._quietly():
+                self.layer.size = self.diameter_in_pixels()
+
+    def diameter_in_pixels(self) -> float:
+        """Diameter of a point, in pixels of the radiograph."""
+        # The rings keep their size on the screen, so zooming in uncovers the anatomy under them.
+        scale: float = self.canvas.placed["scale"][0]
+        return float(self.diameter / (self.canvas.viewer.scene.camera.zoom * scale))
+
+    def _inside(self, xy: NDArray[np.float64]) -> bool:
+        return bool(np.allclose(self._clipped(xy[None])[0], xy))
+
+    def _clipped(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert self.canvas.radiograph is not None
+        height, width = self.canvas.radiograph.size
+        return np.clip(xy, -0.5, (width - 0.5, height - 0.5))
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        before, self._drawing = self._drawing, True
+        try:
+            yield
+        finally:
+            self._drawing = before

@@ -1,0 +1,214 @@
+"""What a model can show for its answer: maps and a deformation grid, computed off the GUI thread, one layer per kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from napari.utils import Colormap
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.training import Training
+from onemark.types import Evidence, Radiograph
+
+GRID = "deformation grid"
+SETTLE_MS = 120
+LINES = 24
+LEVEL = re.compile(r" (s\d+|product)$")
+# Nothing where the map is low, so that the radiograph stays legible; strong where it is high, on bone and on air.
+GLOW = Colormap([[0, 0, 0, 0], [0.95, 0.35, 0.05, 0.55], [1, 0.92, 0.25, 0.95]], name="onemark glow")
+VEIL = Colormap([[0, 0, 0, 0], [0.3, 0.2, 0.95, 0.5], [0.3, 0.95, 1, 0.95]], name="onemark veil")
+LOOKS: dict[str, dict[str, Any]] = {
+    "similarity": {"colormap": GLOW, "blending": "translucent"},
+    "heatmap": {"colormap": VEIL, "blending": "translucent"},
+    "warped exemplar": {"colormap": "bop blue", "blending": "translucent", "opacity": 0.6},
+}
+OTHER: dict[str, Any] = {"colormap": GLOW, "blending": "translucent"}
+
+
+@dataclass
+class Shown:
+    """Which evidence is switched on.
+
+    Attributes:
+        kinds: Kinds that are switched on, such as `similarity`.
+        variant: Kind -> the one of its maps that is shown, such as `similarity s4`.
+    """
+
+    kinds: set[str] = field(default_factory=set)
+    variant: dict[str, str] = field(default_factory=dict)
+
+
+class EvidenceView(QObject):
+    """Asks the model for evidence on the radiograph and landmark in view, and shows what is switched on.
+
+    Signals:
+        offered: kind -> names of its maps, whenever a model's evidence arrives.
+    """
+
+    offered = Signal(object)
+    working = Signal(bool)
+
+    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.training = desk, training
+        self.shown = Shown()
+        self._latest: Evidence | None = None
+        self._asked: tuple[Any, ...] = ()
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._ask)
+        desk.session.landmark_changed.connect(self.refresh)
+        desk.session.cohort_changed.connect(self._forget)
+        training.model_changed.connect(self._new_model)
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Ask anew for the radiograph and landmark in view, once they have settled."""
+        if self.shown.kinds or force:
+            self._settle.start()
+
+    def switch(self, kind: str, on: bool, variant: str = "") -> None:
+        """Switch a kind of evidence on or off."""
+        (self.shown.kinds.add if on else self.shown.kinds.discard)(kind)
+        if variant:
+            self.shown.variant[kind] = variant
+        if not on:
+            layer = self.desk.canvas.layer(kind)
+            if layer is not None:
+                layer.visible = False
+        elif self._current(self._latest):
+            self._show(self._latest)
+        else:
+            self.refresh()
+
+    def _new_model(self) -> None:
+        # Asked at once, also when nothing is switched on, to offer what this recipe has and nothing else.
+        self._forget()
+        self.refresh(force=True)
+
+    def _forget(self) -> None:
+        # Names are no proof: another folder has radiographs of the same names.
+        self._latest = None
+        if self._asked:
+            self._asked = ()
+            self.working.emit(False)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._settle.stop()
+
+    def _ask(self) -> None:
+        model, radiograph, session = self.training.model, self.desk.canvas.radiograph, self.desk.session
+        if model is None or radiograph is None or not len(session.schema):
+            return
+        if self._current(self._latest):
+            self._show(self._latest)
+            return
+        landmark = session.schema.names[session.landmark]
+        key = (id(model), radiograph.name, landmark)
+        if key == self._asked:
+            return
+        self._asked = key
+        self.working.emit(True)
+        self.desk.background.run(
+            lambda: prepared(model, radiograph, landmark),
+            lambda found: self._take(key, found),
+            lambda e: self._failed(key, e),
+        )
+
+    def _take(self, key: tuple[Any, ...], found: Evidence) -> None:
+        if key != self._asked:
+            return
+        self._asked, self._latest = (), found
+        self.working.emit(False)
+        self.offered.emit(variants(found))
+        self._show(found)
+
+    def _failed(self, key: tuple[Any, ...], error: BaseException) -> None:
+        if key == self._asked:
+            self._asked = ()
+            self.working.emit(False)
+            if self.shown.kinds:
+                self.desk.fail(error, "computing the evidence")
+
+    def _current(self, evidence: Evidence | None) -> bool:
+        session = self.desk.session
+        if evidence is None or evidence.image != session.current or not len(session.schema):
+            return False
+        return evidence.landmark in (None, session.schema.names[session.landmark])
+
+    def _show(self, evidence: Evidence | None) -> None:
+        if evidence is None or not self._current(evidence):
+            return
+        for kind, names in variants(evidence).items():
+            if kind not in self.shown.kinds:
+                continue
+            if kind == GRID:
+                self._show_grid(evidence)
+                continue
+            name = self.shown.variant.get(kind, names[-1])
+            pixels = evidence.maps[name if name in names else names[-1]]
+            layer = self.desk.canvas.image(
+                kind, kind, pixels, contrast_limits=(0, 1), **LOOKS.get(kind, OTHER)
+            )
+            layer.visible = True
+
+    def _show_grid(self, evidence: Evidence) -> None:
+        if evidence.field is not None:
+            segments = grid_segments(evidence.field)
+            layer = self.desk.canvas.vectors(
+                GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
+            )
+            layer.edge_width = max(evidence.field.shape[:2]) / 500
+            layer.visible = True
+
+
+def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
+    """The model's evidence, every map divided by its maximum, so that showing it costs the GUI thread nothing."""
+    found: Evidence = model.explain(radiograph, landmark)
+    return Evidence(found.image, found.landmark, {k: _unit(v) for k, v in found.maps.items()}, found.field)
+
+
+def variants(evidence: Evidence) -> dict[str, list[str]]:
+    """Kind -> names of its maps: all levels of one thing, such as `similarity s4` and its `product`, are one kind."""
+    kinds: dict[str, list[str]] = {}
+    for name in evidence.maps:
+        kinds.setdefault(LEVEL.sub("", name), []).append(name)
+    if evidence.field is not None:
+        kinds[GRID] = [GRID]
+    return kinds
+
+
+def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
+    """A regular grid as the deformation carries it.
+
+    Args:
+        field: `[H, W, 2]` displacements (dx, dy) in px.
+        lines: Grid lines along the longer side.
+
+    Returns:
+        `[N, 2, 2]` segments: start and direction, each (y, x) in px; none where the deformation is not known (NaN).
+    """
+    height, width = field.shape[:2]
+    step = max(height, width) / lines
+    ys, xs = np.arange(step / 2, height, step), np.arange(step / 2, width, step)
+    at = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)
+    nodes = at + field[at[..., 0].astype(int), at[..., 1].astype(int)][..., ::-1]
+    segments = np.concatenate(list(_joined(nodes))).astype(np.float32)
+    return segments[np.isfinite(segments).all(axis=(1, 2))]
+
+
+def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+    for starts, ends in ((nodes[:-1], nodes[1:]), (nodes[:, :-1], nodes[:, 1:])):
+        yield np.stack([starts, ends - starts], axis=-2).reshape(-1, 2, 2)
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    kept = np.maximum(np.nan_to_num(values, posinf=0, neginf=0), 0)
+    return (kept / max(float(kept.max()), 1e-9)).astype(np.float32)

@@ -1,0 +1,136 @@
+"""The Export step's work: every format at once, off the GUI thread, never over a file without asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.session_store import Keeper
+from onemark.gui.state.autosave import unused
+from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+
+
+@dataclass(frozen=True)
+class Format:
+    """One export format.
+
+    Attributes:
+        key: Short name.
+        title: For people.
+        file: What it writes in the chosen folder.
+    """
+
+    key: str
+    title: str
+    file: str
+
+
+FORMATS = (
+    Format("csv", "CSV table (px, and mm where known)", "landmarks.csv"),
+    Format("slicer", "3D Slicer markups (.mrk.json)", "landmarks.mrk.json"),
+    Format("tps", "tpsDig (.tps)", "landmarks.tps"),
+    Format("coco", "COCO keypoints (.json)", "landmarks.json"),
+    Format("report", "Report with pictures (.html)", "report.html"),
+)
+
+
+class Exporting(QObject):
+    """Writes the landmarks of the session."""
+
+    working = Signal(bool)
+    wrote = Signal(object)
+
+    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.keeper = desk, keeper
+
+    def export(self, folder: Path, keys: list[str], *, overwrite: bool = False) -> None:
+        """Write these formats into a folder, asking before a file is replaced.
+
+        Raises:
+            UserError: nothing to export, no format chosen, or the folder is the radiographs' own.
+        """
+        from onemark.data.landmarks.table import LandmarkTable
+
+        session = self.desk.session
+        sets, cohort = session.results(), session.cohort
+        if cohort is None or not sets:
+            raise UserError("there is nothing to export yet; finish an exemplar or train first")
+        if not keys:
+            raise UserError("no format is chosen; tick at least one")
+        if folder.resolve().is_relative_to(cohort.folder.resolve()):
+            raise UserError(
+                f"{folder} lies among the radiographs, which would be searched for images; choose another folder"
+            )
+        there = [f.file for f in FORMATS if f.key in keys and _written_as(folder / f.file).exists()]
+        if there and not overwrite:
+            self._ask(folder, keys, there)
+            return
+        self.working.emit(True)
+        self.desk.background.run(
+            lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys),
+            lambda files: self._done(folder, files),
+            self._failed,
+        )
+
+    def _ask(self, folder: Path, keys: list[str], there: list[str]) -> None:
+        beside = unused(folder)
+        ways: list[tuple[str, Callable[[], None]]] = [
+            (
+                "Replace",
+                lambda: self.desk.try_to("exporting", lambda: self.export(folder, keys, overwrite=True)),
+            ),
+            (
+                f"Write to {beside.name}",
+                lambda: self.desk.try_to("exporting", lambda: self.export(beside, keys)),
+            ),
+        ]
+        what = there[0] if len(there) == 1 else f"{there[0]} and {len(there) - 1} more"
+        self.desk.tell(f"{what} is in {folder} already.", "warn", ways)
+
+    def _done(self, folder: Path, files: list[Path]) -> None:
+        self.working.emit(False)
+        self.desk.tell(f"Exported {', '.join(file.name for file in files[:3])} to {folder}.", "good")
+        self.wrote.emit(files)
+
+    def _failed(self, error: BaseException) -> None:
+        self.working.emit(False)
+        self.desk.fail(error, "exporting")
+
+
+def write_all(table: LandmarkTable, cohort: Cohort, folder: Path, keys: list[str]) -> list[Path]:
+    """Write the formats, replacing files of the same name; returns what was written."""
+    from onemark.data.landmarks.convert import write_landmarks
+    from onemark.evaluation.report import write_report
+
+    written: list[Path] = []
+    for one in FORMATS:
+        if one.key not in keys:
+            continue
+        path = folder / one.file
+        if one.key == "report":
+            write_report(path, cohort, table)
+            written.append(path)
+        else:
+            mm = one.key == "csv" and _knows_mm(table, cohort)
+            written += write_landmarks(table, path, cohort=cohort, mm=mm, overwrite=True)
+    return written
+
+
+def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
+    return any(cohort.header(name).spacing for name in table.images)
+
+
+def _written_as(path: Path) -> Path:
+    # Several radiographs as .mrk.json become a folder of that name.
+    slicer = path.with_name(path.name.removesuffix(".mrk.json"))
+    return slicer if path.name.endswith(".mrk.json") and slicer.is_dir() else path

@@ -1,0 +1,227 @@
+"""From a dropped path to an open cohort: folders, run folders, single files, the phantom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path, user_config_path
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.session_store import Keeper
+from onemark.gui.state.autosave import saved_spacing
+from onemark.gui.state.schema import of_names
+from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+
+PHANTOMS = 24
+RECENT = 6
+
+
+class Opening(QObject):
+    """Opens cohorts off the GUI thread; nothing is decoded before it is shown.
+
+    Signals:
+        opening: Something is about to be opened: its name.
+        opened: Another cohort is open.
+        failed: Nothing could be opened; what was open before still is.
+
+    Attributes:
+        spacing_mm: mm per pixel said by the person, or None.
+    """
+
+    opening = Signal(str)
+    opened = Signal()
+    failed = Signal()
+
+    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.keeper = desk, keeper
+        self._first: str | None = None
+        self._then: Callable[[], None] | None = None
+
+    def open(self, path: str | Path) -> None:
+        """Open a folder of radiographs, a run folder, or the folder of a single radiograph."""
+        path = Path(path)
+        self.opening.emit(path.name)
+        spacing_of = self._spacing_of()
+        self.desk.background.run(
+            lambda: meant_by(path, spacing_of),
+            lambda meant: self._open(meant),
+            lambda error: self._failed(error),
+        )
+
+    def open_phantom(self) -> None:
+        """Write the phantom cohort to the user's cache, once, and open it with its landmark names."""
+        self.opening.emit("phantom")
+        self.desk.background.run(
+            phantom_folder, lambda folder: self.open_with_names(folder), lambda error: self._failed(error)
+        )
+
+    def open_with_names(self, folder: Path) -> None:
+        """Open the phantom cohort; its landmark names are used when none are chosen yet."""
+        from onemark.phantom import LANDMARKS
+
+        def name_them() -> None:
+            if not len(self.desk.session.schema):
+                self.desk.session.set_schema(of_names(LANDMARKS, "phantom"))
+
+        self._then = name_them
+        self.open(folder)
+
+    def set_spacing(self, spacing_mm: float | None) -> None:
+        """Say how large a pixel is; the open cohort is opened anew with it."""
+        if spacing_mm != self.keeper.wishes.spacing_mm:
+            self.keeper.wishes.spacing_mm = spacing_mm
+            cohort = self.desk.session.cohort
+            if cohort is not None:
+                self.open(cohort.folder)
+
+    def _spacing_of(self) -> Callable[[Path], float | None]:
+        # What was typed belongs to the folder that is open, or to the first one that will be; others have their own.
+        said, now = self.keeper.wishes.spacing_mm, self.desk.session.cohort
+
+        def spacing_of(folder: Path) -> float | None:
+            same = now is not None and now.folder.resolve() == folder.resolve()
+            return said if same or (now is None and said is not None) else saved_spacing(folder)
+
+        return spacing_of
+
+    def _open(self, meant: Meant, *, losing: bool = False) -> None:
+        session, cohort = self.desk.session, meant.cohort
+        if session.marks and not losing and not self.keeper.saved():
+            QTimer.singleShot(
+                0, lambda: self._ask(meant)
+            )  # after the message that says why they are not saved
+            return
+        self.keeper.end()  # while the session still holds the points of the folder that it keeps
+        session.open(cohort)
+        self.keeper.begin(cohort.folder)
+        self.keeper.wishes.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
+        if meant.run is not None:
+            self.keeper.take_run(meant.run)
+            if meant.exemplars is not None:
+                self._take_exemplars(meant.exemplars)
+        if self._then is not None:
+            self._then()
+            self._then = None
+        remember(cohort.folder)
+        self.opened.emit()
+        session.show(meant.first or session.current or cohort.names[0])
+
+    def _ask(self, meant: Meant) -> None:
+        assert self.desk.session.cohort is not None
+        now, then = self.desk.session.cohort.folder.name, meant.cohort.folder.name
+        self.desk.tell(
+            f"Your points on {now} cannot be saved, so {then} was not opened: export them first, or lose them.",
+            "bad",
+            [("Open and lose them", lambda: self._open(meant, losing=True))],
+        )
+        self.failed.emit()
+
+    def _take_exemplars(self, exemplars: LandmarkTable) -> None:
+        session = self.desk.session
+        if not session.marks and exemplars.names != session.schema.names:
+            session.set_schema(of_names(exemplars.names, "of the run"))
+        if set(exemplars.names) & set(session.schema.names):
+            session.take_marks(exemplars)
+
+    def _failed(self, error: BaseException) -> None:
+        self._then = None
+        self.desk.fail(error, "opening the folder")
+        self.failed.emit()
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What a path means.
+
+    Attributes:
+        cohort: The radiographs.
+        first: The radiograph to show first, when the path named one.
+        run: The run folder, when the path is one.
+        exemplars: The points that the run learned from, when it has any.
+    """
+
+    cohort: Cohort
+    first: str | None = None
+    run: Path | None = None
+    exemplars: LandmarkTable | None = None
+
+
+def meant_by(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+    """What to open.
+
+    Args:
+        path: A folder of radiographs, a run folder or one file.
+        spacing_of: The mm per pixel said of a folder, or None.
+
+    Raises:
+        UserError: nothing there that can be opened.
+    """
+    from onemark.data.cohort import is_run_folder, open_cohort
+
+    if path.is_dir() and is_run_folder(path):
+        return _of_run(path, spacing_of)
+    folder, first = (path.parent, path.name) if path.is_file() else (path, None)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder))
+    if first is None:
+        return Meant(cohort)
+    if first not in cohort:
+        raise UserError(
+            f"{first} is not a radiograph onemark reads; drop a folder of PNG, JPEG, TIFF or DICOM files"
+        )
+    return Meant(cohort, cohort.resolve(first))
+
+
+def _of_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+    from onemark.data.cohort import open_cohort
+    from onemark.pipeline.runs import RunFolder
+
+    run = RunFolder.open(path)
+    folder = Path(run.config["cohort"] or path)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config["spacing_mm"])
+    placed = run.exemplars() if (path / "exemplars.csv").exists() else None
+    return Meant(cohort, None, path.resolve(), placed)
+
+
+def phantom_folder() -> Path:
+    """The phantom cohort's folder, written on first use."""
+    from onemark.phantom import phantom_name, write_phantom_cohort
+
+    folder = Path(user_cache_path("onemark") / "phantom")
+    if not all((folder / phantom_name(i)).exists() for i in range(1, PHANTOMS + 1)):
+        write_phantom_cohort(folder, PHANTOMS)
+    return folder
+
+
+def recent() -> list[Path]:
+    """Folders opened lately that are still there, the last one first."""
+    try:
+        folders = json.loads(_recent_file().read_text(encoding="utf-8"))
+        return [Path(folder) for folder in folders if Path(folder).is_dir()]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(folder: Path) -> None:
+    """Put a folder at the head of the recent ones."""
+    from onemark.data.atomic import write_text
+
+    folder = folder.resolve()
+    folders = [folder, *(other for other in recent() if other != folder)][:RECENT]
+    try:
+        write_text(_recent_file(), json.dumps([str(one) for one in folders]))
+    except UserError:
+        return  # a list of recent folders is a convenience, not worth a message
+
+
+def _recent_file() -> Path:
+    return Path(user_config_path("onemark") / "recent.json")

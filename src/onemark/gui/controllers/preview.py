@@ -1,0 +1,98 @@
+"""Predictions on the radiograph in view while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from napari.layers import Points
+from qtpy.QtCore import QObject
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
+
+from onemark.gui.canvas.layers import PREVIEW
+from onemark.gui.canvas.palette import landmark_colours
+from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.training import Training
+from onemark.gui.state.job import News
+from onemark.types import LandmarkSet
+
+STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "white"}
+
+
+class Preview(QObject):
+    """Shows the newest preview of the radiograph in view in one reused layer, hidden when nothing trains."""
+
+    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk, self.training = desk, training
+        self._newest: dict[str, LandmarkSet] = {}
+        training.began.connect(self._begin)
+        training.news.connect(self._take)
+        training.ended.connect(lambda outcome: self._forget())
+        desk.session.cohort_changed.connect(self._forget)
+
+    def draw(self) -> None:
+        """Show the newest preview of the radiograph in view, or none where there is none."""
+        found = self._of_view()
+        if found is None:
+            self._hide()
+            return
+        layer = self._make()
+        there = ~np.isnan(found.xy).any(axis=1)
+        layer.data = found.xy[there][:, ::-1]
+        layer.face_color = landmark_colours(len(found.names))[there]
+        layer.size = self.desk.points.diameter_in_pixels() * 0.8
+        # Showing and hiding a layer makes napari arrange all of them anew.
+        if not layer.visible:
+            layer.visible = True
+        layer.editable = False
+
+    def _of_view(self) -> LandmarkSet | None:
+        radiograph, job = self.desk.canvas.radiograph, self.training.job
+        if radiograph is None or job is None or not self.training.about_here(job):
+            return None
+        return self._newest.get(radiograph.name)
+
+    def _make(self) -> Points:
+        active = self.desk.viewer.layers.selection.active
+        layer = self.desk.canvas.points(PREVIEW, "preview", **STYLE)
+        if active is not None:
+            self.desk.viewer.layers.selection.active = active
+        return layer
+
+    def _take(self, news: News) -> None:
+        sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
+        fresh = {one.image: one for one in sets}
+        self._newest |= fresh
+        radiograph = self.desk.canvas.radiograph
+        if radiograph is not None and radiograph.name in fresh:
+            self.draw()
+
+    def _hide(self) -> None:
+        layer = self.desk.canvas.layer(PREVIEW)
+        if layer is not None and layer.visible:
+            layer.visible = False
+
+    def _forget(self) -> None:
+        self._newest.clear()
+        self._hide()
+
+    def _begin(self) -> None:
+        # Making a layer and painting its first points are the slow things here, so they are done when the button is
+        # pressed and not in the middle of it.
+        self._forget()
+        if self.desk.canvas.radiograph is not None and self.desk.canvas.layer(PREVIEW) is None:
+            layer = self._make()
+            layer.add(np.zeros((1, 2)))
+            layer.face_color = "transparent"
+            _paint()
+            layer.data = np.empty((0, 2))
+            layer.visible = False
+
+
+def _paint() -> None:
+    """Paint the canvas at once instead of in a later turn of the event loop."""
+    for window in QApplication.topLevelWidgets():
+        for canvas in window.findChildren(QOpenGLWidget):
+            canvas.repaint()

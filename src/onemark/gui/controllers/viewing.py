@@ -1,0 +1,124 @@
+"""One radiograph at a time: decode it, show it, go to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from onemark.gui.canvas.layers import LANDMARKS, PREVIEW, RADIOGRAPH
+from onemark.gui.controllers.context import Desk
+from onemark.gui.state.failures import explain
+from onemark.types import Radiograph
+
+
+class Viewing(QObject):
+    """Keeps the canvas on the session's current radiograph.
+
+    Attributes:
+        order: The names in the order of the list, which next and previous follow.
+    """
+
+    shown = Signal(str)
+    unreadable = Signal(str)
+    removed = Signal(str)
+
+    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.desk = desk
+        self.order: Sequence[str] = ()
+        self._points_next = QTimer(self)  # unlike a single shot, it ends with the panel
+        self._points_next.setSingleShot(True)
+        self._points_next.timeout.connect(self._show_points)
+        session = desk.session
+        session.cohort_changed.connect(self._opened)
+        session.current_changed.connect(self._load)
+        session.marks_changed.connect(lambda image: self._redraw(image))
+        session.schema_changed.connect(desk.points.draw)
+        session.found_changed.connect(desk.points.draw)
+        session.landmark_changed.connect(desk.points.follow)
+        desk.canvas.on_removed = self._removed
+
+    def step(self, by: int) -> None:
+        """Show the radiograph `by` places further down the list."""
+        if not self.order:
+            return
+        current = self.desk.session.current
+        at = self.order.index(current) + by if current in self.order else 0
+        if 0 <= at < len(self.order):
+            self.desk.session.show(self.order[at])
+        else:
+            self.desk.tell(
+                "This is the last radiograph of the list."
+                if by > 0
+                else "This is the first radiograph of the list."
+            )
+
+    def blank(self) -> None:
+        """Show nothing, so that no point is placed by a picture that is not of the current radiograph."""
+        self.desk.canvas.blank()
+        self.desk.points.clear()
+
+    def make_way(self) -> None:
+        """Show nothing and have no layers, for a radiograph's layer that comes from outside."""
+        self.blank()
+        for tag in (RADIOGRAPH, LANDMARKS, PREVIEW):
+            self.desk.canvas.remove(tag)
+
+    def _opened(self) -> None:
+        cohort = self.desk.session.cohort
+        assert cohort is not None
+        self.order = cohort.names
+        self.desk.loader.use(cohort)
+        self.desk.canvas.radiograph = None
+        for tag in (LANDMARKS, PREVIEW):
+            self.desk.canvas.remove(tag)
+
+    def _load(self) -> None:
+        name = self.desk.session.current
+        if name is not None:
+            self.desk.loader.get(name, self._show, lambda error: self._failed(name, error))
+
+    def _show(self, radiograph: Radiograph) -> None:
+        # Decoding takes a moment, and the person may have gone on meanwhile.
+        if radiograph.name != self.desk.session.current:
+            return
+        # In two turns of the event loop, so that neither holds the window up.
+        self.desk.canvas.show(radiograph)
+        self._points_next.start()
+
+    def _show_points(self) -> None:
+        radiograph = self.desk.canvas.radiograph
+        if radiograph is None or radiograph.name != self.desk.session.current:
+            return
+        self.desk.points.draw()
+        self.shown.emit(radiograph.name)
+        self.desk.loader.fetch_ahead(self._neighbours(radiograph.name))
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        if name == self.desk.session.current:
+            self.blank()
+            self.desk.tell(explain(error, f"reading {name}").text, "warn")
+            self.unreadable.emit(name)
+
+    def _neighbours(self, name: str) -> list[str]:
+        at = self.order.index(name) if name in self.order else -1
+        return [self.order[i] for i in (at + 1, at - 1) if at >= 0 and 0 <= i < len(self.order)]
+
+    def _redraw(self, image: str) -> None:
+        if image in (self.desk.session.current, ""):
+            self.desk.points.draw()
+
+    def _removed(self, tag: str) -> None:
+        self.removed.emit(tag)
+        if tag in (RADIOGRAPH, LANDMARKS):
+            what = {RADIOGRAPH: "radiograph's layer", LANDMARKS: "landmarks layer"}[tag]
+            self.desk.tell(
+                f"The {what} was removed; your points are kept.", "warn", [("Bring back", self._bring_back)]
+            )
+
+    def _bring_back(self) -> None:
+        radiograph = self.desk.canvas.radiograph
+        if radiograph is not None:
+            self.desk.canvas.show(radiograph)
+            self.desk.points.draw()

@@ -1,0 +1,115 @@
+"""The banner that speaks: what happened, and the buttons that lead on."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from onemark.gui.controllers.context import Message
+from onemark.gui.widgets.theme import Look
+
+STAY_MS = {"info": 6000, "good": 10_000}
+
+
+class Notice(QFrame):
+    """Shows one message at a time; warnings and failures stay until they are dismissed or acted on."""
+
+    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("onemark.message")
+        self.look, self.kind = look, "info"
+        self._shown: Message | None = None
+        self._waiting: Message | None = None
+        self._text = QLabel(self)
+        self._text.setObjectName("onemark.message.text")
+        self._text.setWordWrap(True)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._close = QToolButton(self)
+        self._close.setText("✕")
+        self._close.setObjectName("onemark.message.close")
+        self._close.setToolTip("Dismiss this message")
+        self._close.setProperty("role", "link")
+        self._close.clicked.connect(self._over)
+        self._buttons = QHBoxLayout()
+        self._buttons.setSpacing(6)
+        top = QHBoxLayout()
+        top.addWidget(self._text, 1)
+        top.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(10, 6, 4, 6)
+        box.setSpacing(6)
+        box.addLayout(top)
+        box.addLayout(self._buttons)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._over)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """What is said at the moment; empty when nothing is."""
+        return self._text.text() if not self.isHidden() else ""
+
+    def say(self, message: Message) -> None:
+        """Show a message; one that waits for an answer comes back when a passing one is over."""
+        if message.kind not in STAY_MS:
+            self._waiting = None
+        elif self._shown is not None and self._shown.ways and not self.isHidden():
+            self._waiting = self._shown
+        self._shown = message
+        self.kind = message.kind
+        self._text.setText(message.text)
+        self._offer(message)
+        self.set_look(self.look)
+        self.show()
+        self._timer.stop()
+        if message.kind in STAY_MS and not message.ways:
+            self._timer.start(STAY_MS[message.kind])
+
+    def set_look(self, look: Look) -> None:
+        """Follow the theme."""
+        self.look = look
+        colour = {"info": look.accent, "good": look.good, "warn": look.warn, "bad": look.bad}[self.kind]
+        self.setStyleSheet(
+            f"#onemark\\.message {{ background: {look.tint(colour)}; border: 0; border-left: 3px solid {colour};"
+            f" border-radius: 3px; }}"
+        )
+
+    def _offer(self, message: Message) -> None:
+        while self._buttons.count():
+            item = self._buttons.takeAt(0)
+            if item.widget() is not None:
+                item.widget().deleteLater()
+        ways = list(message.ways)
+        if message.details:
+            ways.append(("Copy details", lambda: QApplication.clipboard().setText(message.details)))
+        for label, act in ways:
+            button = QPushButton(label, self)
+            button.setObjectName(f"onemark.message.{label.lower().replace(' ', '-')}")
+            button.setToolTip(label)
+            button.clicked.connect(lambda checked=False, act=act: self._take(act))
+            self._buttons.addWidget(button)
+        if ways:
+            self._buttons.addStretch(1)
+
+    def _over(self) -> None:
+        self.hide()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.say(waiting)
+
+    def _take(self, act: object) -> None:
+        self.hide()
+        assert callable(act)
+        act()

@@ -1,0 +1,100 @@
+"""The list of radiographs below the steps: find, sort, go to the next."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
+
+from onemark.gui.controllers.app import App
+from onemark.gui.state.marks import State
+from onemark.gui.widgets.keys import KeyedTable
+from onemark.gui.widgets.parts import column, label, named, row, tool
+from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
+
+
+class RadiographPanel(QWidget):
+    """The list, the filter, previous and next."""
+
+    def __init__(self, app: App, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.app = app
+        self.model = Radiographs(app.session, self)
+        self.view = self._table()
+        self._where = label("", "hint", wrap=False)
+        self._filter: QLineEdit = named(QLineEdit(), "filter", "Show only names or states that contain this")
+        self._filter.setPlaceholderText("Find…")
+        self._filter.setClearButtonEnabled(True)
+        self._filter.textChanged.connect(self.model.filter)
+        previous = tool("previous", "◀", "Previous radiograph (B)", lambda: app.viewing.step(-1))
+        following = tool("next", "▶", "Next radiograph (N)", lambda: app.viewing.step(1))
+        box = column(self, spacing=5)
+        box.addLayout(row(self._filter, self._where, previous, following))
+        box.addWidget(self.view, 1)
+        self._listen()
+
+    def worst_first(self) -> None:
+        """Sort by expected error, the largest on top."""
+        self.view.sortByColumn(ERROR, Qt.SortOrder.DescendingOrder)
+
+    def suggested_first(self) -> None:
+        """Sort by what is worth marking."""
+        self.view.sortByColumn(STATE, Qt.SortOrder.AscendingOrder)
+
+    def _listen(self) -> None:
+        self.model.modelReset.connect(self._reordered)
+        self.app.session.current_changed.connect(self._follow)
+        self.app.session.found_changed.connect(self.worst_first)
+        self.app.session.suggested_changed.connect(self._suggested)
+        self.app.session.cohort_changed.connect(
+            lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
+        )
+        self.app.viewing.shown.connect(self._tell_unit)
+
+    def _table(self) -> KeyedTable:
+        view: KeyedTable = named(KeyedTable(self), "images", "The radiographs; click a column to sort")
+        view.setModel(self.model)
+        view.setSortingEnabled(True)
+        view.setShowGrid(False)
+        view.setWordWrap(False)
+        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        view.verticalHeader().hide()
+        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 7)
+        header = view.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        text = view.fontMetrics()
+        header.resizeSection(STATE, text.horizontalAdvance(State.CORRECTING) + 32)
+        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
+        header.setMinimumHeight(view.fontMetrics().height() + 10)
+        view.setMinimumHeight(110)
+        view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
+        view.selectionModel().currentRowChanged.connect(self._picked)
+        return view
+
+    def _picked(self, now: QModelIndex, before: QModelIndex) -> None:
+        if now.isValid() and self.model.order[now.row()] != self.app.session.current:
+            self.app.session.show(self.model.order[now.row()])
+
+    def _reordered(self) -> None:
+        self.app.viewing.order = self.model.order
+        self._follow()
+
+    def _suggested(self) -> None:
+        if self.app.session.suggested is not None:
+            self.suggested_first()
+
+    def _follow(self) -> None:
+        at = self.model.row_of(self.app.session.current)
+        total = len(self.model.order)
+        self._where.setText(f"{at + 1:,} / {total:,}" if at is not None else f"{total:,}" if total else "")
+        if at is not None and at != self.view.currentIndex().row():
+            self.view.setCurrentIndex(self.model.index(at, NAME))
+            self.view.scrollTo(self.model.index(at, NAME))
+
+    def _tell_unit(self, name: str) -> None:
+        radiograph = self.app.desk.canvas.radiograph
+        self.model.unit = "mm" if radiograph is not None and radiograph.spacing else "px"
+        self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)

@@ -1,0 +1,154 @@
+"""The list of radiographs: a table model that holds names only, and sorts 10,000 of them at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+
+from onemark.gui.canvas.palette import STATES, SUGGESTED
+from onemark.gui.state.marks import State
+from onemark.gui.state.session import Session
+from onemark.gui.state.suggested import ordinal
+from onemark.gui.widgets.parts import dot
+
+NAME, STATE, ERROR = range(3)
+HEADERS = ("Radiograph", "State", "Exp. error")
+TIPS = (
+    "File name; click to sort",
+    "exemplar: your points; predicted: onemark's; corrected: confirmed by you; mark 1st: suggested, click to sort",
+    "How far off the points are expected to be, on average; click to sort, the least sure first",
+)
+_STATE_ORDER = {state: i for i, state in enumerate(State)}
+_Role = Qt.ItemDataRole
+
+
+class Radiographs(QAbstractTableModel):
+    """Name, state and expected error of every radiograph of the session.
+
+    Attributes:
+        order: The names shown, in the order shown.
+    """
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.order: list[str] = []
+        self.unit = ""
+        self._row: dict[str, int] = {}
+        self._sorted = (NAME, Qt.SortOrder.AscendingOrder)
+        self._filter = ""
+        session.cohort_changed.connect(self.refresh)
+        session.found_changed.connect(self.refresh)
+        session.suggested_changed.connect(self.refresh)
+        session.marks_changed.connect(self._changed)
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Number of radiographs shown."""
+        return 0 if parent is not None and parent.isValid() else len(self.order)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Name, state, expected error."""
+        return 0 if parent is not None and parent.isValid() else len(HEADERS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
+        """Column titles, row numbers."""
+        if role == _Role.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return f"{HEADERS[section]} ({self.unit})" if section == ERROR and self.unit else HEADERS[section]
+        if role == _Role.TextAlignmentRole and orientation == Qt.Orientation.Horizontal:
+            middle = Qt.AlignmentFlag.AlignHCenter if section == ERROR else _side(section)
+            return int(Qt.AlignmentFlag.AlignVCenter | middle)
+        if role == _Role.ToolTipRole and orientation == Qt.Orientation.Horizontal:
+            return TIPS[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
+        """One cell."""
+        name, column = self.order[index.row()], index.column()
+        if role == _Role.DisplayRole:
+            return self._text(name, column)
+        if role == _Role.DecorationRole and column == STATE and self._text(name, STATE):
+            return dot(SUGGESTED if self.session.to_mark(name) else STATES[self.session.state(name)])
+        if role == _Role.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
+        if role == _Role.ToolTipRole:
+            return self._tip(name)
+        return None
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column; radiographs without an expected error come last either way."""
+        self._sorted = (column, order)
+        self.refresh()
+
+    def filter(self, text: str) -> None:
+        """Show only names, or states, that contain the text."""
+        self._filter = text.strip().lower()
+        self.refresh()
+
+    def row_of(self, name: str | None) -> int | None:
+        """The row a radiograph is shown in."""
+        return self._row.get(name) if name is not None else None
+
+    def refresh(self) -> None:
+        """Sort and filter anew."""
+        self.beginResetModel()
+        names = self.session.cohort.names if self.session.cohort is not None else ()
+        kept = [n for n in names if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()]
+        self.order = [kept[i] for i in self._ranks(kept)]
+        self._row = {name: row for row, name in enumerate(self.order)}
+        self.endResetModel()
+
+    def _ranks(self, names: list[str]) -> Any:
+        column, order = self._sorted
+        if column == NAME:
+            return (
+                range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
+            )
+        if column == STATE:
+            keys = np.array([self._place(n) for n in names], float)
+        else:
+            keys = np.array([self._error(n) for n in names], float)
+        return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
+
+    def _changed(self, name: str) -> None:
+        shown = range(len(self.order)) if not name else [self._row[name]] if name in self._row else ()
+        if shown:
+            self.dataChanged.emit(self.index(shown[0], 0), self.index(shown[-1], len(HEADERS) - 1))
+
+    def _text(self, name: str, column: int) -> str:
+        if column == NAME:
+            return name
+        if column == STATE:
+            place = self.session.to_mark(name)
+            return str(self.session.state(name)) if place is None else f"mark {ordinal(place)}"
+        error = self._error(name)
+        return "" if np.isnan(error) else f"{error:.1f}"
+
+    def _place(self, name: str) -> float:
+        # What is worth marking comes first, and of what nobody has touched the more similar before the less.
+        suggested, state = self.session.suggested, self.session.state(name)
+        if suggested is None or name in self.session.marks:
+            return _STATE_ORDER[state]
+        rank = suggested.rank(name)
+        return rank if rank < 0 else _STATE_ORDER[state] + rank / 2
+
+    def _error(self, name: str) -> float:
+        # A person's own points have no expected error: they are what is believed.
+        finished = self.session.state(name) in (State.EXEMPLAR, State.CORRECTED)
+        return np.nan if finished else self.session.errors.get(name, np.nan)
+
+    def _tip(self, name: str) -> str:
+        suggested, found = self.session.suggested, self.session.found.get(name)
+        if suggested is not None and name in suggested.similarity and found is None:
+            place = self.session.to_mark(name)
+            first = "" if place is None else f"worth marking {ordinal(place)}: "
+            return f"{name}\n{first}{suggested.similarity[name]:.0%} like the other radiographs"
+        if found is None or not np.isfinite(found.expected_error).any():
+            return name
+        worst = int(np.nanargmax(found.expected_error))
+        return f"{name}\nleast sure of {found.names[worst]}: {found.expected_error[worst]:.1f} {self.unit}"
+
+
+def _side(column: int) -> Qt.AlignmentFlag:
+    return Qt.AlignmentFlag.AlignRight if column == ERROR else Qt.AlignmentFlag.AlignLeft

@@ -1,6 +1,0 @@
-"""EdgeTrans, stage I: learned registration of an exemplar with every radiograph."""
-
-from onemark.match.edgetrans.config import EdgeTransConfig
-from onemark.match.edgetrans.matcher import EdgeTrans
-
-__all__ = ["EdgeTrans", "EdgeTransConfig"]

@@ -1,6 +1,0 @@
-"""SLA, ATD and C-Adapter: decoders of each landmark's own on a shared frozen encoder."""
-
-from onemark.match.sla.config import SLAConfig
-from onemark.match.sla.matcher import SLA
-
-__all__ = ["SLA", "SLAConfig"]

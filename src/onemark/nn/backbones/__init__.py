@@ -1,0 +1,1 @@
+"""Networks that read a radiograph, and the weights they start from."""

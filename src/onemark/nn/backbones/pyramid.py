@@ -1,0 +1,22 @@
+"""The pyramid networks by name: five maps at strides 2...32 for matcher and detector alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from onemark.nn.backbones.unet import UNet
+from onemark.nn.backbones.vgg import Norm, VGGUNet
+
+Encoder = Literal["compact", "vgg19"]
+Pyramid = UNet | VGGUNet
+
+
+def pyramid(encoder: Encoder, norm: Norm = "batch", centred: bool = False) -> Pyramid:
+    """A network with random weights.
+
+    Args:
+        encoder: Its name.
+        norm: Normalisation in the decoder of `vgg19`.
+        centred: Whether `vgg19` takes grey values in [-1, 1] instead of [0, 1].
+    """
+    return UNet() if encoder == "compact" else VGGUNet(norm, centred)

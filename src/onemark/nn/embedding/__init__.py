@@ -1,0 +1,1 @@
+"""Dense embeddings: learning them, and finding a point again by them."""

@@ -1,0 +1,1 @@
+"""Heatmaps: targets, peaks and the shape prior that chooses among peaks."""

@@ -1,0 +1,79 @@
+"""What detectors learn from: pseudo-labels, asked for once, and the exemplars' true labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from onemark.nn.training.canvases import FrameStore, Scale
+from onemark.types import LandmarkSet, Radiograph
+
+SHAPES = 150
+
+Label = Callable[[FrameStore, int], torch.Tensor]
+
+
+class PseudoLabels:
+    """Pseudo-labels, asked for when first needed.
+
+    Args:
+        pseudo_label: A matcher's answer for a radiograph.
+    """
+
+    def __init__(self, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
+        self.pseudo_label = pseudo_label
+        self.known: dict[int, LandmarkSet] = {}
+
+    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+        """`[K, 2]` canvas px of a radiograph by its position in the store."""
+        if index not in self.known:
+            self.known[index] = self.pseudo_label(store.cohort[index])
+        return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
+
+    def shapes(self, store: FrameStore) -> list[NDArray[np.float64]]:
+        """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
+
+        Whether training asked for them does not matter: a resumed fit must learn the same shape as an unbroken one.
+        """
+        spread = range(0, len(store), math.ceil(len(store) / SHAPES))
+        return [self(store, index).double().numpy() for index in spread if store.usable(index)]
+
+
+def exemplars_per_batch(batch: int, known: int) -> int:
+    """How many of a batch are exemplars: an eighth where there is one, more by the root of their number, at most half.
+
+    Args:
+        batch: Radiographs per step.
+        known: Exemplars that there are.
+    """
+    return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
+
+
+def draw_labelled(
+    size: Scale, pseudo: int, true: int, label: Label, generator: torch.Generator
+) -> tuple[list[int], torch.Tensor]:
+    """Draw pseudo-labelled radiographs and, last, exemplars.
+
+    Args:
+        size: The cohort and its exemplars on a canvas.
+        pseudo: How many radiographs.
+        true: How many exemplars.
+        label: Pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
+        generator: All of the randomness.
+
+    Returns:
+        Their positions in the store, and their labels `[pseudo + true, K, 2]`, canvas px (NaN when unknown), on the
+        generator's device. An exemplar has its true labels wherever it is drawn.
+    """
+    device = generator.device
+    chosen = size.store.draw(pseudo, generator)
+    which = torch.randint(len(size.exemplars), (true,), generator=generator, device=device)
+    chosen += [size.exemplars[int(i)].index for i in which]
+    placed = {one.index: one.xy for one in reversed(size.exemplars)}
+    return chosen, torch.stack([placed[i] if i in placed else label(size.store, i) for i in chosen]).to(
+        device
+    )

@@ -1,0 +1,144 @@
+"""The one training loop: schedule over steps or a time budget, checkpoints, progress, Cancelled."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from onemark.nn.device import memory_errors
+from onemark.nn.training.checkpoint import Checkpoint
+from onemark.nn.training.schedule import Clock, Plan
+from onemark.nn.training.task import Task
+from onemark.progress import Cancelled, Progress, Sink, silent
+from onemark.types import LandmarkSet, UserError
+
+CHECKPOINT_SECONDS = 20.0
+PREVIEW_SECONDS = 15.0
+ASIDE = 0.1  # share of the time that checkpoints, and previews, take at most, however large the network
+
+
+@dataclass
+class Job:
+    """What every stage's fit gets beside its data.
+
+    Attributes:
+        fabric: Device and precision.
+        seed: Seeds the whole job; each step draws from its own generator, so a resumed run repeats the same draws.
+        sink: Takes the progress; raising Cancelled in it stops the work.
+        checkpoint: Where to save now and then; None for a job without a folder.
+        log: Collects `{stage, step, loss, seconds}`.
+        deadline: `time.monotonic()` at which the whole job should be done, for the time left; None without budget.
+    """
+
+    fabric: Fabric
+    seed: int = 0
+    sink: Sink = silent
+    checkpoint: Checkpoint | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+    deadline: float | None = None
+
+    def generator(self, stage: str, step: int) -> torch.Generator:
+        """The random numbers of one step of one stage, on the job's device."""
+        mixed = hash_text(f"{self.seed}/{stage}/{step}/{self.fabric.global_rank}")
+        return torch.Generator(self.fabric.device).manual_seed(mixed)
+
+
+def hash_text(text: str) -> int:
+    """A 63-bit number from a text, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def train(
+    task: Task,
+    plan: Plan,
+    job: Job,
+    preview: Callable[[], Sequence[LandmarkSet]] | None = None,
+) -> None:
+    """Train `task.module` in place, from the job's checkpoint when it holds an unfinished state of this stage.
+
+    Raises:
+        Cancelled: the sink asked to stop; the state is saved first when the job has a checkpoint.
+        UserError: the device has too little memory, or the loss stopped being a number.
+    """
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[plan.optimizer]
+    optimizer: torch.optim.Optimizer = kind(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
+    clock = Clock(plan)
+    if job.checkpoint is not None:
+        job.checkpoint.restore(task, optimizer, clock)
+    module, optimizer = job.fabric.setup(task.module, optimizer)
+    module.train()
+    run = _Run(task, module, optimizer, plan, job, clock, preview)
+    mend = f"lower {task.name}.batch or {task.name}.area, or use --device cpu"
+    try:
+        with memory_errors(mend):
+            while not clock.finished:
+                run.step()
+    except Cancelled:
+        run.save()
+        raise
+
+
+@dataclass
+class _Run:
+    task: Task
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    plan: Plan
+    job: Job
+    clock: Clock
+    preview: Callable[[], Sequence[LandmarkSet]] | None
+    saved: float = field(default_factory=lambda: time.monotonic())
+    shown: float = field(default_factory=lambda: time.monotonic())
+    save_after: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+    show_after: float = field(default_factory=lambda: PREVIEW_SECONDS)
+
+    def step(self) -> None:
+        fraction = self.clock.fraction
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.rate_at(fraction)
+        generator = self.job.generator(self.task.name, self.clock.step)
+        batch = self.task.batch(generator, fraction)
+        with self.job.fabric.autocast():
+            loss, metrics = self.task.loss(self.module, batch)
+        if not bool(torch.isfinite(loss)):
+            raise UserError(
+                f"training diverged at {self.task.name} step {self.clock.step}: lower {self.task.name}.rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.job.fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.task.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.task.after(fraction)
+        self.clock.step += 1
+        self._report({"loss": float(loss.detach()), **metrics})
+
+    def _report(self, metrics: dict[str, float]) -> None:
+        now, step = time.monotonic(), self.clock.step
+        if step % 10 ** max(0, len(str(step)) - 4) == 0:  # every one to 9999, then every tenth, ...
+            entry = {"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed}
+            self.job.log.append(entry)
+        if self.job.checkpoint is not None and now - self.saved > self.save_after:
+            self.save()
+        shown: Sequence[LandmarkSet] = ()
+        if self.preview is not None and now - self.shown > self.show_after:
+            started = time.monotonic()
+            shown, self.shown = self.preview(), time.monotonic()
+            self.show_after = max(PREVIEW_SECONDS, (self.shown - started) / ASIDE)
+            self.module.train()
+        left = self.clock.left if self.job.deadline is None else max(0.0, self.job.deadline - now)
+        speed = {"images/s": self.plan.batch * step / max(self.clock.elapsed, 1e-6)}
+        self.job.sink(Progress(self.task.name, step, self.clock.total, {**metrics, **speed}, left, shown))
+
+    def save(self) -> None:
+        if self.job.checkpoint is not None and self.job.fabric.is_global_zero:
+            started = time.monotonic()
+            self.job.checkpoint.save(self.task, self.optimizer, self.clock, self.job.log)
+            self.saved = time.monotonic()
+            self.save_after = max(CHECKPOINT_SECONDS, (self.saved - started) / ASIDE)

@@ -1,8 +1,0 @@
-"""What came out, to look at: a self-contained HTML report, and a picture of every radiograph."""
-
-from __future__ import annotations
-
-from onemark.report.overlays import write_overlays
-from onemark.report.page import write_report
-
-__all__ = ["write_overlays", "write_report"]

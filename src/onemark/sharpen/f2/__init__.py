@@ -1,6 +1,0 @@
-"""F2: coarse landmarks looked at again in crops of full resolution."""
-
-from onemark.sharpen.f2.config import F2Config
-from onemark.sharpen.f2.sharpener import F2
-
-__all__ = ["F2", "F2Config"]

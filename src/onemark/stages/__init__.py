@@ -1,0 +1,1 @@
+"""The four kinds of stages, their contract, and one folder for each method."""

@@ -1,0 +1,76 @@
+"""C2T: two detectors trained on the matcher's pseudo-labels (Yin et al., ECCV 2022, stage II)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from onemark.imaging.letterbox import Frame
+from onemark.nn.backbones import pretrained
+from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, fitting_peaks
+from onemark.nn.reader import heat_evidence, landmark_set
+from onemark.nn.training.canvases import Scale
+from onemark.nn.training.labels import PseudoLabels
+from onemark.nn.training.task import Task
+from onemark.nn.weights import take_fitting
+from onemark.stages.detect.base import Detector
+from onemark.stages.detect.c2t.config import C2TConfig
+from onemark.stages.detect.c2t.heat import log_heat
+from onemark.stages.detect.c2t.network import Pair
+from onemark.stages.detect.c2t.task import C2TTask
+from onemark.types import Evidence, LandmarkSet, Radiograph
+
+
+class C2T(Detector):
+    """Two co-taught heatmap detectors."""
+
+    Config = C2TConfig
+    network: Pair
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels: the peaks of both detectors' mean log-probability."""
+        maps, frame = self._read(radiograph)
+        together = torch.stack(maps).mean(0)
+        radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
+        peaks = fitting_peaks(together, self.shape, radius, self.canvas[0] // together.shape[-2])
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The heatmaps of a landmark, or the strongest of all when none is named: of each detector, and joined.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        maps, frame = self._read(radiograph)
+        shown = {"heatmap": torch.stack(maps).mean(0)}
+        shown |= {f"heatmap {n}": m for n, m in enumerate(maps, 1)}
+        return heat_evidence(
+            radiograph,
+            self.names,
+            landmark,
+            frame,
+            {name: m.flatten(1).softmax(1).view_as(m) for name, m in shown.items()},
+        )
+
+    @staticmethod
+    def _network(config: C2TConfig, landmarks: int) -> Pair:
+        return Pair(config, landmarks)
+
+    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+        return C2TTask(self.network, sizes, labels, self.config)
+
+    def _read(self, radiograph: Radiograph) -> tuple[list[torch.Tensor], Frame]:
+        """Log-probabilities `[K, h, w]` of each detector, up to a constant, and where the radiograph lies."""
+        outputs, frame = self.reader.read(radiograph)
+        width = self.config.sigma * outputs[0].shape[-2] / self.canvas[0]
+        return [log_heat(maps[0].cpu(), self.config.loss, width) for maps in outputs], frame
+
+    def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
+        if start.keys() == self.network.state_dict().keys():
+            take_fitting(self.network, start)
+        elif self.config.encoder == "hrnet_w18":
+            pretrained.start(self.network, "hrnet_w18", self.config.weights, "detect")
+        else:
+            for network in (self.network.first, self.network.second):
+                take_fitting(network, start)

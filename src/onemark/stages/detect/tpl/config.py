@@ -1,0 +1,62 @@
+"""The options of the TPL detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onemark.imaging.augment import Augment
+from onemark.nn.backbones.pyramid import Encoder
+from onemark.nn.training.canvases import Framing, framing_option, pool_option
+from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.options import option
+
+
+@dataclass(frozen=True)
+class TPLConfig:
+    """A heatmap detector trained on pseudo-labels; the defaults are the compact form."""
+
+    head: Literal["heatmap", "voting"] = option(
+        "heatmap",
+        "heatmap: softmax heatmap and soft peak; voting: sigmoid disc and offset votes, as published",
+    )
+    encoder: Encoder = option("compact", "network; compact starts from the matcher's where it has one")
+    weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
+    area: int = option(
+        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
+    )
+    grow: float = option(
+        0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
+    )
+    steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
+    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
+    batch: int = option(8, "radiographs per step, one of them an exemplar", low=2, high=1024)
+    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
+    schedule: Schedule = option(
+        "cosine", "how the learning rate falls; tenths, after each third, as published"
+    )
+    sigma: float = option(
+        2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
+    )
+    drop: float = option(
+        0.3,
+        "share of the least fitting pseudo-labels of each landmark that a step leaves out",
+        low=0,
+        high=0.9,
+    )
+    strength: float = option(1.5, "strength of the spatial augmentation", low=0, high=4)
+    augment: Augment = option(
+        "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
+    )
+    framing: Framing = framing_option()
+    pool: int = pool_option()
+    disc: float = option(0.05, "radius of the discs of head voting", unit="canvas sides", low=0.005, high=0.5)
+    loss: Literal["bce", "focal"] = option(
+        "bce", "loss of the discs of head voting: bce (paper) or focal (code)"
+    )
+    heat_weight: float = option(
+        1.0, "weight of the discs against the offsets: 1 (paper) or 2 (code)", low=0, high=1000
+    )
+    peak: Literal["subpixel", "argmax"] = option(
+        "subpixel", "where heatmap or votes peak; argmax as published"
+    )

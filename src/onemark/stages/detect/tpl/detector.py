@@ -1,0 +1,79 @@
+"""TPL: a detector trained on the matcher's pseudo-labels (Yao et al., MICCAI 2021, stage TPL)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from onemark.nn.backbones import pretrained
+from onemark.nn.backbones.pyramid import pyramid
+from onemark.nn.heatmaps.decode import Peaks
+from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
+from onemark.nn.reader import heat_evidence, landmark_set
+from onemark.nn.training.canvases import Scale
+from onemark.nn.training.labels import PseudoLabels
+from onemark.nn.training.task import Task
+from onemark.nn.weights import take_fitting
+from onemark.stages.detect.base import Detector
+from onemark.stages.detect.tpl.config import TPLConfig
+from onemark.stages.detect.tpl.heatmap import HeatmapTask
+from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
+from onemark.types import Evidence, LandmarkSet, Radiograph
+
+
+class TPL(Detector):
+    """Heatmap detector, or the voting one as published."""
+
+    Config = TPLConfig
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        output, frame = self.reader.read(radiograph)
+        peaks = self._peaks(output[0].float().cpu())
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def _peaks(self, output: torch.Tensor) -> Peaks:
+        """Peaks in canvas px: of votes, or of heatmaps `[K, h, w]`, those chosen that fit together."""
+        if self.config.head == "voting":
+            radius = disc_radius(self.canvas, self.config.disc)
+            return vote(output, radius, self.config.peak == "subpixel")[0]
+        radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
+        return fitting_peaks(output, self.shape, radius)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The heatmap of a landmark, or the strongest of all when none is named; of head voting the ballots too.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        output, frame = self.reader.read(radiograph)
+        return heat_evidence(radiograph, self.names, landmark, frame, self._maps(output[0].float().cpu()))
+
+    def _maps(self, output: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.config.head == "heatmap":
+            return {"heatmap": output.flatten(1).softmax(1).view_as(output)}
+        return {
+            "heatmap": output[0].sigmoid(),
+            "votes": vote(output, disc_radius(self.canvas, self.config.disc))[1],
+        }
+
+    @property
+    def _has_shape(self) -> bool:
+        return bool(self.config.head == "heatmap")
+
+    @staticmethod
+    def _network(config: TPLConfig, landmarks: int) -> nn.Module:
+        if config.head == "voting":
+            return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
+        return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
+
+    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+        kind = VotingTask if self.config.head == "voting" else HeatmapTask
+        return kind(self.network, sizes, labels, self.config)
+
+    def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
+        if self.config.encoder == "vgg19" and start.keys() != self.network.state_dict().keys():
+            return pretrained.start(self.network, "vgg19", self.config.weights, "detect")
+        take_fitting(self.network, start)

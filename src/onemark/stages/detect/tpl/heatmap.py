@@ -1,0 +1,98 @@
+"""The compact detector's training: softmax heatmaps, trimmed pseudo-labels, the exemplar in every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from onemark.imaging.augment import Warp, augmentation
+from onemark.nn.heatmaps.heatmap import divergence
+from onemark.nn.training.canvases import Scale, framed, scale_at
+from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
+from onemark.stages.detect.tpl.config import TPLConfig
+
+DROP_FULLY_FROM = 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views `[B, 1, H, W]`, landmarks `[B, K, 2]` on them (view px, NaN when unknown), and how many are exemplars.
+
+    The exemplars are the last ones of the batch.
+    """
+
+    views: torch.Tensor
+    xy: torch.Tensor
+    exemplars: int
+    drop: float
+
+
+class HeatmapTask:
+    """What the training loop trains for the compact detector.
+
+    Args:
+        module: The network.
+        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
+        label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
+        config: Options.
+    """
+
+    name = "detect"
+
+    def __init__(
+        self,
+        module: nn.Module,
+        sizes: Sequence[Scale],
+        label: Label,
+        config: TPLConfig,
+    ) -> None:
+        self.module, self.sizes, self.label, self.config = module, sizes, label, config
+        self.geometry, intensity = augmentation(config.augment, config.strength)
+        self.intensity = framed(sizes[-1].store.framing, intensity)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"module": self.module}
+
+    @property
+    def exemplars(self) -> int:
+        """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
+        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+        """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
+        true, size = self.exemplars, scale_at(self.sizes, fraction)
+        chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
+        warp = Warp.draw(len(chosen), size.store.canvas, self.geometry, generator)
+        views = self.intensity.apply(warp.images(size.store.read(chosen).to(generator.device)), generator)
+        drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
+        return Batch(views, warp.inverse(xy), true, drop)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Cross-entropy of the heatmaps with narrow Gaussians; the worst pseudo-labels of each landmark left out."""
+        logits = module(batch.views)
+        nats, known = self._nats(logits, batch.xy)
+        split = len(nats) - batch.exemplars
+        pseudo = _trimmed_mean(nats[:split], known[:split], batch.drop)
+        true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
+        share = batch.exemplars / len(nats)
+        return (1 - share) * pseudo + share * true, {"exemplar": float(true.detach())}
+
+    def after(self, fraction: float) -> None:
+        """Nothing follows the network."""
+
+    def _nats(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
+        return divergence(logits, xy, self.config.sigma)
+
+
+def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
+    """Mean over the batch `[B, K]` without the `drop` largest share of each landmark."""
+    keep = max(1, round(len(nats) * (1 - drop)))
+    order = nats.masked_fill(~known, torch.inf).sort(0).values[:keep]
+    kept = order.isfinite()
+    return order.masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)

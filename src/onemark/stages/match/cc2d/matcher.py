@@ -1,0 +1,259 @@
+"""CC2D: carry the exemplars' landmarks to any radiograph by comparing dense embeddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from onemark.imaging.keypoints import sift_points
+from onemark.imaging.letterbox import Frame, Size
+from onemark.nn.backbones import pretrained
+from onemark.nn.backbones.pyramid import pyramid
+from onemark.nn.backbones.unet import STRIDES
+from onemark.nn.embedding.dense import DenseOptions, DenseTask
+from onemark.nn.embedding.embed import Embedder, Maps, TwoEmbedders
+from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
+from onemark.nn.embedding.patches import patches_around
+from onemark.nn.embedding.several import joined
+from onemark.nn.heatmaps.decode import Peaks
+from onemark.nn.reader import Reader, landmark_set
+from onemark.nn.training.canvases import (
+    STRETCH,
+    FrameStore,
+    Marked,
+    Scale,
+    cohort_canvas,
+    cohort_framing,
+    scales,
+)
+from onemark.nn.training.loop import Job, train
+from onemark.nn.training.schedule import Plan
+from onemark.nn.training.task import Task
+from onemark.nn.weights import Tensors
+from onemark.options import from_settings, settings_of
+from onemark.stages.match.cc2d.config import CC2DConfig
+from onemark.stages.match.cc2d.patch import PatchTask
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+
+SALIENT = 16
+
+
+class CC2D:
+    """Matcher of Yao et al., MICCAI 2021 (stage SSL).
+
+    Attributes:
+        names: K landmark names.
+        templates: Unit vectors per level `[M, K, C]`, finest first, of M exemplars.
+        visible: `[M, K]`, whether exemplar m shows landmark k.
+    """
+
+    Config = CC2DConfig
+    learns_alone = True  # from radiographs without any exemplar, for a selector
+
+    def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        self.config, self.names, self.canvas = config, names, canvas
+        self.network = _network(config)
+        self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
+        self.templates: Vectors = []
+        self.visible = torch.zeros(0, len(names), dtype=torch.bool)
+
+    @classmethod
+    def fit(
+        cls,
+        exemplars: LandmarkTable,
+        cohort: Cohort,
+        config: CC2DConfig,
+        job: Job,
+        seconds: float | None = None,
+        former: Self | None = None,
+    ) -> Self:
+        """Learn embeddings of the cohort and remember the exemplars' landmarks in them.
+
+        Args:
+            exemplars: Landmarks of radiographs of the cohort. None of them is enough to learn embeddings: points are then
+                drawn around key points instead of landmarks, and `fit` takes the exemplars later, from `former`.
+            cohort: The radiographs to learn from.
+            config: Options.
+            job: Device, seed, progress and checkpoint.
+            seconds: Time budget that replaces `config.steps`.
+            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+        """
+        torch.manual_seed(job.seed)
+        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
+        framing = former.config.framing if former else cohort_framing(cohort, config.framing)
+        self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
+        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
+        store, marked = sizes[-1].store, sizes[-1].exemplars
+        if former is None:
+            pretrained.start(self.network, config.encoder, config.weights, "match")
+            known = sizes if marked else [replace(size, exemplars=_salient(size.store)) for size in sizes]
+            task = _task(self.network, known, config, job.fabric)
+            plan = Plan(
+                config.steps,
+                seconds,
+                config.rate,
+                batch=config.batch,
+                optimizer=config.optimizer,
+                schedule=config.schedule,
+                restart=config.grow,
+            )
+            train(task, plan, job, (lambda: self._preview(store, marked)) if marked else None)
+        else:
+            self.network.load_state_dict(former.network.state_dict())
+        self.remember(store, marked)
+        return self
+
+    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+        """Take the exemplars' landmarks as templates."""
+        if not exemplars:
+            return
+        vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
+        self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
+        self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        maps, frame = self.reader.read(radiograph)
+        peaks = self.peaks(maps)
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def peaks(self, maps: Maps) -> Peaks:
+        """The exemplars' answer for each landmark, `[K, 2]` canvas pixels.
+
+        Args:
+            maps: Embeddings of one radiograph, `[1, C, h, w]` per level.
+        """
+        found = self._all_peaks(maps)
+        each = Peaks(found.xy.transpose(0, 1), found.score.T, found.spread.T)
+        return joined(each, self.visible.T, self.config.several, self.config.temperature)
+
+    def returned(
+        self, exemplar: Radiograph, placed: np.ndarray, found: Iterable[tuple[Radiograph, np.ndarray]]
+    ) -> np.ndarray:
+        """How far from an exemplar's landmarks the way back from other radiographs ends.
+
+        Args:
+            exemplar: A radiograph with landmarks.
+            placed: `[K, 2]` its landmarks, original px; NaN where one is not visible.
+            found: Radiographs and `[K, 2]` the same landmarks on them.
+
+        Returns:
+            `[N, K]` distances in original px of the exemplar; NaN where a landmark is not visible.
+        """
+        home, frame = self.reader.read(exemplar)
+        rows = []
+        for radiograph, xy in found:
+            maps, there = self.reader.read(radiograph)
+            points = torch.from_numpy(there.to_canvas(np.nan_to_num(xy))).float()[None].to(maps[0].device)
+            back = self._find(describe(maps, points, self.config.task == "patch"), home).xy[0]
+            away = frame.to_image(back.double().cpu().numpy()) - placed
+            rows.append(np.where(np.isfinite(xy).all(1), np.linalg.norm(away, axis=1), np.nan))
+        return np.stack(rows)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """Similarity maps of a landmark (the first when none is named), per level and their product.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        name = self.names[0] if landmark is None else landmark
+        if name not in self.names:
+            raise UserError(f"no landmark {name!r} in this run: it has {', '.join(self.names)}")
+        maps, frame = self.reader.read(radiograph)
+        k = self.names.index(name)
+        score = self._all_peaks(maps).score[:, k].cpu()
+        which = int(score.masked_fill(~self.visible[:, k], -1).argmax())
+        vectors = [level[which : which + 1, k : k + 1].to(maps[0].device) for level in self.templates]
+        levels = [level[0, 0] for level in level_maps(vectors, maps)]
+        shown = {f"similarity s{s}": m for s, m in zip(STRIDES, levels, strict=True)}
+        shown["similarity product"] = torch.stack(levels).prod(0)
+        return Evidence(radiograph.name, name, {key: _restored(m, frame) for key, m in shown.items()})
+
+    def _all_peaks(self, maps: Maps) -> Peaks:
+        """Every exemplar's answer `[M, K]`."""
+        count, device = len(self.visible), maps[0].device
+        wide = [m.expand(count, -1, -1, -1) for m in maps]
+        return self._find([level.to(device) for level in self.templates], wide)
+
+    def _find(self, vectors: Vectors, maps: Maps) -> Peaks:
+        config = self.config
+        radius = PEAK_RADIUS if config.peak == "subpixel" else 0
+        if config.cascade == "product":
+            return find_product(vectors, maps, self.canvas, config.temperature, radius)
+        return find(vectors, maps, config.temperature, radius)
+
+    def _describe(self, canvas: torch.Tensor, xy: torch.Tensor) -> Vectors:
+        """Vectors `[1, K, C]` per level of points `[K, 2]` on a canvas `[1, 1, H, W]`."""
+        rounded = self.config.task == "patch"
+        if not isinstance(self.network, TwoEmbedders):
+            maps = self.reader(canvas)
+            return describe(maps, xy[None].to(maps[0].device), rounded)
+        patches, inner = patches_around(canvas, xy, self.config.patch)
+        maps = Reader(self.network.template, self.canvas, self.reader.fabric)(patches)
+        return [v.transpose(0, 1) for v in describe(maps, inner[:, None].to(maps[0].device), rounded)]
+
+    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+        self.remember(store, exemplars)
+        return [self.locate(store.cohort[i]) for i in store.shown]
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Tensors and JSON head that `restore` needs."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"templates.{i}": level for i, level in enumerate(self.templates)}
+        tensors["visible"] = self.visible
+        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
+        return tensors, head
+
+    @classmethod
+    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
+        """The matcher that `state` described."""
+        config = from_settings(CC2DConfig, head["config"])
+        height, width = head["canvas"]
+        self = cls(config, tuple(head["names"]), (height, width), fabric)
+        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        if len(tensors["visible"]):
+            self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
+        self.visible = tensors["visible"]
+        return self
+
+
+def _network(config: CC2DConfig) -> Embedder:
+    if config.extractors == "shared":
+        return Embedder(pyramid(config.encoder), config.length, config.context)
+    return TwoEmbedders(pyramid(config.encoder), pyramid(config.encoder), config.length, config.context)
+
+
+def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fabric) -> Task:
+    if config.task == "patch":
+        return PatchTask(network, sizes, config)
+    if config.extractors == "two":
+        raise UserError(
+            "match.extractors=two needs match.task=patch: dense pairs of views share one extractor"
+        )
+    values = settings_of(config)
+    options = DenseOptions(**{field.name: values[field.name] for field in fields(DenseOptions)})
+    return DenseTask(network, sizes, options, fabric)
+
+
+def _salient(store: FrameStore) -> list[Marked]:
+    """Key points of a few radiographs, for what they are worth where no landmark is known yet."""
+    spread = range(0, len(store), math.ceil(len(store) / SALIENT))
+    found = [(i, sift_points(store.read([i])[0, 0].numpy())) for i in spread if store.usable(i)]
+    return [Marked(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
+
+
+def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
+    wide = torch.nn.functional.interpolate(
+        level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
+    )
+    return frame.restore(wide[0, 0])

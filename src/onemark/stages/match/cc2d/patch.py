@@ -1,0 +1,105 @@
+"""Self-supervision as published: a template patch is found again in its radiograph (Yao et al. 2021, Eq. 1-2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from onemark.imaging.augment import JITTER, Geometry, Warp
+from onemark.nn.backbones.unet import STRIDES
+from onemark.nn.embedding.embed import Embedder, vectors_at
+from onemark.nn.embedding.locate import nearest_cells
+from onemark.nn.embedding.patches import Contrast, crop
+from onemark.nn.training.canvases import Scale, scale_at
+from onemark.stages.match.cc2d.config import CC2DConfig
+from onemark.types import UserError
+
+TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)
+MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Whole canvases `[B, 1, H, W]`, augmented patches of them `[B, 1, P, P]`, and points of both.
+
+    Attributes:
+        here: `[B, N, 2]` anchors on the patches, patch px.
+        there: `[B, N, 2]` the same on the canvases, canvas px.
+        inside: `[B, N]`, 0 where the rotation took an anchor off its patch.
+    """
+
+    whole: torch.Tensor
+    patches: torch.Tensor
+    here: torch.Tensor
+    there: torch.Tensor
+    inside: torch.Tensor
+
+
+class PatchTask:
+    """What the training loop trains for the published matcher.
+
+    Args:
+        module: The embedding network, or two of them.
+        sizes: The cohort, at one size or growing.
+        config: Options.
+
+    Raises:
+        UserError: the patch does not fit on the canvas, or the batch is too small.
+    """
+
+    name = "match"
+
+    def __init__(self, module: Embedder, sizes: Sequence[Scale], config: CC2DConfig) -> None:
+        h, w = sizes[0].store.canvas
+        if config.patch % STRIDES[-1] or config.patch > min(h, w):
+            raise UserError(
+                f"match.patch must be a multiple of {STRIDES[-1]} px and fit on the canvas of {w} x {h} px, not "
+                f"{config.patch}: lower match.patch or raise match.area"
+            )
+        if config.context == "aspp" and config.batch < 2:
+            raise UserError(
+                "match.context=aspp needs match.batch of at least 2: it is normalised over the batch"
+            )
+        self.module, self.sizes, self.config = module, sizes, config
+        self.contrast = Contrast(config.temperature, config.window, config.distance_bias, config.bias_cap)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"module": self.module}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> PatchBatch:
+        """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches."""
+        config, device, size = self.config, generator.device, self.config.patch
+        store = scale_at(self.sizes, fraction).store
+        whole = store.read(store.draw(config.batch, generator)).to(device)
+        room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - size + 1
+        corner = (torch.rand(len(whole), 1, 2, generator=generator, device=device) * room).long()
+        anchor = torch.rand(len(whole), config.anchors, 2, generator=generator, device=device)
+        anchor = (MARGIN + (1 - 2 * MARGIN) * anchor) * (size - 1)
+        warp = Warp.draw(len(whole), (size, size), TURN, generator)
+        patches = warp.images(JITTER.apply(crop(whole, corner[:, 0], size), generator))
+        here = warp.inverse(anchor)
+        inside = ((here >= 0) & (here <= size - 1)).all(-1).float()
+        return PatchBatch(whole, patches, here, anchor + corner, inside)
+
+    def loss(self, module: nn.Module, batch: PatchBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Cross-entropy of the anchors' places in the whole radiographs, summed over the five levels (Eq. 2)."""
+        whole = module(batch.whole)
+        patches = (
+            module(batch.patches, template=True) if self.config.extractors == "two" else module(batch.patches)
+        )
+        total = torch.zeros((), device=batch.whole.device)
+        for stride, a, b in zip(STRIDES, patches, whole, strict=True):
+            vectors = vectors_at(a, nearest_cells(batch.here, stride))
+            cells = nearest_cells(batch.there, stride)
+            nats = self.contrast.nats(vectors, b, cells, whole=stride == STRIDES[-1])
+            total = total + (nats * batch.inside).sum() / batch.inside.sum().clamp(min=1)
+        return total, {}
+
+    def after(self, fraction: float) -> None:
+        """Nothing follows the network."""

@@ -1,0 +1,156 @@
+"""What EdgeTrans descends (Yin et al., ECCV 2022, Eq. 11-16): misses, similarity, smoothness, and ways that must meet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from onemark.nn.heatmaps.decode import pixels_to_cells
+from onemark.stages.match.edgetrans.correlation import Match
+from onemark.stages.match.edgetrans.transform import Transform, cell_centres
+
+WINDOW = 11
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2
+EDGE = 0.1  # of a Sobel edge that halts smoothing
+GRID = 4  # px between the points at which maps are compared
+
+Miss = Literal["robust", "squared"]
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Structural similarity `[P, C, H, W]` of images `[P, C, H, W]` in [0, 1], by windows of 11 px (Wang et al. 2004)."""
+    parts = _blurred(torch.cat([a, b, a * a, b * b, a * b], 1)).chunk(5, 1)
+    mean_a, mean_b = parts[0], parts[1]
+    var_a, var_b = parts[2] - mean_a**2, parts[3] - mean_b**2
+    both = parts[4] - mean_a * mean_b
+    return ((2 * mean_a * mean_b + C1) * (2 * both + C2)) / (
+        (mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2)
+    )
+
+
+def edges(images: torch.Tensor) -> torch.Tensor:
+    """Sobel responses `[P, 2, H, W]` (along x, along y) of images `[P, 1, H, W]`."""
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=images.device) / 8
+    wide = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(wide, torch.stack([kernel, kernel.T])[:, None])
+
+
+def stretched(maps: torch.Tensor) -> torch.Tensor:
+    """Every map of `[P, C, H, W]` moved and scaled to [0, 1], as edges are before they are compared."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=1e-6)
+
+
+def around(points: torch.Tensor, size: tuple[int, int], stride: int, width: float) -> torch.Tensor:
+    """Weights `[P, 1, h, w]` of cells near landmarks: the largest Gaussian of `points` `[P, K, 2]` px, NaN = unknown.
+
+    Args:
+        points: Landmarks on the canvas, px.
+        size: `(h, w)` of the grid.
+        stride: Its px per cell.
+        width: Standard deviation of the Gaussians, in half sides of the canvas.
+    """
+    h, w = size
+    x, y = pixels_to_cells(points.nan_to_num(nan=-1e6), stride).unbind(-1)
+    columns = ((torch.arange(w, device=points.device) - x[..., None]) / (w / 2 * width)).square()
+    rows = ((torch.arange(h, device=points.device) - y[..., None]) / (h / 2 * width)).square()
+    nearest = (rows[:, :, :, None] + columns[:, :, None]).amin(1, keepdim=True)
+    return torch.exp(-0.5 * nearest)
+
+
+def dissimilarity(
+    warped: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, focus: torch.Tensor | None, share: float
+) -> torch.Tensor:
+    """`1 - SSIM` of the pictures, and for a share of it that of their edges near landmarks (L_esim, Eq. 13-14).
+
+    Args:
+        warped: Sources `[P, 1, h, w]` warped onto the targets.
+        target: `[P, 1, h, w]`.
+        inside: `[P, 1, h, w]`, 1 where there is a source.
+        focus: `[P, 1, h, w]` weights around landmarks; None to leave the edges out.
+        share: Of the edges, 0...1.
+    """
+    whole = _mean(1 - ssim(warped * inside, target * inside), inside)
+    if focus is None or share == 0:
+        return whole
+    pair = stretched(edges(warped)), stretched(edges(target))
+    return (1 - share) * whole + share * _mean(1 - ssim(*pair).mean(1, keepdim=True), inside * focus)
+
+
+def roughness(field: torch.Tensor, stride: int, picture: torch.Tensor) -> torch.Tensor:
+    """Squared differences of a field `[P, 2, h, w]` (px) between neighbours, less across edges (L_esmooth, Eq. 16).
+
+    Args:
+        field: Displacements.
+        stride: Its px per cell.
+        picture: The warped source `[P, 1, H, W]`, whose edges the field may follow.
+    """
+    strong = edges(F.interpolate(picture, field.shape[-2:], mode="area")).norm(dim=1, keepdim=True)
+    free = torch.exp(-strong / EDGE)
+    down = (field[:, :, 1:] - field[:, :, :-1]) / stride
+    right = (field[:, :, :, 1:] - field[:, :, :, :-1]) / stride
+    return (down.square() * free[:, :, 1:]).mean() + (right.square() * free[:, :, :, 1:]).mean()
+
+
+def miss(found: torch.Tensor, known: torch.Tensor, canvas: tuple[int, int], kind: Miss) -> torch.Tensor:
+    """How far maps `[P, h, w, 2]` (px on the source) are from known ones, where these stay on the canvas (L_syn)."""
+    inside = _inside(known, canvas)
+    if kind == "squared":
+        half = torch.tensor([canvas[1] / 2, canvas[0] / 2], device=known.device)
+        return _mean(((found - known) / half).square().mean(-1), inside)
+    away = (found - known).square().sum(-1)
+    return _mean((away + 1).sqrt() - 1, inside) / 4
+
+
+def reunion(there: Transform, back: Transform) -> torch.Tensor:
+    """Robust distance between points and where they come back to, px: the invertibility loss."""
+    points = cell_centres(there.canvas, GRID, there.matrix.device)
+    gone = there.grid(GRID)
+    inside = _inside(gone, there.canvas)
+    returned = back(gone.flatten(1, 2)).view_as(gone)
+    return _mean(((returned - points).square().sum(-1) + 1).sqrt() - 1, inside) / 4
+
+
+def surprise(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:
+    """Cross-entropy of correlations against the right, sub-cell candidates.
+
+    Args:
+        match: Its logits `[P, N, h, w]`.
+        aims: `[P, h, w, 2]` where the candidates' grid is right (x, y), in its cells.
+        reach: Half the window of a local correlation, whose middle is at 0; None where the grid is the whole source.
+    """
+    h, w = match.logits.shape[-2:]
+    rows, columns = (h, w) if reach is None else (2 * reach + 1, 2 * reach + 1)
+    at = aims if reach is None else aims + reach
+    low = at.floor().clamp(min=-1)
+    part = at - low
+    last = torch.tensor([columns - 1, rows - 1], device=at.device)
+    inside = ((at >= 0) & (at <= last)).all(-1).float()
+    right = torch.zeros_like(inside)
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = (low[..., 0] + dx).clamp(0, columns - 1), (low[..., 1] + dy).clamp(0, rows - 1)
+        weight = (part[..., 0] if dx else 1 - part[..., 0]) * (part[..., 1] if dy else 1 - part[..., 1])
+        right = right + weight * match.logits.gather(1, (y * columns + x).long()[:, None])[:, 0]
+    return _mean(match.logits.logsumexp(1) - right, inside)
+
+
+def _inside(points: torch.Tensor, canvas: tuple[int, int]) -> torch.Tensor:
+    last = torch.tensor([canvas[1] - 1, canvas[0] - 1], device=points.device)
+    return ((points >= 0) & (points <= last)).all(-1).float()
+
+
+def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return (values * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def _blurred(maps: torch.Tensor) -> torch.Tensor:
+    """Each map of `[P, C, H, W]` under a Gaussian window, replicated at the border."""
+    reach, count = WINDOW // 2, maps.shape[1]
+    at = torch.arange(-reach, reach + 1, device=maps.device, dtype=torch.float32)
+    line = torch.exp(-0.5 * (at / SIGMA) ** 2)
+    line = (line / line.sum()).expand(count, 1, -1)
+    wide = F.pad(maps, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(wide, line[..., None, :], groups=count), line[..., None], groups=count)

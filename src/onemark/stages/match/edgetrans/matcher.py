@@ -1,0 +1,250 @@
+"""EdgeTrans, stage I: carry the exemplars' landmarks to any radiograph by registering it with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from onemark.imaging.augment import sample
+from onemark.imaging.letterbox import Frame, Size
+from onemark.nn.backbones import pretrained
+from onemark.nn.device import memory_errors
+from onemark.nn.embedding.several import joined
+from onemark.nn.heatmaps.decode import Peaks
+from onemark.nn.reader import MEND, landmark_set
+from onemark.nn.training.canvases import FrameStore, Marked, cohort_canvas, scales
+from onemark.nn.training.loop import Job, train
+from onemark.nn.training.schedule import Plan
+from onemark.nn.weights import Tensors
+from onemark.options import from_settings, settings_of
+from onemark.stages.match.edgetrans.config import EdgeTransConfig
+from onemark.stages.match.edgetrans.losses import edges, ssim
+from onemark.stages.match.edgetrans.network import RegistrationNet
+from onemark.stages.match.edgetrans.refine import refined
+from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.task import RegistrationTask
+from onemark.stages.match.edgetrans.transform import Transform
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How M exemplars lie on one radiograph.
+
+    Attributes:
+        canvas: The radiograph `[1, 1, H, W]`.
+        frame: Where it lies on the canvas.
+        affine: The affine maps alone.
+        there: The whole maps, from the radiograph's pixels to the exemplars'.
+        xy: `[M, K, 2]` landmarks on the radiograph's canvas.
+        apart: `[M, K]` distance between there and what the way back says, px.
+        alike: `[M, 1, H, W]` similarity of pictures and edges, -1...1.
+        score: `[M, K]` the same around the landmarks, 0...1; 0 where an exemplar does not show one.
+    """
+
+    canvas: torch.Tensor
+    frame: Frame
+    affine: Transform
+    there: Transform
+    xy: torch.Tensor
+    apart: torch.Tensor
+    alike: torch.Tensor
+    score: torch.Tensor
+
+
+class EdgeTrans:
+    """Matcher of Yin et al., ECCV 2022 (stage I).
+
+    Attributes:
+        names: K landmark names.
+        exemplars: `[M, 1, H, W]` canvases.
+        xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
+    """
+
+    Config = EdgeTransConfig
+
+    def __init__(self, config: EdgeTransConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        _check(config)
+        self.config, self.names, self.canvas, self.fabric = config, names, canvas, fabric
+        self.network = RegistrationNet(config, canvas)
+        self.exemplars = torch.zeros(0, 1, *canvas)
+        self.xy = torch.zeros(0, len(names), 2)
+
+    @classmethod
+    def fit(
+        cls,
+        exemplars: LandmarkTable,
+        cohort: Cohort,
+        config: EdgeTransConfig,
+        job: Job,
+        seconds: float | None = None,
+        former: Self | None = None,
+    ) -> Self:
+        """Learn to register the cohort's radiographs, and remember the exemplars.
+
+        Args:
+            exemplars: Landmarks of radiographs of the cohort.
+            cohort: The radiographs to learn from.
+            config: Options.
+            job: Device, seed, progress and checkpoint.
+            seconds: Time budget that replaces `config.steps`.
+            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+
+        Raises:
+            UserError: settings do not go together.
+        """
+        torch.manual_seed(job.seed)
+        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
+        self = cls(config, exemplars.names, canvas, job.fabric)
+        size = scales(cohort, exemplars, canvas, 0.0, config.pool, job.sink)[0]
+        if former is None:
+            pretrained.start(self.network, config.encoder, config.weights, "match")
+            plan = Plan(
+                config.steps,
+                seconds,
+                config.rate,
+                batch=config.batch,
+                optimizer=config.optimizer,
+                schedule=config.schedule,
+            )
+            task = RegistrationTask(self.network, size, config, job.fabric)
+            train(task, plan, job, lambda: self._preview(size.store, size.exemplars))
+        else:
+            self.network.load_state_dict(former.network.state_dict())
+        self.remember(size.store, size.exemplars)
+        return self
+
+    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+        """Take the exemplars' canvases and landmarks."""
+        self.exemplars = store.read([one.index for one in exemplars])
+        self.xy = torch.stack([one.xy for one in exemplars])
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        answer = self._register(radiograph)
+        each = Peaks(answer.xy.transpose(0, 1), answer.score.T, answer.apart.T)
+        visible = self.xy.isfinite().all(-1).T
+        peaks = joined(each, visible, self.config.several, self.config.temperature)
+        return landmark_set(radiograph, self.names, answer.frame, peaks.xy, peaks.score, peaks.spread)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The exemplar warped onto the radiograph, the deformation, edges and similarity.
+
+        Of the exemplar that the landmark is taken from, or of the most similar one when none is named.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        if landmark is not None and landmark not in self.names:
+            raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
+        answer = self._register(radiograph)
+        score = answer.score.mean(1) if landmark is None else answer.score[:, self.names.index(landmark)]
+        m = int(score.argmax())
+        one = slice(m, m + 1)
+        exemplar, there = self.exemplars[one], answer.there.take(one)
+        warped = there.images(exemplar)
+        shown = {
+            "affine-warped exemplar": answer.affine.take(one).images(exemplar),
+            "warped exemplar": warped,
+            "edges of the radiograph": edges(answer.canvas).norm(dim=1, keepdim=True),
+            "edges of the warped exemplar": edges(warped).norm(dim=1, keepdim=True),
+            "similarity": answer.alike[one].clamp(min=0),
+        }
+        frame = answer.frame
+        field = frame.restore(there.field(1)[0]) / frame.scale[:, None, None]
+        return Evidence(
+            radiograph.name,
+            landmark,
+            {name: frame.restore(m[0, 0]) for name, m in shown.items()},
+            np.ascontiguousarray(field.transpose(1, 2, 0).astype(np.float32)),
+            {"similarity": float(answer.alike[m].mean())},
+        )
+
+    def _register(self, radiograph: Radiograph) -> Answer:
+        """Register the exemplars with a radiograph, there and back."""
+        config, count = self.config, len(self.exemplars)
+        frame = Frame.fit(radiograph.size, self.canvas)
+        canvas = frame.render(radiograph.pixels)[None, None]
+        images = torch.cat([self.exemplars, canvas]).to(self.fabric.device)
+        ours = torch.arange(count, device=images.device)
+        theirs = torch.full_like(ours, count)
+        source, target = torch.cat([ours, theirs]), torch.cat([theirs, ours])
+        network = self.network.to(self.fabric.device).eval()
+        with memory_errors(MEND):
+            start = aligned(images, source, target, config.field_stride) if config.affine == "sift" else None
+            with torch.no_grad(), self.fabric.autocast():
+                found = network(images, source, target, config.passes_located, start)
+            answer = found.answer
+            if config.refine:
+                back = answer.take(slice(count, None))
+                marks = self.xy.to(images.device)
+                marks = torch.cat([marks, torch.where(marks.isnan(), marks, back(marks.nan_to_num()))])
+                answer = refined(answer, images[source], images[target], marks, config)
+        return self._judged(canvas, frame, found.affine, answer)
+
+    def _judged(self, canvas: torch.Tensor, frame: Frame, affine: Transform, both: Transform) -> Answer:
+        count = len(self.exemplars)
+        both, affine = both.to(torch.device("cpu")), affine.to(torch.device("cpu"))
+        there, back = both.take(slice(None, count)), both.take(slice(count, None))
+        seen = ~self.xy.isnan().any(-1)
+        here = there.inverse(self.xy.nan_to_num())
+        other = back(self.xy.nan_to_num())
+        warped = there.images(self.exemplars)
+        alike = likeness(warped, canvas.expand_as(warped))
+        score = sample(alike, here[:, None], "border")[:, 0, 0].clamp(0, 1)
+        return Answer(
+            canvas,
+            frame,
+            affine.take(slice(None, count)),
+            there,
+            (here + other) / 2,
+            (here - other).norm(dim=-1),
+            alike,
+            torch.where(seen, score, 0.0),
+        )
+
+    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+        self.remember(store, exemplars)
+        return [self.locate(store.cohort[i]) for i in store.shown]
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Tensors and JSON head that `restore` needs."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {"exemplars": self.exemplars, "xy": self.xy}
+        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
+        return tensors, head
+
+    @classmethod
+    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
+        """The matcher that `state` described."""
+        height, width = head["canvas"]
+        self = cls(
+            from_settings(EdgeTransConfig, head["config"]), tuple(head["names"]), (height, width), fabric
+        )
+        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        self.exemplars, self.xy = tensors["exemplars"], tensors["xy"]
+        return self
+
+
+def _check(config: EdgeTransConfig) -> None:
+    if config.width % config.heads:
+        raise UserError(
+            f"match.width must be a multiple of match.heads, and {config.width} is not one of {config.heads}: "
+            "change one of them"
+        )
+
+
+def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Mean structural similarity `[P, 1, H, W]` of pictures and edges `[P, 1, H, W]`, smoothed over some 20 px."""
+    pair = [torch.cat([x, 0.5 + 2 * edges(x)], 1) for x in (a, b)]
+    mean = ssim(*pair).mean(1, keepdim=True)
+    return torch.nn.functional.avg_pool2d(mean, 21, 1, 10, count_include_pad=False)

@@ -1,0 +1,270 @@
+"""What the training loop trains: synthetic pairs of known correspondence beside real pairs, there and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import nn
+
+from onemark.imaging.augment import UNCHANGED, Intensity
+from onemark.nn.heatmaps.decode import pixels_to_cells
+from onemark.nn.training.canvases import Marked, Scale
+from onemark.stages.match.edgetrans import synth
+from onemark.stages.match.edgetrans.config import EdgeTransConfig
+from onemark.stages.match.edgetrans.losses import around, dissimilarity, miss, reunion, roughness, surprise
+from onemark.stages.match.edgetrans.network import Registration, RegistrationNet
+from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.transform import Transform
+
+PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the beginning of the published schedule
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Radiographs and the pairs made of them.
+
+    Attributes:
+        seen: `[N, 1, H, W]` as the network sees them, grey values changed.
+        plain: `[N, 1, H, W]` as they are compared.
+        source: `[P]` positions of the sources: first S synthetic pairs, then R real ones, then these the other way round
+            where both ways are seen at once.
+        target: `[P]`.
+        truth: The S known maps.
+        focus: `[R, K, 2]` pseudo-labels on the real pairs' targets, px; NaN where nothing is known.
+        marks: `[R, K, 2]` the same on their sources.
+        ways: How often each real pair is seen: 1 or 2.
+        start: Affine maps of all pairs that are not learned (SIFT); None where they are.
+        fraction: Of the schedule.
+    """
+
+    seen: torch.Tensor
+    plain: torch.Tensor
+    source: torch.Tensor
+    target: torch.Tensor
+    truth: Transform
+    focus: torch.Tensor
+    marks: torch.Tensor
+    ways: int
+    start: Transform | None
+    fraction: float
+
+
+class Labels(nn.Module):
+    """Pseudo-labels of all radiographs, renewed slowly (Eq. 4): buffers, so that a checkpoint keeps them.
+
+    Args:
+        count: Radiographs.
+        landmarks: K.
+        memory: How much of a former label is kept.
+    """
+
+    def __init__(self, count: int, landmarks: int, memory: float) -> None:
+        super().__init__()
+        self.memory = memory
+        self.register_buffer("xy", torch.full((count, landmarks, 2), torch.nan))
+        self.xy: torch.Tensor
+
+    def renew(self, index: list[int], found: torch.Tensor) -> None:
+        """Take new answers `[B, K, 2]`, canvas px, for some radiographs; NaN leaves a label as it is."""
+        former = self.xy[index]
+        mixed = torch.where(former.isnan(), found, former * self.memory + found * (1 - self.memory))
+        self.xy[index] = torch.where(found.isnan(), former, mixed)
+
+
+class RegistrationTask:
+    """The task of the training loop.
+
+    Args:
+        module: The network.
+        size: The cohort and its exemplars on the canvas.
+        config: Options.
+        fabric: Device and precision.
+    """
+
+    name = "match"
+
+    def __init__(self, module: RegistrationNet, size: Scale, config: EdgeTransConfig, fabric: Fabric) -> None:
+        self.module, self.size, self.config, self.fabric = module, size, config, fabric
+        self.intensity = Intensity() if config.synthesis == "elastic" else UNCHANGED
+        landmarks = size.exemplars[0].xy.shape[0]
+        self.labels = Labels(len(size.store), landmarks, config.memory).to(fabric.device)
+        for one in size.exemplars:
+            self.labels.xy[one.index] = one.xy.to(fabric.device)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network and the pseudo-labels."""
+        return {"module": self.module, "labels": self.labels}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+        """Draw radiographs, views of them and partners, and renew their pseudo-labels when it is time."""
+        config, store, device = self.config, self.size.store, generator.device
+        index = store.draw(config.batch, generator)
+        canvases = store.read(index).to(device)
+        exemplar = self._drawn(generator)
+        due = torch.rand(1, generator=generator, device=device).item() < config.renew
+        if due and fraction >= config.focus_from and config.w_focus > 0:
+            self._label(index, canvases, exemplar)
+        first = synth.views(len(index), store.canvas, config, generator)
+        second = synth.partners(len(index), store.canvas, config, generator)
+        ours = first.images(canvases)
+        theirs = second.images(ours)
+        marked = store.read([exemplar.index]).to(device)
+        plain = torch.cat([ours, theirs, marked])
+        source, target = self._pairs(len(index), device)
+        xy = first.inverse(self.labels.xy[index])
+        points = torch.cat([xy, second.inverse(xy), self.labels.xy[[exemplar.index]]])
+        real = slice(len(index), 2 * len(index))
+        return Batch(
+            self.intensity.apply(plain, generator),
+            plain,
+            source,
+            target,
+            synth.known(second),
+            points[target[real]],
+            points[source[real]],
+            2 if config.w_inverse > 0 else 1,
+            self._start(plain, source, target),
+            fraction,
+        )
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """The whole loss: the affine map's, and the mean of the fields' over the passes."""
+        config, known = self.config, len(batch.truth.matrix)
+        found: Registration = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
+        with torch.autocast(self.fabric.device.type, enabled=False):
+            parts = self._known_parts(found, batch.truth, known)
+            synthetic = PUBLISHED_SYNTHETIC * _fall(batch.fraction, config.synthetic_until)
+            if config.synthetic_until == 0:
+                synthetic = config.w_synthetic
+            rise = _rise(batch.fraction, config.local_ramp)
+            local = self._real_parts(found, batch, known)
+            weights = {
+                "global": config.w_global,
+                "synthetic": rise * synthetic,
+                "match": config.w_match,
+                "similarity": rise * config.w_similarity,
+                "smooth": rise * config.w_smooth,
+                "inverse": rise * config.w_inverse,
+            }
+            parts |= local
+            total = torch.stack([weights[key] * value for key, value in parts.items()]).sum()
+        return total, {key: float(value.detach()) for key, value in parts.items()}
+
+    def after(self, fraction: float) -> None:
+        """Nothing."""
+
+    def _known_parts(self, found: Registration, truth: Transform, known: int) -> dict[str, torch.Tensor]:
+        """Losses of the synthetic pairs."""
+        config, canvas = self.config, truth.canvas
+        some = slice(None, known)
+        grid = truth.grid(8)
+        parts = {"global": miss(found.affine.take(some).grid(8), grid, canvas, config.miss)}
+        if config.affine in ("identity", "sift"):
+            parts = {}
+        right = truth.grid(config.field_stride)
+        if found.steps and config.w_synthetic > 0:
+            misses = [
+                miss(step.take(some).grid(config.field_stride), right, canvas, config.miss)
+                for step in found.steps
+            ]
+            parts["synthetic"] = torch.stack(misses).mean()
+        if config.pairing == "siamese" and config.w_match > 0:
+            parts["match"] = self._surprise(found, truth, known)
+        return parts
+
+    def _surprise(self, found: Registration, truth: Transform, known: int) -> torch.Tensor:
+        """How little the correlations of synthetic pairs expect the right cells, mean over levels and passes."""
+        values = []
+        if found.whole is not None:
+            aims = pixels_to_cells(truth.grid(found.whole.stride), found.whole.stride)
+            values.append(surprise(found.whole.take(known), aims, None))
+        befores = [found.affine, *found.steps]
+        for before, matches in zip(befores, found.near, strict=False):
+            at = before.detach().take(slice(None, known))
+            for match in matches:
+                aims = at.toward(truth.grid(match.stride), match.stride)
+                values.append(surprise(match.take(known), aims, self.config.reach))
+        return torch.stack(values).mean()
+
+    def _real_parts(self, found: Registration, batch: Batch, known: int) -> dict[str, torch.Tensor]:
+        """Losses that need no correspondence, over the passes' answers on real pairs."""
+        config, count = self.config, len(batch.focus)
+        real = slice(known, None)
+        stride = config.compare
+        small = F.avg_pool2d(batch.plain, stride) if stride > 1 else batch.plain
+        source, target = small[batch.source[real]], small[batch.target[real]]
+        points = torch.cat([batch.focus, batch.marks])[: batch.ways * count]
+        focus = None
+        if config.w_focus > 0 and batch.fraction >= config.focus_from:
+            focus = around(points, (target.shape[2], target.shape[3]), stride, config.edge_width)
+        parts: dict[str, list[torch.Tensor]] = {"similarity": [], "smooth": [], "inverse": []}
+        for step, field in zip(found.steps, found.fields, strict=True):
+            at = step.take(real)
+            inside = at.images(torch.ones_like(source), stride)
+            warped = at.images(source, stride)
+            parts["similarity"].append(dissimilarity(warped, target, inside, focus, config.w_focus))
+            parts["smooth"].append(roughness(field[real], config.field_stride, warped))
+            if batch.ways == 2:
+                there, back = at.take(slice(None, count)), at.take(slice(count, None))
+                parts["inverse"].append((reunion(there, back) + reunion(back, there)) / 2)
+        return {key: torch.stack(values).mean() for key, values in parts.items() if values}
+
+    def _pairs(self, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sources and targets among `count` views, as many partners of them, and the exemplar.
+
+        Without the invertibility loss every other real pair is seen the other way round.
+        """
+        ours = torch.arange(count, device=device)
+        if self.config.partners == "exemplar":
+            a, b = torch.full_like(ours, 2 * count), ours + count
+        else:
+            a, b = ours, ours.roll(-1)
+        if self.config.w_inverse > 0:
+            return torch.cat([ours, a, b]), torch.cat([ours + count, b, a])
+        back = ours % 2 == 1
+        return torch.cat([ours, torch.where(back, b, a)]), torch.cat([ours + count, torch.where(back, a, b)])
+
+    def _start(self, images: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> Transform | None:
+        if self.config.affine != "sift":
+            return None
+        return aligned(images, source, target, self.config.field_stride)
+
+    def _drawn(self, generator: torch.Generator) -> Marked:
+        exemplars = self.size.exemplars
+        if len(exemplars) == 1:
+            return exemplars[0]
+        return exemplars[
+            int(torch.randint(len(exemplars), (1,), generator=generator, device=generator.device))
+        ]
+
+    @torch.no_grad()
+    def _label(self, index: list[int], canvases: torch.Tensor, exemplar: Marked) -> None:
+        """Renew the pseudo-labels of some radiographs by registering the exemplar with them as they are."""
+        module, device = self.module.eval(), canvases.device
+        images = torch.cat([canvases, self.size.store.read([exemplar.index]).to(device)])
+        target = torch.arange(len(index), device=device)
+        source = torch.full_like(target, len(index))
+        with self.fabric.autocast():
+            start = self._start(images, source, target)
+            answer = module(images, source, target, self.config.passes, start).answer
+        module.train()
+        xy = exemplar.xy.to(device)
+        found = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
+        found = torch.where(xy.isnan(), torch.nan, found)
+        found[[i == exemplar.index for i in index]] = torch.nan
+        self.labels.renew(index, found)
+
+
+def _rise(fraction: float, until: float) -> float:
+    """The published ramp of the fields' losses: from almost nothing to 1."""
+    return 1.0 if fraction >= until else math.exp(-5 * (1 - fraction / until) ** 2)
+
+
+def _fall(fraction: float, until: float) -> float:
+    """The published ramp of the fields' miss: from almost 1 to nothing."""
+    return 0.0 if fraction >= until else 1 - math.exp(-5 * (1 - fraction / until) ** 2)

@@ -1,0 +1,6 @@
+"""SLA, ATD and C-Adapter: decoders of each landmark's own on a shared frozen encoder."""
+
+from onemark.stages.match.sla.config import SLAConfig
+from onemark.stages.match.sla.matcher import SLA
+
+__all__ = ["SLA", "SLAConfig"]

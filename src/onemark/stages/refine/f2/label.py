@@ -1,0 +1,66 @@
+"""What heatmaps are learned from: the coarse points, matched again at full resolution."""
+
+from __future__ import annotations
+
+import torch
+
+from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
+from onemark.nn.training.canvases import FrameStore, Scale
+from onemark.nn.training.labels import Label
+from onemark.stages.refine.f2.config import F2Config
+from onemark.stages.refine.f2.crops import Crops
+from onemark.stages.refine.f2.matching import Matching, Remembered
+from onemark.stages.refine.f2.search import near
+
+
+class FineLabels:
+    """Labels on the fine canvas: near the coarse point, the place most like the exemplar's landmark.
+
+    Args:
+        coarse: Coarse points on a canvas.
+        matching: The exemplars in the matcher's eyes.
+        config: Options.
+    """
+
+    def __init__(self, coarse: Label, matching: Matching, config: F2Config) -> None:
+        self.coarse, self.matching, self.config = coarse, matching, config
+        self.known: dict[int, torch.Tensor] = {}
+
+    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+        """`[K, 2]` canvas px of a radiograph by its position in the store."""
+        if index not in self.known:
+            coarse, stride = self.coarse(store, index), self.matching.stride
+            crops, prior = around(
+                store.read([index]), coarse, stride, self.config.crop, self.config.match_prior
+            )
+            peaks = self.matching.find(crops.views, prior)[1]
+            self.known[index] = crops.outer(cells_to_pixels(peaks.xy, self.matching.stride))
+        return self.known[index]
+
+
+def around(
+    canvas: torch.Tensor, coarse: torch.Tensor, stride: int, side: int, deviation: float
+) -> tuple[Crops, torch.Tensor]:
+    """Crops of a canvas `[1, 1, H, W]` around coarse points `[K, 2]`, and the log-prior `[K, h, w]` on their cells.
+
+    Args:
+        canvas: The fine canvas.
+        coarse: Canvas px.
+        stride: Canvas px per cell.
+        side: Of the crops, canvas px.
+        deviation: Standard deviation of the prior, canvas px.
+    """
+    crops = Crops.cut(canvas, coarse[None], side)
+    cells = pixels_to_cells(crops.inner(coarse[None]), stride)
+    return crops, near(cells, (side // stride, side // stride), deviation / stride)
+
+
+def remembered(size: Scale, side: int) -> Remembered:
+    """The crops of the exemplars around their landmarks; around the middle of the canvas where one is hidden."""
+    views, xy = [], []
+    for one in size.exemplars:
+        centre = torch.where(one.xy.isfinite(), one.xy, size.side / 2)
+        crops = Crops.cut(size.store.read([one.index]), centre[None], side)
+        views.append(crops.views)
+        xy.append(crops.inner(one.xy[None]))
+    return Remembered(torch.stack(views), torch.stack(xy))

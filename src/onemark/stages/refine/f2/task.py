@@ -1,0 +1,149 @@
+"""How the sharpener learns: heatmaps from every landmark's crop of a few radiographs, or descriptors from exemplars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from onemark.imaging.augment import Geometry, Intensity, Warp
+from onemark.nn.backbones.unet import STRIDES
+from onemark.nn.embedding.embed import vectors_at
+from onemark.nn.heatmaps.decode import pixels_to_cells
+from onemark.nn.heatmaps.heatmap import divergence, on_map
+from onemark.nn.training.canvases import Scale
+from onemark.nn.training.labels import Label, draw_labelled
+from onemark.stages.refine.f2.config import F2Config
+from onemark.stages.refine.f2.crops import Crops
+from onemark.stages.refine.f2.search import near
+
+DROP_FULLY_FROM = 0.3
+INTENSITY = Intensity(collimation=0, marker=0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of B radiographs, the exemplars last, and each crop's landmark on it `[B, K, 2]` (crop px, NaN unknown)."""
+
+    views: torch.Tensor
+    xy: torch.Tensor
+    exemplars: int
+    drop: float
+
+
+class LabelTask:
+    """What the training loop trains for heatmaps.
+
+    Args:
+        module: The network.
+        size: The cohort and its exemplars on the fine canvas.
+        label: Labels `[K, 2]` on it.
+        coarse: Coarse points `[K, 2]` on it, around which a radiograph will be looked at.
+        config: Options.
+    """
+
+    name = "sharpen"
+
+    def __init__(self, module: nn.Module, size: Scale, label: Label, coarse: Label, config: F2Config) -> None:
+        self.module, self.size, self.label, self.coarse, self.config = module, size, label, coarse, config
+        self.geometry = crop_geometry(config)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"module": self.module}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+        """Draw radiographs and an exemplar; cut, turn and change every landmark's crop."""
+        config, store, device = self.config, self.size.store, generator.device
+        true = max(1, round(config.batch / 8))
+        chosen, xy = draw_labelled(self.size, config.batch - true, true, self.label, generator)
+        centre = self._centres(chosen[: len(chosen) - true], xy)
+        centre = centre + torch.randn(xy.shape, generator=generator, device=device) * config.shift
+        side = (config.crop, config.crop)
+        warp = Warp.draw(xy.shape[0] * xy.shape[1], side, self.geometry, generator)
+        crops = Crops.cut(store.read(chosen).to(device), centre, config.crop, warp)
+        views = INTENSITY.apply(crops.views, generator)
+        drop = config.drop * min(1.0, fraction / DROP_FULLY_FROM)
+        return Batch(views, crops.inner(xy).view_as(xy), true, drop)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Cross-entropy of the heatmaps with narrow Gaussians; the labels that fit least left out."""
+        nats, known = divergence(module(batch.views), batch.xy, self.config.sigma, STRIDES[0])
+        split = len(nats) - batch.exemplars
+        pseudo = _trimmed_mean(nats[:split][known[:split]], batch.drop)
+        true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
+        share = batch.exemplars / len(nats)
+        return (1 - share) * pseudo + share * true, {"exemplar": float(true.detach())}
+
+    def after(self, fraction: float) -> None:
+        """Nothing follows the network."""
+
+    def _centres(self, chosen: Sequence[int], xy: torch.Tensor) -> torch.Tensor:
+        """Coarse points of the drawn radiographs; of exemplars, which come last, their landmarks."""
+        points = [self.coarse(self.size.store, index).to(xy.device) for index in chosen]
+        return torch.cat([torch.stack(points), xy[len(chosen) :]]).nan_to_num()
+
+
+class ExemplarTask:
+    """What the training loop trains for descriptors: changed crops of the exemplars alone (FM-OSD's local stage).
+
+    Args:
+        module: Turns crops into unit descriptors.
+        size: The exemplars on the fine canvas.
+        stride: Crop px per cell of the descriptors.
+        config: Options.
+    """
+
+    name = "sharpen"
+
+    def __init__(self, module: nn.Module, size: Scale, stride: int, config: F2Config) -> None:
+        self.module, self.size, self.stride, self.config = module, size, stride, config
+        self.geometry = crop_geometry(config)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"module": self.module}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+        """Draw an exemplar and landmarks of it; cut, turn and change their crops."""
+        config, device = self.config, generator.device
+        which = int(torch.randint(len(self.size.exemplars), (1,), generator=generator, device=device))
+        exemplar = self.size.exemplars[which]
+        points = exemplar.visible.to(device)
+        xy = points[torch.randint(len(points), (config.batch,), generator=generator, device=device)][None]
+        centre = xy + torch.randn(xy.shape, generator=generator, device=device) * config.shift
+        warp = Warp.draw(config.batch, (config.crop, config.crop), self.geometry, generator)
+        canvas = self.size.store.read([exemplar.index]).to(device)
+        crops = Crops.cut(canvas, centre, config.crop, warp)
+        views = INTENSITY.apply(crops.views, generator)
+        return Batch(views, crops.inner(xy)[:, None], config.batch, 0.0)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Mean squared difference between each crop's cosines with its own landmark's vector and a Gaussian."""
+        maps = module(batch.views)
+        shape = (maps.shape[-2], maps.shape[-1])
+        cells = pixels_to_cells(batch.xy, self.stride)
+        known = on_map(cells[:, 0], shape)
+        cosines = torch.einsum("nc,nchw->nhw", vectors_at(maps, cells)[:, 0], maps)
+        target = near(cells[:, 0], shape, self.config.sigma / self.stride).exp()
+        squares = (cosines - target).square().mean((1, 2))
+        return (squares * known).sum() / known.sum().clamp(min=1), {}
+
+    def after(self, fraction: float) -> None:
+        """Nothing follows the network."""
+
+
+def crop_geometry(config: F2Config) -> Geometry:
+    """The spatial augmentation of crops: without shifts, since their centres are moved."""
+    usual = Geometry().times(config.strength)
+    return Geometry(usual.rotation, usual.log_scale, usual.shear, 0.0, usual.elastic)
+
+
+def _trimmed_mean(nats: torch.Tensor, drop: float) -> torch.Tensor:
+    """Mean of `[N]` without the `drop` largest share."""
+    kept = nats.sort().values[: max(1, round(len(nats) * (1 - drop)))]
+    return kept.sum() / max(1, len(kept))

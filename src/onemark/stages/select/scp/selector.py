@@ -1,0 +1,119 @@
+"""SCP: rank radiographs by how well they would serve as exemplars (Quan et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from onemark.imaging.keypoints import sift_points
+from onemark.nn.embedding.embed import Maps
+from onemark.nn.embedding.locate import describe
+from onemark.nn.training.canvases import FrameStore
+from onemark.progress import Progress, Sink, silent
+from onemark.stages.select.scp.config import SCPConfig
+from onemark.stages.select.scp.search import best_of_random, greedy, score
+from onemark.stages.select.scp.similarity import similarities
+from onemark.types import UserError
+
+Read = Callable[[torch.Tensor], Maps]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the selector says.
+
+    Attributes:
+        chosen: The M radiographs to mark, the most useful first.
+        score: R of the chosen set, 0...1: the mean over all key points of the cohort of their similarity to the most
+            similar place in a chosen radiograph.
+        ranking: `(name, R)` of every radiograph compared, marked alone; the best first.
+    """
+
+    chosen: tuple[str, ...]
+    score: float
+    ranking: tuple[tuple[str, float], ...]
+
+
+@dataclass
+class SCP:
+    """Selector of SCP: each radiograph's key points are searched for in all others.
+
+    Attributes:
+        read: A matcher's network: canvases `[1, 1, H, W]` to embeddings `[1, C, h, w]` per level, finest first.
+        names: N radiographs that were compared.
+        similar: `[P, N]`: how similar key point p is to the most similar place in radiograph n, 0...1.
+    """
+
+    config: SCPConfig
+    read: Read
+    names: tuple[str, ...] = ()
+    similar: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
+
+    Config = SCPConfig
+
+    def compare(self, store: FrameStore, progress: Sink = silent) -> SCP:
+        """Compare all radiographs of a store with each other; features are computed once per radiograph.
+
+        Raises:
+            UserError: fewer than two radiographs can be read, or none has key points.
+            Cancelled: `progress` asked to stop.
+        """
+        usable = [index for index in range(len(store)) if store.usable(index)]
+        if len(usable) < 2:
+            raise UserError(
+                f"{store.cohort.folder} has fewer than two readable radiographs: nothing to choose"
+            )
+        features, points = [], []
+        for done, index in enumerate(usable, 1):
+            canvas = store.read([index])
+            maps = [m.bfloat16() for m in self.read(canvas)]
+            features.append(maps)
+            points.append(describe(maps, self._keypoints(canvas).to(maps[0].device)))
+            progress(Progress("select", done, 2 * len(usable)))
+        vectors = [torch.cat([one[level][0] for one in points]) for level in range(len(points[0]))]
+        if not len(vectors[0]):
+            raise UserError(
+                f"no key points in {store.cohort.folder}: the radiographs have too little contrast to be compared"
+            )
+        columns = []
+        for maps in features:
+            columns.append(similarities(vectors, maps).cpu())
+            progress(Progress("select", len(usable) + len(columns), 2 * len(usable)))
+        self.names = tuple(store.cohort.names[index] for index in usable)
+        self.similar = torch.stack(columns, 1)
+        return self
+
+    def choose(self, number: int, generator: torch.Generator) -> Choice:
+        """The best set of `number` radiographs, and all of them in order.
+
+        Args:
+            number: M, at least 1.
+            generator: The random numbers of `search=random`, on the CPU.
+
+        Raises:
+            UserError: there are not as many radiographs.
+        """
+        if not 1 <= number <= len(self.names):
+            raise UserError(
+                f"--number must be between 1 and {len(self.names)}, the radiographs compared, not {number}"
+            )
+        if self.config.search == "greedy":
+            best = greedy(self.similar, number)
+        else:
+            best = best_of_random(self.similar, number, self.config.draws, generator)
+        alone = self.similar.mean(0).tolist()
+        order = sorted(range(len(alone)), key=lambda n: -alone[n])
+        return Choice(
+            tuple(self.names[n] for n in best),
+            score(self.similar, best),
+            tuple((self.names[n], alone[n]) for n in order),
+        )
+
+    def _keypoints(self, canvas: torch.Tensor) -> torch.Tensor:
+        """`[1, K, 2]` canvas px of a canvas `[1, 1, H, W]`."""
+        config = self.config
+        points = sift_points(canvas[0, 0].numpy(), config.keypoints, config.distance, config.border)
+        return torch.from_numpy(np.asarray(points)).float()[None]

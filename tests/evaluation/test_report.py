@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onemark.data.cohort import Cohort, open_cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.evaluation.metrics import evaluate
+from onemark.evaluation.report import write_overlays, write_report
+from onemark.evaluation.report.charts import line_chart, loss_charts
+from onemark.evaluation.report.overlays import overlay, overlay_names
+from onemark.phantom import LANDMARKS, write_phantom_cohort
+from onemark.progress import Cancelled, Progress
+from onemark.types import LandmarkSet, Radiograph, UserError
+
+COUNT = 4
+EVIL = "<script>alert('1')</script>"
+
+
+class Page(HTMLParser):
+    """What a browser makes of the report: its elements, and the text of the cards."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
+        return [a for t, a in self.tags if t == tag and kind in (a.get("class") or "").split(" ")]
+
+    @property
+    def cards(self) -> list[str | None]:
+        return [card["data-name"] for card in self.all("article", "card")]
+
+    @property
+    def said(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("xrays")
+
+
+@pytest.fixture(scope="module")
+def truth(folder) -> LandmarkTable:
+    return write_phantom_cohort(folder, COUNT)
+
+
+@pytest.fixture(scope="module")
+def cohort(truth, folder) -> Cohort:
+    return open_cohort(folder)
+
+
+@pytest.fixture(scope="module")
+def found(truth) -> LandmarkTable:
+    """Found 1, 2, 3, ... px beside the truth; what the model expects runs the other way."""
+    sets = []
+    for k, one in enumerate(truth):
+        expected = np.full(len(one.names), float(COUNT - k))
+        sets.append(
+            LandmarkSet(one.image, one.names, one.xy + np.array([k + 1.0, 0.0]), expected / 10, expected)
+        )
+    return LandmarkTable.from_sets(sets)
+
+
+def page(tmp_path: Path, cohort: Cohort, found: LandmarkTable, **more: object) -> Page:
+    write_report(tmp_path / "report.html", cohort, found, **more)
+    return Page((tmp_path / "report.html").read_text("utf-8"))
+
+
+def test_every_radiograph_is_shown_worst_expected_error_first(tmp_path, cohort, found):
+    shown = page(tmp_path, cohort, found)
+    assert shown.cards == [f"phantom-00{k}.png" for k in (1, 2, 3, 4)]
+    assert len(shown.all("circle", "found")) == COUNT * len(LANDMARKS)
+    assert "expected error 4.00 mm" in shown.said
+    assert "nose tip · expected error 4.00 mm · score 0.40" in shown.said
+    assert not shown.all("path", "true")
+
+
+def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, found, truth):
+    shown = page(tmp_path, cohort, found, truth=truth)
+    assert shown.cards == [f"phantom-00{k}.png" for k in (4, 3, 2, 1)]
+    scores = evaluate(found, truth, spacing_mm=0.8)
+    assert f"{scores.mre:.2f} mm mean radial error" in shown.said
+    for rate in scores.sdr.values():
+        assert f"{rate:.1f} %" in shown.said
+    for name in LANDMARKS:
+        assert name in shown.said
+    assert "Cumulative error" in shown.said
+    assert len(shown.all("path", "shade")) == COUNT * len(LANDMARKS)
+    assert "error 3.20 mm" in shown.said
+
+
+def test_points_lie_where_they_were_found_in_original_pixels(tmp_path, cohort, found):
+    shown = page(tmp_path, cohort, found)
+    drawn = [(float(c["cx"]), float(c["cy"])) for c in shown.all("circle", "found")]
+    assert np.allclose(drawn, np.concatenate([one.xy for one in found]), atol=0.051)
+    frame = next(a for t, a in shown.tags if t == "image")
+    # Pixel centres at integers: the picture reaches half a pixel beyond the first and last centre.
+    assert (frame["x"], frame["y"], frame["width"], frame["height"]) == ("-0.5", "-0.5", "256", "320")
+    assert any(a.get("viewbox") == "-0.5 -0.5 256 320" for a in shown.all("svg"))
+
+
+def test_given_scores_are_shown_as_they_are(tmp_path, cohort, found, truth):
+    scores = evaluate(found, truth, spacing_mm=10.0, unit="furlongs")
+    assert "25.00 furlongs mean radial error" in page(tmp_path, cohort, found, scores=scores).said
+
+
+def test_exemplars_come_first_and_do_not_count(tmp_path, cohort, found, truth):
+    exemplars = LandmarkTable.from_sets([truth["phantom-002.png"]])
+    shown = page(tmp_path, cohort, found, truth=truth, exemplars=exemplars)
+    assert shown.cards == [f"phantom-00{k}.png" for k in (2, 4, 3, 1)]
+    assert "exemplar placed by a person" in shown.said
+    assert "Scored on 3 radiographs; the exemplars do not count" in shown.said
+    first = shown.all("circle", "found")[0]
+    assert float(first["cx"]) == pytest.approx(truth["phantom-002.png"].xy[0, 0], abs=0.051)
+
+
+def test_exemplars_that_nothing_was_found_on_change_no_score(tmp_path, cohort, found, truth):
+    exemplars = LandmarkTable.from_sets([truth["phantom-002.png"]])
+    found, truth = (
+        LandmarkTable.from_sets(one for one in table if one.image not in exemplars)
+        for table in (found, truth)
+    )
+    shown = page(tmp_path, cohort, found, truth=truth, exemplars=exemplars)
+    assert "Scored on 3 radiographs" in shown.said
+
+
+def test_the_cap_keeps_the_worst_and_names_the_others(tmp_path, cohort, found):
+    shown = page(tmp_path, cohort, found, cap=1)
+    assert shown.cards == ["phantom-001.png"]
+    assert "1 of 4 radiographs are shown" in shown.said
+    assert "phantom-002.png, phantom-003.png, phantom-004.png" in shown.said
+
+
+def test_thumbnails_are_small_pictures_inside_the_file(tmp_path, cohort, found, monkeypatch):
+    monkeypatch.setattr("onemark.evaluation.report.cards.SIDE", 100)
+    shown = page(tmp_path, cohort, found)
+    pictures = [a["href"] for t, a in shown.tags if t == "image"]
+    assert len(pictures) == COUNT
+    kind, data = pictures[0].split(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        assert picture.size == (80, 100)
+        assert np.asarray(picture).std() > 20
+
+
+def test_the_page_needs_nothing_else(tmp_path, cohort, found, truth):
+    shown = page(tmp_path, cohort, found, truth=truth, log=[{"stage": "match", "step": 1, "loss": 1.0}])
+    links = [a[k] for _, a in shown.tags for k in ("href", "src") if a.get(k)]
+    assert all(link.startswith("data:") for link in links)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert not re.findall(r"url\(|@import|https?://", html)
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_names_that_are_code_do_no_harm(tmp_path, found, cohort):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = EVIL.replace("/", "") + '"onload="alert(1).png'
+    (folder / image).write_bytes(cohort.path("phantom-001.png").read_bytes())
+    points = found["phantom-001.png"]
+    names = (EVIL, *points.names[1:])
+    table = LandmarkTable.from_sets(
+        [LandmarkSet(image, names, points.xy, points.score, points.expected_error)]
+    )
+    shown = page(
+        tmp_path,
+        open_cohort(folder),
+        table,
+        truth=table,
+        title=EVIL,
+        problems=[EVIL],
+        settings={EVIL: EVIL},
+        log=[{"stage": EVIL, "step": 1, "loss": 1.0}],
+    )
+    assert len(shown.all("script")) == 1
+    assert not [a for _, a in shown.tags if any(k.startswith("on") for k in a)]
+    assert shown.cards == [image.lower()]
+    assert shown.said.count(EVIL) >= 6
+
+
+def test_bad_radiographs_are_named_and_the_rest_is_shown(tmp_path, cohort, found):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in cohort.names:
+        (folder / name).write_bytes(cohort.path(name).read_bytes())
+    (folder / "phantom-002.png").write_bytes(b"")
+    (folder / "zz.png").write_bytes(cohort.path("phantom-001.png").read_bytes())
+    problem = "skipped: phantom-009.png: cut off; copy it again"
+    shown = page(tmp_path, open_cohort(folder), found, problems=[problem, problem])
+    assert shown.cards == [f"phantom-00{k}.png" for k in (1, 3, 4)]
+    assert shown.said.count("phantom-009.png: cut off; copy it again") == 1
+    assert "phantom-002.png" in shown.said
+    assert "without landmarks: zz.png" in shown.said
+
+
+def test_landmarks_of_radiographs_that_are_not_there_are_told(tmp_path, cohort, found):
+    few = cohort.subset(["phantom-003.png"])
+    shown = page(tmp_path, few, found)
+    assert shown.cards == ["phantom-003.png"]
+    assert "no radiograph here: phantom-001.png, phantom-002.png, phantom-004.png" in shown.said
+
+
+def test_landmarks_that_are_not_visible_are_named(tmp_path, cohort, found):
+    one = found["phantom-001.png"]
+    xy = one.xy.copy()
+    xy[0] = np.nan
+    table = LandmarkTable.from_sets([LandmarkSet(one.image, one.names, xy)])
+    shown = page(tmp_path, cohort, table)
+    assert len(shown.all("circle", "found")) == len(LANDMARKS) - 1
+    assert "not visible: sella" in shown.said
+
+
+def test_settings_title_and_training_are_shown(tmp_path, cohort, found):
+    log = [
+        {"stage": s, "step": k, "loss": 1 / (k + 1), "seconds": 1.0}
+        for s in ("match", "detect")
+        for k in range(9)
+    ]
+    shown = page(tmp_path, cohort, found, title="Knees", settings={"match.steps": 900}, log=log)
+    assert shown.said.startswith("Knees - onemark")
+    assert "match.steps 900" in shown.said
+    assert len(shown.all("polyline", "curve")) == 2
+
+
+def test_loss_charts_keep_stages_apart_and_skip_lines_without_loss():
+    charts = loss_charts(
+        [
+            {"stage": "match", "step": 1, "loss": 2.0},
+            {"stage": "detect", "step": 1, "loss": 0.5},
+            {"stage": "detect", "step": 2, "loss": float("nan")},
+            {"stage": "predict", "step": 1},
+        ]
+    )
+    assert list(charts) == ["match", "detect"]
+
+
+def test_a_chart_puts_high_values_up_and_thins_long_lines():
+    line = np.stack([np.arange(5000.0), np.linspace(8, 2, 5000)], axis=1)
+    points = re.search(r'points="([^"]+)"', line_chart(line, "step", "loss"))
+    assert points is not None
+    xy = np.array([[float(v) for v in p.split(",")] for p in points[1].split(" ")])
+    assert len(xy) <= 300
+    assert np.all(np.diff(xy[:, 0]) > 0)
+    assert np.all(np.diff(xy[:, 1]) >= 0)
+
+
+@pytest.mark.parametrize(
+    "line", [[(0.0, 0.0)], [(1.0, 0.0), (2.0, 0.0)], [(1.0, -3.0), (2.0, 5.0)], [(1e6, 1e-9)]]
+)
+def test_a_chart_draws_any_numbers(line):
+    svg = line_chart(np.array(line), "x", "y")
+    assert "nan" not in svg
+    assert svg.count("<polyline") == 1
+
+
+def test_a_sink_can_stop_the_report_and_nothing_is_written(tmp_path, cohort, found):
+    steps = []
+
+    def stop(event: Progress) -> None:
+        steps.append(event.step)
+        if event.step == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        write_report(tmp_path / "report.html", cohort, found, progress=stop)
+    assert steps == [1, 2]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truth_of_other_images_is_the_users_error(tmp_path, cohort, found, truth):
+    other = LandmarkTable.from_sets([LandmarkSet("other.png", LANDMARKS, truth["phantom-001.png"].xy)])
+    with pytest.raises(UserError, match="in common"):
+        write_report(tmp_path / "report.html", cohort, found, truth=other)
+
+
+def test_overlays_are_one_picture_per_radiograph(tmp_path, cohort, found):
+    events: list[Progress] = []
+    write_overlays(tmp_path / "overlays", cohort, found, progress=events.append)
+    files = sorted(path.name for path in (tmp_path / "overlays").iterdir())
+    assert files == list(cohort.names)
+    assert [event.step for event in events] == [1, 2, 3, 4]
+    with Image.open(tmp_path / "overlays" / files[0]) as picture:
+        assert picture.size == (512, 640)
+        assert picture.mode == "RGB"
+
+
+def test_an_overlay_rings_the_landmark_and_leaves_the_rest_grey():
+    pixels = np.full((640, 512), 0.5, np.float32)
+    points = LandmarkSet("a.png", ("tip", "gone"), np.array([[300.0, 200.0], [np.nan, np.nan]]))
+    drawn = np.asarray(overlay(Radiograph("a.png", pixels), points)).astype(int)
+    rows, columns = np.nonzero(np.ptp(drawn, axis=2) > 60)
+    ring = columns < 300 + 8
+    assert abs(columns[ring].mean() - 300) < 1
+    assert abs(rows[ring].mean() - 200) < 1
+    assert np.ptp(drawn[400:], axis=2).max() == 0
+
+
+def test_an_overlay_joins_the_true_position():
+    radiograph = Radiograph("a.png", np.full((640, 512), 0.5, np.float32))
+    found = LandmarkSet("a.png", ("tip",), np.array([[300.0, 200.0]]))
+    truth = LandmarkSet("a.png", ("tip",), np.array([[100.0, 200.0]]))
+    bare = np.asarray(overlay(radiograph, found)).astype(int)
+    joined = np.asarray(overlay(radiograph, found, truth)).astype(int)
+    rows, columns = np.nonzero(np.abs(joined - bare).max(axis=2) > 60)
+    assert 90 < columns.min() < 100
+    assert abs(rows.mean() - 200) < 2
+
+
+def test_overlay_names_never_clash():
+    names = ["a/x.png", "a/x.jpg", "b/x.jpg", "Y.tif", "y.png"]
+    assert overlay_names(names) == {name: f"{name}.png" for name in names}
+    assert overlay_names(names[2:4]) == {"b/x.jpg": "b/x.png", "Y.tif": "Y.png"}
+
+
+def test_overlays_go_on_after_a_bad_radiograph(tmp_path, cohort, found):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "phantom-001.png").write_bytes(b"no picture")
+    (folder / "phantom-002.png").write_bytes(cohort.path("phantom-002.png").read_bytes())
+    events: list[Progress] = []
+    write_overlays(tmp_path / "out", open_cohort(folder), found, progress=events.append)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["phantom-002.png"]
+    assert any("phantom-001.png" in event.message for event in events)

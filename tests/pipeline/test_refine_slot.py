@@ -1,0 +1,199 @@
+"""The slot `sharpen`: behind which stages it stands, what it gets and what becomes of its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import onemark
+from onemark import (
+    RECIPES,
+    Cancelled,
+    Cohort,
+    Evidence,
+    LandmarkSet,
+    LandmarkTable,
+    Progress,
+    Radiograph,
+    UserError,
+)
+from onemark.nn.training.loop import Job, train
+from onemark.nn.training.schedule import Plan
+from onemark.options import option, settings_of
+from onemark.pipeline.recipes import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftConfig:
+    steps: int = option(3, "training steps")
+    by: float = option(1.0, "how far points are moved", unit="px")
+
+
+class ShiftTask:
+    name = "sharpen"
+
+    def __init__(self) -> None:
+        self.module = nn.Linear(1, 1)
+        self.modules = {"module": self.module}
+
+    def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
+        return torch.rand(4, 1, generator=generator)
+
+    def loss(self, module: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+        return module(batch).square().mean(), {}
+
+    def after(self, fraction: float) -> None:
+        pass
+
+
+class Shift:
+    """A sharpener that moves every point to the right."""
+
+    Config = ShiftConfig
+    calls: list[tuple[float | None, bool]] = []  # noqa: RUF012
+
+    def __init__(self, config: ShiftConfig, learned: Mapping[str, torch.Tensor]) -> None:
+        self.config, self.learned = config, learned
+
+    @staticmethod
+    def check(configs: Mapping[str, Any]) -> None:
+        if configs["sharpen"].by == configs["match"].batch:
+            raise UserError("a shift of one batch")
+
+    @classmethod
+    def fit(
+        cls,
+        exemplars: LandmarkTable,
+        cohort: Cohort,
+        config: ShiftConfig,
+        job: Job,
+        locate: Callable[[Radiograph], LandmarkSet],
+        seconds: float | None = None,
+        former: Self | None = None,
+        start: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ) -> Self:
+        assert start is not None
+        assert "heads.0.weight" in start["match"]
+        assert "sharpen" not in start
+        cls.calls.append((seconds, former is not None))
+        torch.manual_seed(job.seed + 2)
+        task = ShiftTask()
+        train(task, Plan(config.steps, None), job)
+        coarse = torch.from_numpy(locate(cohort[1]).xy)
+        return cls(config, {"coarse": coarse, **task.module.state_dict()})
+
+    def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
+        return dataclasses.replace(coarse, xy=coarse.xy + np.array([self.config.by, 0]))
+
+    def explain(self, radiograph: Radiograph, coarse: LandmarkSet, landmark: str | None = None) -> Evidence:
+        return Evidence(
+            radiograph.name, landmark, {"sharpened": np.full(radiograph.size, coarse.xy[0, 0], np.float32)}
+        )
+
+    def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        return self.learned, {"config": settings_of(self.config)}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any], fabric: object) -> Self:
+        return cls(ShiftConfig(**head["config"]), tensors)
+
+
+@pytest.fixture(autouse=True)
+def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = RECIPES["onemark"].slots
+    shares = {"match": 0.5, "detect": 0.25, "sharpen": 0.25}
+    recipes = [
+        Recipe("all", "three stages", stages | {"sharpen": Shift}, shares=shares),
+        Recipe(
+            "two",
+            "no detector",
+            {"match": stages["match"], "sharpen": Shift},
+            shares={"match": 0.5, "sharpen": 0.5},
+        ),
+    ]
+    monkeypatch.setattr(
+        onemark.pipeline.recipes, "RECIPES", dict(RECIPES) | {recipe.name: recipe for recipe in recipes}
+    )
+    monkeypatch.setattr(Shift, "calls", [])
+
+
+@pytest.fixture
+def tiny(tiny: dict[str, object]) -> dict[str, object]:
+    """Without the settings of the sharpener that `Shift` stands for."""
+    return {name: value for name, value in tiny.items() if not name.startswith("sharpen.")}
+
+
+@pytest.mark.parametrize(("recipe", "before"), [("all", "detect"), ("two", "match")])
+def test_it_moves_what_the_stage_before_it_found(
+    recipe: str,
+    before: str,
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    tiny: dict[str, object],
+    tmp_path: Path,
+):
+    settings = {k: v for k, v in tiny.items() if recipe == "all" or k.startswith("match")} | {"sharpen.by": 3}
+    model = onemark.fit(phantoms, exemplars, recipe=recipe, settings=settings, out=tmp_path / "run")
+    for fitted in (model, onemark.load(tmp_path / "run")):
+        coarse = fitted.stages[before].locate(phantoms[1])
+        np.testing.assert_array_equal(fitted.stages["sharpen"].learned["coarse"], coarse.xy)
+        np.testing.assert_array_equal(fitted.locate(phantoms[1]).xy, coarse.xy + np.array([3, 0]))
+        np.testing.assert_array_equal(fitted.locate(phantoms[0]).xy, exemplars.sets[0].xy)
+        shown = fitted.explain(phantoms[1], fitted.names[2]).maps
+        assert {"similarity product", "sharpened"} <= set(shown)
+        assert shown["sharpened"][0, 0] == np.float32(coarse.xy[0, 0])
+    assert [entry["stage"] for entry in model.log][-3:] == ["sharpen"] * 3
+
+
+def test_a_run_stopped_while_it_learns_resumes_to_the_same_weights(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
+):
+    def stop(event: Progress) -> None:
+        if (event.stage, event.step) == ("sharpen", 2):
+            raise Cancelled
+
+    whole = onemark.fit(phantoms, exemplars, recipe="all", settings=tiny)
+    with pytest.raises(Cancelled):
+        onemark.fit(phantoms, exemplars, recipe="all", settings=tiny, out=tmp_path / "run", progress=stop)
+    assert list(onemark.load(tmp_path / "run").stages) == ["match", "detect"]
+    events: list[Progress] = []
+    model = onemark.resume(tmp_path / "run", progress=events.append)
+    assert [event.step for event in events if event.stage == "sharpen"] == [3]
+    theirs = whole.stages["sharpen"].learned
+    assert all(torch.equal(value, theirs[name]) for name, value in model.stages["sharpen"].learned.items())
+
+
+def test_it_gets_its_share_of_the_time_and_its_former_self(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    tiny: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for module in ("onemark.stages.match.cc2d.matcher", "onemark.stages.detect.base"):
+        monkeypatch.setattr(f"{module}.train", lambda task, plan, job, preview: None)
+    onemark.fit(
+        phantoms, exemplars, recipe="two", settings={"match.area": 4096}, minutes=1, out=tmp_path / "run"
+    )
+    onemark.resume(tmp_path / "run", exemplars=exemplars, minutes=0.5)
+    (seconds, first), (later, again) = Shift.calls
+    assert seconds == pytest.approx(57, abs=20)  # the matcher took no time, so all is left
+    assert later == pytest.approx(27, abs=20)
+    assert (first, again) == (False, True)
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_learned(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
+):
+    with pytest.raises(UserError, match="a shift of one batch"):
+        onemark.fit(
+            phantoms, exemplars, recipe="all", settings=tiny | {"sharpen.by": 2}, out=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,31 @@
+"""The published configuration of C2T, and how its rate falls."""
+
+from __future__ import annotations
+
+import pytest
+
+from onemark.nn.training.schedule import Plan
+from onemark.options import from_settings
+from onemark.pipeline import recipes
+from onemark.stages.detect.c2t import C2T, C2TConfig
+
+
+def test_the_rate_falls_to_a_tenth_twice_late():
+    plan = Plan(100, rate=1e-3, schedule="plateau")
+    rates = [plan.rate_at(fraction) for fraction in (0.0, 0.59, 0.61, 0.79, 0.81, 1.0)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_the_published_settings_are_those_of_the_stage():
+    settings = {k.removeprefix("detect."): v for k, v in recipes.PUBLISHED_C2T.items()}
+    config = from_settings(C2TConfig, settings, "detect.")
+    assert (config.encoder, config.views, config.loss, config.drop) == ("hrnet_w18", "pair", "square", 0.8)
+    assert config.sigma == 3 * 4  # three cells
+    assert not config.detach
+
+
+def test_it_stands_behind_the_default_matcher():
+    recipe = recipes.get("onemark-c2t")
+    assert recipe.slots == recipes.get("onemark").slots | {"detect": C2T}
+    slow, fast = (recipe.configure(minutes=minutes)["detect"].area for minutes in (60, 10))
+    assert slow > fast

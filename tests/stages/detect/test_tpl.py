@@ -1,0 +1,258 @@
+"""The compact detector: what it aims at, what it leaves out, and what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph, UserError
+from onemark.imaging.augment import UNCHANGED
+from onemark.imaging.letterbox import Frame
+from onemark.nn.backbones.unet import UNet
+from onemark.nn.device import fabric_for
+from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
+from onemark.nn.training.canvases import FrameStore, scales
+from onemark.nn.training.loop import Job
+from onemark.stages.detect.tpl import TPL, TPLConfig
+from onemark.stages.detect.tpl.heatmap import HeatmapTask, _trimmed_mean
+
+FABRIC = fabric_for("cpu")
+STILL = TPLConfig(area=4096, batch=4, augment="none", sigma=2.0)
+CANVAS = (64, 64)
+
+
+class Labels:
+    """Pseudo-labels: the truth on the canvas, moved by 4 px; counts what it is asked for."""
+
+    def __init__(self, truth: LandmarkTable) -> None:
+        self.truth, self.asked = truth, []
+
+    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+        self.asked.append(index)
+        xy = store.frame(index).to_canvas(self.truth.sets[index].xy)
+        return torch.from_numpy(xy).float() + torch.tensor([4.0, 0.0])
+
+
+def task_of(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, config: TPLConfig = STILL
+) -> HeatmapTask:
+    torch.manual_seed(0)
+    network = HeatmapNet(UNet(), len(truth.names))
+    sizes = scales(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
+    return HeatmapTask(network, sizes, Labels(truth), config)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# --- targets and losses ----------------------------------------------------------------------------------
+
+
+def test_the_worst_labels_of_each_landmark_are_left_out():
+    nats = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0]])
+    known = torch.ones(4, 2, dtype=torch.bool)
+    assert _trimmed_mean(nats, known, 0.0).item() == pytest.approx(78 / 8)
+    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
+    known[0, 0] = False  # an unknown one counts as the worst
+    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
+    assert _trimmed_mean(nats, torch.zeros_like(known), 0.25).item() == 0
+
+
+def test_the_loss_is_zero_where_the_heatmap_is_the_target(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+):
+    task = task_of(phantoms, exemplars, truth)
+    xy = torch.tensor([[[20.0, 30.0], [40.5, 10.25]]])
+    target = gaussians((xy + 0.5) / 2 - 0.5, (32, 32), 1.0)
+    nats, known = task._nats(target.clamp(min=1e-12).log() + 7, xy)
+    torch.testing.assert_close(nats, torch.zeros(1, 2), atol=1e-3, rtol=0)
+    assert known.all()
+    assert (task._nats(target.flip(-1).clamp(min=1e-12).log(), xy)[0] > 1).all()
+
+
+# --- batches ---------------------------------------------------------------------------------------------
+
+
+def test_an_exemplar_with_true_labels_ends_every_batch(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+):
+    task = task_of(phantoms, exemplars, truth)
+    batch = task.batch(generator(0), 0.5)
+    assert batch.exemplars == 1
+    frame = Frame.fit(phantoms[0].size, CANVAS)
+    torch.testing.assert_close(batch.views[-1], frame.render(phantoms[0].pixels)[None], atol=2e-4, rtol=0)
+    true = torch.from_numpy(frame.to_canvas(truth.sets[0].xy)).float()
+    torch.testing.assert_close(batch.xy[-1], true, atol=1e-3, rtol=0)
+    chosen = task.sizes[0].store.draw(3, generator(0))
+    for one, index in zip(batch.xy, chosen, strict=False):
+        moved = torch.tensor([0.0 if index == 0 else 4.0, 0.0])
+        expected = frame.to_canvas(truth.sets[index].xy) + moved.numpy()
+        torch.testing.assert_close(one, torch.from_numpy(expected).float(), atol=1e-3, rtol=0)
+    assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=24)).exemplars == 3
+
+
+@pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
+def test_more_exemplars_have_a_larger_share_of_every_batch(
+    known: int, share: int, phantoms: Cohort, truth: LandmarkTable
+):
+    exemplars = LandmarkTable.from_sets(truth.sets[:known])
+    task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=8))
+    batch = task.batch(generator(0), 0.5)
+    assert batch.exemplars == share
+    placed = torch.stack([one.xy for one in task.sizes[0].exemplars])
+    for row in batch.xy[-share:]:  # true labels, not pseudo-labels, which lie 4 px beside them
+        assert (placed - row).abs().amax((1, 2)).min() < 1e-3
+    assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
+
+
+def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: LandmarkTable):
+    task = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:2]), truth)
+    for seed in range(10):
+        task.batch(generator(seed), 0.5)
+    assert isinstance(task.label, Labels)
+    assert {0, 1}.isdisjoint(task.label.asked)
+    assert len(set(task.label.asked)) > 5
+
+
+def test_landmarks_follow_the_augmentation(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    still = task_of(phantoms, exemplars, truth).batch(generator(3), 0.5)
+    task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, augment="spatial", strength=2.0))
+    dots = gaussians(still.xy[:, :1], CANVAS, 1.5)  # the first landmark as a dot on an empty canvas
+    monkeypatch.setattr(task.sizes[0].store, "read", lambda indices: dots / dots.amax())
+    task.intensity = UNCHANGED
+    batch = task.batch(generator(3), 0.5)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    mass = batch.views.sum((2, 3))
+    seen = torch.stack([(batch.views * x).sum((2, 3)), (batch.views * y).sum((2, 3))], -1) / mass[..., None]
+    assert (batch.xy - still.xy).norm(dim=-1).mean() > 2
+    assert (seen - batch.xy[:, :1]).norm(dim=-1).max() < 1.0
+
+
+def test_labels_are_left_out_more_and_more(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable):
+    task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, drop=0.4))
+    drops = [task.batch(generator(0), fraction).drop for fraction in (0, 0.15, 0.3, 1)]
+    assert drops == pytest.approx([0, 0.2, 0.4, 0.4])
+
+
+def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(phantoms: Cohort, truth: LandmarkTable):
+    xy = truth.sets[0].xy.copy()
+    xy[2] = np.nan
+    task = task_of(phantoms, LandmarkTable.from_sets([dataclasses.replace(truth.sets[0], xy=xy)]), truth)
+    batch = task.batch(generator(0), 0.0)
+    assert batch.xy[-1, 2].isnan().all()
+    loss, _ = task.loss(task.module, batch)
+    loss.backward()
+    grads = [p.grad for p in task.module.parameters()]
+    assert loss.isfinite()
+    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+    only = dataclasses.replace(batch, views=batch.views[-1:], xy=batch.xy[-1:], exemplars=1)
+    logits = task.module(only.views).detach().requires_grad_()
+    nats, known = task._nats(logits, only.xy)
+    (nats * known).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 2].abs().sum() == 0
+    assert logits.grad[0, 1].abs().sum() > 0
+
+
+# --- the stage -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def detector(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, asked: list[str]) -> TPL:
+    """Trained on the truth as pseudo-labels, for a moment."""
+
+    def pseudo_label(radiograph: Radiograph) -> LandmarkSet:
+        asked.append(radiograph.name)
+        return truth[radiograph.name]
+
+    config = TPLConfig(area=4096, batch=4, steps=30, augment="none")
+    return TPL.fit(exemplars, phantoms, config, Job(FABRIC), pseudo_label)
+
+
+def test_it_learns_pseudo_labels_and_asks_for_each_once(
+    detector: TPL, asked: list[str], phantoms: Cohort, truth: LandmarkTable, exemplars: LandmarkTable
+):
+    assert len(asked) == len(set(asked))
+    misses = [np.linalg.norm(detector.locate(r).xy - truth[r.name].xy, axis=1).mean() for r in phantoms]
+    assert np.mean(misses) < 4  # px; the canvas has 0.4 of the radiographs' pixels per side
+    network = detector.reader(torch.zeros(1, 1, *detector.canvas))
+    assert network.shape == (1, len(truth.names), detector.canvas[0] // 2, detector.canvas[1] // 2)
+
+
+def test_the_shape_comes_from_pseudo_labels_wherever_training_stopped(
+    detector: TPL, phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+):
+    config = dataclasses.replace(detector.config, steps=1)
+    short = TPL.fit(exemplars, phantoms, config, Job(FABRIC), lambda r: truth[r.name])
+    assert short.shape is not None
+    assert detector.shape is not None
+    np.testing.assert_array_equal(short.shape.mean, detector.shape.mean)
+    np.testing.assert_array_equal(short.shape.stray, detector.shape.stray)
+
+
+def test_what_is_restored_finds_the_same(detector: TPL, phantoms: Cohort):
+    again = TPL.restore(*detector.state(), FABRIC)
+    ours, theirs = detector.locate(phantoms[5]), again.locate(phantoms[5])
+    np.testing.assert_array_equal(ours.xy, theirs.xy)
+    np.testing.assert_array_equal(ours.score, theirs.score)
+    np.testing.assert_array_equal(ours.expected_error, theirs.expected_error)
+
+
+def test_it_starts_from_weights_that_fit(detector: TPL, phantoms: Cohort, exemplars: LandmarkTable):
+    start = detector.network.state_dict() | {
+        "head.weight": torch.zeros(3, 32, 1, 1),
+        "stranger": torch.zeros(1),
+    }
+    fresh = TPL(detector.config, detector.names, detector.canvas, FABRIC)
+    head = fresh.network.head.weight.clone()
+    fresh._begin(start)
+    state = fresh.network.state_dict()
+    torch.testing.assert_close(state.pop("head.weight"), head)
+    assert all(torch.equal(value, start[name]) for name, value in state.items())
+
+
+def test_heatmaps_are_shown_one_by_one_or_all_together(detector: TPL, phantoms: Cohort):
+    radiograph = phantoms[6]
+    one, other, together = (
+        detector.explain(radiograph, name).maps["heatmap"] for name in (*detector.names[:2], None)
+    )
+    for shown in (one, other, together):
+        assert shown.shape == radiograph.size
+        assert 0 <= shown.min() <= shown.max() <= 1 + 1e-6
+    assert (together >= np.maximum(one, other) - 1e-6).all()
+    assert not np.allclose(one, other)
+    with pytest.raises(UserError, match="no landmark 'elbow'"):
+        detector.explain(radiograph, "elbow")
+
+
+def test_spread_is_told_as_an_expected_error(
+    detector: TPL, phantoms: Cohort, monkeypatch: pytest.MonkeyPatch
+):
+    sharp = torch.full((1, len(detector.names), 32, 32), -30.0)
+    sharp[:, :, 10, 12] = 30
+
+    def locate(logits: torch.Tensor) -> Any:
+        monkeypatch.setattr(detector, "shape", None)
+        monkeypatch.setattr(detector.reader, "read", lambda r: (logits, Frame.fit(r.size, (64, 64))))
+        return detector.locate(dataclasses.replace(phantoms[0], spacing=None))
+
+    sure, unsure = locate(sharp), locate(sharp * 0.02)
+    assert (sure.score > 0.99).all()
+    assert (sure.expected_error < 0.1).all()
+    assert (unsure.score < 0.5).all()
+    assert (unsure.expected_error > 10).all()
+    np.testing.assert_allclose(
+        sure.xy[0], Frame.fit((160, 128), (64, 64)).to_image(np.array([24.5, 20.5])), atol=1e-3
+    )

@@ -1,0 +1,57 @@
+"""Factors and margins from corrections."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onemark.uncertainty.calibration import Calibration
+
+
+def test_without_corrections_nothing_changes():
+    none = Calibration.of([], 4)
+    np.testing.assert_array_equal(none.factors, np.ones(4))
+    assert none.margin() is None
+
+
+def test_factors_follow_the_corrections_as_far_as_these_are_many():
+    few = Calibration.of([[2.0, 2.0, 2.0, 2.0]], 4).factors
+    many = Calibration(np.full((200, 4), 2.0)).factors
+    assert (few > 1.3).all()
+    assert (few < 1.7).all()
+    np.testing.assert_allclose(many, 2, atol=0.05)
+
+
+def test_a_landmark_that_is_worse_than_the_others_gets_its_own_factor():
+    factors = Calibration(np.tile([0.5, 0.5, 0.5, 3.0], (12, 1))).factors
+    assert factors[3] > 2.4
+    np.testing.assert_allclose(factors[:3], factors[0])
+    assert factors[0] < 0.7
+
+
+def test_what_was_not_visible_does_not_count():
+    known = Calibration.of([[2.0, None], [2.0, None]], 2)
+    assert known.factors[0] > known.factors[1] > 1
+    np.testing.assert_allclose(known.factors, Calibration.of([[2.0, float("nan")]] * 2, 2).factors)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
+def test_margins_cover_what_they_say(coverage: float):
+    draw = np.random.default_rng(0)
+    held = []
+    for _ in range(60):
+        ratios = draw.rayleigh(size=(41, 10)) * np.linspace(0.5, 2, 10)
+        taught = Calibration(ratios[:8])
+        margin = taught.margin(coverage)
+        assert margin is not None
+        held.append((ratios[8:] <= margin * taught.factors).mean())
+    assert np.mean(held) == pytest.approx(coverage, abs=0.03)
+
+
+def test_too_few_corrections_promise_nothing():
+    one = Calibration.of([[1.0, 2.0, 3.0]], 3)
+    assert one.margin(0.9) is None
+    assert one.margin(0.5) is not None
+    for coverage in (0.0, 1.0):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            one.margin(coverage)

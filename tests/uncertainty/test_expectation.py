@@ -1,0 +1,110 @@
+"""Expected errors: the level of a landmark, what signals add to it, and what corrections change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from onemark.uncertainty.calibration import Calibration
+from onemark.uncertainty.error_model import Expectation, Signals
+
+MEAN = np.random.default_rng(9).random((6, 2))
+HARD = np.array([1, 1, 1, 1, 3, 1]) * 0.01
+
+
+def signals(seed: int) -> Signals:
+    draw = np.random.default_rng(seed)
+    xy = MEAN + draw.normal(size=MEAN.shape) * 0.005
+    return Signals(
+        xy,
+        HARD * draw.rayleigh(size=6),
+        0.01 + 0.002 * draw.random(6),
+        0.8 + 0.1 * draw.random(6),
+        0.7 + 0.1 * draw.random(6),
+    )
+
+
+COHORT = [signals(n) for n in range(24)]
+BACK = np.stack([HARD * np.random.default_rng(100 + n).rayleigh(size=6) for n in range(24)])
+UNTAUGHT = Calibration.of([], 6)
+
+
+def learned(calibration: Calibration = UNTAUGHT, back: np.ndarray | None = BACK) -> Expectation:
+    found = Expectation.learn(COHORT, back, calibration)
+    assert found is not None
+    return found
+
+
+def test_landmarks_on_which_stages_disagree_are_expected_to_be_worse():
+    found = np.stack([learned()(one) for one in COHORT]).mean(0)
+    assert found.argmax() == 4
+    assert found[4] > 2 * np.delete(found, 4).max()
+
+
+def test_every_signal_raises_the_expected_error_where_it_is_bad():
+    expect, one = learned(), COHORT[3]
+    usual = expect(one)
+    wide, unlike, apart, unsure = one.spread.copy(), one.similar.copy(), one.apart.copy(), one.sure.copy()
+    wide[2] *= 2
+    unlike[2] -= 0.3
+    unsure[2] -= 0.3
+    apart[2] += 0.1
+    moved = one.xy.copy()
+    moved[2] += 0.2
+    for name, value in {
+        "spread": wide,
+        "similar": unlike,
+        "apart": apart,
+        "sure": unsure,
+        "xy": moved,
+    }.items():
+        worse = expect(replace(one, **{name: value}))
+        assert worse[2] > 1.05 * usual[2], name
+        if name != "xy":  # a moved landmark makes its neighbours doubtful too
+            np.testing.assert_allclose(np.delete(worse, 2), np.delete(usual, 2))
+
+
+def test_the_way_back_is_part_of_the_level_where_it_is_known():
+    longer, unknown = learned(back=2 * BACK), learned(back=None)
+    assert (longer.level > learned().level).all()
+    assert np.isfinite(unknown.level).all()
+    assert unknown.level.argmax() == 4
+
+
+def test_a_matcher_alone_has_expected_errors_too():
+    alone = [replace(one, apart=np.full(6, np.nan)) for one in COHORT]
+    expect = Expectation.learn(alone, BACK, UNTAUGHT)
+    assert expect is not None
+    found = expect(alone[0])
+    assert np.isfinite(found).all()
+    assert found.argmax() == 4
+
+
+def test_corrections_scale_it():
+    taught = learned(Calibration(np.full((50, 6), 2.0)))
+    np.testing.assert_allclose(taught(COHORT[0]), 2 * learned()(COHORT[0]), rtol=0.05)
+    np.testing.assert_allclose(taught.uncalibrated(COHORT[0]), learned()(COHORT[0]))
+
+
+def test_small_cohorts_teach_nothing():
+    assert Expectation.learn(COHORT[:7], BACK[:7], UNTAUGHT) is None
+
+
+def test_few_landmarks_do_without_a_constellation():
+    few = [
+        Signals(one.xy[:3], one.apart[:3], one.spread[:3], one.similar[:3], one.sure[:3]) for one in COHORT
+    ]
+    expect = Expectation.learn(few, BACK[:, :3], Calibration.of([], 3))
+    assert expect is not None
+    assert expect.constellation is None
+    assert np.isfinite(expect(few[0])).all()
+
+
+def test_it_comes_back_from_its_state():
+    for expect in (learned(), learned(Calibration.of([[1.0, 2.0, None, 4.0, 5.0, 6.0]], 6))):
+        tensors, head = expect.state()
+        assert head == {}
+        again = Expectation.restore(tensors)
+        np.testing.assert_array_equal(again(COHORT[5]), expect(COHORT[5]))
+        assert again.calibration.margin(0.5) == expect.calibration.margin(0.5)

@@ -1,0 +1,91 @@
+"""Expected errors of a fitted model: learned with the fit, kept in the run, recalibrated by corrections."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark import Cohort, LandmarkTable, Model
+from onemark.pipeline.answers import located
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    tiny: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Model, Path]:
+    run = tmp_path_factory.mktemp("expecting") / "run"
+    return onemark.fit(phantoms, exemplars, settings=tiny, out=run), run
+
+
+def test_expected_errors_are_more_than_the_width_of_the_peak(fitted: tuple[Model, Path], phantoms: Cohort):
+    model, _ = fitted
+    radiograph = phantoms[phantoms.names[3]]
+    found, plain = model.locate(radiograph), located(model.stages, radiograph)
+    np.testing.assert_array_equal(found.xy, plain.xy)
+    assert (found.expected_error > 0).all()
+    assert not np.allclose(found.expected_error, plain.expected_error)
+    assert model.margin() is None  # nothing was corrected yet
+
+
+def test_expected_errors_are_in_mm_where_the_spacing_is_known(fitted: tuple[Model, Path], phantoms: Cohort):
+    model, _ = fitted
+    radiograph = phantoms[phantoms.names[3]]
+    in_mm = model.locate(dataclasses.replace(radiograph, spacing=(0.5, 0.5)))
+    np.testing.assert_allclose(in_mm.expected_error, model.locate(radiograph).expected_error / 2)
+
+
+def test_a_loaded_run_expects_the_same(fitted: tuple[Model, Path], phantoms: Cohort):
+    model, run = fitted
+    radiograph = phantoms[phantoms.names[5]]
+    again = onemark.load(run).locate(radiograph)
+    np.testing.assert_allclose(again.expected_error, model.locate(radiograph).expected_error)
+
+
+def test_corrections_recalibrate(
+    fitted: tuple[Model, Path], phantoms: Cohort, truth: LandmarkTable, tmp_path: Path
+):
+    model, run = fitted
+    shutil.copytree(run, tmp_path / "run")
+    names = phantoms.names[4:6]
+    corrected = LandmarkTable.from_sets(truth[name] for name in names)
+    more = onemark.resume(tmp_path / "run", exemplars=corrected, minutes=0.001)
+    ratios = json.loads((tmp_path / "run" / "config.json").read_text())["ratios"]
+    expected = []
+    for name in names:
+        found = model.locate(phantoms[name])
+        away = np.linalg.norm(found.xy - truth[name].xy, axis=1)
+        expected.append(away / found.expected_error)
+    np.testing.assert_allclose(ratios, expected, rtol=1e-4)
+    assert more.expectation is not None
+    np.testing.assert_allclose(more.expectation.calibration.ratios, expected, rtol=1e-4)
+    assert more.margin(0.8) == onemark.load(tmp_path / "run").margin(0.8)
+    assert more.margin(0.8) is not None
+
+
+def test_a_matcher_alone_expects_errors_too(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object]
+):
+    own = {key: value for key, value in tiny.items() if key.startswith("match.")}
+    model = onemark.fit(phantoms, exemplars, recipe="match-only", settings=own)
+    assert (model.locate(phantoms[phantoms.names[3]]).expected_error > 0).all()
+
+
+def test_a_small_cohort_keeps_the_width_of_the_peak(
+    phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object]
+):
+    few = phantoms.subset(phantoms.names[:5])
+    model = onemark.fit(few, exemplars, settings=tiny)
+    assert model.expectation is None
+    radiograph = phantoms[phantoms.names[7]]
+    np.testing.assert_array_equal(
+        model.locate(radiograph).expected_error, located(model.stages, radiograph).expected_error
+    )
