@@ -152,13 +152,13 @@ def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
         "|---|---|---|---|---|---|---|",
         flush=True,
     )
-    bench.measure("open the folder", lambda: widget.open(folder), 20, lambda: app.desk.canvas.radiograph)
+    bench.measure("open the folder", lambda: widget.open(folder), 20, lambda: app.context.canvas.radiograph)
     app.session.set_schema(of_names(exemplar.names, "bench"))
     bench.measure("take the exemplar", lambda: app.session.take_marks(exemplar), 1)
     browse = _browser(widget)
     bench.measure("look through", browse.start, 5)
     browse.stop()
-    app.keeper.wishes.minutes = minutes
+    app.session_store.preferences.minutes = minutes
     app.training.start()
     bench.measure("train", lambda: None, 60 * minutes * 0.5, lambda: app.training.job is None)
     bench.measure(

@@ -36,7 +36,7 @@ def main() -> None:
                 (options.images / names[i % len(names)]).resolve()
             )
         steps = [
-            w for slot in ("match", "detect", "sharpen") for w in ("--set", f"{slot}.steps={options.steps}")
+            w for slot in ("match", "detect", "refine") for w in ("--set", f"{slot}.steps={options.steps}")
         ]
         fit = command("fit", folder, "--exemplar", options.exemplar, "--out", work / "run", *steps)
         some = links(folder, [p.name for p in sorted(folder.iterdir())[: options.marked]], work / "some")

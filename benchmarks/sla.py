@@ -28,7 +28,7 @@ from onemark.nn.backbones.unet import WIDTHS
 from onemark.nn.backbones.vgg import TAPS
 from onemark.nn.backbones.vgg import WIDTHS as PUBLISHED
 from onemark.nn.device import fabric_for
-from onemark.nn.training.canvases import FrameStore, cohort_canvas
+from onemark.nn.training.canvases import CanvasCache, cohort_canvas
 from onemark.phantom import write_phantom_cohort
 from onemark.stages.match.sla import SLAConfig
 from onemark.stages.match.sla.decoder import Decoder, Sharing
@@ -52,7 +52,7 @@ def speed() -> None:
         cohort = onemark.open_cohort(folder)
         config = SLAConfig()
         canvas = cohort_canvas(cohort, config.area)
-        store = FrameStore(cohort, canvas)
+        store = CanvasCache(cohort, canvas)
         canvases = store.read([i for i in range(len(store)) if store.usable(i)])
         marks = [one.xy for one in store.marked(truth)]
     xy = torch.stack(marks)

@@ -22,9 +22,9 @@ from scipy.stats import pearsonr, spearmanr
 
 import onemark
 from common import kept, links, machine, numbers
-from onemark.imaging.letterbox import Frame
+from onemark.imaging.letterbox import Letterbox
 from onemark.nn.device import fabric_for
-from onemark.nn.training.canvases import FrameStore
+from onemark.nn.training.canvases import CanvasCache
 from onemark.nn.weights import read_weights
 from onemark.stages.match.cc2d import CC2D
 from onemark.stages.select.scp import SCP, SCPConfig
@@ -58,7 +58,7 @@ def main() -> None:
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     matcher = CC2D.restore(*read_weights(options.run / "weights.safetensors")["match"], fabric_for())
     print(machine())
-    store = FrameStore(train, matcher.canvas, framing=matcher.config.framing)
+    store = CanvasCache(train, matcher.canvas, framing=matcher.config.framing)
     selector = compared(matcher, store)
     similar, alone = selector.similar, selector.similar.mean(0).numpy()
     chosen = timed("greedy", lambda: greedy(similar, options.number))
@@ -89,7 +89,7 @@ def timed(what: str, work: Callable[[], T]) -> T:
     return result
 
 
-def compared(matcher: CC2D, store: FrameStore) -> SCP:
+def compared(matcher: CC2D, store: CanvasCache) -> SCP:
     """The matrix of similarities; features and matching are timed together."""
     timed("reading", lambda: [store.usable(n) for n in range(len(store))])
     timed("features", lambda: [matcher.reader(store.read([n])) for n in range(len(store))])
@@ -99,7 +99,7 @@ def compared(matcher: CC2D, store: FrameStore) -> SCP:
 
 
 def answers(
-    matcher: CC2D, store: FrameStore, test: onemark.Cohort, truth: onemark.LandmarkTable, names: list[str]
+    matcher: CC2D, store: CanvasCache, test: onemark.Cohort, truth: onemark.LandmarkTable, names: list[str]
 ) -> tuple[Table, Table, Table]:
     """Every exemplar's answer `[N, M, K, 2]` original px and score `[N, M, K]` on N test images, and the truth."""
     exemplars = onemark.LandmarkTable.from_sets(truth[name] for name in names)
@@ -107,7 +107,7 @@ def answers(
     matcher.remember(store, store.marked(exemplars))
     xy, scores, right = [], [], []
     for radiograph in test.readable():
-        frame = Frame.fit(radiograph.size, matcher.canvas)
+        frame = Letterbox.fit(radiograph.size, matcher.canvas)
         maps = matcher.reader(frame.render(radiograph.pixels)[None, None])
         found, _ = matcher._all_peaks(maps)
         xy.append(frame.to_image(found.xy.double().numpy()))
@@ -130,19 +130,19 @@ def report(spread: Table, r: Table, each: Table, names: list[str], alone: Table)
 def sets(xy: Table, scores: Table, right: Table, chosen: list[int], random: list[int], spread: int) -> None:
     """Several exemplars: the matcher's error with the chosen ones against random ones."""
 
-    def joined(members: list[int]) -> float:
+    def combine(members: list[int]) -> float:
         best = scores[:, members].argmax(1)[:, None, :, None]
         answer = np.take_along_axis(xy[:, members], best, 1)[:, 0]
         return float(np.linalg.norm(answer - right, axis=-1).mean() * SPACING_MM)
 
     draw = np.random.default_rng(0)
     for count in (1, 3, len(chosen)):
-        some = [joined(list(draw.choice(spread, count, replace=False))) for _ in range(50)]
+        some = [combine(list(draw.choice(spread, count, replace=False))) for _ in range(50)]
         print(
-            f"{count} exemplars: greedy {joined(chosen[:count]):.3f}, random {np.mean(some):.3f} +- "
-            f"{np.std(some):.3f} mm, of which {np.mean(np.array(some) < joined(chosen[:count])):.0%} are better"
+            f"{count} exemplars: greedy {combine(chosen[:count]):.3f}, random {np.mean(some):.3f} +- "
+            f"{np.std(some):.3f} mm, of which {np.mean(np.array(some) < combine(chosen[:count])):.0%} are better"
         )
-    print(f"{len(random)} exemplars, the best random set by R: {joined(random):.3f} mm")
+    print(f"{len(random)} exemplars, the best random set by R: {combine(random):.3f} mm")
 
 
 def plot(r: Table, each: Table, r_chosen: float, chosen: float, path: Path) -> None:

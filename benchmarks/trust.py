@@ -118,7 +118,7 @@ def judge(
         [n for n in train.names if n not in model.exemplars.images]
     )
     corrected = onemark.LandmarkTable.from_sets(truth[str(name)] for name in order[: max(counts)])
-    model.expectation = plain
+    model.error_model = plain
     rows = correction_ratios(model, corrected, train)
     found = [located(model.stages, radiograph) for radiograph in test.readable()]
     actual = np.stack([np.linalg.norm(one.xy - truth[one.image].xy, axis=1) * SPACING_MM for one in found])

@@ -54,14 +54,14 @@ class Photographer:
 
     def show(self, name: str) -> None:
         self.app.session.show(name)
-        self.wait(10, lambda: self.app.desk.canvas.radiograph.name == name)
+        self.wait(10, lambda: self.app.context.canvas.radiograph.name == name)
 
     def tour(self, minutes: float) -> None:
         session = self.app.session
         self.wait(120, lambda: self.app.training.recipes)
         self.take("open")
         self.widget.open(self.folder)
-        self.wait(30, lambda: self.app.desk.canvas.radiograph)
+        self.wait(30, lambda: self.app.context.canvas.radiograph)
         session.set_schema(of_names(self.truth.names, "phantom"))
         self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
         self.suggest(minutes)
@@ -85,7 +85,7 @@ class Photographer:
     def suggest(self, minutes: float) -> None:
         self.widget.press("suggest")
         self.wait(minutes * 60 * 2 + 60, lambda: self.app.training.job is None)
-        self.wait(5, lambda: self.app.desk.canvas.radiograph.name == self.app.session.current)
+        self.wait(5, lambda: self.app.context.canvas.radiograph.name == self.app.session.current)
         self.take("suggest")
 
     def review(self) -> None:
@@ -94,7 +94,7 @@ class Photographer:
         self.show(worst)
         self.take("review")
         self.widget.press("evidence.similarity")
-        self.wait(10, lambda: self.app.desk.canvas.layer("similarity"))
+        self.wait(10, lambda: self.app.context.canvas.layer("similarity"))
         session.select(int(session.found[worst].expected_error.argmax()))
         self.wait(2)
         self.take("evidence")

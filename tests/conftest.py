@@ -52,6 +52,6 @@ def exemplars(truth: LandmarkTable) -> LandmarkTable:
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, object]:
     """Settings of the recipe `onemark` for two steps of each stage."""
-    stages = ("match", "detect", "sharpen")
+    stages = ("match", "detect", "refine")
     tiny = {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
-    return tiny | {"sharpen.crop": 32}
+    return tiny | {"refine.crop": 32}

@@ -340,7 +340,7 @@ def test_no_folder_for_temporary_files(words: list[str], monkeypatch: pytest.Mon
     assert "cannot write temporary files to the folder that TMPDIR names" in fails(words)
 
 
-@pytest.mark.parametrize("stage", ["match", "detect", "sharpen"])
+@pytest.mark.parametrize("stage", ["match", "detect", "refine"])
 def test_a_device_without_enough_memory(
     stage: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
 ):
@@ -352,7 +352,7 @@ def test_a_device_without_enough_memory(
     tasks = {
         "match": "onemark.nn.embedding.dense.DenseTask",
         "detect": "onemark.stages.detect.tpl.heatmap.HeatmapTask",
-        "sharpen": "onemark.stages.refine.f2.task.LabelTask",
+        "refine": "onemark.stages.refine.f2.task.LabelTask",
     }
     with monkeypatch.context() as patch:
         patch.setattr(f"{tasks[stage]}.loss", full)

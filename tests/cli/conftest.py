@@ -19,10 +19,10 @@ TINY = (
     "detect.steps=2",
     "detect.batch=2",
     "detect.area=4096",
-    "sharpen.steps=2",
-    "sharpen.batch=2",
-    "sharpen.area=4096",
-    "sharpen.crop=32",
+    "refine.steps=2",
+    "refine.batch=2",
+    "refine.area=4096",
+    "refine.crop=32",
 )
 RunWords = Callable[..., list[str]]
 

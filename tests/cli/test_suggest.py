@@ -12,7 +12,7 @@ from onemark.cli import main
 
 TINY = [
     word
-    for stage in ("match", "detect", "sharpen")
+    for stage in ("match", "detect", "refine")
     for key, value in {"area": 4096, "batch": 2, "steps": 2}.items()
     for word in ("--set", f"{stage}.{key}={value}")
 ]

@@ -319,8 +319,8 @@ def test_an_overlay_joins_the_true_position():
     found = LandmarkSet("a.png", ("tip",), np.array([[300.0, 200.0]]))
     truth = LandmarkSet("a.png", ("tip",), np.array([[100.0, 200.0]]))
     bare = np.asarray(overlay(radiograph, found)).astype(int)
-    joined = np.asarray(overlay(radiograph, found, truth)).astype(int)
-    rows, columns = np.nonzero(np.abs(joined - bare).max(axis=2) > 60)
+    combine = np.asarray(overlay(radiograph, found, truth)).astype(int)
+    rows, columns = np.nonzero(np.abs(combine - bare).max(axis=2) > 60)
     assert 90 < columns.min() < 100
     assert abs(rows.mean() - 200) < 2
 

@@ -43,7 +43,7 @@ class Desktop:
 
     @property
     def layer(self) -> Any:
-        return self.app.desk.canvas.layer("landmarks")
+        return self.app.context.canvas.layer("landmarks")
 
     @property
     def canvas(self) -> QWidget:
@@ -98,13 +98,13 @@ class Desktop:
         QApplication.sendEvent(self.widget, QDropEvent(QPointF(20, 20), copy, mime, left, none))
 
     def shown(self, name: str | None) -> bool:
-        radiograph = self.app.desk.canvas.radiograph
+        radiograph = self.app.context.canvas.radiograph
         ready = radiograph is not None and radiograph.name == name and self.layer is not None
-        return ready and self.app.desk.points._drawn_for == name
+        return ready and self.app.context.points._drawn_for == name
 
     def at(self, xy: Any) -> QPoint:
         """Where on the canvas a position of the radiograph is."""
-        (sy, sx), camera = self.app.desk.canvas.placed["scale"], self.viewer.scene.camera
+        (sy, sx), camera = self.app.context.canvas.placed["scale"], self.viewer.scene.camera
         cy, cx = camera.center[-2:]
         x = self.canvas.width() / 2 + (xy[0] * sx - cx) * camera.zoom
         y = self.canvas.height() / 2 + (xy[1] * sy - cy) * camera.zoom

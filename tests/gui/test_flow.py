@@ -66,7 +66,7 @@ def test_folder_to_csv_without_leaving_the_window(
     for key in ("slicer", "tps", "coco", "report"):
         desktop.push(f"export.{key}")
     desktop.push("export")
-    desktop.until(lambda: desktop.widget.notice.text.startswith("Exported"))
+    desktop.until(lambda: desktop.widget.banner.text.startswith("Exported"))
     folder = Path(desktop.control("export.folder").text())
     written = read_landmarks(folder / "landmarks.csv")
     np.testing.assert_allclose(written[worst].xy, after)

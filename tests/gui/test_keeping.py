@@ -20,7 +20,7 @@ from onemark.gui.controllers.app import EXPORT, REVIEW
 from onemark.gui.state import autosave
 from onemark.gui.state.backend import Order, Pipeline
 from onemark.gui.state.schema import of_names
-from onemark.gui.state.session import Found
+from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import in_unit_of
 from onemark.pipeline import trainer as pipeline
 from onemark.progress import silent
@@ -61,7 +61,7 @@ def test_points_outlive_the_typing_of_a_pixel_size(
 ) -> None:
     type_spacing(marked, "0.5")
     np.testing.assert_allclose(marked.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
-    marked.app.keeper.flush()
+    marked.app.session_store.flush()
     assert list(kept_marks(xrays)) == [truth.images[0]]
 
 
@@ -81,20 +81,20 @@ def test_what_another_window_has_written_is_told_and_found_again(
     marked: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     first, second, third = truth.images[:3]
-    marked.app.keeper.flush()
+    marked.app.session_store.flush()
     path = xrays.parent / "xrays-onemark" / "session.json"
     theirs = json.loads(path.read_text())
     theirs["marks"][second] = theirs["marks"][first]
     path.write_text(json.dumps(theirs))
     marked.session.show(third)
     marked.session.place(0, (20, 30))
-    marked.until(lambda: "session-2.json" in marked.widget.notice.text)
+    marked.until(lambda: "session-2.json" in marked.widget.banner.text)
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     marked.open(tmp_path / "others")
     marked.open(xrays)
-    assert "2 files" in marked.widget.notice.text
+    assert "2 files" in marked.widget.banner.text
     assert set(marked.session.marks) == {first, second, third}
-    marked.app.keeper.flush()
+    marked.app.session_store.flush()
     assert len(list(path.parent.glob("session-set-aside.json"))) == 1
     assert set(autosave.kept(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
 
@@ -120,8 +120,8 @@ def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: D
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
     desktop.open(xrays)
-    assert "has lost its 'closed'" in desktop.widget.notice.text
-    desktop.app.keeper.flush()
+    assert "has lost its 'closed'" in desktop.widget.banner.text
+    desktop.app.session_store.flush()
     assert json.loads(path.read_text())["closed"] is False
     assert path.with_name("session-set-aside.json").is_file()
 
@@ -134,14 +134,14 @@ def full_disk(marked: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.05)  # as a disk does, so that nothing is known yet when the edit ends
         raise UserError("the disk is full; make room")
 
-    marked.app.keeper.flush()
+    marked.app.session_store.flush()
     monkeypatch.setattr(autosave, "write_text", fail)
 
 
 @pytest.mark.usefixtures("full_disk")
 def test_points_that_cannot_be_saved_are_told_at_once(marked: Desktop) -> None:
     marked.session.place(0, (20, 30))
-    marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.notice.text)
+    marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.banner.text)
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -150,7 +150,7 @@ def test_points_that_cannot_be_saved_are_not_left_without_asking(
 ) -> None:
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     marked.drop(tmp_path / "others")
-    marked.until(lambda: "others was not opened" in marked.widget.notice.text)
+    marked.until(lambda: "others was not opened" in marked.widget.banner.text)
     marked.settle()
     assert marked.session.cohort.folder == xrays
     assert marked.session.marks
@@ -175,9 +175,9 @@ def test_a_training_that_learns_nothing_does_not_hide_the_finished_one(
     if end == "stopped":
         marked.push("stop")
     marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.keeper.run == finished
+    assert marked.app.session_store.run == finished
     assert len(marked.session.found) == 6
-    marked.app.keeper.flush()
+    marked.app.session_store.flush()
     assert kept_run(xrays) == str(finished)
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     marked.open(tmp_path / "others")
@@ -196,10 +196,10 @@ def test_a_window_closed_early_in_a_training_reopens_with_the_finished_one(
     marked.open(tmp_path / "others")
     assert kept_run(xrays) == str(backend.orders[1].out)
     marked.open(xrays)
-    assert marked.app.keeper.run == backend.orders[0].out
+    assert marked.app.session_store.run == backend.orders[0].out
     backend.enough.set()
     marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.keeper.run == backend.orders[1].out, "it has ended well"
+    assert marked.app.session_store.run == backend.orders[1].out, "it has ended well"
 
 
 def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
@@ -210,7 +210,7 @@ def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
     marked.session.take_marks(LandmarkTable.from_sets([truth[truth.images[1]]]))
     marked.app.training.start("retrain")
     marked.until(lambda: marked.app.training.job is None)
-    labels = [label for label, _ in marked.widget.notice._shown.ways]
+    labels = [label for label, _ in marked.widget.banner._shown.ways]
     assert labels == ["Train on the CPU"], "a run keeps its settings, so a smaller batch would change nothing"
     backend.fail_at = None
     marked.answer("Train on the CPU")
@@ -248,11 +248,11 @@ def test_expected_errors_of_a_training_are_in_the_unit_typed_meanwhile(
     marked.push("run")
     type_spacing(marked, "0.5")
     marked.until(lambda: marked.session.errors)
-    marked.session.set_found(Found({}, {}))
+    marked.session.set_predictions(Predictions({}, {}))
     backend.enough.set()
     marked.until(lambda: marked.app.training.job is None and marked.session.errors)
     assert_scaled(marked, before, 0.5)
-    marked.session.set_found(Found({}, {}))
+    marked.session.set_predictions(Predictions({}, {}))
     marked.app.training.open_run()
     marked.until(lambda: marked.session.errors)
     assert_scaled(marked, before, 0.5)
@@ -281,7 +281,7 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
     np.testing.assert_allclose(desktop.session.marks[first].xy, truth[first].xy)
     assert desktop.app.step == REVIEW
     desktop.until(lambda: desktop.app.training.model is not None)
-    desktop.app.keeper.flush()
+    desktop.app.session_store.flush()
     assert kept_run(xrays) == str(run)
 
 
@@ -295,7 +295,7 @@ def test_points_placed_here_are_kept_when_a_run_is_dropped(
     exemplars = LandmarkTable.from_sets([truth[first], truth[second]])
     backend.train(Order(open_cohort(xrays), exemplars, run), silent)
     marked.drop(run)
-    marked.until(lambda: marked.app.keeper.run == run)
+    marked.until(lambda: marked.app.session_store.run == run)
     np.testing.assert_allclose(marked.session.marks[first].xy, moved)
     np.testing.assert_allclose(marked.session.marks[second].xy, truth[second].xy)
 
@@ -306,7 +306,7 @@ def test_a_drop_that_cannot_be_opened_leaves_everything_where_it_is(marked: Desk
     marked.control("export.folder").setText(str(tmp_path / "mine"))
     (tmp_path / "empty").mkdir()
     marked.drop(tmp_path / "empty")
-    marked.until(lambda: "no radiographs" in marked.widget.notice.text)
+    marked.until(lambda: "no radiographs" in marked.widget.banner.text)
     assert marked.app.step == EXPORT
     assert marked.control("export.folder").text() == str(tmp_path / "mine")
     assert marked.widget.pages[0]._title.text() == "xrays: 6 radiographs", "no longer about to open something"
@@ -317,7 +317,7 @@ def test_evidence_of_another_folder_is_not_shown_on_a_radiograph_of_the_same_nam
 ) -> None:
     marked.train()
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    evidence, canvas = marked.app.evidence, marked.app.desk.canvas
+    evidence, canvas = marked.app.evidence, marked.app.context.canvas
     marked.session.show("phantom-001.png")
     evidence.switch("similarity", True)
     marked.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)

@@ -43,13 +43,13 @@ def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
     (xrays / second).write_bytes(b"\x89PNG broken")
     begun.session.show(third)  # the second was decoded ahead
     begun.until(lambda: begun.shown(third))
-    begun.app.desk.loader.use(begun.session.cohort)
+    begun.app.context.loader.use(begun.session.cohort)
     begun.session.show(first)
     begun.until(lambda: begun.shown(first))
     placed = begun.session.marks[first].xy[2].copy()
     begun.session.show(second)
-    begun.until(lambda: second in begun.widget.notice.text)
-    canvas = begun.app.desk.canvas
+    begun.until(lambda: second in begun.widget.banner.text)
+    canvas = begun.app.context.canvas
     assert not any(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
     assert not begun.viewer.canvas.overlays.text.visible
     assert canvas.radiograph is None
@@ -84,10 +84,10 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     begun.settle()
     begun.drag(placed, placed + 20)
     begun.click((40, 40))
-    begun.app.desk.points.nudge(1, 0)
+    begun.app.context.points.nudge(1, 0)
     assert last not in begun.session.marks
     assert len(begun.layer.data) == 4, "no ring that nobody keeps"
-    assert "not in view yet" in begun.widget.notice.text
+    assert "not in view yet" in begun.widget.banner.text
     np.testing.assert_allclose(begun.session.marks[first].xy[2], placed)
     decoded.set()
     begun.until(lambda: begun.shown(last))
@@ -128,7 +128,7 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     begun.session.show("phantom-002.png")
     begun.until(lambda: begun.shown("phantom-002.png"))
     assert [layer.name for layer in begun.viewer.layers] == ["radiograph", "landmarks"]
-    shown = begun.app.desk.canvas.layer("radiograph").data
+    shown = begun.app.context.canvas.layer("radiograph").data
     np.testing.assert_array_equal(shown, begun.session.cohort["phantom-002.png"].pixels)
     assert threads
     assert threading.main_thread() not in threads
@@ -197,7 +197,7 @@ def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
     assert desktop.session.state(one.image) is State.MARKING
     assert not desktop.session.marks[one.image].hidden.any()
     assert list(np.flatnonzero(desktop.session.marks[truth.images[1]].hidden)) == [1], "the file knows it"
-    assert f"does not know {truth.names[5]}" in desktop.widget.notice.text
+    assert f"does not know {truth.names[5]}" in desktop.widget.banner.text
 
 
 def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: Desktop, xrays: Path) -> None:
@@ -216,7 +216,7 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
     choose("isbi19")
     assert desktop.session.schema.names == lungs
     assert schema.currentText() == "6-point lung"
-    assert f"Points of {lungs[0]}" in desktop.widget.notice.text
+    assert f"Points of {lungs[0]}" in desktop.widget.banner.text
     desktop.answer("Change anyway")
     assert desktop.session.schema.names[0] == "sella"
     assert not desktop.session.shown_marks().placed.any()
@@ -333,7 +333,7 @@ def test_the_keys_work_while_a_button_has_the_focus(
 
 
 def test_colours_go_by_the_size_of_the_radiograph_where_no_scale_is_known(begun: Desktop) -> None:
-    points, canvas = begun.app.desk.points, begun.app.desk.canvas
+    points, canvas = begun.app.context.points, begun.app.context.canvas
     assert points.limit == 4.0, "mm, of the preferences"
     canvas.radiograph = replace(canvas.radiograph, pixels=np.zeros((900, 700), np.float32), spacing=None)
     assert points.limit == 16

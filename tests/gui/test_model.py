@@ -20,7 +20,7 @@ from onemark.gui.state.failures import explain
 from onemark.gui.state.job import Job
 from onemark.gui.state.marks import Marks, State
 from onemark.gui.state.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
-from onemark.gui.state.session import Found, Session, matched
+from onemark.gui.state.session import Predictions, Session, matched
 from onemark.gui.widgets.form import defaults
 from onemark.types import LandmarkSet, UserError
 
@@ -94,7 +94,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_found(Found.of([found]))
+    session.set_predictions(Predictions.of([found]))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
@@ -112,7 +112,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
-    session.set_found(Found.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
+    session.set_predictions(Predictions.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
     assert session.shown_marks().xy[0].tolist() == [1, 1]
 
 

@@ -22,10 +22,10 @@ TINY = {
     "detect.steps": 3,
     "detect.area": 4096,
     "detect.batch": 2,
-    "sharpen.steps": 3,
-    "sharpen.area": 4096,
-    "sharpen.batch": 2,
-    "sharpen.crop": 32,
+    "refine.steps": 3,
+    "refine.area": 4096,
+    "refine.batch": 2,
+    "refine.crop": 32,
 }
 
 
@@ -43,16 +43,16 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.until(lambda: desktop.app.training.recipes, 120)
     assert desktop.control("recipe").currentData() == "onemark"
     assert desktop.app.training.devices["auto"] in desktop.widget.train._device_says.text()
-    desktop.app.keeper.wishes.settings = dict(TINY)
+    desktop.app.session_store.preferences.settings = dict(TINY)
     desktop.app.training.ready.emit()
     desktop.control("minutes").setValue(0)
     desktop.push("run")
     desktop.until(lambda: desktop.app.training.job is None, 120)
-    assert desktop.app.step == 3, desktop.widget.notice.text
+    assert desktop.app.step == 3, desktop.widget.banner.text
     assert set(desktop.session.found) == set(truth.images)
-    assert desktop.widget.train.plot.stages == ["match", "detect", "sharpen"]
+    assert desktop.widget.train.plot.stages == ["match", "detect", "refine"]
 
-    run = RunFolder.open(desktop.app.keeper.run)
+    run = RunFolder.open(desktop.app.session_store.run)
     assert run.config["state"] == "done"
     assert run.config["settings"]["match.steps"] == 3
     assert run.landmarks.is_file()
@@ -60,9 +60,12 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.session.show(second)
     desktop.until(lambda: desktop.shown(second))
     desktop.push("evidence.similarity")
-    desktop.until(lambda: desktop.app.desk.canvas.layer("similarity"), 60)
-    assert desktop.app.desk.canvas.layer("similarity").data.shape == desktop.app.desk.canvas.radiograph.size
-    assert desktop.widget.review.switches.shown == ["similarity", "heatmap", "sharpened"]
+    desktop.until(lambda: desktop.app.context.canvas.layer("similarity"), 60)
+    assert (
+        desktop.app.context.canvas.layer("similarity").data.shape
+        == desktop.app.context.canvas.radiograph.size
+    )
+    assert desktop.widget.review.switches.shown == ["similarity", "heatmap", "refined"]
 
     for i, xy in enumerate(truth[second].xy):
         desktop.session.place(i, xy)
@@ -81,14 +84,14 @@ def test_stop_leaves_a_run_that_goes_on(desktop: Desktop, xrays: Path, truth: La
     desktop.mark(truth[truth.images[0]])
     desktop.go(3)
     desktop.until(lambda: desktop.app.training.recipes, 120)
-    desktop.app.keeper.wishes.settings = {**TINY, "match.steps": 100_000}
+    desktop.app.session_store.preferences.settings = {**TINY, "match.steps": 100_000}
     desktop.app.training.ready.emit()
     desktop.control("minutes").setValue(0)
     desktop.push("run")
     desktop.until(lambda: desktop.widget.train.plot.stages, 120)
     desktop.push("stop")
     desktop.until(lambda: desktop.app.training.job is None, 60)
-    run = RunFolder.open(desktop.app.keeper.run)
+    run = RunFolder.open(desktop.app.session_store.run)
     assert run.config["state"] == "stopped"
     assert run.checkpoint.is_file()
     assert desktop.control("resume").isVisibleTo(desktop.widget)

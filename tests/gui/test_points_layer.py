@@ -27,7 +27,7 @@ def test_pasted_points_are_not_taken(desktop: Desktop, xrays, truth: LandmarkTab
     control = Qt.KeyboardModifier.ControlModifier
     desktop.key(Qt.Key.Key_C, control)
     desktop.key(Qt.Key.Key_V, control)
-    assert "every landmark exists once" in desktop.widget.notice.text
+    assert "every landmark exists once" in desktop.widget.banner.text
     np.testing.assert_allclose(desktop.session.marks[name].xy, before)
     assert len(desktop.layer.data) == 4
 
@@ -48,9 +48,9 @@ def test_delete_takes_a_point_away_and_undo_brings_it_back(
 
 def test_a_click_beside_the_radiograph_places_nothing(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
     name = start(desktop, xrays, truth, 2)
-    height, width = desktop.app.desk.canvas.radiograph.size
+    height, width = desktop.app.context.canvas.radiograph.size
     desktop.click((width + 15, height / 2))
-    assert "outside the radiograph" in desktop.widget.notice.text
+    assert "outside the radiograph" in desktop.widget.banner.text
     assert desktop.session.marks[name].placed.sum() == 2
     assert len(desktop.layer.data) == 2
 
@@ -117,7 +117,7 @@ def test_layers_carry_the_scale_of_each_radiograph(desktop: Desktop, tmp_path) -
         desktop.session.show(name)
         desktop.until(lambda name=name: desktop.shown(name))
         desktop.click((60, 70))
-        layers = [desktop.app.desk.canvas.layer(tag) for tag in ("radiograph", "landmarks")]
+        layers = [desktop.app.context.canvas.layer(tag) for tag in ("radiograph", "landmarks")]
         assert len({(tuple(one.scale), tuple(map(str, one.units))) for one in layers}) == 1
         np.testing.assert_allclose(desktop.session.marks[name].xy[0], (60, 70), atol=1.2)
         seen[name] = (layers[0].data.shape, str(layers[0].units[0]), layers[0].scale[0])

@@ -60,7 +60,7 @@ def test_from_the_button_to_a_training_without_learning_twice(
     assert list(states(opened).values())[:3] == ["mark 1st", "mark 2nd", ""]
     assert opened.session.current == best[0]
     assert opened.app.step == 1
-    assert "2 radiographs on top of the list" in opened.widget.notice.text
+    assert "2 radiographs on top of the list" in opened.widget.banner.text
 
     opened.until(lambda: opened.shown(best[0]))
     opened.mark(truth[best[0]])
@@ -71,7 +71,7 @@ def test_from_the_button_to_a_training_without_learning_twice(
     assert [order.task for order in backend.orders] == ["suggest", "follow"]
     assert backend.orders[1].out == order.out
     assert backend.orders[1].exemplars.images == (best[0],)
-    assert opened.app.keeper.run == order.out
+    assert opened.app.session_store.run == order.out
     assert set(opened.session.found) == set(truth.images)
     assert set(states(opened).values()) == {"exemplar", "predicted"}, "the suggestion has served"
 
@@ -99,7 +99,7 @@ def test_by_keys_while_the_window_is_used(opened: Desktop, backend: FakeBackend)
     backend.enough.set()
     ended(opened)
     assert opened.session.current == second, "who is placing points is not taken away from them"
-    assert backend.ranking[0] in opened.widget.notice.text
+    assert backend.ranking[0] in opened.widget.banner.text
     opened.answer("Show it")
     opened.until(lambda: opened.shown(backend.ranking[0]))
     assert opened.session.state(second) is State.MARKING
@@ -112,7 +112,7 @@ def test_stop_leaves_a_run_that_suggest_goes_on_from(opened: Desktop, backend: F
     opened.push("suggest.stop")
     ended(opened)
     assert opened.session.suggested is None
-    assert "Press Suggest again" in opened.widget.notice.text
+    assert "Press Suggest again" in opened.widget.banner.text
     assert not opened.control("resume").isVisibleTo(opened.widget.train), "there is no training to go on with"
     backend.enough.set()
     opened.push("suggest")
@@ -142,7 +142,7 @@ def test_other_options_train_anew_and_say_so(
     opened.control("settings.match.steps").setValue(33)
     backend.steps = 10_000
     opened.push("run")
-    assert "begins anew" in opened.widget.notice.text
+    assert "begins anew" in opened.widget.banner.text
     backend.enough.set()
     ended(opened)
     assert backend.orders[1].task == "new"
@@ -153,21 +153,21 @@ def test_a_recipe_that_needs_an_exemplar_is_told_and_keeps_the_former_suggestion
     opened: Desktop, backend: FakeBackend
 ) -> None:
     suggest(opened)
-    kept = opened.app.keeper.suggested
+    kept = opened.app.session_store.suggested
     backend.needs_exemplar = True
     box = opened.control("recipe")
     box.setCurrentIndex(1)
     box.activated.emit(1)
     suggest(opened)
-    assert "learns nothing before a radiograph is marked" in opened.widget.notice.text
-    assert opened.app.keeper.suggested == kept
+    assert "learns nothing before a radiograph is marked" in opened.widget.banner.text
+    assert opened.app.session_store.suggested == kept
     assert "mark 1st" in states(opened).values()
 
 
 def test_no_memory_has_the_same_ways_out(opened: Desktop, backend: FakeBackend) -> None:
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
     suggest(opened)
-    assert "memory ran out during the suggestion" in opened.widget.notice.text
+    assert "memory ran out during the suggestion" in opened.widget.banner.text
     backend.fail_at = None
     opened.answer("Use batch = 4")
     ended(opened)
@@ -212,8 +212,8 @@ def test_a_suggestion_for_another_folder_stays_there(
     backend.enough.set()
     ended(opened)
     assert opened.session.suggested is None
-    assert opened.app.keeper.suggested is None
-    assert "suggestion for xrays is ready" in opened.widget.notice.text
+    assert opened.app.session_store.suggested is None
+    assert "suggestion for xrays is ready" in opened.widget.banner.text
 
 
 def test_the_list_can_be_sorted_and_searched_by_the_suggestion(opened: Desktop, backend: FakeBackend) -> None:
@@ -259,23 +259,23 @@ class TestPipeline:
         desktop.open(xrays)
         desktop.session.set_schema(of_names(truth.names, "phantom"))
         desktop.until(lambda: desktop.app.training.recipes, 120)
-        desktop.app.keeper.wishes.settings = dict(TINY)
+        desktop.app.session_store.preferences.settings = dict(TINY)
         desktop.app.training.ready.emit()
         desktop.control("minutes").setValue(0)
         suggest(desktop)
-        assert desktop.session.suggested, desktop.widget.notice.text
+        assert desktop.session.suggested, desktop.widget.banner.text
         chosen = desktop.session.suggested.chosen
         assert desktop.session.current == chosen[0] == desktop.widget.panel.model.order[0]
-        run = RunFolder.open(desktop.app.keeper.suggested)
+        run = RunFolder.open(desktop.app.session_store.suggested)
         before = read_weights(run.weights)["match"][0]
 
         desktop.until(lambda: desktop.shown(chosen[0]))
         desktop.mark(truth[chosen[0]])
-        desktop.app.keeper.wishes.settings = {**TINY, "detect.steps": 2}
+        desktop.app.session_store.preferences.settings = {**TINY, "detect.steps": 2}
         desktop.app.training.ready.emit()
         desktop.train()
-        assert desktop.app.step == 3, desktop.widget.notice.text
-        assert desktop.app.keeper.run == run.path
+        assert desktop.app.step == 3, desktop.widget.banner.text
+        assert desktop.app.session_store.run == run.path
         after = read_weights(run.weights)["match"][0]
         assert all((before[key] == after[key]).all() for key in before if key.startswith("network."))
         steps = [(entry["stage"], entry["step"]) for entry in run.log()]
@@ -286,7 +286,7 @@ class TestPipeline:
     def test_a_registration_cannot_suggest(self, desktop: Desktop, xrays: Path) -> None:
         desktop.open(xrays)
         desktop.until(lambda: desktop.app.training.recipes, 120)
-        desktop.app.keeper.wishes.recipe = "edgetrans-match-only"
+        desktop.app.session_store.preferences.recipe = "edgetrans-match-only"
         suggest(desktop)
-        assert "learns nothing before a radiograph is marked" in desktop.widget.notice.text
-        assert desktop.app.keeper.suggested is None
+        assert "learns nothing before a radiograph is marked" in desktop.widget.banner.text
+        assert desktop.app.session_store.suggested is None

@@ -28,7 +28,7 @@ def begin(desktop: Desktop) -> None:
 
 
 def preview_is(desktop: Desktop, xy: np.ndarray) -> bool:
-    layer = desktop.app.desk.canvas.layer("preview")
+    layer = desktop.app.context.canvas.layer("preview")
     return bool(layer and layer.visible and np.abs(layer.data[:, ::-1] - xy).max() < 5)
 
 
@@ -77,7 +77,7 @@ def test_going_on_after_the_points_changed_asks_first(marked: Desktop, backend: 
     marked.until(lambda: marked.app.training.job is None)
     marked.session.place(0, (50, 50))
     marked.push("resume")
-    assert "points have changed" in marked.widget.notice.text
+    assert "points have changed" in marked.widget.banner.text
     assert len(backend.orders) == 1
     backend.steps = 4
     marked.answer("Train anew")
@@ -92,8 +92,8 @@ def test_a_crash_while_training_is_told_and_everything_still_works(
     backend.fail_at = 3
     begin(marked)
     marked.until(lambda: marked.app.training.job is None)
-    assert "RuntimeError: boom" in marked.widget.notice.text
-    assert "points are safe" in marked.widget.notice.text
+    assert "RuntimeError: boom" in marked.widget.banner.text
+    assert "points are safe" in marked.widget.banner.text
     backend.fail_at = None
     marked.push("run")
     marked.until(lambda: marked.app.training.job is None)
@@ -112,7 +112,7 @@ def test_out_of_memory_has_a_way_out(marked: Desktop, backend: FakeBackend, erro
     backend.fail_at, backend.error = 2, error
     begin(marked)
     marked.until(lambda: marked.app.training.job is None)
-    assert "memory ran out" in marked.widget.notice.text
+    assert "memory ran out" in marked.widget.banner.text
     backend.fail_at = None
     marked.answer("Use batch = 4")
     marked.until(lambda: marked.app.training.job is None)
@@ -162,10 +162,10 @@ def test_removed_layers_come_back_and_the_points_are_kept(
     backend.steps = 10_000
     begin(marked)
     before = marked.session.shown_marks().xy.copy()
-    marked.until(lambda: marked.app.desk.canvas.layer("preview"))
+    marked.until(lambda: marked.app.context.canvas.layer("preview"))
     marked.viewer.layers.clear()
-    assert "your points are kept" in marked.widget.notice.text
-    marked.until(lambda: marked.app.desk.canvas.layer("preview"), 30)
+    assert "your points are kept" in marked.widget.banner.text
+    marked.until(lambda: marked.app.context.canvas.layer("preview"), 30)
     marked.answer("Bring back")
     np.testing.assert_allclose(marked.session.shown_marks().xy, before)
     np.testing.assert_allclose(marked.layer.data[:, ::-1], before)
@@ -188,7 +188,7 @@ def test_switching_radiographs_while_training(
     assert backend.orders[0].exemplars.images == (truth.images[0],), "the snapshot is not touched"
     marked.push("stop")
     marked.until(lambda: marked.app.training.job is None)
-    assert not marked.app.desk.canvas.layer("preview").visible
+    assert not marked.app.context.canvas.layer("preview").visible
 
 
 def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_marking(
@@ -218,7 +218,7 @@ def test_results_of_another_folder_are_not_shown_on_this_one(
     backend.enough.set()
     marked.until(lambda: marked.app.training.job is None)
     assert not marked.session.found
-    assert "training of xrays has ended" in marked.widget.notice.text
+    assert "training of xrays has ended" in marked.widget.banner.text
     assert (backend.orders[0].out / "landmarks.csv").is_file()
     assert marked.app.step == 1, "there is nothing to review in the folder that is open"
 
@@ -229,7 +229,7 @@ def test_wrong_folders_are_told_and_change_nothing(marked: Desktop, tmp_path: Pa
     before = dict(marked.session.marks)
     for path, words in (("empty", "no radiographs"), ("note.txt", "note.txt"), ("gone", "does not exist")):
         marked.drop(tmp_path / path)
-        marked.until(lambda words=words: words in marked.widget.notice.text)
+        marked.until(lambda words=words: words in marked.widget.banner.text)
     assert marked.session.marks == before
     assert marked.session.cohort.folder.name == "xrays"
 
@@ -238,7 +238,7 @@ def test_an_unreadable_radiograph_is_told_and_passed_over(desktop: Desktop, xray
     (xrays / "phantom-002.png").write_bytes(b"\x89PNG broken")
     desktop.open(xrays)
     desktop.key(Qt.Key.Key_N)
-    desktop.until(lambda: "phantom-002.png" in desktop.widget.notice.text)
+    desktop.until(lambda: "phantom-002.png" in desktop.widget.banner.text)
     desktop.key(Qt.Key.Key_N)
     desktop.until(lambda: desktop.shown("phantom-003.png"))
 
@@ -254,7 +254,7 @@ def test_a_finished_run_reopens_where_it_was_left(
     first.session.show(worst)
     first.until(lambda: first.shown(worst))
     first.session.place(1, truth[worst].xy[1])
-    first.app.keeper.wishes.minutes = 3.5
+    first.app.session_store.preferences.minutes = 3.5
     left = (dict(first.session.found), first.session.marks[worst].xy.copy())
     first.viewer.close()
 
@@ -270,7 +270,7 @@ def test_a_finished_run_reopens_where_it_was_left(
     assert second.control("minutes").value() == 3.5
     assert second.app.step == 3
     second.push("evidence.similarity")
-    second.until(lambda: second.app.desk.canvas.layer("similarity"))
+    second.until(lambda: second.app.context.canvas.layer("similarity"))
     second.widget.shut()
 
 
@@ -300,20 +300,20 @@ def test_points_are_recovered_after_a_crash(
     first = Desktop(make_napari_viewer(show=True), backend)
     first.open(xrays)
     first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
-    first.app.keeper.flush()
+    first.app.session_store.flush()
     crashed = (xrays.parent / "xrays-onemark" / "session.json").read_text()
     first.widget.shut()
     (xrays.parent / "xrays-onemark" / "session.json").write_text(crashed)
 
     second = Desktop(make_napari_viewer(show=True), backend)
     second.open(xrays)
-    assert "recovered" in second.widget.notice.text
+    assert "recovered" in second.widget.banner.text
     np.testing.assert_allclose(second.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
     second.go(5)
     second.push("export")
-    second.until(lambda: second.widget.notice.text.startswith("Exported"))
+    second.until(lambda: second.widget.banner.text.startswith("Exported"))
     second.push("message.close")
-    assert "recovered" in second.widget.notice.text, "the question is still to be answered"
+    assert "recovered" in second.widget.banner.text, "the question is still to be answered"
     second.answer("Start without them")
     second.settle()
     assert not second.session.marks
@@ -328,10 +328,10 @@ def test_a_read_only_place_keeps_the_session_elsewhere(
 ) -> None:
     monkeypatch.setattr("onemark.gui.state.autosave.os.access", lambda path, mode: False)
     desktop.open(xrays)
-    desktop.app.keeper.flush()
+    desktop.app.session_store.flush()
     assert not (xrays.parent / "xrays-onemark").exists()
-    assert (desktop.app.keeper.work / "session.json").is_file()
-    shutil.rmtree(desktop.app.keeper.work)
+    assert (desktop.app.session_store.work / "session.json").is_file()
+    shutil.rmtree(desktop.app.session_store.work)
 
 
 def _file(truth: LandmarkTable, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from onemark.gui.canvas.palette import to_hex
 from onemark.gui.controllers import opening
 from onemark.gui.state.marks import State
 from onemark.gui.state.schema import of_names, shipped
-from onemark.gui.state.session import Found
+from onemark.gui.state.session import Predictions
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)
@@ -118,11 +118,11 @@ def test_the_keys_are_given_back(desktop: Desktop) -> None:
 def test_text_is_legible_in_every_theme(desktop: Desktop, theme: str) -> None:
     desktop.viewer.theme = theme
     desktop.settle()
-    look = desktop.widget.look
-    assert look.dark == (theme == "dark")
-    for colour in (look.text, look.muted, look.good, look.warn, look.bad):
-        assert _contrast(colour, look.ground) > 3.5, colour
-    assert _contrast(look.on_accent, look.accent) > 3.5
+    theme = desktop.widget.theme
+    assert theme.dark == (theme == "dark")
+    for colour in (theme.text, theme.muted, theme.good, theme.warn, theme.bad):
+        assert _contrast(colour, theme.ground) > 3.5, colour
+    assert _contrast(theme.on_accent, theme.accent) > 3.5
 
 
 def _contrast(first: str, second: str) -> float:
@@ -154,7 +154,7 @@ def test_the_form_follows_the_recipe_and_reaches_the_training(marked: Desktop, b
     box.setCurrentIndex(1)
     box.activated.emit(1)
     assert not marked.widget.findChildren(QAbstractSpinBox, "onemark.settings.match.steps")
-    assert not marked.app.keeper.wishes.settings
+    assert not marked.app.session_store.preferences.settings
 
 
 def test_ten_thousand_radiographs_open_without_reading_one(
@@ -186,7 +186,7 @@ def test_ten_thousand_radiographs_open_without_reading_one(
         LandmarkSet(n, shipped("lung6").names, one, np.ones(6), np.full(6, e))
         for n, e in zip(names, errors, strict=True)
     )
-    desktop.session.set_found(Found.of(found))
+    desktop.session.set_predictions(Predictions.of(found))
     assert model.order[0] == names[int(errors.argmax())]
     desktop.control("filter").setText("x99")
     assert model.rowCount() == 111
@@ -239,15 +239,15 @@ def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop
     marked.train()
     model = marked.app.training.model
     marked.push("evidence.similarity")
-    marked.until(lambda: marked.app.desk.canvas.layer("similarity"))
-    first = marked.app.desk.canvas.layer("similarity").data.copy()
+    marked.until(lambda: marked.app.context.canvas.layer("similarity"))
+    first = marked.app.context.canvas.layer("similarity").data.copy()
     marked.key(Qt.Key.Key_E)
-    marked.until(lambda: not np.array_equal(marked.app.desk.canvas.layer("similarity").data, first))
+    marked.until(lambda: not np.array_equal(marked.app.context.canvas.layer("similarity").data, first))
     for kind in ("heatmap", "warped-exemplar", "deformation-grid"):
         marked.push(f"evidence.{kind}")
-    marked.until(lambda: marked.app.desk.canvas.layer("deformation grid"))
+    marked.until(lambda: marked.app.context.canvas.layer("deformation grid"))
     marked.key(Qt.Key.Key_N)
-    marked.until(lambda: marked.app.desk.canvas.layer("similarity").visible)
+    marked.until(lambda: marked.app.context.canvas.layer("similarity").visible)
     tags = [layer.metadata.get("onemark") for layer in marked.viewer.layers]
     assert len(tags) == len(set(tags)) == 7, "with the hidden preview"
     assert model.asked[-1][0] == marked.session.current
@@ -256,7 +256,7 @@ def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop
     level = marked.control("evidence.similarity.level")
     assert [level.itemText(i) for i in range(level.count())] == ["s2", "s4", "s8", "product"]
     marked.push("evidence.similarity")
-    assert not marked.app.desk.canvas.layer("similarity").visible
+    assert not marked.app.context.canvas.layer("similarity").visible
 
 
 class Warping(FakeModel):
@@ -277,14 +277,14 @@ def test_a_recipe_that_bends_the_exemplar_shows_it_and_its_grid(
 ) -> None:
     marked.train()
     marked.push("evidence.heatmap")
-    marked.until(lambda: marked.app.desk.canvas.layer("heatmap"))
+    marked.until(lambda: marked.app.context.canvas.layer("heatmap"))
     marked.app.training._loaded(marked.session.cohort, Warping(truth))
     marked.until(lambda: not marked.control("evidence.heatmap").isVisibleTo(marked.widget))
-    assert not marked.app.desk.canvas.layer("heatmap").visible, "the map of the last model"
+    assert not marked.app.context.canvas.layer("heatmap").visible, "the map of the last model"
     for kind in ("warped-exemplar", "deformation-grid", "edges"):
         marked.push(f"evidence.{kind}")
-    marked.until(lambda: marked.app.desk.canvas.layer("edges"))
-    canvas = marked.app.desk.canvas
+    marked.until(lambda: marked.app.context.canvas.layer("edges"))
+    canvas = marked.app.context.canvas
     assert canvas.layer("warped exemplar").data.shape == canvas.radiograph.size
     assert np.isfinite(canvas.layer("warped exemplar").data).all()
     grid = canvas.layer("deformation grid").data
@@ -298,7 +298,7 @@ def test_a_recipe_that_bends_the_exemplar_shows_it_and_its_grid(
 def test_removed_evidence_is_switched_off(marked: Desktop) -> None:
     marked.train()
     marked.push("evidence.similarity")
-    canvas = marked.app.desk.canvas
+    canvas = marked.app.context.canvas
     marked.until(lambda: canvas.layer("similarity"))
     marked.viewer.layers.remove(canvas.layer("similarity"))
     assert not marked.control("evidence.similarity").isChecked()
@@ -321,7 +321,7 @@ def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
     desktop.train()
     desktop.push("evidence.deformation-grid")
     desktop.push("evidence.similarity")
-    canvas = desktop.app.desk.canvas
+    canvas = desktop.app.context.canvas
     desktop.until(lambda: canvas.layer("similarity"))
     desktop.session.show("small.png")
     desktop.until(lambda: desktop.shown("small.png"))

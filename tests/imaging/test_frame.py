@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onemark.imaging.letterbox import Frame, canvas_for
+from onemark.imaging.letterbox import Letterbox, canvas_for
 
 sides = st.integers(1, 5000)
 sizes = st.tuples(sides, sides)
@@ -30,7 +30,7 @@ def centroid(image: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_there_and_back_ends_where_it_began(
     size: tuple[int, int], canvas: tuple[int, int], x: float, y: float
 ):
-    frame = Frame.fit(size, canvas)
+    frame = Letterbox.fit(size, canvas)
     there = np.array([[x * size[1], y * size[0]], [0, 0]])
     np.testing.assert_allclose(frame.to_image(frame.to_canvas(there)), there, rtol=0, atol=1e-4)
     np.testing.assert_allclose(frame.to_canvas(frame.to_image(there)), there, rtol=0, atol=1e-4)
@@ -40,7 +40,7 @@ def test_there_and_back_ends_where_it_began(
 def test_the_outer_edges_of_the_image_are_the_outer_edges_on_the_canvas(
     size: tuple[int, int], canvas: tuple[int, int]
 ):
-    frame = Frame.fit(size, canvas)
+    frame = Letterbox.fit(size, canvas)
     top, left = frame.offset
     edges = np.array([[-0.5, -0.5], [size[1] - 0.5, size[0] - 0.5]])
     expected = np.array(
@@ -53,7 +53,7 @@ def test_the_outer_edges_of_the_image_are_the_outer_edges_on_the_canvas(
 
 @given(size=sizes, canvas=canvases)
 def test_the_image_fills_one_side_and_keeps_its_aspect(size: tuple[int, int], canvas: tuple[int, int]):
-    frame = Frame.fit(size, canvas)
+    frame = Letterbox.fit(size, canvas)
     assert frame.scaled[0] == canvas[0] or frame.scaled[1] == canvas[1]
     scale = min(canvas[0] / size[0], canvas[1] / size[1])
     for side, scaled in zip(size, frame.scaled, strict=True):
@@ -70,7 +70,7 @@ def test_the_image_fills_one_side_and_keeps_its_aspect(size: tuple[int, int], ca
 def test_a_drawn_blob_lands_where_its_point_does_and_comes_back(
     size: tuple[int, int], canvas: tuple[int, int], x: float, y: float
 ):
-    frame, point = Frame.fit(size, canvas), np.array([x * size[1], y * size[0]])
+    frame, point = Letterbox.fit(size, canvas), np.array([x * size[1], y * size[0]])
     rendered = frame.render(blob(size, point, min(size) / 15))
     assert rendered.shape == canvas
     np.testing.assert_allclose(centroid(rendered.numpy()), frame.to_canvas(point), atol=0.03)
@@ -80,7 +80,7 @@ def test_a_drawn_blob_lands_where_its_point_does_and_comes_back(
 
 
 def test_what_the_image_does_not_cover_is_black():
-    frame = Frame.fit((50, 100), (96, 96))
+    frame = Letterbox.fit((50, 100), (96, 96))
     rendered = frame.render(np.ones((50, 100), np.float32))
     top, height = frame.offset[0], frame.scaled[0]
     np.testing.assert_allclose(rendered[top : top + height], 1, atol=1e-6)
@@ -90,12 +90,12 @@ def test_what_the_image_does_not_cover_is_black():
 def test_reduction_averages_instead_of_skipping_pixels():
     stripes = np.zeros((256, 256), np.float32)
     stripes[:, ::4] = 1
-    rendered = Frame.fit((256, 256), (64, 64)).render(stripes)
+    rendered = Letterbox.fit((256, 256), (64, 64)).render(stripes)
     np.testing.assert_allclose(rendered[:, 2:-2], 0.25, atol=0.02)
 
 
 def test_restore_takes_maps_of_any_leading_shape():
-    frame = Frame.fit((40, 30), (64, 32))
+    frame = Letterbox.fit((40, 30), (64, 32))
     maps = torch.rand(2, 3, 64, 32)
     restored = frame.restore(maps)
     assert restored.shape == (2, 3, 40, 30)
@@ -122,8 +122,8 @@ def test_the_canvas_has_the_median_aspect_ratio(found: list[tuple[int, int]], ca
 
 
 def test_a_stretched_frame_fills_the_canvas_as_far_as_it_may_and_has_its_inverse():
-    frame = Frame.fit((100, 50), (64, 64), stretch=1.5)
+    frame = Letterbox.fit((100, 50), (64, 64), stretch=1.5)
     assert frame.scaled == (64, 48)
     points = np.array([[0.0, 0.0], [49.3, 99.1]])
     np.testing.assert_allclose(frame.to_image(frame.to_canvas(points)), points, atol=1e-9)
-    assert Frame.fit((100, 50), (64, 64), stretch=3).scaled == (64, 64)
+    assert Letterbox.fit((100, 50), (64, 64), stretch=3).scaled == (64, 64)

@@ -51,7 +51,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
 ):
     run, checkpoint = tmp_path / "run", tmp_path / "run" / "checkpoint.safetensors"
     exemplars.to_csv(tmp_path / "exemplar.csv")
-    settings = tiny | {"match.steps": STEPS, "detect.steps": STEPS, "sharpen.steps": STEPS}
+    settings = tiny | {"match.steps": STEPS, "detect.steps": STEPS, "refine.steps": STEPS}
     fit = ["fit", str(xrays), "--exemplar", str(tmp_path / "exemplar.csv")]
     fit += [f"--set={name}={value}" for name, value in settings.items()]
 

@@ -11,7 +11,7 @@ from onemark.pipeline.recipes import UNHURRIED_MINUTES, Recipe, get
 
 def test_the_default_is_there_and_needs_no_pretrained_weights():
     configs = get("onemark").configure()
-    assert list(configs) == ["match", "detect", "sharpen"]
+    assert list(configs) == ["match", "detect", "refine"]
     assert all(config.weights == "none" for config in configs.values())
 
 
@@ -26,7 +26,7 @@ def test_every_recipe_is_whole(name: str):
     assert next(iter(recipe.slots)) == "match"
     for slot, stage in recipe.slots.items():
         assert dataclasses.is_dataclass(stage.Config)
-        answer = "refine" if slot == "sharpen" else "locate"
+        answer = "refine" if slot == "refine" else "locate"
         assert all(callable(getattr(stage, name)) for name in ("fit", answer, "explain", "state", "restore"))
 
 
@@ -68,7 +68,7 @@ def test_what_a_run_stores_configures_it_again():
     [
         (
             "steps",
-            "unknown setting steps: recipe onemark has settings match.NAME or detect.NAME or sharpen.NAME",
+            "unknown setting steps: recipe onemark has settings match.NAME or detect.NAME or refine.NAME",
         ),
         ("match", "unknown setting match: recipe onemark"),
         ("look.steps", "unknown setting look.steps: recipe onemark"),

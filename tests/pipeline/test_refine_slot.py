@@ -1,4 +1,4 @@
-"""The slot `sharpen`: behind which stages it stands, what it gets and what becomes of its answer."""
+"""The slot `refine`: behind which stages it stands, what it gets and what becomes of its answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ShiftConfig:
 
 
 class ShiftTask:
-    name = "sharpen"
+    name = "refine"
 
     def __init__(self) -> None:
         self.module = nn.Linear(1, 1)
@@ -54,7 +54,7 @@ class ShiftTask:
 
 
 class Shift:
-    """A sharpener that moves every point to the right."""
+    """A refiner that moves every point to the right."""
 
     Config = ShiftConfig
     calls: list[tuple[float | None, bool]] = []  # noqa: RUF012
@@ -64,7 +64,7 @@ class Shift:
 
     @staticmethod
     def check(configs: Mapping[str, Any]) -> None:
-        if configs["sharpen"].by == configs["match"].batch:
+        if configs["refine"].by == configs["match"].batch:
             raise UserError("a shift of one batch")
 
     @classmethod
@@ -81,7 +81,7 @@ class Shift:
     ) -> Self:
         assert start is not None
         assert "heads.0.weight" in start["match"]
-        assert "sharpen" not in start
+        assert "refine" not in start
         cls.calls.append((seconds, former is not None))
         torch.manual_seed(job.seed + 2)
         task = ShiftTask()
@@ -94,7 +94,7 @@ class Shift:
 
     def explain(self, radiograph: Radiograph, coarse: LandmarkSet, landmark: str | None = None) -> Evidence:
         return Evidence(
-            radiograph.name, landmark, {"sharpened": np.full(radiograph.size, coarse.xy[0, 0], np.float32)}
+            radiograph.name, landmark, {"refined": np.full(radiograph.size, coarse.xy[0, 0], np.float32)}
         )
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
@@ -108,14 +108,14 @@ class Shift:
 @pytest.fixture(autouse=True)
 def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = RECIPES["onemark"].slots
-    shares = {"match": 0.5, "detect": 0.25, "sharpen": 0.25}
+    shares = {"match": 0.5, "detect": 0.25, "refine": 0.25}
     recipes = [
-        Recipe("all", "three stages", stages | {"sharpen": Shift}, shares=shares),
+        Recipe("all", "three stages", stages | {"refine": Shift}, shares=shares),
         Recipe(
             "two",
             "no detector",
-            {"match": stages["match"], "sharpen": Shift},
-            shares={"match": 0.5, "sharpen": 0.5},
+            {"match": stages["match"], "refine": Shift},
+            shares={"match": 0.5, "refine": 0.5},
         ),
     ]
     monkeypatch.setattr(
@@ -126,8 +126,8 @@ def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(tiny: dict[str, object]) -> dict[str, object]:
-    """Without the settings of the sharpener that `Shift` stands for."""
-    return {name: value for name, value in tiny.items() if not name.startswith("sharpen.")}
+    """Without the settings of the refiner that `Shift` stands for."""
+    return {name: value for name, value in tiny.items() if not name.startswith("refine.")}
 
 
 @pytest.mark.parametrize(("recipe", "before"), [("all", "detect"), ("two", "match")])
@@ -139,24 +139,24 @@ def test_it_moves_what_the_stage_before_it_found(
     tiny: dict[str, object],
     tmp_path: Path,
 ):
-    settings = {k: v for k, v in tiny.items() if recipe == "all" or k.startswith("match")} | {"sharpen.by": 3}
+    settings = {k: v for k, v in tiny.items() if recipe == "all" or k.startswith("match")} | {"refine.by": 3}
     model = onemark.fit(phantoms, exemplars, recipe=recipe, settings=settings, out=tmp_path / "run")
     for fitted in (model, onemark.load(tmp_path / "run")):
         coarse = fitted.stages[before].locate(phantoms[1])
-        np.testing.assert_array_equal(fitted.stages["sharpen"].learned["coarse"], coarse.xy)
+        np.testing.assert_array_equal(fitted.stages["refine"].learned["coarse"], coarse.xy)
         np.testing.assert_array_equal(fitted.locate(phantoms[1]).xy, coarse.xy + np.array([3, 0]))
         np.testing.assert_array_equal(fitted.locate(phantoms[0]).xy, exemplars.sets[0].xy)
         shown = fitted.explain(phantoms[1], fitted.names[2]).maps
-        assert {"similarity product", "sharpened"} <= set(shown)
-        assert shown["sharpened"][0, 0] == np.float32(coarse.xy[0, 0])
-    assert [entry["stage"] for entry in model.log][-3:] == ["sharpen"] * 3
+        assert {"similarity product", "refined"} <= set(shown)
+        assert shown["refined"][0, 0] == np.float32(coarse.xy[0, 0])
+    assert [entry["stage"] for entry in model.log][-3:] == ["refine"] * 3
 
 
 def test_a_run_stopped_while_it_learns_resumes_to_the_same_weights(
     phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
 ):
     def stop(event: Progress) -> None:
-        if (event.stage, event.step) == ("sharpen", 2):
+        if (event.stage, event.step) == ("refine", 2):
             raise Cancelled
 
     whole = onemark.fit(phantoms, exemplars, recipe="all", settings=tiny)
@@ -165,9 +165,9 @@ def test_a_run_stopped_while_it_learns_resumes_to_the_same_weights(
     assert list(onemark.load(tmp_path / "run").stages) == ["match", "detect"]
     events: list[Progress] = []
     model = onemark.resume(tmp_path / "run", progress=events.append)
-    assert [event.step for event in events if event.stage == "sharpen"] == [3]
-    theirs = whole.stages["sharpen"].learned
-    assert all(torch.equal(value, theirs[name]) for name, value in model.stages["sharpen"].learned.items())
+    assert [event.step for event in events if event.stage == "refine"] == [3]
+    theirs = whole.stages["refine"].learned
+    assert all(torch.equal(value, theirs[name]) for name, value in model.stages["refine"].learned.items())
 
 
 def test_it_gets_its_share_of_the_time_and_its_former_self(
@@ -193,7 +193,5 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_is_learned
     phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
 ):
     with pytest.raises(UserError, match="a shift of one batch"):
-        onemark.fit(
-            phantoms, exemplars, recipe="all", settings=tiny | {"sharpen.by": 2}, out=tmp_path / "run"
-        )
+        onemark.fit(phantoms, exemplars, recipe="all", settings=tiny | {"refine.by": 2}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -62,13 +62,13 @@ def unbroken(phantoms: Cohort, exemplars: LandmarkTable, tmp_path_factory: pytes
     return run
 
 
-STAGES = ("match", "detect", "sharpen")
+STAGES = ("match", "detect", "refine")
 
 
 def six_steps() -> Settings:
     tiny: Settings = {"area": 4096, "batch": 2, "steps": 6}
     settings = {f"{stage}.{key}": value for stage in STAGES for key, value in tiny.items()}
-    return settings | {"match.grow": 0.4, "detect.grow": 0.4, "sharpen.crop": 32}
+    return settings | {"match.grow": 0.4, "detect.grow": 0.4, "refine.crop": 32}
 
 
 def test_the_same_seed_gives_the_same_run(
@@ -93,7 +93,7 @@ def test_another_seed_gives_another_run(
 
 @pytest.mark.parametrize(
     ("stage", "step"),
-    [("match", 1), ("match", 6), ("detect", 1), ("detect", 4), ("detect", 6), ("sharpen", 1), ("sharpen", 5)],
+    [("match", 1), ("match", 6), ("detect", 1), ("detect", 4), ("detect", 6), ("refine", 1), ("refine", 5)],
 )
 def test_a_stopped_run_resumes_to_the_same_weights(
     unbroken: Path, phantoms: Cohort, exemplars: LandmarkTable, tmp_path: Path, stage: str, step: int
@@ -162,7 +162,7 @@ def test_a_run_can_be_stopped_before_its_first_step(
 def seconds_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """Collects the time budget of every training."""
     asked: list[float | None] = []
-    for module in ("stages.match.cc2d.matcher", "stages.detect.base", "stages.refine.f2.sharpener"):
+    for module in ("stages.match.cc2d.matcher", "stages.detect.base", "stages.refine.f2.refiner"):
         monkeypatch.setattr(
             f"onemark.{module}.train", lambda task, plan, job, preview: asked.append(plan.seconds)
         )
@@ -175,10 +175,10 @@ def test_minutes_are_shared_among_the_stages(
     asked = seconds_asked(monkeypatch)
     onemark.fit(phantoms, exemplars, settings=tiny, minutes=10)
     onemark.fit(phantoms, exemplars, settings=tiny)
-    match, detect, sharpen, *none = asked
+    match, detect, refine, *none = asked
     assert match == pytest.approx(0.5 * 600, rel=0.02)
     assert detect == pytest.approx(0.8 * (600 - 8), abs=20)  # the matcher took no time: its share is divided
-    assert sharpen == pytest.approx(600 - 8, abs=20)
+    assert refine == pytest.approx(600 - 8, abs=20)
     assert none == [None, None, None]
 
 

@@ -154,7 +154,7 @@ def test_a_teaching_that_was_stopped_takes_a_further_exemplar_and_keeps_its_time
             )
     assert state_of(finished)["minutes"] == 30
     assert onemark.read_landmarks(finished / "exemplars.csv").images == truth.images[:3]
-    assert tuple(onemark.load(finished).stages) == ("match", "detect", "sharpen")
+    assert tuple(onemark.load(finished).stages) == ("match", "detect", "refine")
 
 
 # --- landmarks are known by name ------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def turned(one: LandmarkSet) -> LandmarkSet:
 def test_landmarks_stay_in_the_order_in_which_they_were_learned(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.sharpener"):
+    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     corrected = turned(truth.sets[0])
     further = LandmarkSet(corrected.image, ("new", *corrected.names), np.vstack([[[40, 50]], corrected.xy]))
@@ -187,7 +187,7 @@ def test_landmarks_stay_in_the_order_in_which_they_were_learned(
 def test_as_many_other_landmarks_begin_with_other_heads(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.sharpener"):
+    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     one = truth.sets[0]
     other = LandmarkSet(one.image, ("new", *one.names[1:]), one.xy)

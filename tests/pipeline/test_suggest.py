@@ -77,7 +77,7 @@ def test_the_fit_goes_on_from_the_matcher(
     assert all(torch.equal(before[key], after[key]) for key in network)
     assert after["templates.0"].shape[:2] == (2, len(truth.names))
     assert {(entry["stage"], entry["step"]) for entry in model.log} == {
-        (stage, step) for stage in ("match", "detect", "sharpen") for step in (1, 2)
+        (stage, step) for stage in ("match", "detect", "refine") for step in (1, 2)
     }
     assert json.loads((run / "config.json").read_text())["state"] == "done"
     found = onemark.load(run).predict(phantoms.subset(phantoms.names[:2]))

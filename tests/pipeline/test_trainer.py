@@ -17,7 +17,7 @@ from onemark.phantom import phantom_radiograph
 from onemark.pipeline.trainer import fingerprint
 
 Settings = dict[str, object]
-STAGES = ("match", "detect", "sharpen")
+STAGES = ("match", "detect", "refine")
 
 
 # --- what it learns --------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def learned(
     """A model that has really learned, and its run folder."""
     run = tmp_path_factory.mktemp("learned") / "run"
     changes = {"area": 10240, "batch": 4, "steps": 40}
-    settings = {f"{s}.{k}": v for s in STAGES for k, v in changes.items()} | {"sharpen.area": 40960}
+    settings = {f"{s}.{k}": v for s in STAGES for k, v in changes.items()} | {"refine.area": 40960}
     return onemark.fit(phantoms, exemplars, settings=settings, out=run), run
 
 
@@ -47,7 +47,7 @@ def test_it_learns_where_the_landmarks_are(
     tiny: Settings,
 ):
     untrained = onemark.fit(
-        phantoms, exemplars, settings=tiny | {"match.steps": 1, "detect.steps": 1, "sharpen.steps": 1}
+        phantoms, exemplars, settings=tiny | {"match.steps": 1, "detect.steps": 1, "refine.steps": 1}
     )
     found = error(learned[0], phantoms, truth)
     assert found < 0.25 * error(untrained, phantoms, truth)

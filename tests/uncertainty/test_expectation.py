@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onemark.uncertainty.calibration import Calibration
-from onemark.uncertainty.error_model import Expectation, Signals
+from onemark.uncertainty.error_model import ErrorModel, Signals
 
 MEAN = np.random.default_rng(9).random((6, 2))
 HARD = np.array([1, 1, 1, 1, 3, 1]) * 0.01
@@ -30,8 +30,8 @@ BACK = np.stack([HARD * np.random.default_rng(100 + n).rayleigh(size=6) for n in
 UNTAUGHT = Calibration.of([], 6)
 
 
-def learned(calibration: Calibration = UNTAUGHT, back: np.ndarray | None = BACK) -> Expectation:
-    found = Expectation.learn(COHORT, back, calibration)
+def learned(calibration: Calibration = UNTAUGHT, back: np.ndarray | None = BACK) -> ErrorModel:
+    found = ErrorModel.learn(COHORT, back, calibration)
     assert found is not None
     return found
 
@@ -74,7 +74,7 @@ def test_the_way_back_is_part_of_the_level_where_it_is_known():
 
 def test_a_matcher_alone_has_expected_errors_too():
     alone = [replace(one, apart=np.full(6, np.nan)) for one in COHORT]
-    expect = Expectation.learn(alone, BACK, UNTAUGHT)
+    expect = ErrorModel.learn(alone, BACK, UNTAUGHT)
     assert expect is not None
     found = expect(alone[0])
     assert np.isfinite(found).all()
@@ -88,14 +88,14 @@ def test_corrections_scale_it():
 
 
 def test_small_cohorts_teach_nothing():
-    assert Expectation.learn(COHORT[:7], BACK[:7], UNTAUGHT) is None
+    assert ErrorModel.learn(COHORT[:7], BACK[:7], UNTAUGHT) is None
 
 
 def test_few_landmarks_do_without_a_constellation():
     few = [
         Signals(one.xy[:3], one.apart[:3], one.spread[:3], one.similar[:3], one.sure[:3]) for one in COHORT
     ]
-    expect = Expectation.learn(few, BACK[:, :3], Calibration.of([], 3))
+    expect = ErrorModel.learn(few, BACK[:, :3], Calibration.of([], 3))
     assert expect is not None
     assert expect.constellation is None
     assert np.isfinite(expect(few[0])).all()
@@ -105,6 +105,6 @@ def test_it_comes_back_from_its_state():
     for expect in (learned(), learned(Calibration.of([[1.0, 2.0, None, 4.0, 5.0, 6.0]], 6))):
         tensors, head = expect.state()
         assert head == {}
-        again = Expectation.restore(tensors)
+        again = ErrorModel.restore(tensors)
         np.testing.assert_array_equal(again(COHORT[5]), expect(COHORT[5]))
         assert again.calibration.margin(0.5) == expect.calibration.margin(0.5)

@@ -65,8 +65,8 @@ def test_corrections_recalibrate(
         away = np.linalg.norm(found.xy - truth[name].xy, axis=1)
         expected.append(away / found.expected_error)
     np.testing.assert_allclose(ratios, expected, rtol=1e-4)
-    assert more.expectation is not None
-    np.testing.assert_allclose(more.expectation.calibration.ratios, expected, rtol=1e-4)
+    assert more.error_model is not None
+    np.testing.assert_allclose(more.error_model.calibration.ratios, expected, rtol=1e-4)
     assert more.margin(0.8) == onemark.load(tmp_path / "run").margin(0.8)
     assert more.margin(0.8) is not None
 
@@ -84,7 +84,7 @@ def test_a_small_cohort_keeps_the_width_of_the_peak(
 ):
     few = phantoms.subset(phantoms.names[:5])
     model = onemark.fit(few, exemplars, settings=tiny)
-    assert model.expectation is None
+    assert model.error_model is None
     radiograph = phantoms[phantoms.names[7]]
     np.testing.assert_array_equal(
         model.locate(radiograph).expected_error, located(model.stages, radiograph).expected_error

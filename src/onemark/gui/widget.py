@@ -27,13 +27,13 @@ from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
-from onemark.gui.widgets.banner import Notice
+from onemark.gui.widgets.banner import Banner
 from onemark.gui.widgets.keys import PassedOn
 from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.gui.widgets.parts import column, row, tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
-from onemark.gui.widgets.theme import Look
+from onemark.gui.widgets.theme import Theme
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -57,11 +57,11 @@ class OnemarkWidget(QWidget):
         self.setAcceptDrops(True)
         self._closed = self._closing = False
         self.viewer = napari_viewer
-        self.look = Look.of(napari_viewer.theme)
+        self.theme = Theme.of(napari_viewer.theme)
         self.app = App(napari_viewer, backend, self)
-        self.stepper = Stepper(self.look)
-        self.notice = Notice(self.look)
-        self.train = TrainPage(self.app, self.look)
+        self.stepper = Stepper(self.theme)
+        self.banner = Banner(self.theme)
+        self.train = TrainPage(self.app, self.theme)
         self.review = ReviewPage(self.app)
         self.pages = [
             OpenPage(self.app),
@@ -182,7 +182,7 @@ class OnemarkWidget(QWidget):
         split.setChildrenCollapsible(False)
         box = column(self, margin=8, spacing=8)
         box.addWidget(self.stepper)
-        box.addWidget(self.notice)
+        box.addWidget(self.banner)
         box.addWidget(split, 1)
         keys = tool("keys", "Keys (F1)", "Every key of onemark (F1)", self.show_keys)
         keys.setProperty("role", "link")
@@ -196,7 +196,7 @@ class OnemarkWidget(QWidget):
         app = self.app
         self.stepper.chosen.connect(app.go)
         app.step_changed.connect(self._go)
-        app.desk.said.connect(self.notice.say)
+        app.context.said.connect(self.banner.say)
         self.viewer.events.theme.connect(self._follow_theme)
         session = app.session
         for signal in (session.cohort_changed, session.found_changed, session.schema_changed):
@@ -245,8 +245,8 @@ class OnemarkWidget(QWidget):
             self._status.hide()
 
     def _follow_theme(self, event: Any = None) -> None:
-        self.look = Look.of(self.viewer.theme)
-        self.setStyleSheet(self.look.sheet())
-        self.stepper.set_look(self.look)
-        self.notice.set_look(self.look)
-        self.train.set_look(self.look)
+        self.theme = Theme.of(self.viewer.theme)
+        self.setStyleSheet(self.theme.sheet())
+        self.stepper.set_look(self.theme)
+        self.banner.set_look(self.theme)
+        self.train.set_look(self.theme)

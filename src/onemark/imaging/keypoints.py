@@ -42,15 +42,18 @@ def sift_points(
 
 
 def _strength(
-    canvas: NDArray[np.floating], points: NDArray[np.float64], sigmas: NDArray[np.floating], scales: int
+    canvas: NDArray[np.floating],
+    points: NDArray[np.float64],
+    sigmas: NDArray[np.floating],
+    resolution_levels: int,
 ) -> NDArray[np.float64]:
     """Absolute difference of Gaussians at each point, at the nearest of the detector's scales."""
-    level = np.round(np.log2(sigmas) * scales).astype(int)
+    level = np.round(np.log2(sigmas) * resolution_levels).astype(int)
     found = np.zeros(len(points))
     blurred, reached = np.asarray(canvas, np.float32), 0.0
     for one in range(level.min(initial=0), level.max(initial=-1) + 2):
         # Blurred from scale to scale: a wide Gaussian at once costs many times as much.
-        finer, sigma = blurred, 2 ** (one / scales)
+        finer, sigma = blurred, 2 ** (one / resolution_levels)
         blurred, reached = gaussian_filter(finer, np.sqrt(sigma**2 - reached**2)), sigma
         at = level == one - 1
         found[at] = np.abs(map_coordinates(blurred - finer, points[at].T[::-1], order=1, mode="nearest"))

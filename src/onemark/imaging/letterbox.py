@@ -15,7 +15,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Frame:
+class Letterbox:
     """Where a radiograph of `size` lies on a network's `canvas`; all sizes are `(H, W)`.
 
     The radiograph is scaled to `scaled` and its top left corner put at `offset` (row, column). Points and pixels
@@ -28,7 +28,7 @@ class Frame:
     offset: Size
 
     @classmethod
-    def fit(cls, size: Size, canvas: Size, stretch: float = 1.0) -> Frame:
+    def fit(cls, size: Size, canvas: Size, stretch: float = 1.0) -> Letterbox:
         """Centre a radiograph of `size` as large as it fits on `canvas`.
 
         Each side is rounded to whole canvas pixels, so the aspect ratio is kept to half a canvas pixel.

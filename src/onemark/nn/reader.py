@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.imaging.letterbox import Frame, Size
+from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -41,16 +41,16 @@ class Reader:
         with memory_errors(MEND), torch.inference_mode(), self.fabric.autocast():
             return self.module(canvases.to(self.fabric.device))
 
-    def read(self, radiograph: Radiograph) -> tuple[Any, Frame]:
+    def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:
         """The network's answer to one radiograph, and where that lies on the canvas."""
-        frame = Frame.fit(radiograph.size, self.canvas, self.stretch)
+        frame = Letterbox.fit(radiograph.size, self.canvas, self.stretch)
         return self(frame.render(radiograph.pixels)[None, None]), frame
 
 
 def landmark_set(
     radiograph: Radiograph,
     names: tuple[str, ...],
-    frame: Frame,
+    frame: Letterbox,
     xy: torch.Tensor,
     score: torch.Tensor,
     spread: torch.Tensor,
@@ -77,7 +77,7 @@ def heat_evidence(
     radiograph: Radiograph,
     names: tuple[str, ...],
     landmark: str | None,
-    frame: Frame,
+    frame: Letterbox,
     maps: Mapping[str, torch.Tensor],
 ) -> Evidence:
     """Maps `[K, h, w]` of a canvas on the radiograph: a landmark's, or the strongest of all when none is named.

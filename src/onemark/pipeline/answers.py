@@ -8,7 +8,7 @@ from typing import Any
 
 from onemark.types import LandmarkSet, Radiograph
 
-SHARPEN = "sharpen"
+REFINE = "refine"
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Answers:
 
     Attributes:
         coarse: The answer of the last stage that locates.
-        final: The same moved by the sharpener; `coarse` itself where there is none.
+        final: The same moved by the refiner; `coarse` itself where there is none.
     """
 
     coarse: LandmarkSet
@@ -25,14 +25,14 @@ class Answers:
 
 
 def locating(stages: Mapping[str, Any]) -> list[Any]:
-    """The stages that locate by themselves: all but the sharpener."""
-    return [stage for slot, stage in stages.items() if slot != SHARPEN]
+    """The stages that locate by themselves: all but the refiner."""
+    return [stage for slot, stage in stages.items() if slot != REFINE]
 
 
 def answers(stages: Mapping[str, Any], radiograph: Radiograph) -> Answers:
     """What fitted stages, slot -> stage, say of a radiograph."""
     coarse = locating(stages)[-1].locate(radiograph)
-    return Answers(coarse, stages[SHARPEN].refine(radiograph, coarse) if SHARPEN in stages else coarse)
+    return Answers(coarse, stages[REFINE].refine(radiograph, coarse) if REFINE in stages else coarse)
 
 
 def located(stages: Mapping[str, Any], radiograph: Radiograph) -> LandmarkSet:

@@ -1,4 +1,4 @@
-"""Recipes: names for a choice of matcher, detector and sharpener with their settings."""
+"""Recipes: names for a choice of matcher, detector and refiner with their settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onemark.types import UserError
 Configs = dict[str, Any]
 UNHURRIED_MINUTES = 25.0
 FINE = {"match.area": 184320, "match.grow": 0.5, "match.cross_from": 0.15, "detect.area": 184320}
-FINE_SHARP = {"sharpen.area": 737280, "sharpen.prior": 7.5, "sharpen.match_prior": 3.0}
+FINE_REFINE = {"refine.area": 737280, "refine.prior": 7.5, "refine.match_prior": 3.0}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Recipe:
     Attributes:
         name: What people type.
         title: One line for people.
-        slots: Slot (`match`, `detect`, `sharpen`) -> stage class, in the order in which they run.
+        slots: Slot (`match`, `detect`, `refine`) -> stage class, in the order in which they run.
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
         unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.
@@ -83,7 +83,7 @@ class Recipe:
         }
 
 
-SHARPENED = {"match": 0.5, "detect": 0.4, "sharpen": 0.1}
+REFINED = {"match": 0.5, "detect": 0.4, "refine": 0.1}
 
 _VGG = {
     "encoder": "vgg19",
@@ -203,7 +203,7 @@ _FINE_STAGE = {
     "shift": 29.0,  # as wide as the uniform 50 px
     "pool": 1_000_000,
 }
-PUBLISHED_F2 = {f"sharpen.{k}": v for k, v in _FINE_STAGE.items()}
+PUBLISHED_F2 = {f"refine.{k}": v for k, v in _FINE_STAGE.items()}
 
 _LANDMARKS = _VGG | {
     "views": "patches",
@@ -232,10 +232,10 @@ PUBLISHED_ADAPTER = PUBLISHED_ATD | {"match.decoders": "adapter", "match.adapter
 _ALL = (
     Recipe(
         "onemark",
-        "compact matcher, detector and sharpener, no pretrained weights; the default",
-        {"match": CC2D, "detect": TPL, "sharpen": F2},
-        shares=SHARPENED,
-        unhurried=FINE | FINE_SHARP,
+        "compact matcher, detector and refiner, no pretrained weights; the default",
+        {"match": CC2D, "detect": TPL, "refine": F2},
+        shares=REFINED,
+        unhurried=FINE | FINE_REFINE,
     ),
     Recipe(
         "match-detect",
@@ -246,9 +246,9 @@ _ALL = (
     Recipe(
         "onemark-c2t",
         "the default with two detectors that teach each other which pseudo-labels to trust",
-        {"match": CC2D, "detect": C2T, "sharpen": F2},
-        shares=SHARPENED,
-        unhurried=FINE | FINE_SHARP,
+        {"match": CC2D, "detect": C2T, "refine": F2},
+        shares=REFINED,
+        unhurried=FINE | FINE_REFINE,
     ),
     Recipe(
         "cc2d",
@@ -289,9 +289,9 @@ _ALL = (
     Recipe(
         "c-f2",
         "the same, then FM-OSD's fine stage (Miao et al. 2024); ImageNet and DINO weights, made for a GPU",
-        {"match": SLA, "sharpen": F2},
+        {"match": SLA, "refine": F2},
         PUBLISHED_ADAPTER | PUBLISHED_F2,
-        {"match": 0.9, "sharpen": 0.1},
+        {"match": 0.9, "refine": 0.1},
     ),
     Recipe(
         "sla-compact",

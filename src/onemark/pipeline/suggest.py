@@ -18,7 +18,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose, fabric_for
-from onemark.nn.training.canvases import FrameStore, learning_pool
+from onemark.nn.training.canvases import CanvasCache, learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import Job, hash_text
 from onemark.nn.weights import read_weights, write_weights
@@ -108,7 +108,7 @@ def suggest(
         matcher = _matcher(chosen, cohort, config, run, progress)
     options = chosen.selecting(config["settings"] | dict(settings or {}))
     pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
-    store = FrameStore(pool, matcher.canvas, progress, matcher.config.framing)
+    store = CanvasCache(pool, matcher.canvas, progress, matcher.config.framing)
     selector = chosen.selector(options, matcher.reader).compare(store, progress)
     draws = torch.Generator().manual_seed(hash_text(f"{config['seed']}/select"))
     choice = selector.choose(number, draws)
@@ -271,8 +271,8 @@ def adopt(
         raise UserError(f"{folder.path} has another matcher than these wishes ask for: fit in another folder")
     chosen = recipes.get(recipe)
     configs = chosen.configure(settings, minutes)
-    if "sharpen" in configs:
-        chosen.slots["sharpen"].check(configs)
+    if "refine" in configs:
+        chosen.slots["refine"].check(configs)
     pretrained.check(configs, progress)
     configs["select"] = chosen.selecting(settings)
     folder.update(recipe=recipe, minutes=minutes, settings=_spelled(configs))

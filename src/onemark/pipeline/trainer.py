@@ -23,11 +23,11 @@ from onemark.nn.training.loop import Job
 from onemark.nn.weights import read_weights, write_weights
 from onemark.options import check_wishes, settings_of
 from onemark.pipeline import recipes, resuming
-from onemark.pipeline.answers import SHARPEN, answers, located, locating
+from onemark.pipeline.answers import REFINE, answers, located, locating
 from onemark.pipeline.runs import SUGGESTED, RunFolder
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
-from onemark.uncertainty.error_model import Expectation
+from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as EXPECT
 from onemark.uncertainty.learning import correction_ratios, learned, seconds_to_train, with_expected_errors
 
@@ -52,7 +52,7 @@ class Model:
     fingerprints: dict[str, str]
     cohort: Cohort | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
-    expectation: Expectation | None = None
+    error_model: ErrorModel | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,13 +69,13 @@ class Model:
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
         found = answers(self.stages, radiograph)
-        if self.expectation is None:
+        if self.error_model is None:
             return found.final
-        return with_expected_errors(self.expectation, self.stages, radiograph, found)
+        return with_expected_errors(self.error_model, self.stages, radiograph, found)
 
     def margin(self, coverage: float = 0.9) -> float | None:
         """The multiple of the expected error that holds a share of true points, by corrections; None if these are few."""
-        return None if self.expectation is None else self.expectation.calibration.margin(coverage)
+        return None if self.error_model is None else self.error_model.calibration.margin(coverage)
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         """Landmarks of every radiograph that can be read; the others are reported to `progress`.
@@ -99,9 +99,9 @@ class Model:
             UserError: no landmark of that name.
         """
         shown = [stage.explain(radiograph, landmark) for stage in locating(self.stages)]
-        if SHARPEN in self.stages:
+        if REFINE in self.stages:
             coarse = locating(self.stages)[-1].locate(radiograph)
-            shown.append(self.stages[SHARPEN].explain(radiograph, coarse, landmark))
+            shown.append(self.stages[REFINE].explain(radiograph, coarse, landmark))
         maps = {name: m for one in shown for name, m in one.maps.items()}
         fields = [one.field for one in shown if one.field is not None]
         numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
@@ -147,8 +147,8 @@ def fit(
     configs = chosen.configure(settings, minutes)
     exemplars = _readable(exemplars, cohort)
     _tell_unplaced(exemplars, progress)
-    if SHARPEN in configs:
-        chosen.slots[SHARPEN].check(configs)
+    if REFINE in configs:
+        chosen.slots[REFINE].check(configs)
     pretrained.check(configs, progress)
     config = {
         "onemark": onemark.__version__,
@@ -185,7 +185,7 @@ def resume(
         cohort: The radiographs, where their folder has moved or there are more to learn from. A run that is not
             finished goes on with those it began with.
         exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
-            matcher keeps its network and takes them as templates; detector and sharpener go on from their weights.
+            matcher keeps its network and takes them as templates; detector and refiner go on from their weights.
         minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
             stopped); else the time for the rest of the work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
@@ -250,7 +250,7 @@ def load(run: Path | str, device: str = "auto") -> Model:
         folder.config.get("fingerprints", {}),
         None,
         folder.log(),
-        Expectation.restore(saved[EXPECT][0]) if EXPECT in saved else None,
+        ErrorModel.restore(saved[EXPECT][0]) if EXPECT in saved else None,
     )
 
 
@@ -318,7 +318,7 @@ class _Work:
     def finish(self) -> Model:
         try:
             stages = dict(self._stages())
-            expectation = self._expectation(stages)
+            error_model = self._expectation(stages)
         except (Cancelled, KeyboardInterrupt):
             self._note(state="stopped")
             raise
@@ -326,9 +326,9 @@ class _Work:
         self._note(state="done", fingerprints=prints)
         if self.checkpoint:
             self.checkpoint.remove()
-        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log, expectation)
+        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log, error_model)
 
-    def _expectation(self, stages: Mapping[str, Any]) -> Expectation | None:
+    def _expectation(self, stages: Mapping[str, Any]) -> ErrorModel | None:
         ratios = self.config.get("ratios", [])
         found = learned(stages, self.exemplars, self.cohort, ratios, self.job.sink)
         if found is not None and self.run is not None and self.fabric.is_global_zero:
@@ -356,7 +356,7 @@ class _Work:
         warm = self._warm(slot, former)
         if slot == "match":
             return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
-        if slot == SHARPEN:
+        if slot == REFINE:
             locate = partial(located, dict(stages))
             begin = {name: one.network.state_dict() for name, one in stages.items()}
             return stage.fit(self.exemplars, self.cohort, config, self.job, locate, seconds, warm, begin)

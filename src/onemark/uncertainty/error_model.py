@@ -51,7 +51,7 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Expectation:
+class ErrorModel:
     """Expected errors of K landmarks.
 
     Attributes:
@@ -72,8 +72,8 @@ class Expectation:
 
     @classmethod
     def learn(
-        cls, signals: Sequence[Signals], returned: Table | None, calibration: Calibration
-    ) -> Expectation | None:
+        cls, signals: Sequence[Signals], cycle_error: Table | None, calibration: Calibration
+    ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
         Args:
@@ -91,7 +91,7 @@ class Expectation:
         apart = np.stack([one.apart for one in signals])
         shape = left_out(points)
         spread = np.stack([one.spread for one in signals])
-        back = np.full_like(apart, np.nan) if returned is None else returned
+        back = np.full_like(apart, np.nan) if cycle_error is None else cycle_error
         similar, sure = (np.stack(rows) for rows in zip(*((s.similar, s.sure) for s in signals), strict=True))
         table = np.stack([_log(apart), _log(shape), _log(spread), -similar, -sure], 1)
         centre = _mean(table, 0)
@@ -124,7 +124,7 @@ class Expectation:
         return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}, {}
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, torch.Tensor]) -> Expectation:
+    def restore(cls, tensors: Mapping[str, torch.Tensor]) -> ErrorModel:
         """The expectation that `state` described."""
         a = {key: value.double().numpy() for key, value in tensors.items()}
         shape = Constellation(a["mean"], a["precision"]) if "mean" in a else None

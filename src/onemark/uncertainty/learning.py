@@ -16,7 +16,7 @@ from onemark.pipeline.answers import Answers, answers, locating
 from onemark.progress import Progress, Sink
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
-from onemark.uncertainty.error_model import Expectation, Signals
+from onemark.uncertainty.error_model import ErrorModel, Signals
 
 if TYPE_CHECKING:
     from onemark.pipeline.trainer import Model
@@ -38,10 +38,10 @@ def seconds_to_train(minutes: float | None) -> float | None:
 
 
 def with_expected_errors(
-    expectation: Expectation, stages: Mapping[str, Any], radiograph: Radiograph, found: Answers
+    error_model: ErrorModel, stages: Mapping[str, Any], radiograph: Radiograph, found: Answers
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
-    share = expectation(signals_of(stages, radiograph, found))
+    share = error_model(signals_of(stages, radiograph, found))
     return replace(found.final, expected_error=share * _side(radiograph) * _unit(radiograph))
 
 
@@ -63,7 +63,7 @@ def learned(
     cohort: Cohort,
     ratios: Sequence[Sequence[float | None]],
     sink: Sink,
-) -> Expectation | None:
+) -> ErrorModel | None:
     """Expected errors from up to 48 radiographs of the cohort, evenly spread; None where there are too few.
 
     Args:
@@ -84,15 +84,15 @@ def learned(
         signals.append(signals_of(stages, *found[-1]))
         sink(Progress(SLOT, len(signals), len(names)))
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
-    returned = None
+    cycle_error = None
     if hasattr(stages["match"], "returned") and found:
         source = cohort[best.image]
-        way = stages["match"].returned(source, best.xy, [(one, at.final.xy) for one, at in found])
-        returned = way / _side(source)
+        way = stages["match"].cycle_error(source, best.xy, [(one, at.final.xy) for one, at in found])
+        cycle_error = way / _side(source)
     fitting = [
         row for row in ratios if len(row) == len(exemplars.names)
     ]  # landmarks may have been added since
-    return Expectation.learn(signals, returned, Calibration.of(fitting, len(exemplars.names)))
+    return ErrorModel.learn(signals, cycle_error, Calibration.of(fitting, len(exemplars.names)))
 
 
 def correction_ratios(model: Model, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
@@ -103,7 +103,7 @@ def correction_ratios(model: Model, corrected: LandmarkTable, cohort: Cohort) ->
         corrected: More exemplars; those that the model knows do not count.
         cohort: The radiographs.
     """
-    if model.expectation is None:
+    if model.error_model is None:
         return []
     rows: Ratios = []
     for one in corrected:
@@ -115,7 +115,7 @@ def correction_ratios(model: Model, corrected: LandmarkTable, cohort: Cohort) ->
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in found.final.names])
         actual = np.linalg.norm(found.final.xy - place, axis=1) / _side(radiograph)
         ratio = actual / np.maximum(
-            model.expectation.uncalibrated(signals_of(model.stages, radiograph, found)), 1e-9
+            model.error_model.uncalibrated(signals_of(model.stages, radiograph, found)), 1e-9
         )
         rows.append([float(value) if math.isfinite(value) else None for value in ratio])
     return rows

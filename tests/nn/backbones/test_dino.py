@@ -79,7 +79,7 @@ def test_weights_are_taken_from_a_file_and_wrong_ones_refused(keys: DinoKeys, tm
     state = {k: torch.full_like(v, 0.5) for k, v in keys.body.state_dict().items()}
     save_file(state, tmp_path / "mine.safetensors")
     other = DinoKeys()
-    pretrained.start(other, "dino", str(tmp_path / "mine.safetensors"), "sharpen")
+    pretrained.start(other, "dino", str(tmp_path / "mine.safetensors"), "refine")
     assert all(bool((value == 0.5).all()) for value in other.body.state_dict().values())
     del state["blocks.3.norm1.weight"]
     with pytest.raises(UserError, match=r"holds no ViT-S/8: blocks.3.norm1.weight"):
@@ -92,5 +92,5 @@ def test_the_official_file_has_a_name_of_its_own(tmp_path: Path, monkeypatch: py
     network = DinoKeys()
     state = {k: torch.full_like(v, 0.25) for k, v in network.body.state_dict().items()}
     save_file(state, tmp_path / f"{dino.NAME}.safetensors")
-    pretrained.start(network, "dino", "imagenet", "sharpen")
+    pretrained.start(network, "dino", "imagenet", "refine")
     assert all(bool((value == 0.25).all()) for value in network.body.state_dict().values())

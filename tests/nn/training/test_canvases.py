@@ -12,15 +12,15 @@ from PIL import Image
 import onemark
 from onemark import Cohort, LandmarkTable, Progress, Radiograph, UserError
 from onemark.imaging.augment import UNCHANGED
-from onemark.imaging.letterbox import Frame
+from onemark.imaging.letterbox import Letterbox
 from onemark.nn.training.canvases import (
-    FrameStore,
+    CanvasCache,
     cohort_canvas,
     cohort_framing,
     framed,
     learning_pool,
-    scale_at,
-    scales,
+    level_at,
+    resolution_levels,
 )
 
 CANVAS = (96, 64)
@@ -40,13 +40,13 @@ def mixed(xrays: Path, tmp_path: Path) -> Cohort:
 
 
 def test_canvases_are_kept_to_16_bit(phantoms: Cohort):
-    store = FrameStore(phantoms, CANVAS)
+    store = CanvasCache(phantoms, CANVAS)
     for _ in range(2):  # from the radiograph, then from the file
         kept = store.read([3, 0])
         assert kept.shape == (2, 1, *CANVAS)
         assert kept.dtype == torch.float32
         for canvas, index in zip(kept, (3, 0), strict=True):
-            rendered = Frame.fit(phantoms[index].size, CANVAS).render(phantoms[index].pixels).clamp(0, 1)
+            rendered = Letterbox.fit(phantoms[index].size, CANVAS).render(phantoms[index].pixels).clamp(0, 1)
             assert (canvas[0] - rendered).abs().max() <= 0.5 / 65535 + 1e-7
 
 
@@ -59,18 +59,18 @@ def test_a_radiograph_is_decoded_once_and_kept_on_disk(phantoms: Cohort, monkeyp
         return decode(self, which)
 
     monkeypatch.setattr(Cohort, "__getitem__", counted)
-    store = FrameStore(phantoms, CANVAS)
+    store = CanvasCache(phantoms, CANVAS)
     for seed in range(20):
         store.read(store.draw(4, generator(seed)))
     assert sorted(decoded) == sorted(map(str, range(12)))
     assert os.fstat(store._file.fileno()).st_size == 12 * CANVAS[0] * CANVAS[1] * 2
     held = [value for value in vars(store).values() if isinstance(value, torch.Tensor | np.ndarray)]
     assert held == []
-    assert all(isinstance(frame, Frame) for frame in store._frames.values())
+    assert all(isinstance(frame, Letterbox) for frame in store._frames.values())
 
 
 def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Cohort):
-    store = FrameStore(phantoms, CANVAS)
+    store = CanvasCache(phantoms, CANVAS)
     for seed in range(5):
         assert len(set(store.draw(12, generator(seed)))) == 12
         assert set(store.draw(30, generator(seed))) == set(range(12))
@@ -80,7 +80,7 @@ def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Co
 
 def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
     events: list[Progress] = []
-    store = FrameStore(mixed, CANVAS, events.append)
+    store = CanvasCache(mixed, CANVAS, events.append)
     for seed in range(10):
         assert set(store.draw(6, generator(seed))) <= {1, 3, 5, 7}
     named = [event.message for event in events]
@@ -91,8 +91,8 @@ def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
 
 
 def test_what_is_known_of_bad_radiographs_does_not_change_a_draw(mixed: Cohort):
-    fresh = [FrameStore(mixed, CANVAS).draw(3, generator(seed)) for seed in range(20)]
-    used = FrameStore(mixed, CANVAS)
+    fresh = [CanvasCache(mixed, CANVAS).draw(3, generator(seed)) for seed in range(20)]
+    used = CanvasCache(mixed, CANVAS)
     assert [used.draw(3, generator(seed)) for seed in range(20)] == fresh
 
 
@@ -100,7 +100,7 @@ def test_a_few_good_ones_among_many_bad_ones_are_found(xrays: Path, tmp_path: Pa
     for number in range(40):
         (tmp_path / f"{number:02}.png").write_bytes(b"")
     shutil.copy(xrays / "phantom-001.png", tmp_path / "40.png")
-    store = FrameStore(onemark.open_cohort(tmp_path), CANVAS)
+    store = CanvasCache(onemark.open_cohort(tmp_path), CANVAS)
     for seed in range(5):
         assert store.draw(2, generator(seed)) == [40, 40]
 
@@ -110,14 +110,14 @@ def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     cohort = onemark.open_cohort(tmp_path)
     with pytest.raises(UserError, match=r"no radiograph in .* can be read"):
-        FrameStore(cohort, CANVAS).draw(2, generator(0))
+        CanvasCache(cohort, CANVAS).draw(2, generator(0))
     with pytest.raises(UserError, match=r"no radiograph in .* can be read"):
         cohort_canvas(cohort, 10240)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_no_bad_radiograph(phantoms: Cohort):
-    store = FrameStore(phantoms, CANVAS)
+    store = CanvasCache(phantoms, CANVAS)
     store._file.close()
     with Path("/dev/full").open("r+b", buffering=0) as full:
         store._file = full
@@ -131,12 +131,12 @@ def test_exemplars_lie_where_their_radiographs_do(phantoms: Cohort, truth: Landm
     hidden = exemplars.sets[0].xy.copy()
     hidden[1] = np.nan
     exemplars = exemplars.with_set(onemark.LandmarkSet("phantom-005.png", exemplars.names, hidden))
-    store = FrameStore(phantoms, CANVAS)
+    store = CanvasCache(phantoms, CANVAS)
     first, second = store.marked(exemplars)
     assert (first.index, second.index) == (4, 1)
     assert len(first.visible) == len(exemplars.names) - 1
     assert first.xy[1].isnan().all()
-    expected = Frame.fit(phantoms[1].size, CANVAS).to_canvas(truth["phantom-002.png"].xy)
+    expected = Letterbox.fit(phantoms[1].size, CANVAS).to_canvas(truth["phantom-002.png"].xy)
     np.testing.assert_allclose(second.xy, expected, atol=1e-3)
 
 
@@ -152,16 +152,16 @@ def test_a_large_cohort_gives_an_even_choice_with_the_exemplars(phantoms: Cohort
 
 
 def test_training_grows_from_a_small_canvas_to_the_whole(phantoms: Cohort, exemplars: LandmarkTable):
-    small, whole = scales(phantoms, exemplars, (192, 192), 0.5, 12, lambda event: None)
+    small, whole = resolution_levels(phantoms, exemplars, (192, 192), 0.5, 12, lambda event: None)
     assert (small.store.canvas, whole.store.canvas) == ((128, 128), (192, 192))
     np.testing.assert_allclose(small.exemplars[0].xy * 1.5, whole.exemplars[0].xy, atol=1.5)
-    assert [scale_at([small, whole], fraction) for fraction in (0, 0.49, 0.5, 1)] == [
+    assert [level_at([small, whole], fraction) for fraction in (0, 0.49, 0.5, 1)] == [
         small,
         small,
         whole,
         whole,
     ]
-    (only,) = scales(phantoms, exemplars, (192, 192), 0.0, 12, lambda event: None)
+    (only,) = resolution_levels(phantoms, exemplars, (192, 192), 0.0, 12, lambda event: None)
     assert only.store.canvas == (192, 192)
 
 
@@ -184,7 +184,7 @@ def test_framing_is_told_from_the_aspect_ratios(tmp_path: Path):
 
 def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(tmp_path: Path):
     cohort = framed_cohort(tmp_path / "mixed", [(100, 80), (80, 80), (300, 80)])
-    mixed, alike = (FrameStore(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
+    mixed, alike = (CanvasCache(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
     assert [mixed.frame(i).scaled for i in range(3)] == [
         (96, 64),
         (96, 64),

@@ -11,11 +11,11 @@ import torch
 
 from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph, UserError
 from onemark.imaging.augment import UNCHANGED
-from onemark.imaging.letterbox import Frame
+from onemark.imaging.letterbox import Letterbox
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
-from onemark.nn.training.canvases import FrameStore, scales
+from onemark.nn.training.canvases import CanvasCache, resolution_levels
 from onemark.nn.training.loop import Job
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl.heatmap import HeatmapTask, _trimmed_mean
@@ -31,7 +31,7 @@ class Labels:
     def __init__(self, truth: LandmarkTable) -> None:
         self.truth, self.asked = truth, []
 
-    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+    def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         self.asked.append(index)
         xy = store.frame(index).to_canvas(self.truth.sets[index].xy)
         return torch.from_numpy(xy).float() + torch.tensor([4.0, 0.0])
@@ -42,7 +42,7 @@ def task_of(
 ) -> HeatmapTask:
     torch.manual_seed(0)
     network = HeatmapNet(UNet(), len(truth.names))
-    sizes = scales(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
+    sizes = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
     return HeatmapTask(network, sizes, Labels(truth), config)
 
 
@@ -84,7 +84,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
     task = task_of(phantoms, exemplars, truth)
     batch = task.batch(generator(0), 0.5)
     assert batch.exemplars == 1
-    frame = Frame.fit(phantoms[0].size, CANVAS)
+    frame = Letterbox.fit(phantoms[0].size, CANVAS)
     torch.testing.assert_close(batch.views[-1], frame.render(phantoms[0].pixels)[None], atol=2e-4, rtol=0)
     true = torch.from_numpy(frame.to_canvas(truth.sets[0].xy)).float()
     torch.testing.assert_close(batch.xy[-1], true, atol=1e-3, rtol=0)
@@ -245,7 +245,7 @@ def test_spread_is_told_as_an_expected_error(
 
     def locate(logits: torch.Tensor) -> Any:
         monkeypatch.setattr(detector, "shape", None)
-        monkeypatch.setattr(detector.reader, "read", lambda r: (logits, Frame.fit(r.size, (64, 64))))
+        monkeypatch.setattr(detector.reader, "read", lambda r: (logits, Letterbox.fit(r.size, (64, 64))))
         return detector.locate(dataclasses.replace(phantoms[0], spacing=None))
 
     sure, unsure = locate(sharp), locate(sharp * 0.02)
@@ -254,5 +254,5 @@ def test_spread_is_told_as_an_expected_error(
     assert (unsure.score < 0.5).all()
     assert (unsure.expected_error > 10).all()
     np.testing.assert_allclose(
-        sure.xy[0], Frame.fit((160, 128), (64, 64)).to_image(np.array([24.5, 20.5])), atol=1e-3
+        sure.xy[0], Letterbox.fit((160, 128), (64, 64)).to_image(np.array([24.5, 20.5])), atol=1e-3
     )

@@ -14,7 +14,7 @@ import onemark
 from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
-from onemark.nn.training.canvases import scales
+from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.loop import Job
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
@@ -55,7 +55,7 @@ def task_of(config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: 
 
     torch.manual_seed(0)
     network = VotingNet(UNet(), len(truth.names))
-    sizes = scales(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
+    sizes = resolution_levels(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
     return VotingTask(network, sizes, label, config)
 
 

@@ -22,7 +22,7 @@ from onemark.nn.embedding.dense import DenseTask
 from onemark.nn.embedding.embed import Embedder, vectors_at, whole_cosines, window, window_cosines
 from onemark.nn.embedding.locate import describe, find, level_maps
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.training.canvases import Marked, Scale
+from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.nn.training.loop import Job
 from onemark.stages.match.cc2d import CC2D, CC2DConfig
 
@@ -155,7 +155,7 @@ def oracle(
 def dense_task(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> DenseTask:
     config = dataclasses.replace(CC2DConfig(batch=4, anchors=40), **changes)
     landmarks = torch.tensor([[40.0, 50.0], [60.0, 70.0], [torch.nan, torch.nan]])
-    size = Scale(1.0, Moved(), [Marked(2, landmarks)])  # type: ignore[arg-type]
+    size = ResolutionLevel(1.0, Moved(), [CanvasExemplar(2, landmarks)])  # type: ignore[arg-type]
     task = DenseTask(Embedder(pyramid("compact"), 8), [size], config, FABRIC)
     task.teacher = Mirror()  # type: ignore[assignment]
     task.intensity = Intensity(*(0.0,) * 8)
@@ -224,7 +224,7 @@ def test_the_loss_falls_when_embeddings_tell_places_apart(monkeypatch: pytest.Mo
 
 def test_the_teacher_follows_at_once_at_first_and_slowly_later():
     config = dataclasses.replace(TINY, cross_from=0.4)
-    size = Scale(1.0, Moved(), [])  # type: ignore[arg-type]
+    size = ResolutionLevel(1.0, Moved(), [])  # type: ignore[arg-type]
     task = DenseTask(Embedder(pyramid("compact"), 8), [size], config, FABRIC)
     weight, followed = task.module.heads[0].weight, task.teacher.heads[0].weight
     with torch.no_grad():
@@ -323,7 +323,7 @@ def test_the_way_back_ends_where_it_began_on_the_exemplar_itself(
     beside = placed.copy()
     beside[3] = np.nan
     moved = placed + np.array([9.0, 0.0])
-    own, hidden, off = matcher.returned(
+    own, hidden, off = matcher.cycle_error(
         exemplar, placed, [(exemplar, placed), (exemplar, beside), (exemplar, moved)]
     )
     assert np.median(own) < 2.5

@@ -20,7 +20,7 @@ from onemark.nn.device import fabric_for
 from onemark.nn.embedding.embed import TwoEmbedders, distance_bias
 from onemark.nn.embedding.locate import describe, find, find_product, nearest_cells
 from onemark.nn.embedding.patches import crop, patches_around
-from onemark.nn.training.canvases import Scale, scales
+from onemark.nn.training.canvases import ResolutionLevel, resolution_levels
 from onemark.nn.training.loop import Job
 from onemark.stages.match.cc2d import patch
 from onemark.stages.match.cc2d.patch import PatchBatch, PatchTask
@@ -49,7 +49,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def draw(canvases: torch.Tensor, **changes: Any) -> PatchBatch:
     """A batch from given canvases, the same patches, turns and anchors for canvases of the same shape."""
     config = dataclasses.replace(TINY, batch=len(canvases), patch=64, **changes)
-    return PatchTask(None, [Scale(1.0, Canvases(canvases), [])], config).batch(generator(), 0.0)
+    return PatchTask(None, [ResolutionLevel(1.0, Canvases(canvases), [])], config).batch(generator(), 0.0)
 
 
 def ramps(count: int) -> torch.Tensor:
@@ -118,7 +118,7 @@ def test_patches_around_points_move_inwards_at_borders():
 @pytest.mark.parametrize("size", [48, 160])
 def test_a_patch_that_does_not_fit_is_refused(size: int):
     with pytest.raises(UserError, match=r"multiple of 32 px and fit on the canvas of 128 x 96 px"):
-        PatchTask(None, [Scale(1.0, Canvases(ramps(1)), [])], dataclasses.replace(TINY, patch=size))
+        PatchTask(None, [ResolutionLevel(1.0, Canvases(ramps(1)), [])], dataclasses.replace(TINY, patch=size))
 
 
 # ---------------------------------------------------------------- loss
@@ -149,7 +149,7 @@ def test_the_loss_is_equation_2(slope: float):
     inside = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     images = torch.zeros(2, 1, 64, 96), torch.ones(2, 1, 64, 96)
     config = dataclasses.replace(TINY, distance_bias=slope)
-    task = PatchTask(None, [Scale(1.0, Canvases(images[0]), [])], config)
+    task = PatchTask(None, [ResolutionLevel(1.0, Canvases(images[0]), [])], config)
     loss, _ = task.loss(
         lambda x: whole if x is images[0] else patches, PatchBatch(*images, here, there, inside)
     )
@@ -243,7 +243,7 @@ def test_two_extractors_both_learn_and_templates_come_from_patches(
     for name in ("heads.0.weight", "template.heads.0.weight"):
         assert not torch.equal(before[name], after[name])
 
-    store = scales(phantoms, exemplars, matcher.canvas, 0, 100, Job(FABRIC).sink)[0]
+    store = resolution_levels(phantoms, exemplars, matcher.canvas, 0, 100, Job(FABRIC).sink)[0]
     canvas, xy = store.store.read([store.exemplars[0].index]), store.exemplars[0].xy
     patches, inner = patches_around(canvas, xy, 32)
     with torch.inference_mode():
@@ -276,7 +276,9 @@ def test_learning_lowers_the_loss(phantoms: Cohort, exemplars: LandmarkTable):
     config = dataclasses.replace(TINY, context="aspp", extractors="two", anchors=16)
     torch.manual_seed(0)
     network = CC2D(config, exemplars.names, (64, 64), FABRIC).network
-    task = PatchTask(network, scales(phantoms, exemplars, (64, 64), 0, 100, Job(FABRIC).sink), config)
+    task = PatchTask(
+        network, resolution_levels(phantoms, exemplars, (64, 64), 0, 100, Job(FABRIC).sink), config
+    )
     batch = task.batch(generator(), 0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []

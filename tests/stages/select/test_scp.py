@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from onemark import Cancelled, Cohort, Progress, UserError
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.locate import describe
-from onemark.nn.training.canvases import FrameStore
+from onemark.nn.training.canvases import CanvasCache
 from onemark.stages.select.scp import SCP, SCPConfig
 from onemark.stages.select.scp.search import best_of_random, greedy, score
 from onemark.stages.select.scp.similarity import similarities
@@ -119,7 +119,7 @@ def pooled(canvas: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def compared(phantoms: Cohort) -> SCP:
-    store = FrameStore(phantoms.subset(phantoms.names[:5]), CANVAS)
+    store = CanvasCache(phantoms.subset(phantoms.names[:5]), CANVAS)
     return SCP(SCPConfig(keypoints=12), pooled).compare(store)
 
 
@@ -151,9 +151,9 @@ def test_a_sink_can_stop_it(phantoms: Cohort):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        SCP(SCPConfig(keypoints=4), pooled).compare(FrameStore(phantoms, (64, 64)), sink)
+        SCP(SCPConfig(keypoints=4), pooled).compare(CanvasCache(phantoms, (64, 64)), sink)
 
 
 def test_one_radiograph_leaves_nothing_to_choose(phantoms: Cohort):
     with pytest.raises(UserError, match="fewer than two"):
-        SCP(SCPConfig(), pooled).compare(FrameStore(phantoms.subset(phantoms.names[:1]), (64, 64)))
+        SCP(SCPConfig(), pooled).compare(CanvasCache(phantoms.subset(phantoms.names[:1]), (64, 64)))

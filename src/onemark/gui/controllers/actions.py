@@ -47,7 +47,7 @@ def actions_of(app: App, pressed: Callable[[str], None], show_keys: Callable[[],
         pressed: Presses the control of that name, so that a key never does what its button could not.
         show_keys: Shows the list of keys.
     """
-    session, step, nudge = app.session, app.viewing.step, app.desk.points.nudge
+    session, step, nudge = app.session, app.viewing.step, app.context.points.nudge
     return [
         Action(("N", "PageDown"), "Next radiograph of the list", lambda: step(1), RADIOGRAPHS),
         Action(("B", "PageUp"), "Previous radiograph of the list", lambda: step(-1), RADIOGRAPHS),

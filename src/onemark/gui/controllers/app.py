@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
-from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.evidence import EvidenceView
 from onemark.gui.controllers.exporting import Exporting
 from onemark.gui.controllers.opening import Opening
 from onemark.gui.controllers.preview import Preview
-from onemark.gui.controllers.session_store import Keeper
+from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
 from onemark.gui.controllers.viewing import Viewing
 from onemark.gui.state.backend import Backend
@@ -41,17 +41,17 @@ class App(QObject):
         self, viewer: ViewerModel, backend: Backend | None = None, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        self.desk = Desk(viewer, backend, self)
-        self.keeper = Keeper(self.desk, self)
-        self.viewing = Viewing(self.desk, self)
-        self.opening = Opening(self.desk, self.keeper, self)
-        self.training = Training(self.desk, self.keeper, self)
-        self.evidence = EvidenceView(self.desk, self.training, self)
-        self.preview = Preview(self.desk, self.training, self)
-        self.exporting = Exporting(self.desk, self.keeper, self)
+        self.context = Context(viewer, backend, self)
+        self.session_store = SessionStore(self.context, self)
+        self.viewing = Viewing(self.context, self)
+        self.opening = Opening(self.context, self.session_store, self)
+        self.training = Training(self.context, self.session_store, self)
+        self.evidence = EvidenceView(self.context, self.training, self)
+        self.preview = Preview(self.context, self.training, self)
+        self.exporting = Exporting(self.context, self.session_store, self)
         self.step = OPEN
-        self.desk.points.diameter = self.keeper.wishes.point_size
-        self.desk.points.limit_mm = self.keeper.wishes.error_limit
+        self.context.points.diameter = self.session_store.preferences.point_size
+        self.context.points.limit_mm = self.session_store.preferences.error_limit
         self.opening.opened.connect(self._opened)
         self.training.ended.connect(self._ended)
         self.viewing.shown.connect(lambda name: self.preview.draw())
@@ -60,12 +60,12 @@ class App(QObject):
     @property
     def session(self) -> Session:
         """The session."""
-        return self.desk.session
+        return self.context.session
 
     def go(self, step: int) -> None:
         """Go to a step."""
         self.step = step
-        self.desk.points.ask_everywhere(step in (OPEN, MARK))
+        self.context.points.ask_everywhere(step in (OPEN, MARK))
         self.step_changed.emit(step)
 
     def confirm(self) -> None:
@@ -77,8 +77,8 @@ class App(QObject):
         """Stop the training, write what is left, and let go of the viewer."""
         self.evidence.close()
         self.training.close()
-        self.keeper.end()
-        self.desk.close()
+        self.session_store.end()
+        self.context.close()
 
     def _opened(self) -> None:
         if self.session.cohort is None:
@@ -87,7 +87,7 @@ class App(QObject):
         self.go(self._first_step())
 
     def _first_step(self) -> int:
-        if self.keeper.run is None:
+        if self.session_store.run is None:
             return MARK
         return TRAIN if self.training.unfinished else REVIEW
 
@@ -103,14 +103,16 @@ class App(QObject):
         chosen = session.suggested.chosen if session.suggested is not None else ()
         left = [name for name in chosen if session.to_mark(name)]
         if not left:
-            self.desk.tell("The radiographs worth marking first are marked already: go on to step 3.", "good")
+            self.context.tell(
+                "The radiographs worth marking first are marked already: go on to step 3.", "good"
+            )
             return
         begun = session.current in session.unfinished()
         if begun or self.step in (REVIEW, EXPORT):
-            self.desk.tell(_advice(left), "good", [("Show it", lambda: self.mark(left[0]))])
+            self.context.tell(_advice(left), "good", [("Show it", lambda: self.mark(left[0]))])
         else:
             self.mark(left[0])
-            self.desk.tell(_advice(left), "good")
+            self.context.tell(_advice(left), "good")
 
     def mark(self, name: str) -> None:
         """Show a radiograph, to be marked."""

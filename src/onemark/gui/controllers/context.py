@@ -36,7 +36,7 @@ class Message:
     details: str = ""
 
 
-class Desk(QObject):
+class Context(QObject):
     """The shared things.
 
     Attributes:

@@ -12,7 +12,7 @@ from napari.utils import Colormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.training import Training
 from onemark.types import Evidence, Radiograph
 
@@ -54,9 +54,9 @@ class EvidenceView(QObject):
     offered = Signal(object)
     working = Signal(bool)
 
-    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, training: Training, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk, self.training = desk, training
+        self.context, self.training = context, training
         self.shown = Shown()
         self._latest: Evidence | None = None
         self._asked: tuple[Any, ...] = ()
@@ -64,8 +64,8 @@ class EvidenceView(QObject):
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._ask)
-        desk.session.landmark_changed.connect(self.refresh)
-        desk.session.cohort_changed.connect(self._forget)
+        context.session.landmark_changed.connect(self.refresh)
+        context.session.cohort_changed.connect(self._forget)
         training.model_changed.connect(self._new_model)
 
     def refresh(self, *, force: bool = False) -> None:
@@ -79,7 +79,7 @@ class EvidenceView(QObject):
         if variant:
             self.shown.variant[kind] = variant
         if not on:
-            layer = self.desk.canvas.layer(kind)
+            layer = self.context.canvas.layer(kind)
             if layer is not None:
                 layer.visible = False
         elif self._current(self._latest):
@@ -104,7 +104,7 @@ class EvidenceView(QObject):
         self._settle.stop()
 
     def _ask(self) -> None:
-        model, radiograph, session = self.training.model, self.desk.canvas.radiograph, self.desk.session
+        model, radiograph, session = self.training.model, self.context.canvas.radiograph, self.context.session
         if model is None or radiograph is None or not len(session.schema):
             return
         if self._current(self._latest):
@@ -116,7 +116,7 @@ class EvidenceView(QObject):
             return
         self._asked = key
         self.working.emit(True)
-        self.desk.background.run(
+        self.context.background.run(
             lambda: prepared(model, radiograph, landmark),
             lambda found: self._take(key, found),
             lambda e: self._failed(key, e),
@@ -135,10 +135,10 @@ class EvidenceView(QObject):
             self._asked = ()
             self.working.emit(False)
             if self.shown.kinds:
-                self.desk.fail(error, "computing the evidence")
+                self.context.fail(error, "computing the evidence")
 
     def _current(self, evidence: Evidence | None) -> bool:
-        session = self.desk.session
+        session = self.context.session
         if evidence is None or evidence.image != session.current or not len(session.schema):
             return False
         return evidence.landmark in (None, session.schema.names[session.landmark])
@@ -154,7 +154,7 @@ class EvidenceView(QObject):
                 continue
             name = self.shown.variant.get(kind, names[-1])
             pixels = evidence.maps[name if name in names else names[-1]]
-            layer = self.desk.canvas.image(
+            layer = self.context.canvas.image(
                 kind, kind, pixels, contrast_limits=(0, 1), **LOOKS.get(kind, OTHER)
             )
             layer.visible = True
@@ -162,7 +162,7 @@ class EvidenceView(QObject):
     def _show_grid(self, evidence: Evidence) -> None:
         if evidence.field is not None:
             segments = grid_segments(evidence.field)
-            layer = self.desk.canvas.vectors(
+            layer = self.context.canvas.vectors(
                 GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
             )
             layer.edge_width = max(evidence.field.shape[:2]) / 500

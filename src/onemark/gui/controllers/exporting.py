@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from onemark.gui.controllers.context import Desk
-from onemark.gui.controllers.session_store import Keeper
+from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import unused
 from onemark.types import UserError
 
@@ -49,9 +49,9 @@ class Exporting(QObject):
     working = Signal(bool)
     wrote = Signal(object)
 
-    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk, self.keeper = desk, keeper
+        self.context, self.session_store = context, session_store
 
     def export(self, folder: Path, keys: list[str], *, overwrite: bool = False) -> None:
         """Write these formats into a folder, asking before a file is replaced.
@@ -61,7 +61,7 @@ class Exporting(QObject):
         """
         from onemark.data.landmarks.table import LandmarkTable
 
-        session = self.desk.session
+        session = self.context.session
         sets, cohort = session.results(), session.cohort
         if cohort is None or not sets:
             raise UserError("there is nothing to export yet; finish an exemplar or train first")
@@ -76,7 +76,7 @@ class Exporting(QObject):
             self._ask(folder, keys, there)
             return
         self.working.emit(True)
-        self.desk.background.run(
+        self.context.background.run(
             lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys),
             lambda files: self._done(folder, files),
             self._failed,
@@ -87,24 +87,24 @@ class Exporting(QObject):
         ways: list[tuple[str, Callable[[], None]]] = [
             (
                 "Replace",
-                lambda: self.desk.try_to("exporting", lambda: self.export(folder, keys, overwrite=True)),
+                lambda: self.context.try_to("exporting", lambda: self.export(folder, keys, overwrite=True)),
             ),
             (
                 f"Write to {beside.name}",
-                lambda: self.desk.try_to("exporting", lambda: self.export(beside, keys)),
+                lambda: self.context.try_to("exporting", lambda: self.export(beside, keys)),
             ),
         ]
         what = there[0] if len(there) == 1 else f"{there[0]} and {len(there) - 1} more"
-        self.desk.tell(f"{what} is in {folder} already.", "warn", ways)
+        self.context.tell(f"{what} is in {folder} already.", "warn", ways)
 
     def _done(self, folder: Path, files: list[Path]) -> None:
         self.working.emit(False)
-        self.desk.tell(f"Exported {', '.join(file.name for file in files[:3])} to {folder}.", "good")
+        self.context.tell(f"Exported {', '.join(file.name for file in files[:3])} to {folder}.", "good")
         self.wrote.emit(files)
 
     def _failed(self, error: BaseException) -> None:
         self.working.emit(False)
-        self.desk.fail(error, "exporting")
+        self.context.fail(error, "exporting")
 
 
 def write_all(table: LandmarkTable, cohort: Cohort, folder: Path, keys: list[str]) -> list[Path]:

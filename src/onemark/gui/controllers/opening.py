@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_config_path
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from onemark.gui.controllers.context import Desk
-from onemark.gui.controllers.session_store import Keeper
+from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import saved_spacing
 from onemark.gui.state.schema import of_names
 from onemark.types import UserError
@@ -41,9 +41,9 @@ class Opening(QObject):
     opened = Signal()
     failed = Signal()
 
-    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk, self.keeper = desk, keeper
+        self.context, self.session_store = context, session_store
         self._first: str | None = None
         self._then: Callable[[], None] | None = None
 
@@ -52,7 +52,7 @@ class Opening(QObject):
         path = Path(path)
         self.opening.emit(path.name)
         spacing_of = self._spacing_of()
-        self.desk.background.run(
+        self.context.background.run(
             lambda: meant_by(path, spacing_of),
             lambda meant: self._open(meant),
             lambda error: self._failed(error),
@@ -61,7 +61,7 @@ class Opening(QObject):
     def open_phantom(self) -> None:
         """Write the phantom cohort to the user's cache, once, and open it with its landmark names."""
         self.opening.emit("phantom")
-        self.desk.background.run(
+        self.context.background.run(
             phantom_folder, lambda folder: self.open_with_names(folder), lambda error: self._failed(error)
         )
 
@@ -70,23 +70,23 @@ class Opening(QObject):
         from onemark.phantom import LANDMARKS
 
         def name_them() -> None:
-            if not len(self.desk.session.schema):
-                self.desk.session.set_schema(of_names(LANDMARKS, "phantom"))
+            if not len(self.context.session.schema):
+                self.context.session.set_schema(of_names(LANDMARKS, "phantom"))
 
         self._then = name_them
         self.open(folder)
 
     def set_spacing(self, spacing_mm: float | None) -> None:
         """Say how large a pixel is; the open cohort is opened anew with it."""
-        if spacing_mm != self.keeper.wishes.spacing_mm:
-            self.keeper.wishes.spacing_mm = spacing_mm
-            cohort = self.desk.session.cohort
+        if spacing_mm != self.session_store.preferences.spacing_mm:
+            self.session_store.preferences.spacing_mm = spacing_mm
+            cohort = self.context.session.cohort
             if cohort is not None:
                 self.open(cohort.folder)
 
     def _spacing_of(self) -> Callable[[Path], float | None]:
         # What was typed belongs to the folder that is open, or to the first one that will be; others have their own.
-        said, now = self.keeper.wishes.spacing_mm, self.desk.session.cohort
+        said, now = self.session_store.preferences.spacing_mm, self.context.session.cohort
 
         def spacing_of(folder: Path) -> float | None:
             same = now is not None and now.folder.resolve() == folder.resolve()
@@ -95,18 +95,18 @@ class Opening(QObject):
         return spacing_of
 
     def _open(self, meant: Meant, *, losing: bool = False) -> None:
-        session, cohort = self.desk.session, meant.cohort
-        if session.marks and not losing and not self.keeper.saved():
+        session, cohort = self.context.session, meant.cohort
+        if session.marks and not losing and not self.session_store.saved():
             QTimer.singleShot(
                 0, lambda: self._ask(meant)
             )  # after the message that says why they are not saved
             return
-        self.keeper.end()  # while the session still holds the points of the folder that it keeps
+        self.session_store.end()  # while the session still holds the points of the folder that it keeps
         session.open(cohort)
-        self.keeper.begin(cohort.folder)
-        self.keeper.wishes.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
+        self.session_store.begin(cohort.folder)
+        self.session_store.preferences.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
         if meant.run is not None:
-            self.keeper.take_run(meant.run)
+            self.session_store.take_run(meant.run)
             if meant.exemplars is not None:
                 self._take_exemplars(meant.exemplars)
         if self._then is not None:
@@ -117,9 +117,9 @@ class Opening(QObject):
         session.show(meant.first or session.current or cohort.names[0])
 
     def _ask(self, meant: Meant) -> None:
-        assert self.desk.session.cohort is not None
-        now, then = self.desk.session.cohort.folder.name, meant.cohort.folder.name
-        self.desk.tell(
+        assert self.context.session.cohort is not None
+        now, then = self.context.session.cohort.folder.name, meant.cohort.folder.name
+        self.context.tell(
             f"Your points on {now} cannot be saved, so {then} was not opened: export them first, or lose them.",
             "bad",
             [("Open and lose them", lambda: self._open(meant, losing=True))],
@@ -127,7 +127,7 @@ class Opening(QObject):
         self.failed.emit()
 
     def _take_exemplars(self, exemplars: LandmarkTable) -> None:
-        session = self.desk.session
+        session = self.context.session
         if not session.marks and exemplars.names != session.schema.names:
             session.set_schema(of_names(exemplars.names, "of the run"))
         if set(exemplars.names) & set(session.schema.names):
@@ -135,7 +135,7 @@ class Opening(QObject):
 
     def _failed(self, error: BaseException) -> None:
         self._then = None
-        self.desk.fail(error, "opening the folder")
+        self.context.fail(error, "opening the folder")
         self.failed.emit()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass
-class Wishes:
+class Preferences:
     """Choices of the Open, Train and Export steps.
 
     Attributes:
@@ -37,11 +37,11 @@ class Wishes:
     error_limit: float = 4.0
 
     @classmethod
-    def preferred(cls) -> Wishes:
+    def preferred(cls) -> Preferences:
         """The choices of napari's Preferences; built-in ones where napari does not know onemark's."""
-        wishes = cls()
-        wishes.take(_preferences())
-        return wishes
+        preferences = cls()
+        preferences.take(_preferences())
+        return preferences
 
     def take(self, values: Mapping[str, Any]) -> None:
         """Take the values of known names."""

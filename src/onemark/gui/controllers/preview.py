@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from onemark.gui.canvas.layers import PREVIEW
 from onemark.gui.canvas.palette import landmark_colours
-from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.training import Training
 from onemark.gui.state.job import News
 from onemark.types import LandmarkSet
@@ -23,14 +23,14 @@ STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "
 class Preview(QObject):
     """Shows the newest preview of the radiograph in view in one reused layer, hidden when nothing trains."""
 
-    def __init__(self, desk: Desk, training: Training, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, training: Training, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk, self.training = desk, training
+        self.context, self.training = context, training
         self._newest: dict[str, LandmarkSet] = {}
         training.began.connect(self._begin)
         training.news.connect(self._take)
         training.ended.connect(lambda outcome: self._forget())
-        desk.session.cohort_changed.connect(self._forget)
+        context.session.cohort_changed.connect(self._forget)
 
     def draw(self) -> None:
         """Show the newest preview of the radiograph in view, or none where there is none."""
@@ -42,35 +42,35 @@ class Preview(QObject):
         there = ~np.isnan(found.xy).any(axis=1)
         layer.data = found.xy[there][:, ::-1]
         layer.face_color = landmark_colours(len(found.names))[there]
-        layer.size = self.desk.points.diameter_in_pixels() * 0.8
+        layer.size = self.context.points.diameter_in_pixels() * 0.8
         # Showing and hiding a layer makes napari arrange all of them anew.
         if not layer.visible:
             layer.visible = True
         layer.editable = False
 
     def _of_view(self) -> LandmarkSet | None:
-        radiograph, job = self.desk.canvas.radiograph, self.training.job
+        radiograph, job = self.context.canvas.radiograph, self.training.job
         if radiograph is None or job is None or not self.training.about_here(job):
             return None
         return self._newest.get(radiograph.name)
 
     def _make(self) -> Points:
-        active = self.desk.viewer.layers.selection.active
-        layer = self.desk.canvas.points(PREVIEW, "preview", **STYLE)
+        active = self.context.viewer.layers.selection.active
+        layer = self.context.canvas.points(PREVIEW, "preview", **STYLE)
         if active is not None:
-            self.desk.viewer.layers.selection.active = active
+            self.context.viewer.layers.selection.active = active
         return layer
 
     def _take(self, news: News) -> None:
         sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
         fresh = {one.image: one for one in sets}
         self._newest |= fresh
-        radiograph = self.desk.canvas.radiograph
+        radiograph = self.context.canvas.radiograph
         if radiograph is not None and radiograph.name in fresh:
             self.draw()
 
     def _hide(self) -> None:
-        layer = self.desk.canvas.layer(PREVIEW)
+        layer = self.context.canvas.layer(PREVIEW)
         if layer is not None and layer.visible:
             layer.visible = False
 
@@ -82,7 +82,7 @@ class Preview(QObject):
         # Making a layer and painting its first points are the slow things here, so they are done when the button is
         # pressed and not in the middle of it.
         self._forget()
-        if self.desk.canvas.radiograph is not None and self.desk.canvas.layer(PREVIEW) is None:
+        if self.context.canvas.radiograph is not None and self.context.canvas.layer(PREVIEW) is None:
             layer = self._make()
             layer.add(np.zeros((1, 2)))
             layer.face_color = "transparent"

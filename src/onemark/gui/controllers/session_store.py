@@ -10,15 +10,15 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from onemark.gui.controllers.context import Desk
-from onemark.gui.controllers.preferences import Wishes
+from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.marks import Marks
 from onemark.gui.state.schema import Schema
 from onemark.types import UserError
 
 
-class Keeper(QObject):
+class SessionStore(QObject):
     """The autosave of one session.
 
     Attributes:
@@ -31,18 +31,18 @@ class Keeper(QObject):
 
     _troubled = Signal(str, str)
 
-    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk = desk
+        self.context = context
         self.work: Path | None = None
         self.run: Path | None = None
         self.former: Path | None = None
         self.suggested: Path | None = None
-        self.wishes = Wishes.preferred()
+        self.preferences = Preferences.preferred()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
-        session = desk.session
+        session = context.session
         session.marks_changed.connect(lambda image: self.save())
         session.schema_changed.connect(self.save)
         session.current_changed.connect(self.save)
@@ -119,7 +119,7 @@ class Keeper(QObject):
         self.run, self.former = _folder(self.run), None
 
     def _tell(self, text: str, kind: str) -> None:
-        self.desk.tell(text, kind)
+        self.context.tell(text, kind)
 
     def _post(self, text: str, kind: str) -> None:
         # Called in the writer's thread; the window may be gone by now, and with it the C++ side of this object.
@@ -128,7 +128,7 @@ class Keeper(QObject):
 
     def _unreadable(self, path: Path, error: UserError) -> None:
         autosave.set_aside(path)
-        self.desk.tell(str(error), "warn")
+        self.context.tell(str(error), "warn")
 
     def _put_away(self, older: list[Path]) -> None:
         # Not before what was taken from them is on disk, and never to be read again: what is deleted stays so.
@@ -141,14 +141,14 @@ class Keeper(QObject):
 
     def _content(self, closed: bool) -> Callable[[], dict[str, Any]]:
         # Marks are immutable, so a shallow copy is a snapshot; turning them into text is left to the writer's thread.
-        session = self.desk.session
+        session = self.context.session
         marks, orphans = dict(session.marks), dict(self._orphans)
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
             "current": session.current,
             "schema": vars(session.schema),
-            "wishes": self.wishes.to_json(),
+            "wishes": self.preferences.to_json(),
             "run": str(self.run) if self.run else None,
             "former": str(self.former) if self.former else None,
             "suggested": str(self.suggested) if self.suggested else None,
@@ -159,7 +159,7 @@ class Keeper(QObject):
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        session = self.desk.session
+        session = self.context.session
         assert session.cohort is not None
         schema = saved["schema"]
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
@@ -168,7 +168,7 @@ class Keeper(QObject):
                 session.marks[image] = Marks.from_json(marks)
             else:
                 self._orphans[image] = marks
-        self.wishes.take(saved["wishes"])
+        self.preferences.take(saved["wishes"])
         self.run, self.former, self.suggested = (
             _folder(saved.get(key)) for key in ("run", "former", "suggested")
         )
@@ -189,18 +189,18 @@ class Keeper(QObject):
         if older:
             gone += f" They come from {len(older) + 1} files, as after two windows; the newest counts."
         if saved["closed"]:
-            self.desk.tell(f"Welcome back: {points} are here again.{gone}", "good")
+            self.context.tell(f"Welcome back: {points} are here again.{gone}", "good")
             return
         when = time.strftime("%d %b, %H:%M", time.localtime(saved["saved"]))
         ways: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_anew)]
-        self.desk.tell(
+        self.context.tell(
             f"onemark did not end properly. {points.capitalize()} were recovered ({when}).{gone}",
             "warn",
             ways,
         )
 
     def _start_anew(self) -> None:
-        session = self.desk.session
+        session = self.context.session
         assert self._autosave is not None
         assert session.cohort is not None
         self._autosave.close()
@@ -210,7 +210,7 @@ class Keeper(QObject):
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)
-        self.desk.tell(f"Begun anew. The recovered points are kept in {kept}.")
+        self.context.tell(f"Begun anew. The recovered points are kept in {kept}.")
 
 
 def _folder(path: str | Path | None) -> Path | None:

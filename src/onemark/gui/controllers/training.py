@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from onemark.gui.controllers.context import Desk
-from onemark.gui.controllers.session_store import Keeper
-from onemark.gui.state.backend import Order, RecipeInfo, Task, Trained
+from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.session_store import SessionStore
+from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.failures import explain
 from onemark.gui.state.job import Job, News
-from onemark.gui.state.session import Found
+from onemark.gui.state.session import Predictions
 from onemark.gui.state.suggested import SUGGESTION, Suggested
 from onemark.gui.state.units import in_unit_of, noted_spacing
 from onemark.types import UserError
@@ -44,9 +44,9 @@ class Training(QObject):
     ended = Signal(str)
     model_changed = Signal()
 
-    def __init__(self, desk: Desk, keeper: Keeper, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk, self.keeper = desk, keeper
+        self.context, self.session_store = context, session_store
         self.job: Job | None = None
         self.model: Trained | None = None
         self.recipes: Sequence[RecipeInfo] = ()
@@ -56,28 +56,28 @@ class Training(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
-        desk.session.cohort_changed.connect(self._forget)
+        context.session.cohort_changed.connect(self._forget)
 
     def look_around(self) -> None:
         """Find out, off the GUI thread because it loads torch, which recipes and devices there are."""
-        backend = self.desk.backend
-        self.desk.background.run(
+        backend = self.context.backend
+        self.context.background.run(
             lambda: (backend.recipes(), backend.devices()),
             lambda found: self._found_out(*found),
-            lambda error: self.desk.fail(error, "loading the recipes"),
+            lambda error: self.context.fail(error, "loading the recipes"),
         )
 
     @property
-    def unfinished(self) -> Task | None:
+    def unfinished(self) -> OrderKind | None:
         """What is left to do of the last run: `continue` its training, `predict` with it, or None."""
-        run = self.keeper.run
+        run = self.session_store.run
         if run is None:
             return None
         if _state(run) in ("running", "stopped"):
             return "continue"
         return "predict" if _unmarked(run) else None
 
-    def start(self, task: Task = "new") -> None:
+    def start(self, task: OrderKind = "new") -> None:
         """Begin a training on a snapshot of the points, or a suggestion.
 
         Args:
@@ -89,13 +89,13 @@ class Training(QObject):
         if self.job is not None:
             raise UserError("a training is under way; stop it first")
         order = self._in_folder(self._order(task))
-        self.job = Job(self.desk.backend, order)
-        self._suggested_before = self.keeper.suggested
+        self.job = Job(self.context.backend, order)
+        self._suggested_before = self.session_store.suggested
         if task == "suggest":
-            self.keeper.suggested = order.out
+            self.session_store.suggested = order.out
         else:
-            self.keeper.begin_run(order.out)
-        self.keeper.save()
+            self.session_store.begin_run(order.out)
+        self.session_store.save()
         self._skipped = []
         self.began.emit()
         self.job.start()
@@ -110,10 +110,10 @@ class Training(QObject):
             self.start(task)
             return
         ways = [
-            ("Go on with the old points", lambda: self.desk.try_to("training", lambda: self.start(task))),
-            ("Train anew", lambda: self.desk.try_to("training", self.start)),
+            ("Go on with the old points", lambda: self.context.try_to("training", lambda: self.start(task))),
+            ("Train anew", lambda: self.context.try_to("training", self.start)),
         ]
-        self.desk.tell(
+        self.context.tell(
             "Your points have changed since this training began, and going on would not use the changes.",
             "warn",
             ways,
@@ -122,12 +122,12 @@ class Training(QObject):
     def _points_changed(self) -> bool:
         from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 
-        assert self.keeper.run is not None
+        assert self.session_store.run is not None
         try:
-            old = {one.image: one for one in read_landmarks(self.keeper.run / "exemplars.csv")}
+            old = {one.image: one for one in read_landmarks(self.session_store.run / "exemplars.csv")}
         except UserError:
             return False
-        new = {one.image: one for one in LandmarkTable.from_sets(self.desk.session.exemplar_sets())}
+        new = {one.image: one for one in LandmarkTable.from_sets(self.context.session.exemplar_sets())}
         if old.keys() != new.keys():
             return True
         return not all(
@@ -136,7 +136,7 @@ class Training(QObject):
 
     def about_here(self, job: Job) -> bool:
         """Whether a training is of the folder that is open, and not of one that was open when it began."""
-        now, then = self.desk.session.cohort, job.order.cohort
+        now, then = self.context.session.cohort, job.order.cohort
         return now is not None and (now.folder, now.names) == (then.folder, then.names)
 
     @property
@@ -159,60 +159,60 @@ class Training(QObject):
 
     def open_run(self) -> None:
         """Bring the suggestion, the predictions and, lazily, the model of the session's last run back."""
-        run, cohort = self.keeper.run, self.desk.session.cohort
+        run, cohort = self.session_store.run, self.context.session.cohort
         self._open_suggestion()
         if run is None or cohort is None:
             return
         if (run / "landmarks.csv").is_file():
-            self.desk.background.run(
+            self.context.background.run(
                 lambda: _found_in(run, cohort),
                 lambda found: self._reopened(cohort, found),
-                lambda error: self.desk.fail(error, "reading the last run"),
+                lambda error: self.context.fail(error, "reading the last run"),
             )
         if (run / "weights.safetensors").is_file():
-            self.desk.background.run(
-                lambda: self.desk.backend.load(run),
+            self.context.background.run(
+                lambda: self.context.backend.load(run),
                 lambda model: self._loaded(cohort, model),
-                lambda error: self.desk.fail(error, "loading the last run's model"),
+                lambda error: self.context.fail(error, "loading the last run's model"),
             )
 
     def _open_suggestion(self) -> None:
-        run, cohort = self.keeper.suggested, self.desk.session.cohort
-        if run is not None and not _served(run, self.keeper.run):
-            self.desk.background.run(
+        run, cohort = self.session_store.suggested, self.context.session.cohort
+        if run is not None and not _served(run, self.session_store.run):
+            self.context.background.run(
                 lambda: Suggested.read(run),
                 lambda found: self._resuggested(cohort, found),
-                lambda error: self.desk.fail(error, "reading the suggestion"),
+                lambda error: self.context.fail(error, "reading the suggestion"),
             )
 
-    def _order(self, task: Task) -> Order:
+    def _order(self, task: OrderKind) -> Order:
         from onemark.data.landmarks.table import LandmarkTable
 
-        cohort, wishes = self.desk.session.cohort, self.keeper.wishes
+        cohort, preferences = self.context.session.cohort, self.session_store.preferences
         if cohort is None:
             raise UserError("no radiographs are open; drop a folder on step 1 first")
-        sets = self.desk.session.exemplar_sets()
+        sets = self.context.session.exemplar_sets()
         if not sets and task != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; finish one in step 2 first")
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
-            out=self.keeper.run or self.keeper.new_run(),
-            recipe=wishes.recipe or (self.recipes[0].name if self.recipes else "onemark"),
-            minutes=(wishes.retrain_minutes if task == "retrain" else wishes.minutes) or None,
-            device=wishes.device,
-            settings=dict(wishes.settings),
+            out=self.session_store.run or self.session_store.new_run(),
+            recipe=preferences.recipe or (self.recipes[0].name if self.recipes else "onemark"),
+            minutes=(preferences.retrain_minutes if task == "retrain" else preferences.minutes) or None,
+            device=preferences.device,
+            settings=dict(preferences.settings),
             task=task,
-            number=min(wishes.suggest_number, len(cohort)),
-            watched=lambda: self.desk.session.current,
+            number=min(preferences.suggest_number, len(cohort)),
+            watched=lambda: self.context.session.current,
         )
 
     def _in_folder(self, order: Order) -> Order:
         """The order in the folder where it belongs: a suggestion's, when that has the matcher that is asked for."""
         if order.task not in ("new", "suggest"):
             return order
-        kept, backend = self.keeper.suggested, self.desk.backend
-        runs = [kept, self.keeper.run] if order.task == "suggest" else [kept]
+        kept, backend = self.session_store.suggested, self.context.backend
+        runs = [kept, self.session_store.run] if order.task == "suggest" else [kept]
         usable = [
             run for run in runs if run and (_can_suggest(run) if order.task == "suggest" else _waits(run))
         ]
@@ -220,10 +220,10 @@ class Training(QObject):
         if same is not None:
             return replace(order, out=same, task="follow" if order.task == "new" else "suggest")
         if kept in usable:
-            self.desk.tell(
+            self.context.tell(
                 "You have changed the recipe, its time or its options since the suggestion, so this begins anew."
             )
-        return replace(order, out=self.keeper.new_run())
+        return replace(order, out=self.session_store.new_run())
 
     def _poll(self) -> None:
         job = self.job
@@ -248,42 +248,42 @@ class Training(QObject):
             self._end_suggestion(job, here)
         elif outcome == "done" and here:
             # A suggestion has served when a model is there: what to correct is told by the expected errors.
-            self.keeper.suggested = None
-            self.desk.session.set_suggested(None)
+            self.session_store.suggested = None
+            self.context.session.set_suggested(None)
         if job.order.task != "suggest" and here:
-            self.keeper.end_run(job.order.out)
+            self.session_store.end_run(job.order.out)
         if job.found is not None:
             if here:
                 self.model = job.model
                 self._take(job.found, job.order)
                 self.model_changed.emit()
             else:
-                self.desk.tell(
+                self.context.tell(
                     f"The training of {job.order.cohort.folder.name} has ended; it is kept in {job.order.out}."
                 )
         if outcome == "failed" and job.error is not None:
             self._explain(job.error, job)
         elif self._skipped:
             first = self._skipped[0].removeprefix("skipped: ")
-            self.desk.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
-        self.keeper.save()
+            self.context.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
+        self.session_store.save()
         self.ended.emit(outcome if here else "elsewhere")
 
     def _end_suggestion(self, job: Job, here: bool) -> None:
         if here and not job.order.out.is_dir():
-            self.keeper.suggested = self._suggested_before
+            self.session_store.suggested = self._suggested_before
         if job.suggested is not None and here:
-            self.desk.session.set_suggested(job.suggested)
+            self.context.session.set_suggested(job.suggested)
         elif job.outcome == "suggested":
             folder = job.order.cohort.folder.name
-            self.desk.tell(f"The suggestion for {folder} is ready; open {folder} to see it.")
+            self.context.tell(f"The suggestion for {folder} is ready; open {folder} to see it.")
         elif job.outcome == "stopped" and here:
-            self.desk.tell("Stopped. Press Suggest again to go on from here.")
+            self.context.tell("Stopped. Press Suggest again to go on from here.")
 
     def _explain(self, error: BaseException, job: Job) -> None:
         failure = explain(error, "the suggestion" if job.order.task == "suggest" else "training")
         # One that was to follow a suggestion looks anew for what it can follow; a run that goes on keeps its settings.
-        task: Task = "new" if job.order.task == "follow" else job.order.task
+        task: OrderKind = "new" if job.order.task == "follow" else job.order.task
         smaller = self._smaller(job.order) if task in ("new", "suggest") else None
         ways = []
         if "cpu" in failure.ways and job.order.device != "cpu":
@@ -296,7 +296,7 @@ class Training(QObject):
                     lambda: self._again(task, settings={name: value}),
                 )
             )
-        self.desk.tell(failure.text, "bad", ways, failure.details)
+        self.context.tell(failure.text, "bad", ways, failure.details)
 
     def _smaller(self, order: Order) -> tuple[str, int] | None:
         # Memory goes with the batch: offer half of it where the recipe has one.
@@ -309,40 +309,42 @@ class Training(QObject):
                 return name, max(1, value // 2)
         return None
 
-    def _again(self, task: Task, *, device: str = "", settings: Mapping[str, object] | None = None) -> None:
-        wishes = self.keeper.wishes
-        wishes.device = device or wishes.device
-        wishes.settings = {**wishes.settings, **(settings or {})}
+    def _again(
+        self, task: OrderKind, *, device: str = "", settings: Mapping[str, object] | None = None
+    ) -> None:
+        preferences = self.session_store.preferences
+        preferences.device = device or preferences.device
+        preferences.settings = {**preferences.settings, **(settings or {})}
         self.ready.emit()
-        self.desk.try_to("training", lambda: self.start(task))
+        self.context.try_to("training", lambda: self.start(task))
 
     def _found_out(self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str]) -> None:
         self.recipes, self.devices = recipes, devices
         self.ready.emit()
 
-    def _take(self, found: Found, order: Order) -> None:
-        cohort = self.desk.session.cohort
+    def _take(self, found: Predictions, order: Order) -> None:
+        cohort = self.context.session.cohort
         assert cohort is not None
         if cohort.spacing_mm == order.cohort.spacing_mm:
-            self.desk.session.set_found(found)
+            self.context.session.set_predictions(found)
             return
         # The size of a pixel was typed while it learned.
-        self.desk.background.run(
-            lambda: Found.of(in_unit_of(cohort, found.sets.values(), order.cohort.spacing_mm)),
+        self.context.background.run(
+            lambda: Predictions.of(in_unit_of(cohort, found.sets.values(), order.cohort.spacing_mm)),
             lambda found: self._reopened(cohort, found),
-            lambda error: self.desk.fail(error, "reading the pixel sizes"),
+            lambda error: self.context.fail(error, "reading the pixel sizes"),
         )
 
-    def _reopened(self, cohort: object, found: Found) -> None:
-        if cohort is self.desk.session.cohort:
-            self.desk.session.set_found(found)
+    def _reopened(self, cohort: object, found: Predictions) -> None:
+        if cohort is self.context.session.cohort:
+            self.context.session.set_predictions(found)
 
     def _resuggested(self, cohort: object, suggested: Suggested | None) -> None:
-        if suggested is not None and not self._busy_here and cohort is self.desk.session.cohort:
-            self.desk.session.set_suggested(suggested)
+        if suggested is not None and not self._busy_here and cohort is self.context.session.cohort:
+            self.context.session.set_suggested(suggested)
 
     def _loaded(self, cohort: object, model: Trained) -> None:
-        if not self._busy_here and cohort is self.desk.session.cohort:
+        if not self._busy_here and cohort is self.context.session.cohort:
             self.model = model
             self.model_changed.emit()
 
@@ -350,11 +352,11 @@ class Training(QObject):
         self.model = None
 
 
-def _found_in(run: Path, cohort: Cohort) -> Found:
+def _found_in(run: Path, cohort: Cohort) -> Predictions:
     from onemark.data.landmarks.table import read_landmarks
 
     sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
-    return Found.of(in_unit_of(cohort, sets, noted_spacing(run)))
+    return Predictions.of(in_unit_of(cohort, sets, noted_spacing(run)))
 
 
 def _unmarked(run: Path) -> bool:

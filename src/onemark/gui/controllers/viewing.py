@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.canvas.layers import LANDMARKS, PREVIEW, RADIOGRAPH
-from onemark.gui.controllers.context import Desk
+from onemark.gui.controllers.context import Context
 from onemark.gui.state.failures import explain
 from onemark.types import Radiograph
 
@@ -23,32 +23,32 @@ class Viewing(QObject):
     unreadable = Signal(str)
     removed = Signal(str)
 
-    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+    def __init__(self, context: Context, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.desk = desk
+        self.context = context
         self.order: Sequence[str] = ()
         self._points_next = QTimer(self)  # unlike a single shot, it ends with the panel
         self._points_next.setSingleShot(True)
         self._points_next.timeout.connect(self._show_points)
-        session = desk.session
+        session = context.session
         session.cohort_changed.connect(self._opened)
         session.current_changed.connect(self._load)
         session.marks_changed.connect(lambda image: self._redraw(image))
-        session.schema_changed.connect(desk.points.draw)
-        session.found_changed.connect(desk.points.draw)
-        session.landmark_changed.connect(desk.points.follow)
-        desk.canvas.on_removed = self._removed
+        session.schema_changed.connect(context.points.draw)
+        session.found_changed.connect(context.points.draw)
+        session.landmark_changed.connect(context.points.follow)
+        context.canvas.on_removed = self._removed
 
     def step(self, by: int) -> None:
         """Show the radiograph `by` places further down the list."""
         if not self.order:
             return
-        current = self.desk.session.current
+        current = self.context.session.current
         at = self.order.index(current) + by if current in self.order else 0
         if 0 <= at < len(self.order):
-            self.desk.session.show(self.order[at])
+            self.context.session.show(self.order[at])
         else:
-            self.desk.tell(
+            self.context.tell(
                 "This is the last radiograph of the list."
                 if by > 0
                 else "This is the first radiograph of the list."
@@ -56,49 +56,49 @@ class Viewing(QObject):
 
     def blank(self) -> None:
         """Show nothing, so that no point is placed by a picture that is not of the current radiograph."""
-        self.desk.canvas.blank()
-        self.desk.points.clear()
+        self.context.canvas.blank()
+        self.context.points.clear()
 
     def make_way(self) -> None:
         """Show nothing and have no layers, for a radiograph's layer that comes from outside."""
         self.blank()
         for tag in (RADIOGRAPH, LANDMARKS, PREVIEW):
-            self.desk.canvas.remove(tag)
+            self.context.canvas.remove(tag)
 
     def _opened(self) -> None:
-        cohort = self.desk.session.cohort
+        cohort = self.context.session.cohort
         assert cohort is not None
         self.order = cohort.names
-        self.desk.loader.use(cohort)
-        self.desk.canvas.radiograph = None
+        self.context.loader.use(cohort)
+        self.context.canvas.radiograph = None
         for tag in (LANDMARKS, PREVIEW):
-            self.desk.canvas.remove(tag)
+            self.context.canvas.remove(tag)
 
     def _load(self) -> None:
-        name = self.desk.session.current
+        name = self.context.session.current
         if name is not None:
-            self.desk.loader.get(name, self._show, lambda error: self._failed(name, error))
+            self.context.loader.get(name, self._show, lambda error: self._failed(name, error))
 
     def _show(self, radiograph: Radiograph) -> None:
         # Decoding takes a moment, and the person may have gone on meanwhile.
-        if radiograph.name != self.desk.session.current:
+        if radiograph.name != self.context.session.current:
             return
         # In two turns of the event loop, so that neither holds the window up.
-        self.desk.canvas.show(radiograph)
+        self.context.canvas.show(radiograph)
         self._points_next.start()
 
     def _show_points(self) -> None:
-        radiograph = self.desk.canvas.radiograph
-        if radiograph is None or radiograph.name != self.desk.session.current:
+        radiograph = self.context.canvas.radiograph
+        if radiograph is None or radiograph.name != self.context.session.current:
             return
-        self.desk.points.draw()
+        self.context.points.draw()
         self.shown.emit(radiograph.name)
-        self.desk.loader.fetch_ahead(self._neighbours(radiograph.name))
+        self.context.loader.fetch_ahead(self._neighbours(radiograph.name))
 
     def _failed(self, name: str, error: BaseException) -> None:
-        if name == self.desk.session.current:
+        if name == self.context.session.current:
             self.blank()
-            self.desk.tell(explain(error, f"reading {name}").text, "warn")
+            self.context.tell(explain(error, f"reading {name}").text, "warn")
             self.unreadable.emit(name)
 
     def _neighbours(self, name: str) -> list[str]:
@@ -106,19 +106,19 @@ class Viewing(QObject):
         return [self.order[i] for i in (at + 1, at - 1) if at >= 0 and 0 <= i < len(self.order)]
 
     def _redraw(self, image: str) -> None:
-        if image in (self.desk.session.current, ""):
-            self.desk.points.draw()
+        if image in (self.context.session.current, ""):
+            self.context.points.draw()
 
     def _removed(self, tag: str) -> None:
         self.removed.emit(tag)
         if tag in (RADIOGRAPH, LANDMARKS):
             what = {RADIOGRAPH: "radiograph's layer", LANDMARKS: "landmarks layer"}[tag]
-            self.desk.tell(
+            self.context.tell(
                 f"The {what} was removed; your points are kept.", "warn", [("Bring back", self._bring_back)]
             )
 
     def _bring_back(self) -> None:
-        radiograph = self.desk.canvas.radiograph
+        radiograph = self.context.canvas.radiograph
         if radiograph is not None:
-            self.desk.canvas.show(radiograph)
-            self.desk.points.draw()
+            self.context.canvas.show(radiograph)
+            self.context.points.draw()

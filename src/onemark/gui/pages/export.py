@@ -49,10 +49,10 @@ class ExportPage(Page):
     def export(self) -> None:
         """Write the chosen formats."""
         keys = [key for key, check in self._formats.items() if check.isChecked()]
-        self.app.keeper.wishes.formats = keys
-        self.app.keeper.save()
+        self.app.session_store.preferences.formats = keys
+        self.app.session_store.save()
         folder = Path(self._folder.text()).expanduser()
-        self.app.desk.try_to("exporting", lambda: self.app.exporting.export(folder, keys))
+        self.app.context.try_to("exporting", lambda: self.app.exporting.export(folder, keys))
 
     def choose(self) -> None:
         """Ask for the folder."""
@@ -76,12 +76,12 @@ class ExportPage(Page):
 
     def _format_box(self, key: str, title: str) -> QCheckBox:
         check: QCheckBox = named(QCheckBox(title), f"export.{key}", f"Write {title}")
-        check.setChecked(key in self.app.keeper.wishes.formats)
+        check.setChecked(key in self.app.session_store.preferences.formats)
         return check
 
     def _opened(self) -> None:
-        if self.app.keeper.work is not None:
-            self._folder.setText(str(self.app.keeper.work / "export"))
+        if self.app.session_store.work is not None:
+            self._folder.setText(str(self.app.session_store.work / "export"))
         for key, check in self._formats.items():
-            check.setChecked(key in self.app.keeper.wishes.formats)
+            check.setChecked(key in self.app.session_store.preferences.formats)
         self.refresh()

@@ -91,13 +91,13 @@ class MarkPage(Page):
         """Let the person type the names."""
         dialog = NamesDialog(self.app.session.schema, self)
         if dialog.exec():
-            self.app.desk.try_to("reading the names", lambda: self.use(dialog.schema(), renaming=True))
+            self.app.context.try_to("reading the names", lambda: self.use(dialog.schema(), renaming=True))
 
     def load_points(self) -> None:
         """Let the person choose a landmark file and take its points over."""
         path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", "Landmarks (*.csv *.json *.tps)")
         if path:
-            self.app.desk.try_to("reading the points", lambda: self.take_points(path))
+            self.app.context.try_to("reading the points", lambda: self.take_points(path))
 
     def take_points(self, path: str) -> None:
         """Take the points of a file over as exemplars; radiographs that have points already keep theirs."""
@@ -120,7 +120,7 @@ class MarkPage(Page):
         unknown = [name for name in session.schema.names if name not in table.names]
         if taken and unknown:
             also += f" The file does not know {_few(unknown)}: place what is visible there."
-        self.app.desk.tell(
+        self.app.context.tell(
             f"Points of {taken} radiograph{'s' if taken != 1 else ''} taken over.{also}",
             "good" if taken else "warn",
         )
@@ -138,7 +138,7 @@ class MarkPage(Page):
             session.set_schema(schema, renaming=renaming)
             return
         self._show_schema()
-        self.app.desk.tell(
+        self.app.context.tell(
             f"Points of {_few(lost)} would be dropped by this change.",
             "warn",
             [
@@ -176,7 +176,7 @@ class MarkPage(Page):
                 self, "Landmark names", "", "Names or landmarks (*.csv *.txt *.json *.tps)"
             )
             if path:
-                self.app.desk.try_to("reading the names", lambda: self.use(from_file(path)))
+                self.app.context.try_to("reading the names", lambda: self.use(from_file(path)))
         elif key is not None:
             self.use(shipped(key))
         self._show_schema()

@@ -57,7 +57,7 @@ class OpenPage(QWidget):
 
     def refresh(self) -> None:
         """Show what is open."""
-        cohort, radiograph = self.app.session.cohort, self.app.desk.canvas.radiograph
+        cohort, radiograph = self.app.session.cohort, self.app.context.canvas.radiograph
         if cohort is None:
             self._title.setText("Drop a folder of radiographs here")
         else:
@@ -70,7 +70,7 @@ class OpenPage(QWidget):
         self._show_recent()
 
     def _opened(self) -> None:
-        said = self.app.keeper.wishes.spacing_mm
+        said = self.app.session_store.preferences.spacing_mm
         self._spacing.setText("" if said is None else f"{said:g}")
         self.refresh()
 

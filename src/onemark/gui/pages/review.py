@@ -62,11 +62,11 @@ class ReviewPage(Page):
 
     def confirm(self) -> None:
         """The points in view are right."""
-        self.app.desk.try_to("confirming", self.app.confirm)
+        self.app.context.try_to("confirming", self.app.confirm)
 
     def retrain(self) -> None:
         """Go on from the current weights with the corrected radiographs as further exemplars."""
-        self.app.desk.try_to("training", lambda: self.app.training.start("retrain"))
+        self.app.context.try_to("training", lambda: self.app.training.start("retrain"))
         self.app.go(2)
 
     def refresh(self) -> None:
@@ -79,7 +79,7 @@ class ReviewPage(Page):
         predicted = session.current in session.found
         self._confirm.setEnabled(predicted and session.shown_marks().complete)
         self._retrain.setEnabled(
-            corrected > 0 and self.app.training.job is None and self.app.keeper.run is not None
+            corrected > 0 and self.app.training.job is None and self.app.session_store.run is not None
         )
         self.switches.setEnabled(bool(session.found))
 
@@ -90,9 +90,13 @@ class ReviewPage(Page):
         box.setRange(0.1, 24 * 60)
         box.setDecimals(1)
         box.setSuffix(" min")
-        box.setValue(self.app.keeper.wishes.retrain_minutes)
-        box.valueChanged.connect(lambda value: setattr(self.app.keeper.wishes, "retrain_minutes", value))
-        self.app.opening.opened.connect(lambda: box.setValue(self.app.keeper.wishes.retrain_minutes))
+        box.setValue(self.app.session_store.preferences.retrain_minutes)
+        box.valueChanged.connect(
+            lambda value: setattr(self.app.session_store.preferences, "retrain_minutes", value)
+        )
+        self.app.opening.opened.connect(
+            lambda: box.setValue(self.app.session_store.preferences.retrain_minutes)
+        )
         return box
 
     def _summary_text(self, found: int, corrected: int) -> str:
@@ -134,13 +138,13 @@ class Legend(QWidget):
     @property
     def unit(self) -> str:
         """`mm` when the radiograph in view tells its pixel size, else `px`."""
-        radiograph = self.app.desk.canvas.radiograph
+        radiograph = self.app.context.canvas.radiograph
         return "mm" if radiograph is not None and radiograph.spacing is not None else "px"
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the bar and three numbers."""
         painter = QPainter(self)
-        limit, width = self.app.desk.points.limit, self.width()
+        limit, width = self.app.context.points.limit, self.width()
         gradient = QLinearGradient(0, 0, width, 0)
         for stop, colour in zip(
             np.linspace(0, 1, 9), error_colours(np.linspace(0, limit, 9), limit), strict=True

@@ -23,7 +23,7 @@ class SuggestLine(QWidget):
             "Suggest which to mark",
             "Look through all radiographs and say which ones are worth marking first (Alt+S). Takes a part of the "
             "minutes of step 3; Train goes on from there, so that no time is lost.",
-            lambda: app.desk.try_to("the suggestion", lambda: app.training.start("suggest")),
+            lambda: app.context.try_to("the suggestion", lambda: app.training.start("suggest")),
         )
         self._number: QSpinBox = named(QSpinBox(), "suggest_number", "How many radiographs you want to mark")
         self._number.setRange(1, MOST)
@@ -54,7 +54,7 @@ class SuggestLine(QWidget):
         self._number.setEnabled(job is None and left)
 
     def _opened(self) -> None:
-        cohort, wanted = self.app.session.cohort, self.app.keeper.wishes.suggest_number
+        cohort, wanted = self.app.session.cohort, self.app.session_store.preferences.suggest_number
         self._number.setMaximum(min(MOST, len(cohort)) if cohort is not None else MOST)
         self._number.setValue(wanted)
         self._count(self._number.value())
@@ -62,7 +62,7 @@ class SuggestLine(QWidget):
 
     def _count(self, value: int) -> None:
         self._number.setSuffix(" radiograph" if value == 1 else " radiographs")
-        self.app.keeper.wishes.suggest_number = value
+        self.app.session_store.preferences.suggest_number = value
 
     def _heard(self, news: News) -> None:
         if news.events:

@@ -13,7 +13,7 @@ from onemark.gui.state.job import News
 from onemark.gui.widgets.form import SettingsForm
 from onemark.gui.widgets.loss_plot import LossPlot
 from onemark.gui.widgets.parts import Bar, button, column, label, named, row, tool
-from onemark.gui.widgets.theme import Look
+from onemark.gui.widgets.theme import Theme
 
 
 class TrainPage(Page):
@@ -21,7 +21,7 @@ class TrainPage(Page):
 
     said = Signal(str)
 
-    def __init__(self, app: App, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, app: App, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
         self._inputs = label("", "hint")
@@ -47,7 +47,7 @@ class TrainPage(Page):
         )
         self._bar = Bar("progress", "How far the training is")
         self._says = label("", "")
-        self.plot = LossPlot(look)
+        self.plot = LossPlot(theme)
         self._lay_out()
         self._listen()
         self.refresh()
@@ -55,12 +55,12 @@ class TrainPage(Page):
     def run(self) -> None:
         """Start anew."""
         self._choose()
-        self.app.desk.try_to("training", self.app.training.start)
+        self.app.context.try_to("training", self.app.training.start)
 
     def resume(self) -> None:
         """Go on with the interrupted run."""
         self._choose()
-        self.app.desk.try_to("training", self.app.training.go_on)
+        self.app.context.try_to("training", self.app.training.go_on)
 
     def toggle_advanced(self) -> None:
         """Show or hide the recipe's options."""
@@ -68,9 +68,9 @@ class TrainPage(Page):
         self._form.setVisible(self._advanced)
         self._more.setText("▾ Advanced" if self._advanced else "▸ Advanced")
 
-    def set_look(self, look: Look) -> None:
+    def set_look(self, theme: Theme) -> None:
         """Follow the theme."""
-        self.plot.set_look(look)
+        self.plot.set_look(theme)
 
     def refresh(self) -> None:
         """Show what would be trained on and which buttons can be pressed."""
@@ -153,28 +153,28 @@ class TrainPage(Page):
         box.setDecimals(1)
         box.setSpecialValueText("as the recipe says")
         box.setSuffix(" min")
-        box.setValue(self.app.keeper.wishes.minutes)
+        box.setValue(self.app.session_store.preferences.minutes)
         return box
 
     def _fill(self) -> None:
-        training, wishes = self.app.training, self.app.keeper.wishes
+        training, preferences = self.app.training, self.app.session_store.preferences
         self._recipe.clear()
         for info in training.recipes:
             self._recipe.addItem(info.name, info.name)
-        self._recipe.setCurrentIndex(max(self._recipe.findData(wishes.recipe), 0))
+        self._recipe.setCurrentIndex(max(self._recipe.findData(preferences.recipe), 0))
         self._device.clear()
         for key in training.devices:
             self._device.addItem({"auto": "automatic", "cpu": "CPU"}.get(key, key.upper()), key)
-        self._device.setCurrentIndex(max(self._device.findData(wishes.device), 0))
+        self._device.setCurrentIndex(max(self._device.findData(preferences.device), 0))
         self._minutes.blockSignals(True)
-        self._minutes.setValue(wishes.minutes)
+        self._minutes.setValue(preferences.minutes)
         self._minutes.blockSignals(False)
         self._show_form()
         self._show_device()
         self.refresh()
 
     def _recipe_chosen(self, index: int) -> None:
-        self.app.keeper.wishes.settings = {}
+        self.app.session_store.preferences.settings = {}
         self._choose(with_form=False)
         self._show_form()
 
@@ -182,17 +182,19 @@ class TrainPage(Page):
         index = self._recipe.currentIndex()
         if index >= 0:
             self._recipe_says.setText(_sentence(self.app.training.recipes[index].title))
-            self._form.show_recipe(self.app.training.recipes[index], self.app.keeper.wishes.settings)
+            self._form.show_recipe(
+                self.app.training.recipes[index], self.app.session_store.preferences.settings
+            )
 
     def _choose(self, *, with_form: bool = True) -> None:
-        wishes = self.app.keeper.wishes
-        wishes.recipe = self._recipe.currentData() or wishes.recipe
-        wishes.minutes = self._minutes.value()
-        wishes.device = self._device.currentData() or wishes.device
+        preferences = self.app.session_store.preferences
+        preferences.recipe = self._recipe.currentData() or preferences.recipe
+        preferences.minutes = self._minutes.value()
+        preferences.device = self._device.currentData() or preferences.device
         if with_form and self._recipe.currentIndex() >= 0:
-            wishes.settings = self._form.settings()
+            preferences.settings = self._form.settings()
         self._show_device()
-        self.app.keeper.save()
+        self.app.session_store.save()
 
     def _show_device(self) -> None:
         says = self.app.training.devices.get(self._device.currentData() or "")

@@ -10,7 +10,7 @@ STAGES = {
     "select": "Comparing the radiographs",
     "pseudo-label": "Carrying the landmarks over",
     "detect": "Learning to detect",
-    "sharpen": "Sharpening",
+    "refine": "Refining",
     "expect": "Learning how sure to be",
     "predict": "Marking every radiograph",
     "report": "Writing the report",

@@ -30,7 +30,7 @@ class RecipeInfo:
     configs: Mapping[str, object] = field(default_factory=dict)
 
 
-Task = Literal["suggest", "new", "follow", "continue", "retrain", "predict"]
+OrderKind = Literal["suggest", "new", "follow", "continue", "retrain", "predict"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Order:
     minutes: float | None = None
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
-    task: Task = "new"
+    task: OrderKind = "new"
     number: int = 1
     watched: Callable[[], str | None] = lambda: None
 

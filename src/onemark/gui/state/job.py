@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from onemark.gui.state.backend import Backend, Order, Trained
-from onemark.gui.state.session import Found
+from onemark.gui.state.session import Predictions
 from onemark.gui.state.suggested import Suggested
 from onemark.gui.state.units import note_spacing
 from onemark.progress import Cancelled, Progress
@@ -50,7 +50,7 @@ class Job:
         self.order = order
         self.outcome: str | None = None
         self.model: Trained | None = None
-        self.found: Found | None = None
+        self.found: Predictions | None = None
         self.suggested: Suggested | None = None
         self.error: BaseException | None = None
         self._backend = backend
@@ -123,12 +123,12 @@ class Job:
         table = self.model.predict(self.order.cohort, self)
         table.to_csv(self.order.out / "landmarks.csv")
         note_spacing(self.order.out, self.order.cohort)
-        self.found = Found.of(table)
+        self.found = Predictions.of(table)
 
     def _keep_part(self) -> None:
         # Stopped while marking: what is marked already is worth seeing.
         if self._found:
-            self.found = Found.of(self._found.values())
+            self.found = Predictions.of(self._found.values())
 
 
 def _emptied(box: deque[T]) -> list[T]:

@@ -212,7 +212,7 @@ class Session:
 
     # Results --------------------------------------------------------------------------------------------------
 
-    def set_found(self, found: Found) -> None:
+    def set_predictions(self, found: Predictions) -> None:
         """Take predictions; the person's own points stay as they are."""
         self.found, self.errors = found.sets, found.errors
         self.found_changed.emit()
@@ -319,7 +319,7 @@ def matched(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True
 
 
 @dataclass(frozen=True)
-class Found:
+class Predictions:
     """Predictions, ready to be shown; `of` takes a moment with 10,000 of them, so call it off the GUI thread.
 
     Attributes:
@@ -331,7 +331,7 @@ class Found:
     errors: dict[str, float]
 
     @classmethod
-    def of(cls, found: Iterable[LandmarkSet]) -> Found:
+    def of(cls, found: Iterable[LandmarkSet]) -> Predictions:
         """Of a landmark table."""
         sets = {one.image: one for one in found}
         return cls(sets, {name: mean_error(one) for name, one in sets.items()})

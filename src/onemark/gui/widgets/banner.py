@@ -16,18 +16,18 @@ from qtpy.QtWidgets import (
 )
 
 from onemark.gui.controllers.context import Message
-from onemark.gui.widgets.theme import Look
+from onemark.gui.widgets.theme import Theme
 
 STAY_MS = {"info": 6000, "good": 10_000}
 
 
-class Notice(QFrame):
+class Banner(QFrame):
     """Shows one message at a time; warnings and failures stay until they are dismissed or acted on."""
 
-    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("onemark.message")
-        self.look, self.kind = look, "info"
+        self.theme, self.kind = theme, "info"
         self._shown: Message | None = None
         self._waiting: Message | None = None
         self._text = QLabel(self)
@@ -71,18 +71,18 @@ class Notice(QFrame):
         self.kind = message.kind
         self._text.setText(message.text)
         self._offer(message)
-        self.set_look(self.look)
+        self.set_look(self.theme)
         self.show()
         self._timer.stop()
         if message.kind in STAY_MS and not message.ways:
             self._timer.start(STAY_MS[message.kind])
 
-    def set_look(self, look: Look) -> None:
+    def set_look(self, theme: Theme) -> None:
         """Follow the theme."""
-        self.look = look
-        colour = {"info": look.accent, "good": look.good, "warn": look.warn, "bad": look.bad}[self.kind]
+        self.theme = theme
+        colour = {"info": theme.accent, "good": theme.good, "warn": theme.warn, "bad": theme.bad}[self.kind]
         self.setStyleSheet(
-            f"#onemark\\.message {{ background: {look.tint(colour)}; border: 0; border-left: 3px solid {colour};"
+            f"#onemark\\.message {{ background: {theme.tint(colour)}; border: 0; border-left: 3px solid {colour};"
             f" border-radius: 3px; }}"
         )
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy, QWidget
 
 from onemark.gui.state.backend import RecipeInfo
 
-SLOTS = {"match": "Matching", "detect": "Detection", "sharpen": "Sharpening", "select": "Selection"}
+SLOTS = {"match": "Matching", "detect": "Detection", "refine": "Refining", "select": "Selection"}
 
 
 def defaults(info: RecipeInfo) -> dict[str, object]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from onemark.gui.widgets.theme import Look
+from onemark.gui.widgets.theme import Theme
 
 KEEP = 4000
 DRAWN = 400
@@ -18,7 +18,7 @@ COLOURS = ("#4aa3ff", "#ffb020", "#b48cff", "#2fbf8f")
 class LossPlot(QWidget):
     """One curve per stage over the minutes since the start."""
 
-    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("onemark.loss")
         self.setToolTip("The training loss: it falls quickly at first, then levels out")
@@ -34,7 +34,7 @@ class LossPlot(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self._plot)
         self.setMinimumHeight(150)
-        self.set_look(look)
+        self.set_look(theme)
         self.clear()
 
     def clear(self) -> None:
@@ -58,14 +58,14 @@ class LossPlot(QWidget):
         """The stages drawn so far."""
         return list(self._curves)
 
-    def set_look(self, look: Look) -> None:
+    def set_look(self, theme: Theme) -> None:
         """Follow the theme."""
-        self._plot.setBackground(look.ground)
+        self._plot.setBackground(theme.ground)
         for side in ("bottom", "left"):
             axis = self._plot.getAxis(side)
-            axis.setPen(pg.mkPen(look.line))
-            axis.setTextPen(pg.mkPen(look.muted))
-        self._legend.setLabelTextColor(look.text)
+            axis.setPen(pg.mkPen(theme.line))
+            axis.setTextPen(pg.mkPen(theme.muted))
+        self._legend.setLabelTextColor(theme.text)
 
     def _draw(self, stage: str) -> None:
         values = np.array(self._values[stage])

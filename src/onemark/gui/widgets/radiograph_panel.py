@@ -95,6 +95,6 @@ class RadiographPanel(QWidget):
             self.view.scrollTo(self.model.index(at, NAME))
 
     def _tell_unit(self, name: str) -> None:
-        radiograph = self.app.desk.canvas.radiograph
+        radiograph = self.app.context.canvas.radiograph
         self.model.unit = "mm" if radiograph is not None and radiograph.spacing else "px"
         self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)

@@ -6,7 +6,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
-from onemark.gui.widgets.theme import Look
+from onemark.gui.widgets.theme import Theme
 
 STEPS = ("Open", "Mark", "Train", "Review", "Export")
 TIPS = (
@@ -26,9 +26,9 @@ class StepButton(QAbstractButton):
         done: Whether the step is finished.
     """
 
-    def __init__(self, index: int, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, index: int, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.index, self.look, self.done, self.busy = index, look, False, False
+        self.index, self.theme, self.done, self.busy = index, theme, False, False
         self.setText(STEPS[index])
         self.setCheckable(True)
         self.setAutoExclusive(True)
@@ -57,7 +57,7 @@ class StepButton(QAbstractButton):
         self._draw_name(painter)
 
     def _draw_line(self, painter: QPainter, centre: QPointF) -> None:
-        painter.setPen(QPen(QColor(self.look.line), 2))
+        painter.setPen(QPen(QColor(self.theme.line), 2))
         gap = RADIUS + 4
         if self.index > 0:
             painter.drawLine(QPointF(0, centre.y()), QPointF(centre.x() - gap, centre.y()))
@@ -65,12 +65,12 @@ class StepButton(QAbstractButton):
             painter.drawLine(QPointF(centre.x() + gap, centre.y()), QPointF(self.width(), centre.y()))
 
     def _draw_circle(self, painter: QPainter, centre: QPointF) -> None:
-        look, here = self.look, self.isChecked()
-        colour = look.accent if here else look.good if self.done else look.line
-        painter.setPen(QPen(QColor(look.text if self.hasFocus() else colour), 1.6))
-        painter.setBrush(QColor(colour) if here or self.done else QColor(look.ground))
+        theme, here = self.theme, self.isChecked()
+        colour = theme.accent if here else theme.good if self.done else theme.line
+        painter.setPen(QPen(QColor(theme.text if self.hasFocus() else colour), 1.6))
+        painter.setBrush(QColor(colour) if here or self.done else QColor(theme.ground))
         painter.drawEllipse(centre, RADIUS, RADIUS)
-        painter.setPen(QPen(QColor("#ffffff" if here or self.done else look.muted), 2))
+        painter.setPen(QPen(QColor("#ffffff" if here or self.done else theme.muted), 2))
         if self.done and not here:
             x, y = centre.x(), centre.y()
             painter.drawPolyline(
@@ -84,7 +84,7 @@ class StepButton(QAbstractButton):
     def _draw_name(self, painter: QPainter) -> None:
         here = self.isChecked()
         painter.setFont(self._font(bold=here))
-        painter.setPen(QColor(self.look.text if here or self.underMouse() else self.look.muted))
+        painter.setPen(QColor(self.theme.text if here or self.underMouse() else self.theme.muted))
         box = QRectF(0, 2 * RADIUS + 7, self.width(), self.fontMetrics().height() + 2)
         painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, self.text())
 
@@ -103,21 +103,21 @@ class Stepper(QWidget):
 
     chosen = Signal(int)
 
-    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 2, 0, 0)
         row.setSpacing(0)
-        self.buttons = [StepButton(i, look, self) for i in range(len(STEPS))]
+        self.buttons = [StepButton(i, theme, self) for i in range(len(STEPS))]
         for button in self.buttons:
             row.addWidget(button)
             button.clicked.connect(lambda checked=False, i=button.index: self.chosen.emit(i))
         self.buttons[0].setChecked(True)
 
-    def set_look(self, look: Look) -> None:
+    def set_look(self, theme: Theme) -> None:
         """Follow the theme."""
         for button in self.buttons:
-            button.look = look
+            button.theme = theme
             button.update()
 
     def go(self, index: int) -> None:

@@ -8,7 +8,7 @@ from napari.utils.theme import get_theme
 
 
 @dataclass(frozen=True)
-class Look:
+class Theme:
     """The colours of one theme, as `#rrggbb`.
 
     Attributes:
@@ -38,7 +38,7 @@ class Look:
     bad: str
 
     @classmethod
-    def of(cls, theme: str) -> Look:
+    def of(cls, theme: str) -> Theme:
         """The look that goes with a napari theme."""
         found = get_theme(theme)
         dark = found.type == "dark"

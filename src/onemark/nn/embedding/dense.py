@@ -28,7 +28,7 @@ from onemark.nn.embedding.embed import (
 )
 from onemark.nn.embedding.locate import describe, find
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.training.canvases import Scale, framed, scale_at
+from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
 
 WHOLE_MAP_STRIDE = 16
 TEACHER_MEMORY = 0.98
@@ -102,7 +102,7 @@ class DenseTask:
     def __init__(
         self,
         module: Embedder,
-        sizes: Sequence[Scale],
+        sizes: Sequence[ResolutionLevel],
         config: DenseOptions,
         fabric: Fabric,
     ) -> None:
@@ -120,7 +120,7 @@ class DenseTask:
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Draw radiographs, views and anchors, and let the teacher pair points across radiographs."""
         config, device = self.config, generator.device
-        size = scale_at(self.sizes, fraction)
+        size = level_at(self.sizes, fraction)
         canvases = size.store.read(size.store.draw(config.batch, generator)).to(device)
         first = Warp.draw(config.batch, size.store.canvas, self.mild, generator)
         second = Warp.draw(config.batch, size.store.canvas, self.strong, generator)
@@ -166,7 +166,7 @@ class DenseTask:
 
     @torch.no_grad()
     def _across(
-        self, size: Scale, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
+        self, size: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
     ) -> list[Pairs]:
         focused = round(points.shape[1] * self.config.focus)
         which = int(torch.randint(len(size.exemplars), (1,), generator=generator, device=generator.device))

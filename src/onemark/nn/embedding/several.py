@@ -20,7 +20,7 @@ def several_option() -> Any:
     return option("mean", help)
 
 
-def joined(found: Peaks, visible: torch.Tensor, several: Several, temperature: float) -> Peaks:
+def combine(found: Peaks, visible: torch.Tensor, several: Several, temperature: float) -> Peaks:
     """One answer out of those of M exemplars.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 
 from onemark.data.atomic import user_errors
 from onemark.imaging.augment import Intensity
-from onemark.imaging.letterbox import Frame, Size, canvas_for
+from onemark.imaging.letterbox import Letterbox, Size, canvas_for
 from onemark.options import option
 from onemark.progress import SKIPPED, Progress, Sink, silent, watched_by
 from onemark.types import Radiograph, UserError
@@ -47,7 +47,7 @@ def pool_option() -> Any:
 
 
 @dataclass(frozen=True)
-class Marked:
+class CanvasExemplar:
     """An exemplar on the canvas.
 
     Attributes:
@@ -64,7 +64,7 @@ class Marked:
         return self.xy[self.xy.isfinite().all(-1)]
 
 
-class FrameStore:
+class CanvasCache:
     """Random access to the canvases of a cohort in constant memory.
 
     A radiograph is decoded when first asked for and its canvas written to an unnamed temporary file (16 bit); later
@@ -76,7 +76,7 @@ class FrameStore:
         self.problems: dict[str, str] = {}
         with user_errors("temporary files to the folder that TMPDIR names"):
             self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
-        self._frames: dict[int, Frame] = {}
+        self._frames: dict[int, Letterbox] = {}
 
     def __len__(self) -> int:
         return len(self.cohort)
@@ -85,7 +85,7 @@ class FrameStore:
         """Position of a radiograph by name."""
         return self.cohort.names.index(name)
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int) -> Letterbox:
         """Where radiograph `index` lies on the canvas; decodes it when needed."""
         if index not in self._frames:
             self.put(index, self.cohort[index])
@@ -132,12 +132,12 @@ class FrameStore:
         self.put(index, radiograph)
         return True
 
-    def marked(self, exemplars: LandmarkTable) -> list[Marked]:
+    def marked(self, exemplars: LandmarkTable) -> list[CanvasExemplar]:
         """The exemplars on the canvas."""
         found = []
         for one in exemplars:
             index = self.index(one.image)
-            found.append(Marked(index, torch.from_numpy(self.frame(index).to_canvas(one.xy)).float()))
+            found.append(CanvasExemplar(index, torch.from_numpy(self.frame(index).to_canvas(one.xy)).float()))
         return found
 
     def put(self, index: int, radiograph: Radiograph) -> None:
@@ -146,7 +146,7 @@ class FrameStore:
         Raises:
             UserError: the disk of the temporary files is full.
         """
-        frame = Frame.fit(radiograph.size, self.canvas, STRETCH[self.framing])
+        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.framing])
         canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
         with user_errors(f"a temporary file to {tempfile.gettempdir()}"):
             self._file.seek(index * self._bytes)
@@ -204,7 +204,7 @@ def _sizes(cohort: Cohort) -> list[Size]:
 
 
 @dataclass(frozen=True)
-class Scale:
+class ResolutionLevel:
     """The cohort at one size, used up to a share of the schedule.
 
     Attributes:
@@ -214,8 +214,8 @@ class Scale:
     """
 
     until: float
-    store: FrameStore
-    exemplars: list[Marked]
+    store: CanvasCache
+    exemplars: list[CanvasExemplar]
 
     @property
     def side(self) -> torch.Tensor:
@@ -223,7 +223,7 @@ class Scale:
         return torch.tensor([self.store.canvas[1], self.store.canvas[0]], dtype=torch.float32)
 
 
-def scales(
+def resolution_levels(
     cohort: Cohort,
     exemplars: LandmarkTable,
     canvas: Size,
@@ -231,7 +231,7 @@ def scales(
     pool: int,
     sink: Sink,
     framing: Framing = "alike",
-) -> list[Scale]:
+) -> list[ResolutionLevel]:
     """The sizes a network learns from: for a share `grow` of the schedule two thirds of the canvas, then all of it.
 
     Radiographs are taken from the whole of a cohort of up to `pool`, else from that many, evenly spread.
@@ -239,11 +239,11 @@ def scales(
     taken = learning_pool(cohort, exemplars, pool)
     small = canvas_for([canvas], round(canvas[0] * canvas[1] * GROW_FROM**2))
     wanted = [(grow, small), (1.0, canvas)] if grow > 0 else [(1.0, canvas)]
-    stores = [(until, FrameStore(taken, size, sink, framing)) for until, size in wanted]
-    return [Scale(until, store, store.marked(exemplars)) for until, store in stores]
+    stores = [(until, CanvasCache(taken, size, sink, framing)) for until, size in wanted]
+    return [ResolutionLevel(until, store, store.marked(exemplars)) for until, store in stores]
 
 
-def scale_at(sizes: Sequence[Scale], fraction: float) -> Scale:
+def level_at(sizes: Sequence[ResolutionLevel], fraction: float) -> ResolutionLevel:
     """The size to learn from after `fraction` of the schedule."""
     return next((size for size in sizes if fraction < size.until), sizes[-1])
 

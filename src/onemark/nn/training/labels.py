@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onemark.nn.training.canvases import FrameStore, Scale
+from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
 from onemark.types import LandmarkSet, Radiograph
 
 SHAPES = 150
 
-Label = Callable[[FrameStore, int], torch.Tensor]
+Label = Callable[[CanvasCache, int], torch.Tensor]
 
 
 class PseudoLabels:
@@ -28,13 +28,13 @@ class PseudoLabels:
         self.pseudo_label = pseudo_label
         self.known: dict[int, LandmarkSet] = {}
 
-    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+    def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
             self.known[index] = self.pseudo_label(store.cohort[index])
         return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
 
-    def shapes(self, store: FrameStore) -> list[NDArray[np.float64]]:
+    def shapes(self, store: CanvasCache) -> list[NDArray[np.float64]]:
         """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
 
         Whether training asked for them does not matter: a resumed fit must learn the same shape as an unbroken one.
@@ -54,7 +54,7 @@ def exemplars_per_batch(batch: int, known: int) -> int:
 
 
 def draw_labelled(
-    size: Scale, pseudo: int, true: int, label: Label, generator: torch.Generator
+    size: ResolutionLevel, pseudo: int, true: int, label: Label, generator: torch.Generator
 ) -> tuple[list[int], torch.Tensor]:
     """Draw pseudo-labelled radiographs and, last, exemplars.
 

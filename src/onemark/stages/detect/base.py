@@ -14,7 +14,13 @@ from torch import nn
 from onemark.imaging.letterbox import Size
 from onemark.nn.heatmaps.shape import Shape
 from onemark.nn.reader import Reader
-from onemark.nn.training.canvases import STRETCH, Scale, cohort_canvas, cohort_framing, scales
+from onemark.nn.training.canvases import (
+    STRETCH,
+    ResolutionLevel,
+    cohort_canvas,
+    cohort_framing,
+    resolution_levels,
+)
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
@@ -72,7 +78,7 @@ class Detector(ABC):
         framing = cohort_framing(cohort, config.framing)
         self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
         self._begin(start or {})
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
+        sizes = resolution_levels(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
         store, labels = sizes[-1].store, PseudoLabels(pseudo_label)
         plan = Plan(
             config.steps,
@@ -128,7 +134,7 @@ class Detector(ABC):
         """The network, untrained."""
 
     @abstractmethod
-    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+    def _task(self, sizes: list[ResolutionLevel], labels: PseudoLabels) -> Task:
         """What it learns."""
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""Sharpeners: they move coarse landmarks to where the full resolution puts them."""
+"""Refiners: they move coarse landmarks to where the full resolution puts them."""

@@ -10,10 +10,10 @@ from torch import nn
 
 from onemark import Cohort, LandmarkTable
 from onemark.imaging.augment import UNCHANGED, Geometry, Warp
-from onemark.imaging.letterbox import Frame
+from onemark.imaging.letterbox import Letterbox
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.heatmaps.heatmap import gaussians
-from onemark.nn.training.canvases import FrameStore, scales
+from onemark.nn.training.canvases import CanvasCache, resolution_levels
 from onemark.progress import silent
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.network import ConcatNet, Pair
@@ -31,10 +31,10 @@ def generator(seed: int) -> torch.Generator:
 def task_of(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, config: C2TConfig = CONFIG
 ) -> C2TTask:
-    def label(store: FrameStore, index: int) -> torch.Tensor:
+    def label(store: CanvasCache, index: int) -> torch.Tensor:
         return torch.from_numpy(store.frame(index).to_canvas(truth.sets[index].xy)).float()
 
-    sizes = scales(phantoms, exemplars, CANVAS, 0.0, 100, silent)
+    sizes = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, silent)
     return C2TTask(nn.Identity(), sizes, label, config)
 
 
@@ -175,7 +175,7 @@ def test_a_weak_view_is_the_radiograph_as_it_is(
     first, second = task_of(phantoms, exemplars, truth, PAIR).batch(generator(1), 0.5).views
     assert all(ours is theirs for ours, theirs in zip(first, second, strict=True))
     weak, strong = first
-    frame = Frame.fit(phantoms[0].size, CANVAS)
+    frame = Letterbox.fit(phantoms[0].size, CANVAS)
     torch.testing.assert_close(weak.images[-1], frame.render(phantoms[0].pixels)[None], atol=2e-4, rtol=0)
     placed = torch.from_numpy(frame.to_canvas(truth.sets[0].xy)).float()
     torch.testing.assert_close(weak.xy[-1], placed, atol=1e-3, rtol=0)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from onemark.nn.device import fabric_for
-from onemark.nn.training.canvases import Marked, Scale
+from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.network import RegistrationNet
@@ -49,7 +49,7 @@ class Store:
 def task(config: EdgeTransConfig = TINY) -> RegistrationTask:
     torch.manual_seed(0)
     xy = torch.tensor([[30.0, 20.0], [60.0, 40.0], [torch.nan, torch.nan]])
-    size = Scale(1.0, Store(), [Marked(0, xy)])  # type: ignore[arg-type]
+    size = ResolutionLevel(1.0, Store(), [CanvasExemplar(0, xy)])  # type: ignore[arg-type]
     return RegistrationTask(RegistrationNet(config, CANVAS), size, config, FABRIC)
 
 

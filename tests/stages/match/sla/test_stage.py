@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from onemark import Cohort, LandmarkTable, UserError
 from onemark.nn.device import fabric_for
 from onemark.nn.embedding.dense import Batch
-from onemark.nn.training.canvases import scales
+from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import Job
 from onemark.progress import Cancelled, Progress, silent
@@ -68,7 +68,7 @@ def task_of(marked: LandmarkTable, some: Cohort, **changes: Any) -> SLATask:
     kind = WindowViews if config.views == "windows" else PatchViews
     fabric = Fabric(accelerator="cpu", devices=1)
     views = kind(network, config, CANVAS, fabric)
-    sizes = scales(some, marked, CANVAS, 0, 100, silent)
+    sizes = resolution_levels(some, marked, CANVAS, 0, 100, silent)
 
     def locate(canvases: torch.Tensor, start: torch.Tensor | None) -> torch.Tensor:
         return torch.tensor([10.0, 20.0] if start is None else [30.0, 40.0]).expand(len(canvases), 3, 2)

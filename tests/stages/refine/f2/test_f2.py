@@ -1,4 +1,4 @@
-"""The sharpener on phantoms: what it learns, keeps, shows and refuses."""
+"""The refiner on phantoms: what it learns, keeps, shows and refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onemark import Cohort, LandmarkSet, LandmarkTable, Progress, Radiograph, Us
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.embedding.embed import Embedder
-from onemark.nn.training.canvases import scales
+from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.loop import Job
 from onemark.options import from_settings
 from onemark.stages.match.cc2d import CC2DConfig
@@ -66,7 +66,7 @@ def fitted(
 
 
 @pytest.fixture(scope="module")
-def sharpener(
+def refiner(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, start: dict[str, torch.Tensor]
 ) -> Callable[[str], F2]:
     """One of a kind, barely trained, when first asked for."""
@@ -84,10 +84,10 @@ KINDS = ("labels", "nothing", "exemplar")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_points_stay_near_and_come_with_scores(
-    kind: str, sharpener: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
+    kind: str, refiner: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
 ):
     coarse = coarse_points(truth)(phantoms[2])
-    found = sharpener(kind).refine(phantoms[2], coarse)
+    found = refiner(kind).refine(phantoms[2], coarse)
     assert (found.image, found.names) == (coarse.image, coarse.names)
     moved = np.linalg.norm(found.xy - coarse.xy, axis=1)
     assert moved.max() > 0.2
@@ -98,9 +98,9 @@ def test_points_stay_near_and_come_with_scores(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_restored_answers_as_what_was_kept(
-    kind: str, sharpener: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
+    kind: str, refiner: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
 ):
-    one, coarse = sharpener(kind), coarse_points(truth)(phantoms[3])
+    one, coarse = refiner(kind), coarse_points(truth)(phantoms[3])
     tensors, head = one.state()
     again = F2.restore({k: v.clone() for k, v in tensors.items()}, head, fabric_for("cpu"))
     ours, theirs = one.refine(phantoms[3], coarse), again.refine(phantoms[3], coarse)
@@ -110,17 +110,17 @@ def test_what_is_restored_answers_as_what_was_kept(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_evidence_lies_around_the_coarse_point(
-    kind: str, sharpener: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
+    kind: str, refiner: Callable[[str], F2], phantoms: Cohort, truth: LandmarkTable
 ):
-    radiograph, one = phantoms[4], sharpener(kind)
+    radiograph, one = phantoms[4], refiner(kind)
     coarse = coarse_points(truth)(radiograph)
     name = coarse.names[3]
-    shown = one.explain(radiograph, coarse, name).maps["sharpened"]
+    shown = one.explain(radiograph, coarse, name).maps["refined"]
     assert shown.shape == radiograph.size
     assert shown.dtype == np.float32
     y, x = np.nonzero(shown > 1e-3)
     assert np.abs(np.stack([x, y], 1) - coarse.xy[3]).max() < 20
-    every = one.explain(radiograph, coarse).maps["sharpened"]
+    every = one.explain(radiograph, coarse).maps["refined"]
     assert (every > 0.5).sum() > (shown > 0.5).sum()
     with pytest.raises(UserError, match="no landmark 'elbow' in this run"):
         one.explain(radiograph, coarse, "elbow")
@@ -130,18 +130,18 @@ def test_heatmaps_learn_to_mend_coarse_points(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, start: dict[str, torch.Tensor]
 ):
     locate = coarse_points(truth, 2.5)
-    sharpener = fitted(SMALL | {"steps": 60, "batch": 3}, phantoms, exemplars, locate, start)
+    refiner = fitted(SMALL | {"steps": 60, "batch": 3}, phantoms, exemplars, locate, start)
     before, after = [], []
     for radiograph in list(phantoms)[1:]:
         coarse = locate(radiograph)
         right = truth[radiograph.name].xy
         before.append(np.linalg.norm(coarse.xy - right, axis=1).mean())
-        after.append(np.linalg.norm(sharpener.refine(radiograph, coarse).xy - right, axis=1).mean())
+        after.append(np.linalg.norm(refiner.refine(radiograph, coarse).xy - right, axis=1).mean())
     assert np.mean(after) < 0.9 * np.mean(before)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(
-    sharpener: Callable[[str], F2],
+    refiner: Callable[[str], F2],
     phantoms: Cohort,
     exemplars: LandmarkTable,
     truth: LandmarkTable,
@@ -149,19 +149,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(
 ):
     torch.manual_seed(99)
     again, other = (fitted(SMALL, phantoms, exemplars, coarse_points(truth), start, seed) for seed in (0, 1))
-    weights = sharpener("labels").network.state_dict()
+    weights = refiner("labels").network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in again.network.state_dict().items())
     assert any(not torch.equal(value, weights[name]) for name, value in other.network.state_dict().items())
 
 
 def test_it_goes_on_from_its_former_self(
-    sharpener: Callable[[str], F2],
+    refiner: Callable[[str], F2],
     phantoms: Cohort,
     exemplars: LandmarkTable,
     truth: LandmarkTable,
     start: dict[str, torch.Tensor],
 ):
-    former = sharpener("labels")
+    former = refiner("labels")
     barely = SMALL | {"rate": 1e-7, "steps": 1}
     later = fitted(barely, phantoms, exemplars, coarse_points(truth), start, former=former)
     torch.testing.assert_close(later.network.head.weight, former.network.head.weight, atol=1e-5, rtol=0)
@@ -189,8 +189,8 @@ def test_a_landmark_that_an_exemplar_hides_is_learned_from_the_other(
     both = LandmarkTable.from_sets([dataclasses.replace(first, xy=xy), second])
     for learn in ("labels", "nothing"):
         locate = coarse_points(truth)
-        sharpener = fitted(SMALL | {"learn": learn}, phantoms, both, locate, start)
-        assert np.isfinite(sharpener.refine(phantoms[5], locate(phantoms[5])).xy).all()
+        refiner = fitted(SMALL | {"learn": learn}, phantoms, both, locate, start)
+        assert np.isfinite(refiner.refine(phantoms[5], locate(phantoms[5])).xy).all()
 
 
 def test_radiographs_of_a_mixed_cohort_are_looked_at_as_they_were_learned(
@@ -206,8 +206,8 @@ def test_radiographs_of_a_mixed_cohort_are_looked_at_as_they_were_learned(
     assert frames[1].scaled != mixed.canvas
 
 
-def fitted_alike(sharpener: F2) -> F2:
-    tensors, head = sharpener.state()
+def fitted_alike(refiner: F2) -> F2:
+    tensors, head = refiner.state()
     head["config"]["framing"] = "alike"
     return F2.restore(tensors, head, fabric_for("cpu"))
 
@@ -218,7 +218,7 @@ def fitted_alike(sharpener: F2) -> F2:
 def test_labels_that_fit_least_are_left_out_and_unknown_ones_count_nothing(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
-    size = scales(phantoms, exemplars, (160, 128), 0.0, 400, lambda event: None)[-1]
+    size = resolution_levels(phantoms, exemplars, (160, 128), 0.0, 400, lambda event: None)[-1]
     config = from_settings(F2Config, SMALL | {"drop": 0.5, "batch": 4})
 
     def label(store: Any, index: int) -> torch.Tensor:
@@ -251,7 +251,7 @@ def test_labels_that_fit_least_are_left_out_and_unknown_ones_count_nothing(
 def test_descriptors_are_right_where_only_the_landmark_looks_like_itself(
     phantoms: Cohort, exemplars: LandmarkTable
 ):
-    size = scales(phantoms, exemplars, (160, 128), 0.0, 400, lambda event: None)[-1]
+    size = resolution_levels(phantoms, exemplars, (160, 128), 0.0, 400, lambda event: None)[-1]
     task = ExemplarTask(torch.nn.Identity(), size, 1, from_settings(F2Config, SMALL | {"batch": 6}))
     batch = task.batch(torch.Generator().manual_seed(0), 0.5)
     assert batch.views.shape == (6, 1, 32, 32)
@@ -270,21 +270,21 @@ def test_descriptors_are_right_where_only_the_landmark_looks_like_itself(
 @pytest.mark.parametrize(
     ("settings", "matcher", "said"),
     [
-        ({"crop": 50}, {}, r"sharpen\.crop must be a multiple of 32 px, not 50"),
-        ({"encoder": "dino"}, {}, r"sharpen\.learn=labels is not for dino: set sharpen\.learn=exemplar"),
+        ({"crop": 50}, {}, r"refine\.crop must be a multiple of 32 px, not 50"),
+        ({"encoder": "dino"}, {}, r"refine\.learn=labels is not for dino: set refine\.learn=exemplar"),
         (
             {"learn": "nothing"},
             {"encoder": "vgg19"},
-            r"compares by a compact matcher, not by vgg19: set sharpen",
+            r"compares by a compact matcher, not by vgg19: set refine",
         ),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], matcher: dict[str, Any], said: str):
-    configs = {"match": from_settings(CC2DConfig, matcher), "sharpen": from_settings(F2Config, settings)}
+    configs = {"match": from_settings(CC2DConfig, matcher), "refine": from_settings(F2Config, settings)}
     with pytest.raises(UserError, match=said):
         F2.check(configs)
-    F2.check({"match": CC2DConfig(), "sharpen": F2Config()})
-    F2.check({"match": CC2DConfig(encoder="vgg19"), "sharpen": F2Config()})
+    F2.check({"match": CC2DConfig(), "refine": F2Config()})
+    F2.check({"match": CC2DConfig(encoder="vgg19"), "refine": F2Config()})
 
 
 def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
@@ -307,10 +307,10 @@ def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
     assert told == []
 
 
-def test_the_recipe_sharpens_what_the_detector_found(
+def test_the_recipe_refines_what_the_detector_found(
     phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object], tmp_path: Path
 ):
-    settings = tiny | {f"sharpen.{k}": v for k, v in SMALL.items()}
+    settings = tiny | {f"refine.{k}": v for k, v in SMALL.items()}
     events: list[Progress] = []
     model = onemark.fit(
         phantoms,
@@ -319,9 +319,9 @@ def test_the_recipe_sharpens_what_the_detector_found(
         out=tmp_path / "run",
         progress=events.append,
     )
-    assert "sharpen" in {event.stage for event in events}
+    assert "refine" in {event.stage for event in events}
     coarse = model.stages["detect"].locate(phantoms[1])
     found = onemark.load(tmp_path / "run").locate(phantoms[1])
-    np.testing.assert_array_equal(found.xy, model.stages["sharpen"].refine(phantoms[1], coarse).xy)
+    np.testing.assert_array_equal(found.xy, model.stages["refine"].refine(phantoms[1], coarse).xy)
     assert not np.allclose(found.xy, coarse.xy, atol=0.01)
-    assert "sharpened" in model.explain(phantoms[1]).maps
+    assert "refined" in model.explain(phantoms[1]).maps

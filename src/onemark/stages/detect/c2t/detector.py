@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from onemark.imaging.letterbox import Frame
+from onemark.imaging.letterbox import Letterbox
 from onemark.nn.backbones import pretrained
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, fitting_peaks
 from onemark.nn.reader import heat_evidence, landmark_set
-from onemark.nn.training.canvases import Scale
+from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
 from onemark.nn.weights import take_fitting
@@ -57,10 +57,10 @@ class C2T(Detector):
     def _network(config: C2TConfig, landmarks: int) -> Pair:
         return Pair(config, landmarks)
 
-    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+    def _task(self, sizes: list[ResolutionLevel], labels: PseudoLabels) -> Task:
         return C2TTask(self.network, sizes, labels, self.config)
 
-    def _read(self, radiograph: Radiograph) -> tuple[list[torch.Tensor], Frame]:
+    def _read(self, radiograph: Radiograph) -> tuple[list[torch.Tensor], Letterbox]:
         """Log-probabilities `[K, h, w]` of each detector, up to a constant, and where the radiograph lies."""
         outputs, frame = self.reader.read(radiograph)
         width = self.config.sigma * outputs[0].shape[-2] / self.canvas[0]

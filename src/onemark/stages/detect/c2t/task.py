@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Geometry, Intensity, Warp, augmentation
-from onemark.nn.training.canvases import Scale, framed, scale_at
+from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.heat import carried, disagreement, heat, misfit
@@ -72,7 +72,9 @@ class C2TTask:
 
     name = "detect"
 
-    def __init__(self, module: nn.Module, sizes: Sequence[Scale], label: Label, config: C2TConfig) -> None:
+    def __init__(
+        self, module: nn.Module, sizes: Sequence[ResolutionLevel], label: Label, config: C2TConfig
+    ) -> None:
         self.module, self.sizes, self.label, self.config = module, sizes, label, config
         self.geometry, self.intensity = _strong(config)
 
@@ -88,7 +90,7 @@ class C2TTask:
 
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
-        true, size = self.exemplars, scale_at(self.sizes, fraction)
+        true, size = self.exemplars, level_at(self.sizes, fraction)
         chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
         canvases = size.store.read(chosen).to(generator.device)
         intensity = framed(size.store.framing, self.intensity)

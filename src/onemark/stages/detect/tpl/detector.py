@@ -12,7 +12,7 @@ from onemark.nn.backbones.pyramid import pyramid
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.reader import heat_evidence, landmark_set
-from onemark.nn.training.canvases import Scale
+from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
 from onemark.nn.weights import take_fitting
@@ -69,7 +69,7 @@ class TPL(Detector):
             return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
         return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
 
-    def _task(self, sizes: list[Scale], labels: PseudoLabels) -> Task:
+    def _task(self, sizes: list[ResolutionLevel], labels: PseudoLabels) -> Task:
         kind = VotingTask if self.config.head == "voting" else HeatmapTask
         return kind(self.network, sizes, labels, self.config)
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from onemark.imaging.augment import Warp, augmentation
 from onemark.nn.heatmaps.heatmap import divergence
-from onemark.nn.training.canvases import Scale, framed, scale_at
+from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.tpl.config import TPLConfig
 
@@ -45,7 +45,7 @@ class HeatmapTask:
     def __init__(
         self,
         module: nn.Module,
-        sizes: Sequence[Scale],
+        sizes: Sequence[ResolutionLevel],
         label: Label,
         config: TPLConfig,
     ) -> None:
@@ -65,7 +65,7 @@ class HeatmapTask:
 
     def batch(self, generator: torch.Generator, fraction: float) -> Batch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
-        true, size = self.exemplars, scale_at(self.sizes, fraction)
+        true, size = self.exemplars, level_at(self.sizes, fraction)
         chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
         warp = Warp.draw(len(chosen), size.store.canvas, self.geometry, generator)
         views = self.intensity.apply(warp.images(size.store.read(chosen).to(generator.device)), generator)

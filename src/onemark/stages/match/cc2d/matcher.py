@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from onemark.imaging.keypoints import sift_points
-from onemark.imaging.letterbox import Frame, Size
+from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.pyramid import pyramid
 from onemark.nn.backbones.unet import STRIDES
@@ -20,17 +20,17 @@ from onemark.nn.embedding.dense import DenseOptions, DenseTask
 from onemark.nn.embedding.embed import Embedder, Maps, TwoEmbedders
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
 from onemark.nn.embedding.patches import patches_around
-from onemark.nn.embedding.several import joined
+from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import (
     STRETCH,
-    FrameStore,
-    Marked,
-    Scale,
+    CanvasCache,
+    CanvasExemplar,
+    ResolutionLevel,
     cohort_canvas,
     cohort_framing,
-    scales,
+    resolution_levels,
 )
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
@@ -92,7 +92,7 @@ class CC2D:
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
         framing = former.config.framing if former else cohort_framing(cohort, config.framing)
         self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
+        sizes = resolution_levels(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
         store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
             pretrained.start(self.network, config.encoder, config.weights, "match")
@@ -113,7 +113,7 @@ class CC2D:
         self.remember(store, marked)
         return self
 
-    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+    def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
         if not exemplars:
             return
@@ -135,9 +135,9 @@ class CC2D:
         """
         found = self._all_peaks(maps)
         each = Peaks(found.xy.transpose(0, 1), found.score.T, found.spread.T)
-        return joined(each, self.visible.T, self.config.several, self.config.temperature)
+        return combine(each, self.visible.T, self.config.several, self.config.temperature)
 
-    def returned(
+    def cycle_error(
         self, exemplar: Radiograph, placed: np.ndarray, found: Iterable[tuple[Radiograph, np.ndarray]]
     ) -> np.ndarray:
         """How far from an exemplar's landmarks the way back from other radiographs ends.
@@ -202,7 +202,7 @@ class CC2D:
         maps = Reader(self.network.template, self.canvas, self.reader.fabric)(patches)
         return [v.transpose(0, 1) for v in describe(maps, inner[:, None].to(maps[0].device), rounded)]
 
-    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
         self.remember(store, exemplars)
         return [self.locate(store.cohort[i]) for i in store.shown]
 
@@ -233,7 +233,7 @@ def _network(config: CC2DConfig) -> Embedder:
     return TwoEmbedders(pyramid(config.encoder), pyramid(config.encoder), config.length, config.context)
 
 
-def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fabric) -> Task:
+def _task(network: Embedder, sizes: list[ResolutionLevel], config: CC2DConfig, fabric: Fabric) -> Task:
     if config.task == "patch":
         return PatchTask(network, sizes, config)
     if config.extractors == "two":
@@ -245,14 +245,14 @@ def _task(network: Embedder, sizes: list[Scale], config: CC2DConfig, fabric: Fab
     return DenseTask(network, sizes, options, fabric)
 
 
-def _salient(store: FrameStore) -> list[Marked]:
+def _salient(store: CanvasCache) -> list[CanvasExemplar]:
     """Key points of a few radiographs, for what they are worth where no landmark is known yet."""
     spread = range(0, len(store), math.ceil(len(store) / SALIENT))
     found = [(i, sift_points(store.read([i])[0, 0].numpy())) for i in spread if store.usable(i)]
-    return [Marked(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
+    return [CanvasExemplar(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
 
 
-def _restored(level: torch.Tensor, frame: Frame) -> np.ndarray:
+def _restored(level: torch.Tensor, frame: Letterbox) -> np.ndarray:
     wide = torch.nn.functional.interpolate(
         level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
     )

@@ -14,7 +14,7 @@ from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Embedder, vectors_at
 from onemark.nn.embedding.locate import nearest_cells
 from onemark.nn.embedding.patches import Contrast, crop
-from onemark.nn.training.canvases import Scale, scale_at
+from onemark.nn.training.canvases import ResolutionLevel, level_at
 from onemark.stages.match.cc2d.config import CC2DConfig
 from onemark.types import UserError
 
@@ -53,7 +53,7 @@ class PatchTask:
 
     name = "match"
 
-    def __init__(self, module: Embedder, sizes: Sequence[Scale], config: CC2DConfig) -> None:
+    def __init__(self, module: Embedder, sizes: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
         h, w = sizes[0].store.canvas
         if config.patch % STRIDES[-1] or config.patch > min(h, w):
             raise UserError(
@@ -75,7 +75,7 @@ class PatchTask:
     def batch(self, generator: torch.Generator, fraction: float) -> PatchBatch:
         """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches."""
         config, device, size = self.config, generator.device, self.config.patch
-        store = scale_at(self.sizes, fraction).store
+        store = level_at(self.sizes, fraction).store
         whole = store.read(store.draw(config.batch, generator)).to(device)
         room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - size + 1
         corner = (torch.rand(len(whole), 1, 2, generator=generator, device=device) * room).long()

@@ -110,8 +110,8 @@ def reunion(there: Transform, back: Transform) -> torch.Tensor:
     points = cell_centres(there.canvas, GRID, there.matrix.device)
     gone = there.grid(GRID)
     inside = _inside(gone, there.canvas)
-    returned = back(gone.flatten(1, 2)).view_as(gone)
-    return _mean(((returned - points).square().sum(-1) + 1).sqrt() - 1, inside) / 4
+    cycle_error = back(gone.flatten(1, 2)).view_as(gone)
+    return _mean(((cycle_error - points).square().sum(-1) + 1).sqrt() - 1, inside) / 4
 
 
 def surprise(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:

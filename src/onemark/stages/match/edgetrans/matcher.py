@@ -11,13 +11,13 @@ import torch
 from lightning_fabric import Fabric
 
 from onemark.imaging.augment import sample
-from onemark.imaging.letterbox import Frame, Size
+from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import memory_errors
-from onemark.nn.embedding.several import joined
+from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import MEND, landmark_set
-from onemark.nn.training.canvases import FrameStore, Marked, cohort_canvas, scales
+from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, cohort_canvas, resolution_levels
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
 from onemark.nn.weights import Tensors
@@ -52,7 +52,7 @@ class Answer:
     """
 
     canvas: torch.Tensor
-    frame: Frame
+    frame: Letterbox
     affine: Transform
     there: Transform
     xy: torch.Tensor
@@ -105,7 +105,7 @@ class EdgeTrans:
         torch.manual_seed(job.seed)
         canvas = former.canvas if former else cohort_canvas(cohort, config.area)
         self = cls(config, exemplars.names, canvas, job.fabric)
-        size = scales(cohort, exemplars, canvas, 0.0, config.pool, job.sink)[0]
+        size = resolution_levels(cohort, exemplars, canvas, 0.0, config.pool, job.sink)[0]
         if former is None:
             pretrained.start(self.network, config.encoder, config.weights, "match")
             plan = Plan(
@@ -123,7 +123,7 @@ class EdgeTrans:
         self.remember(size.store, size.exemplars)
         return self
 
-    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+    def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' canvases and landmarks."""
         self.exemplars = store.read([one.index for one in exemplars])
         self.xy = torch.stack([one.xy for one in exemplars])
@@ -133,7 +133,7 @@ class EdgeTrans:
         answer = self._register(radiograph)
         each = Peaks(answer.xy.transpose(0, 1), answer.score.T, answer.apart.T)
         visible = self.xy.isfinite().all(-1).T
-        peaks = joined(each, visible, self.config.several, self.config.temperature)
+        peaks = combine(each, visible, self.config.several, self.config.temperature)
         return landmark_set(radiograph, self.names, answer.frame, peaks.xy, peaks.score, peaks.spread)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
@@ -172,7 +172,7 @@ class EdgeTrans:
     def _register(self, radiograph: Radiograph) -> Answer:
         """Register the exemplars with a radiograph, there and back."""
         config, count = self.config, len(self.exemplars)
-        frame = Frame.fit(radiograph.size, self.canvas)
+        frame = Letterbox.fit(radiograph.size, self.canvas)
         canvas = frame.render(radiograph.pixels)[None, None]
         images = torch.cat([self.exemplars, canvas]).to(self.fabric.device)
         ours = torch.arange(count, device=images.device)
@@ -191,7 +191,7 @@ class EdgeTrans:
                 answer = refined(answer, images[source], images[target], marks, config)
         return self._judged(canvas, frame, found.affine, answer)
 
-    def _judged(self, canvas: torch.Tensor, frame: Frame, affine: Transform, both: Transform) -> Answer:
+    def _judged(self, canvas: torch.Tensor, frame: Letterbox, affine: Transform, both: Transform) -> Answer:
         count = len(self.exemplars)
         both, affine = both.to(torch.device("cpu")), affine.to(torch.device("cpu"))
         there, back = both.take(slice(None, count)), both.take(slice(count, None))
@@ -212,7 +212,7 @@ class EdgeTrans:
             torch.where(seen, score, 0.0),
         )
 
-    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
         self.remember(store, exemplars)
         return [self.locate(store.cohort[i]) for i in store.shown]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Intensity
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.training.canvases import Marked, Scale
+from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import around, dissimilarity, miss, reunion, roughness, surprise
@@ -87,7 +87,9 @@ class RegistrationTask:
 
     name = "match"
 
-    def __init__(self, module: RegistrationNet, size: Scale, config: EdgeTransConfig, fabric: Fabric) -> None:
+    def __init__(
+        self, module: RegistrationNet, size: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
+    ) -> None:
         self.module, self.size, self.config, self.fabric = module, size, config, fabric
         self.intensity = Intensity() if config.synthesis == "elastic" else UNCHANGED
         landmarks = size.exemplars[0].xy.shape[0]
@@ -234,7 +236,7 @@ class RegistrationTask:
             return None
         return aligned(images, source, target, self.config.field_stride)
 
-    def _drawn(self, generator: torch.Generator) -> Marked:
+    def _drawn(self, generator: torch.Generator) -> CanvasExemplar:
         exemplars = self.size.exemplars
         if len(exemplars) == 1:
             return exemplars[0]
@@ -243,7 +245,7 @@ class RegistrationTask:
         ]
 
     @torch.no_grad()
-    def _label(self, index: list[int], canvases: torch.Tensor, exemplar: Marked) -> None:
+    def _label(self, index: list[int], canvases: torch.Tensor, exemplar: CanvasExemplar) -> None:
         """Renew the pseudo-labels of some radiographs by registering the exemplar with them as they are."""
         module, device = self.module.eval(), canvases.device
         images = torch.cat([canvases, self.size.store.read([exemplar.index]).to(device)])

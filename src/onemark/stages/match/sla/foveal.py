@@ -16,7 +16,7 @@ from onemark.nn.backbones.context import parted
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, whole_cosines
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors
-from onemark.nn.embedding.several import joined
+from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.training.canvases import framed
 from onemark.stages.match.sla.config import SLAConfig
@@ -136,7 +136,7 @@ class WindowViews:
             maps, fovea = self._decoded(taps, start)
             radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
             found = peaks(vectors, maps, fovea, self.config.temperature, radius, finest)
-            found = joined(found, visible.T, self.config.several, self.config.temperature)
+            found = combine(found, visible.T, self.config.several, self.config.temperature)
             start = found.xy
         return found
 

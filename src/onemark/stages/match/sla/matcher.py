@@ -15,10 +15,17 @@ from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.context import parted
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
-from onemark.nn.embedding.several import joined
+from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.training.canvases import STRETCH, FrameStore, Marked, cohort_canvas, cohort_framing, scales
+from onemark.nn.training.canvases import (
+    STRETCH,
+    CanvasCache,
+    CanvasExemplar,
+    cohort_canvas,
+    cohort_framing,
+    resolution_levels,
+)
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
 from onemark.nn.weights import Tensors
@@ -92,7 +99,7 @@ class SLA:
         framing = former.config.framing if former else cohort_framing(cohort, config.framing)
         config = replace(config, framing=framing)
         self = cls(config, exemplars.names, canvas, job.fabric)
-        sizes = scales(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
+        sizes = resolution_levels(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
         store, marked = sizes[-1].store, sizes[-1].exemplars
         if former is None:
             pretrained.start(self.network, config.encoder, config.weights, "match")
@@ -129,7 +136,7 @@ class SLA:
                 f"{', '.join(names)}: give exemplars of the same landmarks, or fit anew"
             )
 
-    def remember(self, store: FrameStore, exemplars: list[Marked]) -> None:
+    def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
         fine, coarse = [], []
         self.network.eval()
@@ -204,13 +211,13 @@ class SLA:
             found = find(vectors, self.network.embedded(taps), self.config.temperature, radius)
         shape = visible.shape
         values = (parted(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
-        return joined(Peaks(*values), visible.T, self.config.several, self.config.temperature)
+        return combine(Peaks(*values), visible.T, self.config.several, self.config.temperature)
 
     @staticmethod
     def _on(taps: list[torch.Tensor], templates: Vectors, which: slice) -> Vectors:
         return [level[which].to(taps[0].device) for level in templates]
 
-    def _preview(self, store: FrameStore, exemplars: list[Marked]) -> list[LandmarkSet]:
+    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
         self.remember(store, exemplars)
         return [self.locate(store.cohort[i]) for i in store.shown]
 

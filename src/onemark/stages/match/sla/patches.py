@@ -18,7 +18,7 @@ from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, vectors_at
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, find_product, level_maps, nearest_cells
 from onemark.nn.embedding.patches import Contrast, corners_around, crop, patches_around
-from onemark.nn.embedding.several import joined
+from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.network import LandmarkNet
@@ -126,7 +126,7 @@ class PatchViews:
         found = find_product(vectors, maps, self.canvas, self.config.temperature, radius)
         shape = (count, landmarks)
         peaks = Peaks(*(parted(value, 0, shape) for value in (found.xy, found.score, found.spread)))
-        return joined(peaks, visible.T, self.config.several, self.config.temperature)
+        return combine(peaks, visible.T, self.config.several, self.config.temperature)
 
     def levels(
         self, taps: Sequence[torch.Tensor], start: torch.Tensor | None, templates: Vectors

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.embedding.dense import Batch, DenseOptions, DenseTask
-from onemark.nn.training.canvases import Scale
+from onemark.nn.training.canvases import ResolutionLevel
 from onemark.progress import Progress, Sink
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.network import LandmarkNet
@@ -55,7 +55,7 @@ class SLATask:
     def __init__(
         self,
         module: LandmarkNet,
-        sizes: Sequence[Scale],
+        sizes: Sequence[ResolutionLevel],
         config: SLAConfig,
         fabric: Fabric,
         views: Views,

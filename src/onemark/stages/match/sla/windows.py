@@ -120,7 +120,7 @@ def peaks(
     Returns:
         Peaks `[B, N, M]` in canvas pixels, see `nn.locate.window_peaks`.
     """
-    total = joined(vectors[finest:], maps[finest:]) * temperature
+    total = combine(vectors[finest:], maps[finest:]) * temperature
     b, n = fovea.corners[0].shape[:2]
     cells, inside = (a.flatten(0, 1)[:, None] for a in fovea.cells(finest))
     count = total.shape[1]
@@ -132,7 +132,7 @@ def peaks(
     return Peaks(found.xy.view(b, n, count, 2), found.score.view(b, n, count), found.spread.view(b, n, count))
 
 
-def joined(vectors: Vectors, maps: Maps) -> torch.Tensor:
+def combine(vectors: Vectors, maps: Maps) -> torch.Tensor:
     """Sum of the levels' cosines in the finest windows given: `[B N, M, n, n]`."""
     total = whole_cosines(vectors[-1], maps[-1])
     for v, m in zip(reversed(vectors[:-1]), reversed(maps[:-1]), strict=True):

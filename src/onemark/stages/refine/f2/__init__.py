@@ -1,6 +1,6 @@
 """F2: coarse landmarks looked at again in crops of full resolution."""
 
 from onemark.stages.refine.f2.config import F2Config
-from onemark.stages.refine.f2.sharpener import F2
+from onemark.stages.refine.f2.refiner import F2
 
 __all__ = ["F2", "F2Config"]

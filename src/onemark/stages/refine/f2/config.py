@@ -1,4 +1,4 @@
-"""The options of the F2 sharpener."""
+"""The options of the F2 refiner."""
 
 from __future__ import annotations
 

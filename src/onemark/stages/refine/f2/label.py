@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
-from onemark.nn.training.canvases import FrameStore, Scale
+from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
 from onemark.nn.training.labels import Label
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
@@ -26,7 +26,7 @@ class FineLabels:
         self.coarse, self.matching, self.config = coarse, matching, config
         self.known: dict[int, torch.Tensor] = {}
 
-    def __call__(self, store: FrameStore, index: int) -> torch.Tensor:
+    def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
             coarse, stride = self.coarse(store, index), self.matching.stride
@@ -55,7 +55,7 @@ def around(
     return crops, near(cells, (side // stride, side // stride), deviation / stride)
 
 
-def remembered(size: Scale, side: int) -> Remembered:
+def remembered(size: ResolutionLevel, side: int) -> Remembered:
     """The crops of the exemplars around their landmarks; around the middle of the canvas where one is hidden."""
     views, xy = [], []
     for one in size.exemplars:

@@ -75,8 +75,8 @@ class MatchNet(nn.Module):
         """
         if not cls.fits(start):
             raise UserError(
-                "this matcher has no compact network for the sharpener to compare with: set sharpen.learn=labels, "
-                "or sharpen.encoder=dino with sharpen.learn=exemplar"
+                "this matcher has no compact network for the refiner to compare with: set refine.learn=labels, "
+                "or refine.encoder=dino with refine.learn=exemplar"
             )
         network = cls(len(start["heads.0.weight"]))
         network.embedder.load_state_dict({key: start[key] for key in network.embedder.state_dict()})

@@ -1,4 +1,4 @@
-"""How the sharpener learns: heatmaps from every landmark's crop of a few radiographs, or descriptors from exemplars."""
+"""How the refiner learns: heatmaps from every landmark's crop of a few radiographs, or descriptors from exemplars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import vectors_at
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.heatmaps.heatmap import divergence, on_map
-from onemark.nn.training.canvases import Scale
+from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import Label, draw_labelled
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
@@ -44,9 +44,11 @@ class LabelTask:
         config: Options.
     """
 
-    name = "sharpen"
+    name = "refine"
 
-    def __init__(self, module: nn.Module, size: Scale, label: Label, coarse: Label, config: F2Config) -> None:
+    def __init__(
+        self, module: nn.Module, size: ResolutionLevel, label: Label, coarse: Label, config: F2Config
+    ) -> None:
         self.module, self.size, self.label, self.coarse, self.config = module, size, label, coarse, config
         self.geometry = crop_geometry(config)
 
@@ -97,9 +99,9 @@ class ExemplarTask:
         config: Options.
     """
 
-    name = "sharpen"
+    name = "refine"
 
-    def __init__(self, module: nn.Module, size: Scale, stride: int, config: F2Config) -> None:
+    def __init__(self, module: nn.Module, size: ResolutionLevel, stride: int, config: F2Config) -> None:
         self.module, self.size, self.stride, self.config = module, size, stride, config
         self.geometry = crop_geometry(config)
 

@@ -11,7 +11,7 @@ import torch
 from onemark.imaging.keypoints import sift_points
 from onemark.nn.embedding.embed import Maps
 from onemark.nn.embedding.locate import describe
-from onemark.nn.training.canvases import FrameStore
+from onemark.nn.training.canvases import CanvasCache
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.select.scp.config import SCPConfig
 from onemark.stages.select.scp.search import best_of_random, greedy, score
@@ -54,7 +54,7 @@ class SCP:
 
     Config = SCPConfig
 
-    def compare(self, store: FrameStore, progress: Sink = silent) -> SCP:
+    def compare(self, store: CanvasCache, progress: Sink = silent) -> SCP:
         """Compare all radiographs of a store with each other; features are computed once per radiograph.
 
         Raises:

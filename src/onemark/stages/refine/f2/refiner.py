@@ -1,4 +1,4 @@
-"""F2, the sharpener: a coarse point is looked at again in a crop of full resolution (FM-OSD, Miao et al., 2024)."""
+"""F2, the refiner: a coarse point is looked at again in a crop of full resolution (FM-OSD, Miao et al., 2024)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from lightning_fabric import Fabric
 
-from onemark.imaging.letterbox import Frame, Size
+from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, soft_peaks
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.training.canvases import STRETCH, Scale, cohort_canvas, cohort_framing, scales
+from onemark.nn.training.canvases import (
+    STRETCH,
+    ResolutionLevel,
+    cohort_canvas,
+    cohort_framing,
+    resolution_levels,
+)
 from onemark.nn.training.labels import Label, PseudoLabels
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
@@ -38,7 +44,7 @@ Network = HeatNet | MatchNet | DinoNet
 
 
 class F2:
-    """Sharpener on crops of a fine canvas.
+    """Refiner on crops of a fine canvas.
 
     Attributes:
         names: K landmark names.
@@ -66,15 +72,15 @@ class F2:
         Raises:
             UserError: they do not.
         """
-        config, encoder = configs["sharpen"], getattr(configs["match"], "encoder", "another")
+        config, encoder = configs["refine"], getattr(configs["match"], "encoder", "another")
         if config.crop % 32:
-            raise UserError(f"sharpen.crop must be a multiple of 32 px, not {config.crop}")
+            raise UserError(f"refine.crop must be a multiple of 32 px, not {config.crop}")
         if config.encoder == "dino" and config.learn != "exemplar":
-            raise UserError(f"sharpen.learn={config.learn} is not for dino: set sharpen.learn=exemplar")
+            raise UserError(f"refine.learn={config.learn} is not for dino: set refine.learn=exemplar")
         if config.encoder == "compact" and config.learn != "labels" and encoder != "compact":
             raise UserError(
-                f"sharpen.learn={config.learn} compares by a compact matcher, not by {encoder}: set "
-                "sharpen.learn=labels, or sharpen.encoder=dino with sharpen.learn=exemplar"
+                f"refine.learn={config.learn} compares by a compact matcher, not by {encoder}: set "
+                "refine.learn=labels, or refine.encoder=dino with refine.learn=exemplar"
             )
 
     @classmethod
@@ -98,7 +104,7 @@ class F2:
             job: Device, seed, progress and checkpoint.
             locate: The coarse stage's answer for a radiograph.
             seconds: Time budget that replaces `config.steps`.
-            former: A fitted sharpener to go on from.
+            former: A fitted refiner to go on from.
             start: Slot -> weights of the stages before it: labels come from the matcher's network, and learning begins
                 with those weights of the last stage that fit in name and shape.
 
@@ -112,7 +118,7 @@ class F2:
         network = _network(config, len(exemplars.names), matcher)
         self = cls(config, exemplars.names, canvas, network, job.fabric)
         self._begin(former, start or {})
-        size = scales(cohort, exemplars, canvas, 0.0, config.pool, job.sink, config.framing)[-1]
+        size = resolution_levels(cohort, exemplars, canvas, 0.0, config.pool, job.sink, config.framing)[-1]
         plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
         if config.learn == "labels":
             coarse = PseudoLabels(locate)
@@ -125,7 +131,7 @@ class F2:
         self.remember(size)
         return self
 
-    def remember(self, size: Scale) -> None:
+    def remember(self, size: ResolutionLevel) -> None:
         """Take the exemplars' crops to compare with, unless heatmaps were learned."""
         self.known = None if self.config.learn == "labels" else remembered(size, self.config.crop)
         self._matching = None
@@ -150,11 +156,13 @@ class F2:
         shown = torch.zeros(self.canvas)
         for k in chosen:
             crops.paste(p[k], shown, k)
-        return Evidence(radiograph.name, landmark, {"sharpened": frame.restore(shown)})
+        return Evidence(radiograph.name, landmark, {"refined": frame.restore(shown)})
 
-    def _look(self, radiograph: Radiograph, coarse: LandmarkSet) -> tuple[Peaks, torch.Tensor, Crops, Frame]:
+    def _look(
+        self, radiograph: Radiograph, coarse: LandmarkSet
+    ) -> tuple[Peaks, torch.Tensor, Crops, Letterbox]:
         """Peaks in canvas px, log-probabilities `[K, h, w]` on the crops, the crops, and where the canvas lies."""
-        frame = Frame.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
+        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
         stride = self.network.stride
         points = torch.from_numpy(frame.to_canvas(coarse.xy)).float()
         deviation = self.config.prior if self.known is None else self.config.match_prior
@@ -173,15 +181,15 @@ class F2:
             self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
         return self._matching
 
-    def _preview(self, size: Scale, locate: Locate) -> list[LandmarkSet]:
+    def _preview(self, size: ResolutionLevel, locate: Locate) -> list[LandmarkSet]:
         self.remember(size)
         shown = (size.store.cohort[index] for index in size.store.shown)
         return [self.refine(radiograph, locate(radiograph)) for radiograph in shown]
 
     def _begin(self, former: Self | None, start: Starts) -> None:
-        """Begin with the former sharpener's weights; else with those of the stages before, or with official ones."""
+        """Begin with the former refiner's weights; else with those of the stages before, or with official ones."""
         if former is None and isinstance(self.network, DinoNet):
-            return pretrained.start(self.network, "dino", self.config.weights, "sharpen")
+            return pretrained.start(self.network, "dino", self.config.weights, "refine")
         for begin in start.values() if former is None else [former.network.state_dict()]:
             take_fitting(self.network, begin)
 
@@ -195,7 +203,7 @@ class F2:
 
     @classmethod
     def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The sharpener that `state` described."""
+        """The refiner that `state` described."""
         height, width = head["canvas"]
         config, names = from_settings(F2Config, head["config"]), tuple(head["names"])
         weights = {k[8:]: v for k, v in tensors.items() if k.startswith("network.")}
@@ -214,14 +222,12 @@ def _network(config: F2Config, landmarks: int, start: Mapping[str, torch.Tensor]
 
 
 def _labels(
-    config: F2Config, coarse: Label, matcher: Mapping[str, torch.Tensor], size: Scale, job: Job
+    config: F2Config, coarse: Label, matcher: Mapping[str, torch.Tensor], size: ResolutionLevel, job: Job
 ) -> Label:
     """The coarse points matched again, as the matcher's frozen network sees them; as they are where it is another one."""
     if not MatchNet.fits(matcher):
-        message = (
-            "the matcher is not the compact one: the sharpener learns from the coarse points as they are"
-        )
-        job.sink(Progress("sharpen", 0, config.steps, message=message))
+        message = "the matcher is not the compact one: the refiner learns from the coarse points as they are"
+        job.sink(Progress("refine", 0, config.steps, message=message))
         return coarse
     network = MatchNet.of(matcher).requires_grad_(False)
     reader = Reader(network, size.store.canvas, job.fabric)
