@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import torch
@@ -55,24 +54,23 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("onemark", appauthor=False)) / "weights"
 
 
-def check(configs: Mapping[str, Any], sink: Sink = silent) -> None:
-    """See that the weights that the stages start from are at hand, before anything is learned.
+def check(wanted: Mapping[str, tuple[str, str]], sink: Sink = silent) -> None:
+    """Check that the weights that stages start from are at hand, before anything is learned.
 
     Args:
-        configs: Slot -> Config; those without a field `weights` are passed over.
+        wanted: Slot -> encoder and `weights` setting, of the stages that start from pretrained weights.
         sink: Is told when a file is fetched.
 
     Raises:
         UserError: as `start`.
     """
-    wanted = {slot: c for slot, c in configs.items() if getattr(c, "weights", "none") != "none"}
-    for slot, config in wanted.items():
-        if config.encoder not in SOURCES:
+    for slot, (encoder, weights) in wanted.items():
+        if encoder not in SOURCES:
             raise UserError(
-                f"{slot}.weights={config.weights} is for {slot}.encoder={' or '.join(SOURCES)}, not "
-                f"{config.encoder}: set {slot}.weights=none"
+                f"{slot}.weights={weights} is for {slot}.encoder={' or '.join(SOURCES)}, not "
+                f"{encoder}: set {slot}.weights=none"
             )
-        _file(config.encoder, config.weights, slot, tuple(wanted), sink)
+        _file(encoder, weights, slot, tuple(wanted), sink)
 
 
 def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:

@@ -97,8 +97,6 @@ class DenseTask:
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
         self,
         module: Embedder,

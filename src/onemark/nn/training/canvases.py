@@ -34,10 +34,10 @@ STRETCH: Mapping[Framing, float] = {"auto": 1.0, "alike": 1.0, "mixed": 1.5}
 images end where the anatomy of interest does, so that filling the canvas brings like to like."""
 
 
-def framing_option() -> Any:
+def framing_option(default: Framing = "auto") -> Any:
     """The option `framing` of a stage's Config."""
     help = "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing"
-    return option("auto", help)
+    return option(default, help)
 
 
 def pool_option() -> Any:

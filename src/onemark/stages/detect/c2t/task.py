@@ -70,8 +70,6 @@ class C2TTask:
         config: Options.
     """
 
-    name = "detect"
-
     def __init__(
         self, module: nn.Module, sizes: Sequence[ResolutionLevel], label: Label, config: C2TConfig
     ) -> None:

@@ -40,8 +40,6 @@ class HeatmapTask:
         config: Options.
     """
 
-    name = "detect"
-
     def __init__(
         self,
         module: nn.Module,

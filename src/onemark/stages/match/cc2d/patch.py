@@ -51,8 +51,6 @@ class PatchTask:
         UserError: the patch does not fit on the canvas, or the batch is too small.
     """
 
-    name = "match"
-
     def __init__(self, module: Embedder, sizes: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
         h, w = sizes[0].store.canvas
         if config.patch % STRIDES[-1] or config.patch > min(h, w):

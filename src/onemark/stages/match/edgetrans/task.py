@@ -85,8 +85,6 @@ class RegistrationTask:
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
         self, module: RegistrationNet, size: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
     ) -> None:

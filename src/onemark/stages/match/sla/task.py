@@ -50,8 +50,6 @@ class SLATask:
         sink: Takes the progress of finding pseudo-labels.
     """
 
-    name = "match"
-
     def __init__(
         self,
         module: LandmarkNet,

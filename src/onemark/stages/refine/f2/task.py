@@ -44,8 +44,6 @@ class LabelTask:
         config: Options.
     """
 
-    name = "refine"
-
     def __init__(
         self, module: nn.Module, size: ResolutionLevel, label: Label, coarse: Label, config: F2Config
     ) -> None:
@@ -98,8 +96,6 @@ class ExemplarTask:
         stride: Crop px per cell of the descriptors.
         config: Options.
     """
-
-    name = "refine"
 
     def __init__(self, module: nn.Module, size: ResolutionLevel, stride: int, config: F2Config) -> None:
         self.module, self.size, self.stride, self.config = module, size, stride, config
