@@ -16,7 +16,7 @@ from onemark.nn.backbones import pretrained
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
-from onemark.nn.reader import MEND, landmark_set
+from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, cohort_canvas, resolution_levels
 from onemark.nn.training.loop import Job, train
 from onemark.nn.training.schedule import Plan
@@ -25,8 +25,8 @@ from onemark.options import from_settings, settings_of
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import edges, ssim
 from onemark.stages.match.edgetrans.network import RegistrationNet
-from onemark.stages.match.edgetrans.refine import refined
-from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.refine import refine_instance
+from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.task import RegistrationTask
 from onemark.stages.match.edgetrans.transform import Transform
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -179,8 +179,12 @@ class EdgeTrans:
         theirs = torch.full_like(ours, count)
         source, target = torch.cat([ours, theirs]), torch.cat([theirs, ours])
         network = self.network.to(self.fabric.device).eval()
-        with memory_errors(MEND):
-            start = aligned(images, source, target, config.field_stride) if config.affine == "sift" else None
+        with memory_errors(REMEDY):
+            start = (
+                align_by_sift(images, source, target, config.field_stride)
+                if config.affine == "sift"
+                else None
+            )
             with torch.no_grad(), self.fabric.autocast():
                 found = network(images, source, target, config.passes_located, start)
             answer = found.answer
@@ -188,7 +192,7 @@ class EdgeTrans:
                 back = answer.take(slice(count, None))
                 marks = self.xy.to(images.device)
                 marks = torch.cat([marks, torch.where(marks.isnan(), marks, back(marks.nan_to_num()))])
-                answer = refined(answer, images[source], images[target], marks, config)
+                answer = refine_instance(answer, images[source], images[target], marks, config)
         return self._judged(canvas, frame, found.affine, answer)
 
     def _judged(self, canvas: torch.Tensor, frame: Letterbox, affine: Transform, both: Transform) -> Answer:

@@ -28,8 +28,8 @@ from onemark.options import from_settings, settings_of
 from onemark.progress import Progress
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.label import FineLabels, around, remembered
-from onemark.stages.refine.f2.matching import Matching, Remembered
+from onemark.stages.refine.f2.label import FineLabels, crop_around, remember_crops
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
 from onemark.stages.refine.f2.network import DinoNet, HeatNet, MatchNet
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -59,7 +59,7 @@ class F2:
     ) -> None:
         self.config, self.names, self.canvas, self.network = config, names, canvas, network
         self.reader = Reader(network, canvas, fabric)
-        self.known: Remembered | None = None
+        self.known: ExemplarCrops | None = None
         self._matching: Matching | None = None
 
     @staticmethod
@@ -133,7 +133,7 @@ class F2:
 
     def remember(self, size: ResolutionLevel) -> None:
         """Take the exemplars' crops to compare with, unless heatmaps were learned."""
-        self.known = None if self.config.learn == "labels" else remembered(size, self.config.crop)
+        self.known = None if self.config.learn == "labels" else remember_crops(size, self.config.crop)
         self._matching = None
 
     def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
@@ -167,7 +167,7 @@ class F2:
         points = torch.from_numpy(frame.to_canvas(coarse.xy)).float()
         deviation = self.config.prior if self.known is None else self.config.match_prior
         canvas = frame.render(radiograph.pixels)[None, None]
-        crops, prior = around(canvas, points, stride, self.config.crop, deviation)
+        crops, prior = crop_around(canvas, points, stride, self.config.crop, deviation)
         if self.known is None:
             logits = self.reader(crops.views)[0].float().cpu() + prior
             peaks = soft_peaks(logits)
@@ -176,7 +176,7 @@ class F2:
         xy = crops.outer(cells_to_pixels(peaks.xy, stride))
         return Peaks(xy, peaks.score, peaks.spread * stride), logits, crops, frame
 
-    def _compared(self, known: Remembered) -> Matching:
+    def _compared(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:
             self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
         return self._matching
@@ -211,7 +211,7 @@ class F2:
         self = cls(config, names, (height, width), _network(config, len(names), embedder), fabric)
         self.network.load_state_dict(weights)
         if "known.xy" in tensors:
-            self.known = Remembered(tensors["known.views"], tensors["known.xy"])
+            self.known = ExemplarCrops(tensors["known.views"], tensors["known.xy"])
         return self
 
 
@@ -231,5 +231,5 @@ def _labels(
         return coarse
     network = MatchNet.of(matcher).requires_grad_(False)
     reader = Reader(network, size.store.canvas, job.fabric)
-    known = remembered(size, config.crop)
+    known = remember_crops(size, config.crop)
     return FineLabels(coarse, Matching(reader, network.stride, config.temperature, known), config)
