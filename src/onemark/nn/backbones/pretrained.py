@@ -98,7 +98,7 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
 def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sink) -> Path:
     """The file of weights of a slot; `slots` are all that would have to do without it."""
     if weights == "imagenet":
-        return _known(SOURCES[encoder]) or _fetched(SOURCES[encoder], encoder, slots, sink)
+        return _find_known(SOURCES[encoder]) or _fetch(SOURCES[encoder], encoder, slots, sink)
     path = Path(weights).expanduser()
     if path.suffix != ".safetensors":
         raise UserError(f"{slot}.weights must be none, imagenet or a .safetensors file, not {weights!r}")
@@ -107,14 +107,14 @@ def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sin
     return path
 
 
-def _known(source: Source) -> Path | None:
+def _find_known(source: Source) -> Path | None:
     for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"):
         if (folder / source.name).is_file():
             return folder / source.name
     return None
 
 
-def _fetched(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Path:
+def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Path:
     import pooch
 
     folder = cache_folder()
@@ -126,12 +126,12 @@ def _fetched(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> 
         without = " ".join(f"--set {slot}.weights=none" for slot in slots)
         raise UserError(
             f"the ImageNet weights of {encoder} are not on this computer and could not be fetched "
-            f"({type(error).__name__}): put {source.url} into {folder}{_as(source)}, or start without them "
+            f"({type(error).__name__}): put {source.url} into {folder}{_name_hint(source)}, or start without them "
             f"({without}), or use the recipe onemark, which needs none"
         ) from None
 
 
-def _as(source: Source) -> str:
+def _name_hint(source: Source) -> str:
     return f" as {source.saved}" if source.saved else ""
 
 

@@ -15,7 +15,7 @@ from onemark.nn.backbones import pretrained
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
-from onemark.nn.reader import MEND, landmark_set
+from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
@@ -24,8 +24,8 @@ from onemark.stages.config import StageConfig
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import edges, ssim
 from onemark.stages.match.edgetrans.network import RegistrationNet
-from onemark.stages.match.edgetrans.refine import refined
-from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.refine import refine_instance
+from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.task import RegistrationTask
 from onemark.stages.match.edgetrans.transform import Transform
 from onemark.stages.matcher import Matcher
@@ -160,8 +160,12 @@ class EdgeTrans(Matcher):
         theirs = torch.full_like(ours, count)
         source, target = torch.cat([ours, theirs]), torch.cat([theirs, ours])
         network = self.network.to(self.fabric.device).eval()
-        with memory_errors(MEND):
-            start = aligned(images, source, target, config.field_stride) if config.affine == "sift" else None
+        with memory_errors(REMEDY):
+            start = (
+                align_by_sift(images, source, target, config.field_stride)
+                if config.affine == "sift"
+                else None
+            )
             with torch.no_grad(), self.fabric.autocast():
                 found = network(images, source, target, config.passes_located, start)
             answer = found.answer
@@ -169,7 +173,7 @@ class EdgeTrans(Matcher):
                 back = answer.take(slice(count, None))
                 marks = self.xy.to(images.device)
                 marks = torch.cat([marks, torch.where(marks.isnan(), marks, back(marks.nan_to_num()))])
-                answer = refined(answer, images[source], images[target], marks, config)
+                answer = refine_instance(answer, images[source], images[target], marks, config)
         return self._judged(canvas, frame, found.affine, answer)
 
     def _judged(

@@ -11,7 +11,7 @@ from torch import nn
 
 from onemark.imaging.letterbox import Size
 from onemark.nn.backbones import pretrained
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.embedding.several import combine
@@ -126,7 +126,7 @@ class SLA(Matcher):
                 canvas, xy = store.read([one.index]).to(device), one.xy.nan_to_num().to(device)
                 fine.append(self.views.describe(canvas, xy))
                 if not self.network.bare:
-                    embedded = self.network.embedded(self.network.taps(canvas))
+                    embedded = self.network.embed(self.network.taps(canvas))
                     coarse.append(describe(embedded, xy[None]))
         self.templates = [torch.cat(level).cpu() for level in zip(*fine, strict=True)]
         self.coarse = [torch.cat(level).cpu() for level in zip(*coarse, strict=True)]
@@ -186,9 +186,9 @@ class SLA(Matcher):
             vectors = [
                 v.flatten(0, 1).expand(len(taps[0]), -1, -1) for v in self._on(taps, self.coarse, which)
             ]
-            found = find(vectors, self.network.embedded(taps), self.config.temperature, radius)
+            found = find(vectors, self.network.embed(taps), self.config.temperature, radius)
         shape = visible.shape
-        values = (parted(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
+        values = (split_dim(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
         return combine(Peaks(*values), visible.T, self.config.several, self.config.temperature)
 
     @staticmethod

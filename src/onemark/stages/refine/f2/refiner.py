@@ -20,8 +20,8 @@ from onemark.stages.base import MATCH, ChosenStage, StageContext, network_weight
 from onemark.stages.config import StageConfig
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.label import FineLabels, around, remembered
-from onemark.stages.refine.f2.matching import Matching, Remembered
+from onemark.stages.refine.f2.label import FineLabels, crop_around, remember_crops
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
 from onemark.stages.refine.f2.network import DinoNet, HeatNet, MatchNet
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
 from onemark.stages.refiner import Refiner
@@ -47,7 +47,7 @@ class F2(Refiner):
 
     def __init__(self, config: F2Config, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         super().__init__(config, names, canvas, fabric)
-        self.known: Remembered | None = None
+        self.known: ExemplarCrops | None = None
         self._matching: Matching | None = None
         # A network that compares by the matcher's embeddings is made when these are at hand.
         if config.encoder == "dino":
@@ -112,7 +112,7 @@ class F2(Refiner):
 
     def remember(self, size: ResolutionLevel) -> None:
         """Take the exemplars' crops to compare with, unless heatmaps were learned."""
-        self.known = None if self.config.learn == "labels" else remembered(size, self.config.crop)
+        self.known = None if self.config.learn == "labels" else remember_crops(size, self.config.crop)
         self._matching = None
 
     def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
@@ -144,7 +144,7 @@ class F2(Refiner):
         points = torch.from_numpy(frame.to_canvas(coarse.xy)).float()
         deviation = self.config.prior if self.known is None else self.config.match_prior
         canvas = frame.render(radiograph.pixels)[None, None]
-        crops, prior = around(canvas, points, stride, self.config.crop, deviation)
+        crops, prior = crop_around(canvas, points, stride, self.config.crop, deviation)
         if self.known is None:
             logits = self.reader(crops.views)[0].float().cpu() + prior
             peaks = soft_peaks(logits)
@@ -153,7 +153,7 @@ class F2(Refiner):
         xy = crops.outer(cells_to_pixels(peaks.xy, stride))
         return Peaks(xy, peaks.score, peaks.spread * stride), logits, crops, frame
 
-    def _compared(self, known: Remembered) -> Matching:
+    def _compared(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:
             self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
         return self._matching
@@ -183,7 +183,7 @@ class F2(Refiner):
             self._take_network(MatchNet.of({k.removeprefix("embedder."): v for k, v in weights.items()}))
         super().load_tensors(tensors)
         if "known.xy" in tensors:
-            self.known = Remembered(tensors["known.views"], tensors["known.xy"])
+            self.known = ExemplarCrops(tensors["known.views"], tensors["known.xy"])
 
 
 def _labels(
@@ -196,5 +196,5 @@ def _labels(
         return coarse
     network = MatchNet.of(matcher).requires_grad_(False)
     reader = Reader(network, size.store.canvas, context.fabric)
-    known = remembered(size, config.crop)
+    known = remember_crops(size, config.crop)
     return FineLabels(coarse, Matching(reader, network.stride, config.temperature, known), config)
