@@ -93,12 +93,12 @@ class FakeBackend:
 
     def train(self, order: Order, progress: Sink) -> FakeModel:
         self.orders.append(order)
-        if order.task == "predict":
+        if order.kind == "predict":
             return FakeModel(self.truth)
-        if order.task != "new":
+        if order.kind != "new":
             run = RunFolder.open(order.out)
             run.update(state="running")
-            if order.task != "continue":
+            if order.kind != "continue":
                 run.write_exemplars(order.exemplars)
         else:
             run = RunFolder.create(order.out, self._about(order, "running"), order.exemplars)
@@ -122,7 +122,7 @@ class FakeBackend:
         self.orders.append(order)
         if self.needs_exemplar:
             raise UserError(
-                f"the matcher of recipe {order.recipe} learns nothing before a radiograph is marked"
+                f"the matcher of recipe {order.recipe} learns nothing before a radiograph is annotated"
             )
         there = (order.out / "config.json").exists()
         run = (

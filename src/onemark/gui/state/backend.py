@@ -58,7 +58,7 @@ class Order:
     minutes: float | None = None
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
-    task: OrderKind = "new"
+    kind: OrderKind = "new"
     number: int = 1
     watched: Callable[[], str | None] = lambda: None
 
@@ -145,13 +145,13 @@ class Pipeline:
         from onemark.pipeline import trainer as pipeline
 
         chosen = None if order.device == "auto" else order.device  # None: the run's own device
-        if order.task == "follow":
+        if order.kind == "follow":
             return self._follow(order, progress)
-        if order.task == "predict":
+        if order.kind == "predict":
             return pipeline.load(order.out, order.device)
-        if order.task == "continue":
+        if order.kind == "continue":
             return pipeline.resume(order.out, cohort=order.cohort, device=chosen, progress=progress)
-        if order.task == "retrain":
+        if order.kind == "retrain":
             return pipeline.resume(
                 order.out,
                 cohort=order.cohort,
