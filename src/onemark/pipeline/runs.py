@@ -39,12 +39,19 @@ class RunStatus:
         learned: Slots of the stages that can be used.
         fitted: Whether a training was finished at least once.
         predicted: Whether its predictions were made with what it has learned last.
+        has_checkpoint: Whether a stage in progress was saved.
     """
 
     state: RunState
     learned: tuple[str, ...]
     fitted: bool
     predicted: bool
+    has_checkpoint: bool = False
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether there is anything that can be used or gone on from."""
+        return bool(self.learned) or self.has_checkpoint
 
     @property
     def waits_for_exemplar(self) -> bool:
@@ -123,7 +130,13 @@ class RunFolder:
     def status(self) -> RunStatus:
         """Where the run stands."""
         config = self.config
-        return RunStatus(config.state, config.learned, config.fits > 0, 0 < config.fits == config.predicted)
+        return RunStatus(
+            config.state,
+            config.learned,
+            config.fits > 0,
+            0 < config.fits == config.predicted,
+            self.checkpoint.is_file(),
+        )
 
     def update(self, **changes: Any) -> None:
         """Change fields of the configuration and write it."""
@@ -200,3 +213,11 @@ class RunFolder:
         """Write the training log, a JSON object per line."""
         with user_errors(self.path / "log.jsonl"), writing(self.path / "log.jsonl") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in log)
+
+
+def status_of(path: Path | None) -> RunStatus | None:
+    """Where the run in a folder stands; None where there is none that can be opened."""
+    try:
+        return None if path is None else RunFolder.open(path).status()
+    except UserError:
+        return None
