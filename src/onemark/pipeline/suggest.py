@@ -22,7 +22,7 @@ from onemark.nn.training.canvases import CanvasCache, learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import Job, hash_text
 from onemark.nn.weights import read_weights, write_weights
-from onemark.options import check_wishes, settings_of
+from onemark.options import check_budget_and_seed, settings_of
 from onemark.pipeline import recipes
 from onemark.pipeline.resuming import check_present
 from onemark.pipeline.runs import CONFIG, SUGGESTED, RunFolder
@@ -91,7 +91,7 @@ def suggest(
         UserError: something in the input is wrong, or the recipe's matcher needs an exemplar.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes, seed)
+    check_budget_and_seed(minutes, seed)
     if not 1 <= number <= len(cohort):
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"

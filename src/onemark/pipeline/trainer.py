@@ -21,7 +21,7 @@ from onemark.nn.device import choose, fabric_for
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import Job
 from onemark.nn.weights import read_weights, write_weights
-from onemark.options import check_wishes, settings_of
+from onemark.options import check_budget_and_seed, settings_of
 from onemark.pipeline import recipes, resuming
 from onemark.pipeline.answers import REFINE, answers, located, locating
 from onemark.pipeline.runs import SUGGESTED, RunFolder
@@ -142,7 +142,7 @@ def fit(
         UserError: something in the input is wrong, or the device has too little memory.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes, seed)
+    check_budget_and_seed(minutes, seed)
     chosen = recipes.get(recipe)
     configs = chosen.configure(settings, minutes)
     exemplars = _readable(exemplars, cohort)
@@ -196,7 +196,7 @@ def resume(
             first training is not finished; the run is then as it was.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes)
+    check_budget_and_seed(minutes)
     started, folder = time.monotonic(), RunFolder.open(run)
     chosen = choose(device or folder.config["device"])
     if cohort is None:
