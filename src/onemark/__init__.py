@@ -3,10 +3,10 @@
     cohort = onemark.open_cohort("xrays/")
     exemplars = onemark.read_landmarks("exemplar.csv")
     model = onemark.fit(cohort, exemplars, minutes=10)
-    found = model.predict(cohort)
-    found.to_csv("landmarks.csv")
+    predictions = model.predict(cohort)
+    predictions.to_csv("landmarks.csv")
 
-Importing onemark is quick: each name loads its module, and with it torch or pandas, when it is first used.
+Importing onemark is quick: a name loads its module, and with it torch or pandas, when it is first used.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.nn.device import choose, fabric_for
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
-from onemark.options import check_wishes
+from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model
 from onemark.pipeline.recipes import get_recipe
@@ -57,7 +57,7 @@ def fit(
         UserError: something in the input is wrong, or the device has too little memory.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes, seed)
+    check_budget_and_seed(minutes, seed)
     get_recipe(recipe).configure(settings, minutes)
     exemplars = _read_exemplars(exemplars, cohort)
     _report_unshown(exemplars, progress)
@@ -96,7 +96,7 @@ def resume(
             first training is not finished; the run is then as it was.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes)
+    check_budget_and_seed(minutes)
     started, folder = time.monotonic(), RunFolder.open(run)
     chosen = choose(device or folder.config.device)
     if cohort is None:

@@ -17,7 +17,7 @@ from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose
 from onemark.nn.training.canvases import CanvasCache, learning_pool
 from onemark.nn.training.loop import hash_text
-from onemark.options import check_wishes, settings_of
+from onemark.options import check_budget_and_seed, settings_of
 from onemark.pipeline.recipe import Recipe
 from onemark.pipeline.recipes import RECIPES, get_recipe
 from onemark.pipeline.resuming import check_present
@@ -67,7 +67,7 @@ def suggest(
         UserError: something in the input is wrong, or the recipe's matcher needs an exemplar.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes, seed)
+    check_budget_and_seed(minutes, seed)
     if not 1 <= number <= len(cohort):
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
