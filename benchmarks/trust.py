@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from onemark.pipeline.answers import located
 from scipy.stats import rankdata, spearmanr
 
 import onemark
 from common import kept, links, machine, numbers
-from onemark.pipeline.answers import located
 from onemark.uncertainty.learning import correction_ratios, learned
 
 SPACING_MM = 0.25
@@ -130,7 +130,7 @@ def judge(
         calibration = type(plain.calibration).of(rows[:count], len(model.names))
         one = Judged(f"{run.name}: {count} corrections", expected * calibration.factors, actual)
         judged.append(one)
-        margins = {c: calibration.margin(c) for c in (0.8, 0.9, 0.95)} if count else {}
+        margins = {c: calibration.conformal_factor(c) for c in (0.8, 0.9, 0.95)} if count else {}
         for coverage, margin in margins.items():
             if margin is not None:
                 held = (one.actual <= margin * one.expected).mean()

@@ -65,7 +65,7 @@ def test_points_outlive_the_typing_of_a_pixel_size(
     assert list(kept_marks(xrays)) == [truth.images[0]]
 
 
-@pytest.mark.parametrize("task", ["continue", "retrain", "predict"])
+@pytest.mark.parametrize("kind", ["continue", "retrain", "predict"])
 @pytest.mark.parametrize(("device", "said"), [("cpu", "cpu"), ("auto", None)])
 def test_the_chosen_device_counts_when_a_run_goes_on(
     xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, kind: Any, device: str, said: Any

@@ -194,7 +194,7 @@ def test_the_job_gives_back_everything_that_escapes(
 
 
 @pytest.mark.parametrize(
-    ("error", "words", "ways"),
+    ("error", "words", "choices"),
     [
         (UserError("no folder; give one"), "no folder; give one", ()),
         (RuntimeError("CUDA out of memory"), "memory ran out", ("cpu", "smaller", "details")),

@@ -6,18 +6,19 @@ import pytest
 
 from onemark import RECIPES, UserError
 from onemark.options import settings_of
-from onemark.pipeline.recipes import UNHURRIED_MINUTES, Recipe, get
+from onemark.pipeline.recipe import UNHURRIED_MINUTES, Recipe
+from onemark.pipeline.recipes import get_recipe
 
 
 def test_the_default_is_there_and_needs_no_pretrained_weights():
-    configs = get("onemark").configure()
+    configs = get_recipe("onemark").configure()
     assert list(configs) == ["match", "detect", "refine"]
     assert all(config.weights == "none" for config in configs.values())
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_is_whole(name: str):
-    recipe = get(name)
+    recipe = get_recipe(name)
     assert recipe.name == name
     assert recipe.title
     assert "\n" not in recipe.title
@@ -33,7 +34,7 @@ def test_every_recipe_is_whole(name: str):
 @pytest.mark.parametrize("name", ["", "Onemark", "magic", "../onemark"])
 def test_an_unknown_recipe_is_told_what_there_is(name: str):
     with pytest.raises(UserError, match=r"unknown recipe .* choose one of onemark, ") as caught:
-        get(name)
+        get_recipe(name)
     assert all(known in str(caught.value) for known in RECIPES)
 
 

@@ -17,7 +17,7 @@ import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, UserError
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
-from onemark.pipeline.resuming import aligned
+from onemark.pipeline.resuming import align_ratios
 
 Settings = dict[str, object]
 
@@ -168,7 +168,7 @@ def turned(one: LandmarkSet) -> LandmarkSet:
 def test_landmarks_stay_in_the_order_in_which_they_were_learned(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
+    for module in ("stages.detector", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     corrected = turned(truth.sets[0])
     further = LandmarkSet(corrected.image, ("new", *corrected.names), np.vstack([[[40, 50]], corrected.xy]))
@@ -187,7 +187,7 @@ def test_landmarks_stay_in_the_order_in_which_they_were_learned(
 def test_as_many_other_landmarks_begin_with_other_heads(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
+    for module in ("stages.detector", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     one = truth.sets[0]
     other = LandmarkSet(one.image, ("new", *one.names[1:]), one.xy)
@@ -198,7 +198,7 @@ def test_as_many_other_landmarks_begin_with_other_heads(
 
 
 def test_what_corrections_showed_follows_its_landmarks():
-    assert aligned([[1.0, 2.0], [None, 3.0], [4.0]], ("a", "b"), ("b", "c", "a")) == [
+    assert align_ratios([[1.0, 2.0], [None, 3.0], [4.0]], ("a", "b"), ("b", "c", "a")) == [
         [2.0, None, 1.0],
         [3.0, None, None],
     ]
