@@ -40,7 +40,7 @@ def test_an_unknown_recipe_is_told_what_there_is(name: str):
 
 def test_the_users_settings_win_over_the_recipes_and_these_over_the_stages():
     stages = RECIPES["onemark"].slots
-    recipe = Recipe("mine", "mine", stages, {"match.steps": 7, "detect.batch": 3})
+    recipe = Recipe("mine", "mine", stages, {"match.steps": 7, "detect.batch": 3}, RECIPES["onemark"].shares)
     plain = RECIPES["onemark"].configure()
     configs = recipe.configure({"match.length": "16", "detect.batch": 5})
     assert (configs["match"].steps, configs["match"].length, configs["detect"].batch) == (7, 16, 5)
@@ -73,7 +73,7 @@ def test_what_a_run_stores_configures_it_again():
         ),
         ("match", "unknown setting match: recipe onemark"),
         ("look.steps", "unknown setting look.steps: recipe onemark"),
-        ("match.speed", "unknown setting match.speed; this recipe has match.encoder"),
+        ("match.speed", "unknown setting match.speed; this recipe has match.area"),
         ("select.bogus", "unknown setting select.bogus; this recipe has select."),
         ("match.steps.more", "unknown setting match.steps.more"),
         (".steps", "unknown setting .steps: recipe onemark"),

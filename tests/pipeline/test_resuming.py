@@ -122,9 +122,7 @@ def test_landmarks_that_a_matcher_has_no_decoders_of_change_nothing(
     first = LandmarkTable.from_sets([LandmarkSet(truth.images[0], two, truth.sets[0].xy[:2])])
     onemark.fit(phantoms, first, recipe="sla-compact", settings=settings, out=run)
     before = files_of(run)
-    with pytest.raises(
-        UserError, match=r"this matcher has decoders of .* give exemplars of the same landmarks"
-    ):
+    with pytest.raises(UserError, match=r"this matcher has learned .* give exemplars of the same landmarks"):
         onemark.resume(run, exemplars=LandmarkTable.from_sets([truth.sets[1]]))
     assert files_of(run) == before
 
@@ -198,10 +196,10 @@ def test_as_many_other_landmarks_begin_with_other_heads(
 
 
 def test_what_corrections_showed_follows_its_landmarks():
-    assert align_ratios([[1.0, 2.0], [None, 3.0], [4.0]], ("a", "b"), ("b", "c", "a")) == [
-        [2.0, None, 1.0],
-        [3.0, None, None],
-    ]
+    assert align_ratios(((1.0, 2.0), (None, 3.0), (4.0,)), ("a", "b"), ("b", "c", "a")) == (
+        (2.0, None, 1.0),
+        (3.0, None, None),
+    )
 
 
 # --- a run goes on with the radiographs that it began with -------------------------------------------------------
