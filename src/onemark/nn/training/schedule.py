@@ -32,8 +32,8 @@ class Plan:
         optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
         schedule: How the rate falls. `cosine`: with a warm-up. `halving`, `tenths`: in equal stairs, as CC2D. `late`:
             constant for a third of the schedule, then by a cosine to a half, as EdgeTrans. `plateau`: as its detectors.
-        restart: Share of the schedule after which the cosine starts again at half the rate, because the canvas has
-            grown there; 0 = never.
+        restart: Share of the schedule after which the cosine starts again at half the rate, where the canvas grows or
+            the decoders take over from the encoder; 0 = never.
     """
 
     steps: int
