@@ -1,10 +1,10 @@
-"""Detectors behind one and the same fitted matcher, each with the same time: which is better, and which terms pay.
+"""Which detector is better, and which of its terms pay? All stand behind the same matcher and get the same time.
 
     python benchmarks/detectors.py DATA RUN --seconds 270 --arms tpl c2t "c2t coarse=0.67"
 
-DATA holds images/001.jpg ... and landmarks.csv; RUN is the folder of a finished fit, whose matcher and exemplars are
-taken. An arm is a detector and its settings. Every arm but the first is compared with the first, by a bootstrap over
-images. The matcher's answers are asked for before the first arm, so no arm pays for them.
+DATA holds images/001.jpg ... and landmarks.csv; RUN is the folder of a finished fit that provides matcher and exemplars.
+An arm is a detector and its settings. A paired bootstrap over images compares the other arms with the first. The matcher
+locates everything before the first arm, so no arm pays for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import onemark
-from common import ARMS, arm_row, kept, links, machine, numbers
+from common import ARMS, arm_row, describe_machine, link_images, parse_numbers, work_folder
 from onemark import Cohort, LandmarkSet, LandmarkTable
 from onemark.nn.device import fabric_for
 from onemark.nn.training.loop import Job
@@ -39,7 +39,7 @@ class Matched:
         self.start = matcher.network.state_dict()
 
     def fit(self, arm: str, seconds: float | None, seed: int, device: str) -> tuple[Any, int]:
-        """Fit one arm; how many steps it made."""
+        """Fit one arm; return the detector and its number of steps."""
         kind, *settings = arm.split()
         stage = DETECTORS[kind]
         config = from_settings(stage.Config, dict(s.split("=", 1) for s in settings), "detect.")
@@ -53,25 +53,25 @@ class Matched:
 
 
 def main() -> None:
-    """Fit, mark and score arm by arm."""
+    """Fit, predict and score arm by arm."""
     options = _options()
     images = options.data / "images"
-    work = kept(options.out)
+    work = work_folder(options.out)
     train, test = (
-        onemark.open_cohort(links(images, [f"{n:03d}.jpg" for n in numbers(which)], work / name))
+        onemark.open_cohort(link_images(images, [f"{n:03d}.jpg" for n in parse_numbers(which)], work / name))
         for name, which in (("train", options.train), ("test", options.test))
     )
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     matched = Matched(options.run, train, options.device)
-    print(f"{machine()}\n\n{ARMS}", flush=True)
+    print(f"{describe_machine()}\n\n{ARMS}", flush=True)
     first = None
     for arm in options.arms:
         detector, steps = matched.fit(arm, options.seconds, options.seed, options.device)
         started = time.perf_counter()
-        found = LandmarkTable.from_sets(detector.locate(radiograph) for radiograph in test.readable())
+        predictions = LandmarkTable.from_sets(detector.locate(radiograph) for radiograph in test.readable())
         per_image = (time.perf_counter() - started) / len(test)
-        found.to_csv(work / f"{arm.replace(' ', '_')}-{options.seed}.csv")
-        scores = onemark.evaluate(found, truth, spacing_mm=options.spacing_mm)
+        predictions.to_csv(work / f"{arm.replace(' ', '_')}-{options.seed}.csv")
+        scores = onemark.evaluate(predictions, truth, spacing_mm=options.spacing_mm)
         print(arm_row(f"{arm}, {steps} steps", scores, first, per_image), flush=True)
         first = first or scores
 
