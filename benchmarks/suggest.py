@@ -104,7 +104,7 @@ def locate_all(
     """Return the truth, and every exemplar's answer `[N, M, K, 2]` in original px with its score `[N, M, K]`."""
     exemplars = onemark.LandmarkTable.from_sets(truth[name] for name in names)
     matcher.names = exemplars.names
-    matcher.remember(store, store.marked(exemplars))
+    matcher.remember(store, store.place_exemplars(exemplars))
     xy, scores, right = [], [], []
     for radiograph in test.readable():
         frame = Letterbox.fit(radiograph.size, matcher.canvas)

@@ -125,7 +125,7 @@ def test_a_folder_whose_name_is_not_utf_8(folder: Path, words: list[str], tmp_pa
     (strange / "spoilt.png").write_bytes(b"")
     assert main([words[0], str(strange), *words[2:]]) == 0
     assert len(predicted(tmp_path / "run")) == 4
-    assert onemark.open_cohort(RunFolder.open(tmp_path / "run").config["cohort"]).names
+    assert onemark.open_cohort(RunFolder.open(tmp_path / "run").config.cohort).names
 
 
 def test_names_with_commas_and_accents_are_exemplars_too(

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from onemark.data.images.read import read_radiograph
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+    from onemark.data.suggestion import Suggestion
     from onemark.evaluation.metrics import Scores, evaluate
+    from onemark.pipeline.fit import fit, load, resume
+    from onemark.pipeline.model import Model
     from onemark.pipeline.recipes import RECIPES
-    from onemark.pipeline.suggest import Suggestion, suggest
-    from onemark.pipeline.trainer import Model, fit, load, resume
+    from onemark.pipeline.suggest import suggest
     from onemark.progress import Cancelled, Progress
     from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -34,10 +36,12 @@ _HOMES = {
     "data.images.read": ("read_radiograph",),
     "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
     "evaluation.metrics": ("Scores", "evaluate"),
-    "pipeline.trainer": ("Model", "fit", "load", "resume"),
+    "data.suggestion": ("Suggestion",),
+    "pipeline.fit": ("fit", "load", "resume"),
+    "pipeline.model": ("Model",),
     "progress": ("Cancelled", "Progress"),
     "pipeline.recipes": ("RECIPES",),
-    "pipeline.suggest": ("Suggestion", "suggest"),
+    "pipeline.suggest": ("suggest",),
     "types": ("Evidence", "LandmarkSet", "Radiograph", "UserError"),
 }
 _HOME_OF = {name: f"onemark.{home}" for home, names in _HOMES.items() for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -294,5 +295,8 @@ def recipes(name: str | None = None, /) -> None:
         name: Recipe to list the settings of.
     """
     from onemark.cli.tables import list_recipes, list_settings
+    from onemark.pipeline.recipes import RECIPES
 
     print(*(list_recipes() if name is None else list_settings(name)), sep="\n")
+    for problem in RECIPES.problems:
+        print(problem, file=sys.stderr)

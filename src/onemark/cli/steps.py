@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
-    from onemark.pipeline.trainer import Model
+    from onemark.pipeline.model import Model
 
 
 @contextlib.contextmanager
@@ -74,13 +74,13 @@ def open_run_cohort(run_folder: Path, xrays: Path | None, spacing_mm: float | No
     from onemark.pipeline.runs import RunFolder
 
     config = RunFolder.open(run_folder).config
-    if xrays is None and not Path(config["cohort"]).is_dir():
+    if xrays is None and not Path(config.cohort).is_dir():
         raise UserError(
-            f"the radiographs of {run_folder} are no longer in {config['cohort']}; "
+            f"the radiographs of {run_folder} are no longer in {config.cohort}; "
             "say where they are now: --xrays FOLDER"
         )
-    spacing = config.get("spacing_mm") if spacing_mm is None else spacing_mm
-    return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
+    spacing = config.spacing_mm if spacing_mm is None else spacing_mm
+    return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing)
 
 
 def check_same_options(run_folder: Path, training: Training) -> None:
@@ -90,13 +90,13 @@ def check_same_options(run_folder: Path, training: Training) -> None:
         UserError: an option differs from the run's.
     """
     from onemark.data.cohort import is_run_folder
-    from onemark.pipeline.suggest import settled
+    from onemark.pipeline.suggest import settled_differently
 
     if not is_run_folder(run_folder):
         return
     # A default cannot be told from an option that was left out, so it never counts as a difference.
     usual = Training()
-    differing = settled(
+    differing = settled_differently(
         run_folder,
         recipe=None if training.recipe == usual.recipe else training.recipe,
         minutes=training.minutes,
@@ -169,14 +169,14 @@ def is_trained(run_folder: Path) -> bool:
     """Whether the training of a run is finished."""
     from onemark.pipeline.runs import RunFolder
 
-    return bool(RunFolder.open(run_folder).config["state"] == "done")
+    return RunFolder.open(run_folder).status().is_trained
 
 
 def has_predicted(run_folder: Path) -> bool:
     """Whether a run has predicted since it was last trained."""
-    # Training writes the configuration last, and predicting the report.
-    report, config = run_folder / "report.html", run_folder / "config.json"
-    return report.exists() and report.stat().st_mtime_ns >= config.stat().st_mtime_ns
+    from onemark.pipeline.runs import RunFolder
+
+    return RunFolder.open(run_folder).status().predicted
 
 
 def predict_and_report(
@@ -184,6 +184,7 @@ def predict_and_report(
 ) -> LandmarkTable:
     """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`."""
     from onemark.evaluation.report import write_overlays, write_report
+    from onemark.pipeline.runs import RunFolder
 
     predictions = model.predict(cohort, progress=show)
     predictions.to_csv(out / "landmarks.csv")
@@ -198,6 +199,8 @@ def predict_and_report(
         problems=show.messages,
         progress=show,
     )
+    # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
+    RunFolder.open(out).note_predicted()
     return predictions
 
 

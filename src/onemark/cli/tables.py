@@ -6,15 +6,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from onemark.pipeline import recipes
+from onemark.pipeline.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
-    from onemark.pipeline.suggest import Suggestion
+    from onemark.data.suggestion import Suggestion
+    from onemark.stages.config import StageConfig
+    from onemark.stages.selector import SelectorConfig
 
 
 def list_recipes() -> list[str]:
-    """Return one line per recipe: name and title."""
-    return align_columns([(name, recipe.title) for name, recipe in recipes.RECIPES.items()])
+    """Return one line per recipe: name and title, and the package of those that are not onemark's."""
+    rows = []
+    for name, recipe in RECIPES.items():
+        origin = "" if recipe.origin == "onemark" else f" (from {recipe.origin})"
+        rows.append((name, recipe.title + origin))
+    return align_columns(rows)
 
 
 def list_settings(name: str) -> list[str]:
@@ -24,8 +30,9 @@ def list_settings(name: str) -> list[str]:
         UserError: there is no recipe of that name.
     """
     rows = []
-    recipe = recipes.get(name)
-    for slot, config in {"select": recipe.selecting(), **recipe.configure()}.items():
+    recipe = get_recipe(name)
+    groups: dict[str, SelectorConfig | StageConfig] = {"select": recipe.configure_selector()}
+    for slot, config in {**groups, **recipe.configure()}.items():
         hints = get_type_hints(type(config))
         for field in dataclasses.fields(config):
             default = f"{slot}.{field.name}={getattr(config, field.name)}"
