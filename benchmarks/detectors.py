@@ -11,45 +11,63 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onemark
 from common import ARMS, arm_row, describe_machine, link_images, parse_numbers, work_folder
-from onemark import Cohort, LandmarkSet, LandmarkTable
+from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
 from onemark.nn.device import fabric_for
-from onemark.nn.training.loop import Job
 from onemark.options import from_settings
 from onemark.pipeline.runs import RunFolder
+from onemark.stages.answers import matcher_of
+from onemark.stages.base import DETECT, MATCH, StageContext
 from onemark.stages.detect.c2t import C2T
 from onemark.stages.detect.tpl import TPL
+from onemark.stages.detector import Detector
 
-DETECTORS: dict[str, Any] = {"tpl": TPL, "c2t": C2T}
+DETECTORS: dict[str, type[Detector]] = {"tpl": TPL, "c2t": C2T}
+
+
+@dataclass(kw_only=True)
+class KnownAnswers(StageContext):
+    """A context whose pseudo-labels are known already."""
+
+    known: Mapping[str, LandmarkSet]
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Return the known pseudo-label."""
+        return self.known[radiograph.name]
 
 
 class Matched:
-    """A finished run's matcher: its answers to a cohort, its exemplars, its weights."""
+    """A finished run's matcher, its answers to a cohort and its exemplars."""
 
     def __init__(self, run: Path, cohort: Cohort, device: str) -> None:
         model = onemark.load(run, device)
-        matcher = model.stages["match"]
+        self.before = {MATCH: model.stages[MATCH]}
+        matcher = matcher_of(model.stages)
         self.cohort, self.exemplars = cohort, RunFolder.open(run).exemplars()
         self.known: dict[str, LandmarkSet] = {name: matcher.locate(cohort[name]) for name in cohort.names}
-        self.start = matcher.network.state_dict()
 
-    def fit(self, arm: str, seconds: float | None, seed: int, device: str) -> tuple[Any, int]:
+    def fit(self, arm: str, seconds: float | None, seed: int, device: str) -> tuple[Detector, int]:
         """Fit one arm; return the detector and its number of steps."""
         kind, *settings = arm.split()
         stage = DETECTORS[kind]
         config = from_settings(stage.Config, dict(s.split("=", 1) for s in settings), "detect.")
-        job = Job(fabric_for(device), seed)
-
-        def pseudo_label(radiograph: onemark.Radiograph) -> LandmarkSet:
-            return self.known[radiograph.name]
-
-        fitted = stage.fit(self.exemplars, self.cohort, config, job, pseudo_label, seconds, self.start)
-        return fitted, job.log[-1]["step"]
+        context = KnownAnswers(
+            fabric=fabric_for(device),
+            seed=seed,
+            stage=DETECT,
+            cohort=self.cohort,
+            exemplars=self.exemplars,
+            config=config,
+            seconds=seconds,
+            before=self.before,
+            known=self.known,
+        )
+        return stage.fit(context), context.log[-1]["step"]
 
 
 def main() -> None:

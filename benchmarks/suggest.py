@@ -92,9 +92,9 @@ def time_work(what: str, work: Callable[[], T]) -> T:
 def compare_all(matcher: CC2D, store: CanvasCache) -> SCP:
     """Compare all radiographs; features and matching are timed together."""
     time_work("reading", lambda: [store.usable(n) for n in range(len(store))])
-    time_work("features", lambda: [matcher.reader(store.read([n])) for n in range(len(store))])
+    time_work("features", lambda: [matcher.embed(store.read([n])) for n in range(len(store))])
     return time_work(
-        "features again, key points and matching", lambda: SCP(SCPConfig(), matcher.reader).compare(store)
+        "features again, key points and matching", lambda: SCP(SCPConfig(), matcher.embed).compare(store)
     )
 
 
@@ -108,8 +108,8 @@ def locate_all(
     xy, scores, right = [], [], []
     for radiograph in test.readable():
         frame = Letterbox.fit(radiograph.size, matcher.canvas)
-        maps = matcher.reader(frame.render(radiograph.pixels)[None, None])
-        peaks, _ = matcher._all_peaks(maps)
+        maps = matcher.embed(frame.render(radiograph.pixels)[None, None])
+        peaks = matcher._all_peaks(maps)
         xy.append(frame.to_image(peaks.xy.double().numpy()))
         scores.append(peaks.score.numpy())
         right.append(truth[radiograph.name].xy)

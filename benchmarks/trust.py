@@ -20,8 +20,9 @@ from scipy.stats import rankdata, spearmanr
 
 import onemark
 from common import describe_machine, link_images, parse_numbers, work_folder
-from onemark.pipeline.answers import located
-from onemark.uncertainty.learning import correction_ratios, learned
+from onemark.progress import silent
+from onemark.stages.answers import ask
+from onemark.uncertainty.learning import correction_ratios, learn_error_model
 
 SPACING_MM = 0.25
 BAD_MM = 4.0
@@ -112,15 +113,15 @@ def judge(
 ) -> list[Judged]:
     """Judge one run: the peak's width, and expected errors after each number of corrections."""
     model = onemark.load(run)
-    plain = learned(model.stages, model.exemplars, train, [], onemark.progress.silent)
+    plain = learn_error_model(model.stages, model.exemplars, train, (), silent)
     assert plain is not None
     order = np.random.default_rng(seed).permutation(
         [n for n in train.names if n not in model.exemplars.images]
     )
     corrected = onemark.LandmarkTable.from_sets(truth[str(name)] for name in order[: max(counts)])
     model.error_model = plain
-    rows = correction_ratios(model, corrected, train)
-    predictions = [located(model.stages, radiograph) for radiograph in test.readable()]
+    rows = correction_ratios(plain, model.stages, model.exemplars.images, corrected, train)
+    predictions = [ask(model.stages, radiograph).final for radiograph in test.readable()]
     actual = np.stack(
         [np.linalg.norm(one.xy - truth[one.image].xy, axis=1) * SPACING_MM for one in predictions]
     )
@@ -134,12 +135,12 @@ def judge(
         calibration = type(plain.calibration).of(rows[:count], len(model.names))
         one = Judged(f"{run.name}: {count} corrections", expected * calibration.factors, actual)
         judged.append(one)
-        margins = {c: calibration.margin(c) for c in (0.8, 0.9, 0.95)} if count else {}
-        for coverage, margin in margins.items():
-            if margin is not None:
-                held = (one.actual <= margin * one.expected).mean()
+        factors = {c: calibration.conformal_factor(c) for c in (0.8, 0.9, 0.95)} if count else {}
+        for coverage, factor in factors.items():
+            if factor is not None:
+                held = (one.actual <= factor * one.expected).mean()
                 print(
-                    f"    {count} corrections: {coverage:.0%} factor {margin:.2f} x expected holds {held:.1%}"
+                    f"    {count} corrections: {coverage:.0%} factor {factor:.2f} x expected holds {held:.1%}"
                 )
     return judged
 
