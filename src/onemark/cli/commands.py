@@ -231,7 +231,9 @@ def evaluate(
     truth: Path,
     /,
     *,
-    spacing_mm: SpacingMm = None,
+    spacing_mm: Annotated[
+        float | None, Parameter(help="Pixel spacing in mm: score in mm instead of px.")
+    ] = None,
     images: Annotated[
         Path | None, Parameter(help="Folder of the radiographs: score in % of each image's mean side.")
     ] = None,
