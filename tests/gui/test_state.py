@@ -198,7 +198,7 @@ def test_the_job_gives_back_everything_that_escapes(
 def test_errors_become_words(error: Exception, words: str, choices: tuple[str, ...]) -> None:
     failure = explain(error, "training")
     assert words in failure.text
-    assert failure.choices == choices
+    assert failure.remedies == choices
     assert "Traceback" not in failure.text
 
 
