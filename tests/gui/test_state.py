@@ -9,20 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_backend import FakeBackend
 
 from onemark.data.cohort import open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
-from onemark.gui.state.backend import Order
-from onemark.gui.state.failures import explain
-from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.annotation import Annotation, State
-from onemark.gui.state.schema import SHIPPED, abbreviate, read_schema, schema_from_names, load_shipped, parse_names
+from onemark.gui.state.backend import Order
+from onemark.gui.state.background_run import BackgroundRun
+from onemark.gui.state.failures import explain
+from onemark.gui.state.schema import (
+    SHIPPED,
+    abbreviate,
+    load_shipped,
+    parse_names,
+    read_schema,
+    schema_from_names,
+)
 from onemark.gui.state.session import Predictions, Session, match_names
-from onemark.gui.widgets.form import defaults
 from onemark.types import LandmarkSet, UserError
+
+from .fake_backend import FakeBackend
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_predictions(Predictions.of([found]))
+    session.set_predictions(Predictions.from_sets([found]))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
@@ -112,7 +119,9 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
-    session.set_predictions(Predictions.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
+    session.set_predictions(
+        Predictions.from_sets([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+    )
     assert session.shown_annotation.xy[0].tolist() == [1, 1]
 
 
@@ -181,9 +190,9 @@ def test_the_job_gives_back_everything_that_escapes(
     assert running.wait(10)
     assert running.outcome == "failed"
     assert isinstance(running.error, SystemExit)
-    news = running.news()
+    news = running.collect_news()
     assert [round(loss[2], 3) for loss in news.losses] == pytest.approx([1.658, 1.313, 1.045], abs=1e-3)
-    assert not running.news().events
+    assert not running.collect_news().events
 
 
 @pytest.mark.parametrize(
@@ -214,7 +223,7 @@ def test_colours_differ_and_warn() -> None:
 def test_every_option_of_every_recipe_has_a_default_for_the_form() -> None:
     from onemark.gui.state.backend import Pipeline
 
-    recipes = Pipeline().recipes()
+    recipes = Pipeline().list_recipes()
     assert recipes[0].name == "onemark"
     for info in recipes:
-        assert any(name.startswith("match.") for name in defaults(info))
+        assert any(name.startswith("match.") for name in info.defaults())

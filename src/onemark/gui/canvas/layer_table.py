@@ -64,7 +64,10 @@ def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tupl
 
 
 def read_layer(data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]) -> LandmarkSet:
-    """Read the landmarks of one Points layer, in px; the features `landmark`, `label` or `name` name them, else numbers."""
+    """Read the landmarks of one Points layer, in px.
+
+    The feature `landmark`, `label` or `name` names them, in this order; without such a feature they get numbers.
+    """
     names = _read_names(attributes.get("features"), len(data))
     image = attributes.get("metadata", {}).get("image") or (images[0][1] if images else attributes).get(
         "name", "image"

@@ -115,7 +115,7 @@ class Opening(QObject):
         assert self.context.session.cohort is not None
         now, then = self.context.session.cohort.folder.name, target.cohort.folder.name
         self.context.tell(
-            f"onemark cannot save your points on {now}, so it did not open {then}. Export the points first, or lose them.",
+            f"onemark cannot save your points on {now}, so it did not open {then}. Export them first, or lose them.",
             "bad",
             [("Open and lose them", lambda: self._open(target, losing=True))],
         )
@@ -179,8 +179,8 @@ def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Ta
     from onemark.pipeline.runs import RunFolder
 
     run = RunFolder.open(path)
-    folder = Path(run.config["cohort"] or path)
-    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config["spacing_mm"])
+    folder = Path(run.config.cohort or path)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config.spacing_mm)
     placed = run.exemplars() if (path / "exemplars.csv").exists() else None
     return Target(cohort, None, path.resolve(), placed)
 

@@ -64,8 +64,8 @@ class Training(QObject):
         """Find out which recipes and devices there are, outside the GUI thread because that loads torch."""
         backend = self.context.backend
         self.context.background.run(
-            lambda: (backend.list_recipes(), backend.list_devices()),
-            lambda both: self._on_discovered(*both),
+            lambda: (backend.list_recipes(), backend.list_devices(), backend.list_problems()),
+            lambda lists: self._on_discovered(*lists),
             lambda error: self.context.fail(error, "loading the recipes"),
         )
 
@@ -178,7 +178,7 @@ class Training(QObject):
 
     def _open_suggestion(self) -> None:
         run, cohort = self.session_store.suggestion_run, self.context.session.cohort
-        if run is not None and not run_status.is_outdated(run, self.session_store.run):
+        if run is not None and not run_status.has_predicted(run):
             self.context.background.run(
                 lambda: run_status.read_suggestion(run),
                 lambda suggestion: self._show_suggestion(cohort, suggestion),
@@ -322,8 +322,12 @@ class Training(QObject):
         self.ready.emit()
         self.context.try_to("training", lambda: self.start(kind))
 
-    def _on_discovered(self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str]) -> None:
+    def _on_discovered(
+        self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str], problems: Sequence[str]
+    ) -> None:
         self.recipes, self.devices = recipes, devices
+        if problems:
+            self.context.tell("; ".join(problems), "warn")
         self.ready.emit()
 
     def _take_predictions(self, predictions: Predictions, order: Order) -> None:

@@ -21,8 +21,8 @@ class SuggestLine(QWidget):
         self._button = make_button(
             "suggest",
             "Suggest which to annotate",
-            "Compare all radiographs and suggest which ones to annotate first (Alt+S). This takes a part of the minutes of "
-            "step 3, and Train continues from there, so no time is lost.",
+            "Compare all radiographs and suggest which ones to annotate first (Alt+S). This uses part of the minutes of "
+            "step 3, and Train continues from there.",
             lambda: app.context.try_to("the suggestion", lambda: app.training.start("suggest")),
         )
         self._number: QSpinBox = name_control(

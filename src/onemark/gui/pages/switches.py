@@ -9,7 +9,7 @@ from onemark.gui.controllers.app import App
 from onemark.gui.widgets.parts import name_control
 
 TIPS = {
-    "similarity": "Where the radiograph resembles the exemplar at the selected landmark, per resolution level or as their product",
+    "similarity": "Where the radiograph resembles the exemplar's landmark, per resolution level or as the product of all",
     "heatmap": "Where the detector predicts the selected landmark",
     "warped exemplar": "The exemplar, bent to fit this radiograph",
     "deformation grid": "How the exemplar is bent to fit this radiograph",

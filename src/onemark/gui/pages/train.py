@@ -174,7 +174,7 @@ class TrainPage(Page):
         training, preferences = self.app.training, self.app.session_store.preferences
         self._recipe.clear()
         for info in training.recipes:
-            self._recipe.addItem(info.name, info.name)
+            self._recipe.addItem(info.label, info.name)
         self._recipe.setCurrentIndex(max(self._recipe.findData(preferences.recipe), 0))
         self._device.clear()
         for key in training.devices:

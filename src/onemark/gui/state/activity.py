@@ -11,7 +11,7 @@ STAGES = {
     "pseudo-label": "Predicting pseudo-labels",
     "detect": "Training the detector",
     "refine": "Training the refiner",
-    "expect": "Estimating the expected errors",
+    "error_model": "Estimating the expected errors",
     "predict": "Predicting every radiograph",
     "report": "Writing the report",
 }

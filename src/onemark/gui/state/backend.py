@@ -23,11 +23,18 @@ class RecipeInfo:
         name: Its key, such as `onemark`.
         title: One line for people.
         configs: Slot, such as `match`, -> its stage's Config, an instance with the recipe's own values.
+        origin: The package that it comes from.
     """
 
     name: str
     title: str
     configs: Mapping[str, object] = field(default_factory=dict)
+    origin: str = "onemark"
+
+    @property
+    def label(self) -> str:
+        """The name, followed by the package that it comes from unless that is onemark."""
+        return self.name if self.origin == "onemark" else f"{self.name} (from {self.origin})"
 
     def defaults(self) -> dict[str, object]:
         """`slot.field` -> the recipe's own value, for every option."""
@@ -87,6 +94,9 @@ class Backend(Protocol):
     def list_recipes(self) -> Sequence[RecipeInfo]:
         """List the recipes, the default first."""
 
+    def list_problems(self) -> Sequence[str]:
+        """List what is wrong with packages whose recipes were skipped, one sentence each."""
+
     def list_devices(self) -> Mapping[str, str]:
         """List the devices: key -> one line that says what it means on this computer."""
 
@@ -110,7 +120,16 @@ class Pipeline:
         """See `Backend`."""
         from onemark.pipeline.recipes import RECIPES
 
-        return [RecipeInfo(name, recipe.title, recipe.configure()) for name, recipe in RECIPES.items()]
+        return [
+            RecipeInfo(name, recipe.title, recipe.configure(), recipe.origin)
+            for name, recipe in RECIPES.items()
+        ]
+
+    def list_problems(self) -> Sequence[str]:
+        """See `Backend`."""
+        from onemark.pipeline.recipes import RECIPES
+
+        return RECIPES.problems
 
     def list_devices(self) -> Mapping[str, str]:
         """See `Backend`."""
@@ -133,10 +152,10 @@ class Pipeline:
 
     def suggest(self, order: Order, progress: Sink) -> None:
         """See `Backend`."""
-        from onemark.pipeline import recipes
-        from onemark.pipeline.suggest import matcher_share, suggest
+        from onemark.pipeline.recipes import get_recipe
+        from onemark.pipeline.suggest import suggest
 
-        share = matcher_share(recipes.get(order.recipe))
+        share = get_recipe(order.recipe).matcher_share
         suggest(
             order.cohort,
             number=order.number,
@@ -150,7 +169,7 @@ class Pipeline:
 
     def train(self, order: Order, progress: Sink) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
         chosen = None if order.device == "auto" else order.device  # None means the run's own device
         if order.kind == "follow":
@@ -180,7 +199,7 @@ class Pipeline:
         )
 
     def _follow(self, order: Order, progress: Sink) -> Trained:
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
         from onemark.pipeline.suggest import adopt
 
         adopt(
@@ -200,6 +219,6 @@ class Pipeline:
 
     def load(self, run: Path) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
         return pipeline.load(run)

@@ -12,7 +12,7 @@ from onemark.data.suggestion import Suggestion
 from onemark.gui.state.backend import Backend, Order, Trained
 from onemark.gui.state.run_status import read_suggestion
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.units import note_spacing
+from onemark.gui.state.units import note_predictions
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
@@ -123,7 +123,7 @@ class BackgroundRun:
         self.model = self._backend.train(self.order, self)
         table = self.model.predict(self.order.cohort, self)
         table.to_csv(self.order.out / "landmarks.csv")
-        note_spacing(self.order.out, self.order.cohort)
+        note_predictions(self.order.out, self.order.cohort)
         self.predictions = Predictions.from_sets(table)
 
     def _keep_part(self) -> None:

@@ -44,8 +44,8 @@ def explain(error: BaseException, doing: str) -> Failure:
         )
     if isinstance(error, ImportError | OSError) and _names_torch(error):
         return Failure(
-            f"onemark cannot load PyTorch ({_first_line(error)}). Reinstall it in this environment. On Windows, install the "
-            "Microsoft Visual C++ runtime first.",
+            f"onemark cannot load PyTorch ({_first_line(error)}). Reinstall it in this environment. On Windows, "
+            "install the Microsoft Visual C++ runtime first.",
             ("details",),
             details,
         )

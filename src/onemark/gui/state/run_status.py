@@ -8,51 +8,44 @@ from typing import TYPE_CHECKING, Literal
 from onemark.data.suggestion import SUGGESTION, Suggestion
 from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import convert_errors, read_spacing
-from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
+    from onemark.pipeline.runs import RunStatus
 
 
 def find_unfinished(run: Path | None) -> Literal["continue", "predict"] | None:
     """Find what is left to do of a run: `continue` its training, `predict` with its model, or nothing."""
-    if run is None:
+    status = _read_status(run)
+    if status is None or status.waits_for_exemplar:
         return None
-    if _read_state(run) in ("running", "stopped"):
+    if status.is_unfinished:
         return "continue"
-    return "predict" if _lacks_predictions(run) else None
+    return None if status.predicted else "predict"
 
 
 def has_learned(run: Path | None) -> bool:
     """Whether a run holds more than the matcher of a suggestion, so that the window can use or continue it."""
-    from onemark.pipeline.runs import SUGGESTED, RunFolder
-
-    try:
-        folder = RunFolder.open(run) if run is not None else None
-    except UserError:
-        return False
-    if folder is None or folder.config["state"] == SUGGESTED:
-        return False
-    return folder.weights.is_file() or folder.checkpoint.is_file()
+    status = _read_status(run)
+    return status is not None and status.has_learned and not status.waits_for_exemplar
 
 
 def awaits_exemplar(run: Path) -> bool:
     """Whether a suggestion made the run, so that it waits for its first exemplar."""
-    from onemark.pipeline.runs import SUGGESTED
-
-    return _read_state(run) == SUGGESTED
+    status = _read_status(run)
+    return status is not None and status.waits_for_exemplar
 
 
 def can_suggest(run: Path) -> bool:
     """Whether a run has a matcher, or one that can go on training without exemplars."""
-    return (run / "weights.safetensors").is_file() or awaits_exemplar(run)
+    status = _read_status(run)
+    return status is not None and (status.waits_for_exemplar or bool(status.learned))
 
 
-def is_outdated(suggestion: Path, run: Path | None) -> bool:
-    """Whether a run has predicted the radiographs since the suggestion in another run folder was made."""
-    if run is None or not (run / "landmarks.csv").is_file() or not (suggestion / SUGGESTION).is_file():
-        return False
-    return (run / "landmarks.csv").stat().st_mtime > (suggestion / SUGGESTION).stat().st_mtime
+def has_predicted(run: Path) -> bool:
+    """Whether a run has predicted with its present model, so that its suggestion has served its purpose."""
+    status = _read_status(run)
+    return status is not None and status.predicted
 
 
 def read_suggestion(run: Path) -> Suggestion | None:
@@ -69,17 +62,8 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     return Predictions.from_sets(convert_errors(cohort, sets, read_spacing(run)))
 
 
-def _lacks_predictions(run: Path) -> bool:
-    weights, landmarks = run / "weights.safetensors", run / "landmarks.csv"
-    if not weights.is_file():
-        return False
-    return not landmarks.is_file() or landmarks.stat().st_mtime < weights.stat().st_mtime
+def _read_status(run: Path | None) -> RunStatus | None:
+    # Importing the pipeline takes seconds, which the window must not spend before it is shown.
+    from onemark.pipeline.runs import status_of
 
-
-def _read_state(run: Path) -> str:
-    from onemark.pipeline.runs import RunFolder
-
-    try:
-        return str(RunFolder.open(run).config.get("state", ""))
-    except UserError:
-        return ""
+    return status_of(run)

@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from onemark.data.images.spacing import Spacing
 
 
-def note_spacing(run: Path, cohort: Cohort) -> None:
-    """Write down in a run folder which pixel size its predictions were made with."""
+def note_predictions(run: Path, cohort: Cohort) -> None:
+    """Note in a run folder that its predictions are up to date, and which pixel size they were made with."""
     from onemark.pipeline.runs import RunFolder
 
-    RunFolder.open(run).update(spacing_mm=cohort.spacing_mm)
+    folder = RunFolder.open(run)
+    folder.update(spacing_mm=cohort.spacing_mm)
+    folder.note_predicted()
 
 
 def read_spacing(run: Path) -> Spacing | None:
     """Read the typed `(x, y)` mm per pixel that a run predicted with; None where it used what the files say."""
-    from onemark.data.images.spacing import given
     from onemark.pipeline.runs import RunFolder
 
-    return given(RunFolder.open(run).config["spacing_mm"])
+    return RunFolder.open(run).config.spacing_mm
 
 
 def convert_errors(

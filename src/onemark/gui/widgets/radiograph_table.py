@@ -123,7 +123,7 @@ class Radiographs(QAbstractTableModel):
             return name
         if column == STATE:
             place = self.session.place_in_suggestion(name)
-            return str(self.session.state(name)) if place is None else f"annotate {ordinal(place)}"
+            return str(self.session.state(name)) if place is None else f"annotate {format_ordinal(place)}"
         error = self._error(name)
         return "" if np.isnan(error) else f"{error:.1f}"
 
@@ -144,7 +144,7 @@ class Radiographs(QAbstractTableModel):
         suggestion, prediction = self.session.suggestion, self.session.predictions.get(name)
         if suggestion is not None and name in suggestion.similarity and prediction is None:
             place = self.session.place_in_suggestion(name)
-            first = "" if place is None else f"annotate it {ordinal(place)}: "
+            first = "" if place is None else f"annotate it {format_ordinal(place)}: "
             return f"{name}\n{first}{suggestion.similarity[name]:.0%} similar to the other radiographs"
         if prediction is None or not np.isfinite(prediction.expected_error).any():
             return name
@@ -157,7 +157,7 @@ def _side(column: int) -> Qt.AlignmentFlag:
     return Qt.AlignmentFlag.AlignRight if column == ERROR else Qt.AlignmentFlag.AlignLeft
 
 
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th and so on."""
+def format_ordinal(number: int) -> str:
+    """Write a place as 1st, 2nd, 3rd, 4th, 11th and so on."""
     last = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{last}"
