@@ -66,7 +66,7 @@ def test_points_outlive_the_typing_of_a_pixel_size(
     assert list(kept_marks(xrays)) == [truth.images[0]]
 
 
-@pytest.mark.parametrize("task", ["continue", "retrain", "predict"])
+@pytest.mark.parametrize("kind", ["continue", "retrain", "predict"])
 @pytest.mark.parametrize(("device", "said"), [("cpu", "cpu"), ("auto", None)])
 def test_the_chosen_device_counts_when_a_run_goes_on(
     xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, kind: Any, device: str, said: Any
@@ -106,7 +106,7 @@ def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks(
             image: {"xy": xy, "hidden": [], "corrects": False, "confirmed": False}
             for image, xy in annotation.items()
         }
-        return {"schema": {"title": "", "names": names, "labels": names}, "marks": plain, "run": run}
+        return {"schema": {"title": "", "names": names, "labels": names}, "annotations": plain, "run": run}
 
     newest = session(["a", "b"], both=[[1, 1], [2, 2]])
     older = session(["b", "c", "a"], "run-1", both=[[9, 9], None, None], old=[[5, 5], [6, 6], [7, 7]])
@@ -121,7 +121,7 @@ def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: D
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
     desktop.open(xrays)
-    assert "has lost its 'closed'" in desktop.said
+    assert "lacks 'closed'" in desktop.said
     desktop.app.session_store.flush()
     assert json.loads(path.read_text())["closed"] is False
     assert path.with_name("session-set-aside.json").is_file()

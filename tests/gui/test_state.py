@@ -15,7 +15,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation, State
-from onemark.gui.state.backend import Order
+from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.failures import explain
 from onemark.gui.state.schema import (
@@ -175,6 +175,18 @@ def test_a_damaged_autosave_is_told_and_kept(tmp_path: Path) -> None:
     assert autosave.read(tmp_path / "session.json") is None
 
 
+def test_a_session_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    former = {"version": 1, "marks": {"a.png": {}}, "wishes": {"minutes": 3.5}}
+    (tmp_path / "session.json").write_text(json.dumps(former))
+    read = autosave.read(tmp_path / "session.json")
+    assert read == {"version": 1, "annotations": {"a.png": {}}, "preferences": {"minutes": 3.5}}
+
+
+def test_a_recipe_of_another_package_says_where_it_comes_from() -> None:
+    assert RecipeInfo("ncc", "correlation", origin="onemark-ncc").label == "ncc (from onemark-ncc)"
+    assert RecipeInfo("cc2d", "cascade").label == "cc2d"
+
+
 def test_runs_are_kept_beside_the_cohort_and_never_in_it(tmp_path: Path) -> None:
     (tmp_path / "xrays").mkdir()
     assert autosave.work_folder(tmp_path / "xrays") == tmp_path / "xrays-onemark"
@@ -196,7 +208,7 @@ def test_the_job_gives_back_everything_that_escapes(
 
 
 @pytest.mark.parametrize(
-    ("error", "words", "ways"),
+    ("error", "words", "choices"),
     [
         (UserError("no folder; give one"), "no folder; give one", ()),
         (RuntimeError("CUDA out of memory"), "memory ran out", ("cpu", "smaller", "details")),

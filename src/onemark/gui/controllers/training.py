@@ -169,7 +169,7 @@ class Training(QObject):
                 lambda predictions: self._show_predictions(cohort, predictions),
                 lambda error: self.context.fail(error, "reading the last run"),
             )
-        if (run / "weights.safetensors").is_file():
+        if run_status.has_model(run):
             self.context.background.run(
                 lambda: self.context.backend.load(run),
                 lambda model: self._take_model(cohort, model),

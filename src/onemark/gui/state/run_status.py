@@ -42,6 +42,12 @@ def can_suggest(run: Path) -> bool:
     return status is not None and (status.waits_for_exemplar or bool(status.learned))
 
 
+def has_model(run: Path) -> bool:
+    """Whether a run has a model that the window can load."""
+    status = _read_status(run)
+    return status is not None and bool(status.learned) and not status.waits_for_exemplar
+
+
 def has_predicted(run: Path) -> bool:
     """Whether a run has predicted with its present model, so that its suggestion has served its purpose."""
     status = _read_status(run)
