@@ -196,7 +196,7 @@ def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
     assert list(np.flatnonzero(desktop.session.annotations[truth.images[1]].hidden)) == [1], (
         "the file knows it"
     )
-    assert f"does not know {truth.names[5]}" in desktop.said
+    assert f"lacks {truth.names[5]}" in desktop.said
 
 
 def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: Desktop, xrays: Path) -> None:
@@ -215,7 +215,7 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
     choose("isbi19")
     assert desktop.session.schema.names == lungs
     assert schema.currentText() == "6-point lung"
-    assert f"Points of {lungs[0]}" in desktop.said
+    assert f"the points of {lungs[0]}" in desktop.said
     desktop.answer("Change anyway")
     assert desktop.session.schema.names[0] == "sella"
     assert not desktop.session.shown_annotation.placed.any()

@@ -142,7 +142,7 @@ def full_disk(annotated: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("full_disk")
 def test_points_that_cannot_be_saved_are_told_at_once(annotated: Desktop) -> None:
     annotated.session.place(0, (20, 30))
-    annotated.until_said("cannot be saved: the disk is full")
+    annotated.until_said("cannot save your points: the disk is full")
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -151,7 +151,7 @@ def test_points_that_cannot_be_saved_are_not_left_without_asking(
 ) -> None:
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     annotated.drop(tmp_path / "others")
-    annotated.until_said("others was not opened")
+    annotated.until_said("did not open others")
     annotated.settle()
     assert annotated.session.cohort.folder == xrays
     assert annotated.session.annotations

@@ -60,7 +60,7 @@ def test_from_the_button_to_a_training_without_learning_twice(
     assert list(states(opened).values())[:3] == ["annotate 1st", "annotate 2nd", ""]
     assert opened.session.current == best[0]
     assert opened.app.step == 1
-    assert "2 radiographs on top of the list" in opened.said
+    assert "2 radiographs at the top of the list" in opened.said
 
     opened.until_shown(best[0])
     opened.annotate(truth[best[0]])
@@ -92,7 +92,7 @@ def test_by_keys_while_the_window_is_used(opened: Desktop, backend: FakeBackend)
     opened.until_shown(second)
     opened.click((60, 60))
     opened.go(3)
-    assert "Looks for the radiographs to mark first" in opened.control("inputs").text()
+    assert "Suggests which radiographs to annotate first" in opened.control("inputs").text()
     opened.key(Qt.Key.Key_S, ALT)
     assert opened.app.training.running is running, "one thing at a time"
     opened.go(2)
@@ -142,7 +142,7 @@ def test_other_options_train_anew_and_say_so(
     opened.control("settings.match.steps").setValue(33)
     backend.steps = 10_000
     opened.push("run")
-    assert "begins anew" in opened.said
+    assert "so the matcher is trained again" in opened.said
     backend.enough.set()
     ended(opened)
     assert backend.orders[1].kind == "new"
@@ -167,7 +167,7 @@ def test_a_recipe_that_needs_an_exemplar_is_told_and_keeps_the_former_suggestion
 def test_no_memory_has_the_same_ways_out(opened: Desktop, backend: FakeBackend) -> None:
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
     suggest(opened)
-    assert "memory ran out during the suggestion" in opened.said
+    assert "ran out of memory during the suggestion" in opened.said
     backend.fail_at = None
     opened.answer("Use batch = 4")
     ended(opened)

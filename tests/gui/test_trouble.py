@@ -78,7 +78,7 @@ def test_going_on_after_the_points_changed_asks_first(annotated: Desktop, backen
     annotated.until_idle()
     annotated.session.place(0, (50, 50))
     annotated.push("resume")
-    assert "points have changed" in annotated.said
+    assert "You have changed points" in annotated.said
     assert len(backend.orders) == 1
     backend.steps = 4
     annotated.answer("Train anew")
@@ -113,7 +113,7 @@ def test_out_of_memory_has_a_way_out(annotated: Desktop, backend: FakeBackend, e
     backend.fail_at, backend.error = 2, error
     begin(annotated)
     annotated.until_idle()
-    assert "memory ran out" in annotated.said
+    assert "ran out of memory" in annotated.said
     backend.fail_at = None
     annotated.answer("Use batch = 4")
     annotated.until_idle()
@@ -165,7 +165,7 @@ def test_removed_layers_come_back_and_the_points_are_kept(
     before = annotated.session.shown_annotation.xy.copy()
     annotated.until(lambda: annotated.app.context.canvas.layer("preview"))
     annotated.viewer.layers.clear()
-    assert "your points are kept" in annotated.said
+    assert "onemark keeps your points" in annotated.said
     annotated.until(lambda: annotated.app.context.canvas.layer("preview"), 30)
     annotated.answer("Bring back")
     np.testing.assert_allclose(annotated.session.shown_annotation.xy, before)
