@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.data.landmarks.table import LandmarkTable, read_landmarks
     from onemark.evaluation.metrics import Scores, evaluate
+    from onemark.measurement.table import measure
     from onemark.pipeline.recipes import RECIPES
     from onemark.pipeline.suggest import Suggestion, suggest
     from onemark.pipeline.trainer import Model, fit, load, resume
@@ -34,6 +35,7 @@ _HOMES = {
     "data.images.read": ("read_radiograph",),
     "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
     "evaluation.metrics": ("Scores", "evaluate"),
+    "measurement.table": ("measure",),
     "pipeline.trainer": ("Model", "fit", "load", "resume"),
     "progress": ("Cancelled", "Progress"),
     "pipeline.recipes": ("RECIPES",),
@@ -59,6 +61,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "measure",
     "open_cohort",
     "read_landmarks",
     "read_radiograph",
