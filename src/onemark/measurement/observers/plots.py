@@ -50,7 +50,7 @@ def write_plots(folder: Path, found: Agreement) -> tuple[Path, ...]:
 def _scatter(figures: Any, found: Agreement, a: int, b: int, title: str) -> Any:
     readings = found.readings
     difference = readings.scaled[b] - readings.scaled[a]
-    reach = float(np.nanquantile(np.abs(difference), 0.995)) or 1.0
+    reach = 1.2 * float(np.nanquantile(np.abs(difference), 0.998)) or 1.0
     figure, panels = _grid(figures, len(readings.landmarks), title)
     for k, (name, panel) in enumerate(zip(readings.landmarks, panels, strict=False)):
         seen = difference[np.isfinite(difference[:, k]).all(axis=1), k]
