@@ -54,7 +54,7 @@ def speed() -> None:
         canvas = cohort_canvas(cohort, config.area)
         store = CanvasCache(cohort, canvas)
         canvases = store.read([i for i in range(len(store)) if store.usable(i)])
-        marks = [one.xy for one in store.marked(truth)]
+        marks = [one.xy for one in store.place_exemplars(truth)]
     xy = torch.stack(marks)
     xy = torch.cat([xy, xy], 1)[:, :19]  # as many landmarks as a cephalogram has
     together, alone = _networks(config, xy.shape[1])

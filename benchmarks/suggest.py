@@ -104,7 +104,7 @@ def answers(
     """Every exemplar's answer `[N, M, K, 2]` original px and score `[N, M, K]` on N test images, and the truth."""
     exemplars = onemark.LandmarkTable.from_sets(truth[name] for name in names)
     matcher.names = exemplars.names
-    matcher.remember(store, store.marked(exemplars))
+    matcher.remember(store, store.place_exemplars(exemplars))
     xy, scores, right = [], [], []
     for radiograph in test.readable():
         frame = Letterbox.fit(radiograph.size, matcher.canvas)

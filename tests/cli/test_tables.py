@@ -19,7 +19,7 @@ RunWords = Callable[..., list[str]]
 @pytest.fixture
 def shifted(cohort: Path, tmp_path: Path) -> Path:
     """The truth moved by (3, 4) px."""
-    path = tmp_path / "found.csv"
+    path = tmp_path / "predictions.csv"
     table = onemark.read_landmarks(cohort / "truth.csv")
     frame = table.to_frame()
     frame["x"] += 3
@@ -48,7 +48,7 @@ def test_evaluate(shifted: Path, cohort: Path, capsys: pytest.CaptureFixture[str
 def test_evaluate_asks_the_radiographs_for_the_height_that_a_foreign_table_lacks(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
 ):
-    tps = tmp_path / "found.tps"
+    tps = tmp_path / "predictions.tps"
     tps.write_text("LM=1\n10 76\nIMAGE=phantom-001.png\n")  # 96 px high: y = 20 from the top
     (tmp_path / "truth.csv").write_text("image,landmark,x,y\nphantom-001.png,1,13,24\n")
     assert "give the folder of images" in fails("evaluate", tps, tmp_path / "truth.csv")

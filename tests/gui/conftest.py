@@ -16,7 +16,7 @@ from desktop import Desktop
 from fake_backend import FakeBackend, folder_of_phantoms
 
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,10 +68,10 @@ def desktop(make_napari_viewer: Any, backend: FakeBackend) -> Iterator[Desktop]:
 
 
 @pytest.fixture
-def marked(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
-    """The first radiograph is marked."""
+def annotated(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
+    """The first radiograph is annotated."""
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
-    desktop.session.take_marks(LandmarkTable.from_sets([truth[truth.images[0]]]))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
+    desktop.session.import_annotations(LandmarkTable.from_sets([truth[truth.images[0]]]))
     desktop.settle()
     return desktop

@@ -57,7 +57,7 @@ class Desktop:
     def until(self, condition: Callable[[], Any], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, f"never happened; last said: {self.widget.notice.text!r}"
+            assert time.monotonic() < end, f"never happened; last said: {self.widget.banner.text!r}"
             self.settle(1)
 
     def control(self, name: str) -> Any:
@@ -104,7 +104,7 @@ class Desktop:
 
     def at(self, xy: Any) -> QPoint:
         """Where on the canvas a position of the radiograph is."""
-        (sy, sx), camera = self.app.context.canvas.placed["scale"], self.viewer.scene.camera
+        (sy, sx), camera = self.app.context.canvas.placement["scale"], self.viewer.scene.camera
         cy, cx = camera.center[-2:]
         x = self.canvas.width() / 2 + (xy[0] * sx - cx) * camera.zoom
         y = self.canvas.height() / 2 + (xy[1] * sy - cy) * camera.zoom
@@ -138,7 +138,7 @@ class Desktop:
         self.go(3)
         self.until(lambda: self.app.training.recipes)
         self.push("run")
-        self.until(lambda: self.app.training.job is None)
+        self.until(lambda: self.app.training.running is None)
 
     def _mouse(self, kind: Any, where: QPoint, *, pressed: bool = True) -> None:
         left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton

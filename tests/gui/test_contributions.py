@@ -24,7 +24,7 @@ def test_the_manifest_in_the_package_is_the_one_of_the_repository() -> None:
 
 
 def test_every_command_of_the_manifest_exists() -> None:
-    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
+    manifest = PluginManifest.read_schema(PACKAGE / "napari.yaml")
     manifest.validate_imports()
     offered = {command.id for command in manifest.contributions.commands or ()}
     used = {
@@ -56,7 +56,7 @@ def test_without_a_window_a_folder_is_its_first_radiograph(
 def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: Any, xrays: Path) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.open(str(xrays), plugin="onemark")
-    widget = contributions.widget_of(viewer)
+    widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
     desktop.until(lambda: desktop.shown(desktop.session.current))
     assert len(desktop.session.cohort) == 6
@@ -68,7 +68,7 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
     viewer = make_napari_viewer(show=True)
     viewer.open_sample("onemark", "phantom")
-    widget = contributions.widget_of(viewer)
+    widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
     desktop.until(lambda: desktop.shown(desktop.session.current))
     assert len(desktop.session.cohort) == 3
@@ -81,13 +81,13 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
 
 @pytest.mark.parametrize("suffix", [".csv", ".mrk.json", ".tps", ".json"])
 def test_napari_save_writes_the_points_in_view(
-    marked: Desktop, truth: LandmarkTable, tmp_path: Path, suffix: str
+    annotated: Desktop, truth: LandmarkTable, tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"points{suffix}"
-    marked.layer.save(str(path), plugin="onemark")
+    annotated.layer.save(str(path), plugin="onemark")
     one = read_landmarks(path)[truth.images[0]]
     assert one.names == truth.names
-    np.testing.assert_allclose(one.xy, marked.session.shown_marks().xy, atol=1e-3)
+    np.testing.assert_allclose(one.xy, annotated.session.shown_annotation.xy, atol=1e-3)
     if suffix == ".csv":
         assert path.read_text().splitlines()[0] == "image,landmark,x,y,x_mm,y_mm"
 

@@ -9,9 +9,9 @@ import pytest
 from desktop import Desktop
 
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import Pipeline
-from onemark.gui.state.marks import State
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
 from onemark.pipeline.runs import RunFolder
 
 TINY = {
@@ -36,7 +36,7 @@ def backend() -> Pipeline:  # type: ignore[override]
 
 def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> None:
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     first, second = truth.images[:2]
     desktop.mark(truth[first])
     desktop.go(3)
@@ -47,14 +47,14 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     desktop.app.training.ready.emit()
     desktop.control("minutes").setValue(0)
     desktop.push("run")
-    desktop.until(lambda: desktop.app.training.job is None, 120)
+    desktop.until(lambda: desktop.app.training.running is None, 120)
     assert desktop.app.step == 3, desktop.widget.banner.text
-    assert set(desktop.session.found) == set(truth.images)
+    assert set(desktop.session.predictions) == set(truth.images)
     assert desktop.widget.train.plot.stages == ["match", "detect", "refine"]
 
     run = RunFolder.open(desktop.app.session_store.run)
-    assert run.config["state"] == "done"
-    assert run.config["settings"]["match.steps"] == 3
+    assert run.config.state == "done"
+    assert run.config.settings["match.steps"] == 3
     assert run.landmarks.is_file()
 
     desktop.session.show(second)
@@ -73,14 +73,14 @@ def test_train_review_correct_and_retrain(desktop: Desktop, xrays: Path, truth: 
     assert desktop.session.state(second) is State.CORRECTED
     desktop.control("retrain.minutes").setValue(0.1)
     desktop.push("retrain")
-    desktop.until(lambda: desktop.app.training.job is None, 120)
+    desktop.until(lambda: desktop.app.training.running is None, 120)
     assert set(run.exemplars().images) == {first, second}
-    np.testing.assert_allclose(desktop.session.found[second].xy, truth[second].xy, atol=1e-6)
+    np.testing.assert_allclose(desktop.session.predictions[second].xy, truth[second].xy, atol=1e-6)
 
 
 def test_stop_leaves_a_run_that_goes_on(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> None:
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     desktop.mark(truth[truth.images[0]])
     desktop.go(3)
     desktop.until(lambda: desktop.app.training.recipes, 120)
@@ -90,8 +90,8 @@ def test_stop_leaves_a_run_that_goes_on(desktop: Desktop, xrays: Path, truth: La
     desktop.push("run")
     desktop.until(lambda: desktop.widget.train.plot.stages, 120)
     desktop.push("stop")
-    desktop.until(lambda: desktop.app.training.job is None, 60)
+    desktop.until(lambda: desktop.app.training.running is None, 60)
     run = RunFolder.open(desktop.app.session_store.run)
-    assert run.config["state"] == "stopped"
+    assert run.config.state == "stopped"
     assert run.checkpoint.is_file()
     assert desktop.control("resume").isVisibleTo(desktop.widget)

@@ -46,8 +46,8 @@ def read_folder(path: str) -> list[Any]:
     if viewer is None:
         from onemark.data.cohort import open_cohort
 
-        return [layer_of(open_cohort(path)[0])]
-    widget_of(viewer).open(path)
+        return [make_layer_data(open_cohort(path)[0])]
+    open_widget(viewer).open(path)
     return [(None,)]
 
 
@@ -55,10 +55,10 @@ def read_file(path: str) -> list[LayerData]:
     """One radiograph as an image layer, at its scale in mm."""
     from onemark.data.images.read import read_radiograph
 
-    return [layer_of(read_radiograph(path))]
+    return [make_layer_data(read_radiograph(path))]
 
 
-def layer_of(radiograph: Radiograph) -> LayerData:
+def make_layer_data(radiograph: Radiograph) -> LayerData:
     """A radiograph as napari's layer data."""
     spacing = radiograph.spacing
     meta: dict[str, Any] = {"name": Path(radiograph.name).stem, "contrast_limits": (0, 1)}
@@ -76,17 +76,17 @@ def open_phantom() -> list[LayerData]:
 
     from onemark.phantom import phantom_radiograph
 
-    pixels, meta, kind = layer_of(phantom_radiograph(1)[0])
+    pixels, meta, kind = make_layer_data(phantom_radiograph(1)[0])
     viewer = napari.current_viewer()
     if viewer is not None:
-        app = widget_of(viewer).app
-        app.viewing.make_way()
+        app = open_widget(viewer).app
+        app.viewing.clear_layers()
         app.opening.open_phantom()
         meta |= {"name": "radiograph", "metadata": {TAG: RADIOGRAPH}}
     return [(pixels, meta, kind)]
 
 
-def widget_of(viewer: Any) -> Any:
+def open_widget(viewer: Any) -> Any:
     """The viewer's onemark widget, opened when it is not."""
     from onemark.gui.widget import OnemarkWidget
 
@@ -103,7 +103,7 @@ def show_widget() -> None:
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        widget_of(viewer)
+        open_widget(viewer)
 
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

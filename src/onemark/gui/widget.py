@@ -19,16 +19,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.controllers.actions import actions_of, bind, unbind
+from onemark.gui.controllers.actions import bind, make_actions, unbind
 from onemark.gui.controllers.app import REVIEW, TRAIN, App
+from onemark.gui.pages.annotate import AnnotatePage
 from onemark.gui.pages.export import ExportPage
-from onemark.gui.pages.mark import MarkPage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
 from onemark.gui.widgets.banner import Banner
-from onemark.gui.widgets.keys import PassedOn
+from onemark.gui.widgets.keys import KeyFilter
 from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.gui.widgets.parts import column, row, tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
@@ -65,22 +65,22 @@ class OnemarkWidget(QWidget):
         self.review = ReviewPage(self.app)
         self.pages = [
             OpenPage(self.app),
-            MarkPage(self.app),
+            AnnotatePage(self.app),
             self.train,
             self.review,
             ExportPage(self.app),
         ]
         self.panel = RadiographPanel(self.app)
-        self.actions_ = actions_of(self.app, self.press, self.show_keys)
-        self._stack = self._stacked()
+        self.key_actions = make_actions(self.app, self.press, self.show_keys)
+        self._stack = self._make_stack()
         self._lay_out()
         self._listen()
-        bind(napari_viewer, self.actions_)
+        bind(napari_viewer, self.key_actions)
         self._keys: KeysDialog | None = None
         self._go(0)
         self._follow_theme()
         QApplication.instance().aboutToQuit.connect(self.shut)
-        self.app.training.look_around()
+        self.app.training.discover()
 
     def sizeHint(self) -> QSize:
         """Fits beside the canvas in a window of 1280 x 720."""
@@ -105,7 +105,7 @@ class OnemarkWidget(QWidget):
     def show_keys(self) -> None:
         """Show the list of keys."""
         if self._keys is None:
-            self._keys = KeysDialog(self.actions_, self)
+            self._keys = KeysDialog(self.key_actions, self)
         self._keys.show()
         self._keys.raise_()
 
@@ -156,12 +156,12 @@ class OnemarkWidget(QWidget):
         if self._closed:
             return
         self._closed = True
-        unbind(self.viewer, self.actions_)
+        unbind(self.viewer, self.key_actions)
         self.viewer.events.theme.disconnect(self._follow_theme)
         QApplication.instance().aboutToQuit.disconnect(self.shut)
         self.app.close()
 
-    def _stacked(self) -> QStackedWidget:
+    def _make_stack(self) -> QStackedWidget:
         stack = QStackedWidget()
         for page in self.pages:
             area = QScrollArea()
@@ -169,7 +169,7 @@ class OnemarkWidget(QWidget):
             area.setWidgetResizable(True)
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             area.setWidget(page)
-            area.installEventFilter(PassedOn(area))
+            area.installEventFilter(KeyFilter(area))
             stack.addWidget(area)
         return stack
 
@@ -199,29 +199,32 @@ class OnemarkWidget(QWidget):
         app.context.said.connect(self.banner.say)
         self.viewer.events.theme.connect(self._follow_theme)
         session = app.session
-        for signal in (session.cohort_changed, session.found_changed, session.schema_changed):
-            signal.connect(self._tick)
-        session.cohort_changed.connect(lambda: self._status.setVisible(app.training.job is not None))
-        session.marks_changed.connect(lambda image: self._tick())
+        for signal in (session.cohort_changed, session.predictions_changed, session.schema_changed):
+            signal.connect(self._update_ticks)
+        session.cohort_changed.connect(lambda: self._status.setVisible(app.training.running is not None))
+        session.annotations_changed.connect(lambda image: self._update_ticks())
         app.training.began.connect(self._began)
         app.training.ended.connect(self._ended)
         self.train.said.connect(self._show_status)
-        app.exporting.wrote.connect(lambda files: self._tick(exported=True))
+        app.exporting.wrote.connect(lambda files: self._update_ticks(exported=True))
 
     def _go(self, step: int) -> None:
         self.stepper.go(step)
         self._stack.setCurrentIndex(step)
-        if step == REVIEW and self.app.training.job is None:
+        if step == REVIEW and self.app.training.running is None:
             self._status.hide()
 
-    def _tick(self, exported: bool = False) -> None:
+    def _update_ticks(self, exported: bool = False) -> None:
         session = self.app.session
         self.stepper.set_done(
             [
                 session.cohort is not None,
-                any(session.finished()),
-                bool(session.found),
-                any(marks.corrects and marks.confirmed for marks in session.marks.values()),
+                any(session.list_finished()),
+                bool(session.predictions),
+                any(
+                    annotation.corrects and annotation.confirmed
+                    for annotation in session.annotations.values()
+                ),
                 exported,
             ]
         )
@@ -231,11 +234,11 @@ class OnemarkWidget(QWidget):
         self._status.setVisible(True)
 
     def _show_training(self) -> None:
-        self.app.go(TRAIN if self.app.training.job is not None else REVIEW)
+        self.app.go(TRAIN if self.app.training.running is not None else REVIEW)
 
     def _began(self) -> None:
-        job = self.app.training.job
-        suggests = job is not None and job.order.task == "suggest"
+        running = self.app.training.running
+        suggests = running is not None and running.order.kind == "suggest"
         self._show_status("Looking for what to mark…" if suggests else "Training…")
 
     def _ended(self, outcome: str) -> None:
@@ -247,6 +250,6 @@ class OnemarkWidget(QWidget):
     def _follow_theme(self, event: Any = None) -> None:
         self.theme = Theme.of(self.viewer.theme)
         self.setStyleSheet(self.theme.sheet())
-        self.stepper.set_look(self.theme)
-        self.banner.set_look(self.theme)
-        self.train.set_look(self.theme)
+        self.stepper.set_theme(self.theme)
+        self.banner.set_theme(self.theme)
+        self.train.set_theme(self.theme)

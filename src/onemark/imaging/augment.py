@@ -105,7 +105,7 @@ class Warp:
         """Canvas points `[B, N, 2]` (x, y) to view points: the `u` with `u + e(u) = q`."""
         shifted = canvas_xy - (self._centre + self.translation)[:, None]
         q: torch.Tensor = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
-        return undisplaced(q, self._elastic_at, q)
+        return invert_displacement(q, self._elastic_at, q)
 
     @property
     def _centre(self) -> torch.Tensor:
@@ -120,7 +120,7 @@ class Warp:
         return sample(self.elastic, xy[:, None], padding="border")[:, :, 0].transpose(1, 2)
 
 
-def undisplaced(
+def invert_displacement(
     aims: torch.Tensor, displacement: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor
 ) -> torch.Tensor:
     """The points q with `q + displacement(q) = aims`, all `[B, N, 2]`.
@@ -205,9 +205,9 @@ class Intensity:
         x = x + noise * uniform(0, self.noise)
         x = torch.where(uniform(0, 1) < self.invert, 1 - x, x)
         x = self._cover(x, generator).clamp(0, 1)
-        return self._cropped(x, generator) if self.crop > 0 else x
+        return self._crop_borders(x, generator) if self.crop > 0 else x
 
-    def _cropped(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _crop_borders(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         b, _, h, w = x.shape
         r = torch.rand(2, b, 4, 1, 1, generator=generator, device=x.device)
         depth = torch.where(r[0] < self.crop, r[1] * CROP, 0.0)

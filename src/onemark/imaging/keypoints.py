@@ -38,7 +38,7 @@ def sift_points(
     low, high = np.array([w, h]) * border, np.array([w - 1, h - 1]) - np.array([w, h]) * border
     inside = ((points >= low) & (points <= high)).all(1)
     order = np.argsort(-strength[inside], kind="stable")
-    return _apart(points[inside][order], most, distance)
+    return _keep_apart(points[inside][order], most, distance)
 
 
 def _strength(
@@ -60,7 +60,7 @@ def _strength(
     return found
 
 
-def _apart(points: NDArray[np.float64], most: int, distance: float) -> NDArray[np.float64]:
+def _keep_apart(points: NDArray[np.float64], most: int, distance: float) -> NDArray[np.float64]:
     kept: list[NDArray[np.float64]] = []
     for point in points:
         if len(kept) == most:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.types import UserError
 
 PAPERS: Mapping[str, str] = {
@@ -60,13 +58,12 @@ class RunFacts:
         recipe: Its name.
         device: Where it learned.
         seed: Of the training.
-        seconds: Time it took, NaN when unknown.
+        seconds: Time that the training took.
         radiographs: How many it learned from.
         annotated: Images that a person had annotated.
         landmarks: How many landmarks.
         is_done: Whether the training is finished.
         spacing: `(x, y)` mm per pixel that was given, or None.
-        folder: The radiographs.
         suggested: Whether onemark chose which to annotate.
         predictions: The run's landmarks, or None.
     """
@@ -81,7 +78,6 @@ class RunFacts:
     landmarks: int
     is_done: bool
     spacing: tuple[float, float] | None
-    folder: Path
     suggested: bool
     predictions: LandmarkTable | None
 
@@ -92,36 +88,24 @@ def read_facts(run: Path | str) -> RunFacts:
     Raises:
         UserError: no run there, or it is damaged.
     """
-    # The one place that knows how a run keeps its configuration; the pipeline, and torch with it, loads only here.
+    # The one place that knows how a run keeps its configuration.
     from onemark.pipeline.runs import RunFolder
 
     folder = RunFolder.open(run)
-    config: Any = folder.config
-
-    def of(key: str, default: Any = None) -> Any:
-        found = config.get(key, default) if isinstance(config, Mapping) else getattr(config, key, default)
-        return default if found is None else found
-
-    exemplars, done, spacing = folder.exemplars(), of("done", {}), of("spacing_mm")
-    predictions = LandmarkTable((), ())
-    if folder.landmarks.exists():
-        from onemark.data.landmarks.table import read_landmarks
-
-        predictions = read_landmarks(folder.landmarks)
+    config, exemplars = folder.config, folder.exemplars()
     return RunFacts(
-        version=str(of("onemark", "unknown")),
-        recipe=str(of("recipe", "unknown")),
-        device=str(of("device", "unknown")),
-        seed=int(of("seed", 0)),
-        seconds=float(sum(done.values())) if done else math.nan,
-        radiographs=len(of("radiographs", ())),
+        version=config.version,
+        recipe=config.recipe,
+        device=config.device,
+        seed=config.seed,
+        seconds=config.seconds_spent,
+        radiographs=len(config.radiographs),
         annotated=exemplars.images,
         landmarks=len(exemplars.names),
-        is_done=of("state") == "done",
-        spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
-        folder=Path(of("cohort", "")),
-        suggested=(folder.path / "suggestion.csv").exists(),
-        predictions=predictions if len(predictions) else None,
+        is_done=folder.status().is_trained,
+        spacing=config.spacing_mm,
+        suggested=folder.suggestion.exists(),
+        predictions=read_landmarks(folder.landmarks) if folder.landmarks.exists() else None,
     )
 
 
@@ -141,24 +125,28 @@ def write_methods(
     """
     if not facts.is_done:
         raise UserError("the run is not finished; finish it with `onemark resume`, then cite it")
-    if facts.recipe not in RECIPE_PAPERS:
-        raise UserError(f"the run has the unknown recipe {facts.recipe!r}; cite it with the onemark that made it")
-    sentences = [_training(facts), _making(facts)]
+    sentences = [_describe_training(facts), _describe_making(facts)]
     if corrected is not None:
-        sentences.append(_accuracy(facts, corrected, spacing_mm))
-    papers = [PAPERS[key] for key in RECIPE_PAPERS[facts.recipe]]
-    if facts.suggested and PAPERS["scp"] not in papers:
-        papers.append(PAPERS["scp"])
+        sentences.append(_describe_accuracy(facts, corrected, spacing_mm))
     own = f"The onemark developers. onemark, version {facts.version}. https://github.com/onemark/onemark"
-    references = "\n".join(f"[{k}] {paper}" for k, paper in enumerate((own, *papers), 1))
+    references = "\n".join(f"[{k}] {paper}" for k, paper in enumerate((own, *_papers(facts)), 1))
     return f"{' '.join(sentences)}\n\n{references}\n"
 
 
-def _training(facts: RunFacts) -> str:
+def _papers(facts: RunFacts) -> list[str]:
+    keys = list(RECIPE_PAPERS.get(facts.recipe, ()))
+    if facts.suggested and "scp" not in keys:
+        keys.append("scp")
+    return [PAPERS[key] for key in keys] or [
+        f"(the papers of the recipe {facts.recipe!r}: see its documentation)"
+    ]
+
+
+def _describe_training(facts: RunFacts) -> str:
     count = len(facts.annotated)
     annotated = "one radiograph" if count == 1 else f"{count} radiographs"
     chosen = ", which onemark had suggested," if facts.suggested else ""
-    numbers = ", ".join(f"[{k + 2}]" for k in range(len(RECIPE_PAPERS[facts.recipe])))
+    numbers = ", ".join(f"[{k}]" for k in range(2, 2 + len(_papers(facts))))
     return (
         f"{facts.landmarks} landmarks were detected with onemark {facts.version} [1], recipe {facts.recipe!r}, whose "
         f"methods follow {numbers}. A person annotated {annotated}{chosen} of a cohort of {facts.radiographs}; the "
@@ -166,29 +154,27 @@ def _training(facts: RunFacts) -> str:
     )
 
 
-def _making(facts: RunFacts) -> str:
+def _describe_making(facts: RunFacts) -> str:
     device = {"cpu": "a CPU", "cuda": "a CUDA GPU", "mps": "an Apple GPU"}.get(facts.device, facts.device)
-    if math.isnan(facts.seconds):
-        took = "Training ran"
-    elif facts.seconds < 60:
-        took = f"Training took {facts.seconds:.0f} seconds"
-    else:
-        took = f"Training took {facts.seconds / 60:.1f} minutes"
-    return f"{took} on {device} with the random seed {facts.seed}."
+    minutes = facts.seconds / 60
+    took = f"{minutes:.1f} minutes" if minutes >= 1 else f"{facts.seconds:.0f} seconds"
+    return f"Training took {took} on {device} with the random seed {facts.seed}."
 
 
-def _accuracy(facts: RunFacts, corrected: LandmarkTable, spacing_mm: float | None) -> str:
+def _describe_accuracy(facts: RunFacts, corrected: LandmarkTable, spacing_mm: float | None) -> str:
     from onemark.evaluation.metrics import evaluate
 
     if facts.predictions is None:
-        raise UserError("the run holds no predictions (landmarks.csv) to compare with; make them with `onemark run`")
+        raise UserError(
+            "the run holds no predictions (landmarks.csv) to compare with; make them with `onemark run`"
+        )
     spacing = facts.spacing if spacing_mm is None else spacing_mm
     there = set(facts.predictions.images) | set(corrected.images)
     exclude = [image for image in facts.annotated if image in there]
     scores = evaluate(facts.predictions, corrected, spacing_mm=spacing, exclude=exclude)
     limit = f"; {scores.sdr[2.0]:.1f} % of the landmarks lay within 2 mm" if scores.unit == "mm" else ""
     return (
-        f"Against a person's annotation of {len(scores.per_image)} radiographs that were not used for training, the mean "
-        f"radial error was {scores.mre:.2f} {scores.unit} (95 % interval {scores.low:.2f} to {scores.high:.2f}, bootstrap "
-        f"over radiographs){limit}."
+        f"Against a person's annotation of {len(scores.per_image)} radiographs that were not annotated for training, the "
+        f"mean radial error was {scores.mre:.2f} {scores.unit} (95 % interval {scores.low:.2f} to {scores.high:.2f}, "
+        f"bootstrap over radiographs){limit}."
     )

@@ -15,7 +15,7 @@ from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
-MEND = "use --device cpu, or fit with smaller areas (--set match.area=...)"
+REMEDY = "use --device cpu, or fit with smaller areas (--set match.area=...)"
 
 
 class Reader:
@@ -38,7 +38,7 @@ class Reader:
             UserError: the device has too little memory.
         """
         self.module.to(self.fabric.device).eval()
-        with memory_errors(MEND), torch.inference_mode(), self.fabric.autocast():
+        with memory_errors(REMEDY), torch.inference_mode(), self.fabric.autocast():
             return self.module(canvases.to(self.fabric.device))
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:

@@ -15,9 +15,9 @@ from onemark.imaging.augment import UNCHANGED
 from onemark.imaging.letterbox import Letterbox
 from onemark.nn.training.canvases import (
     CanvasCache,
+    adapt_intensity,
     cohort_canvas,
     cohort_framing,
-    framed,
     learning_pool,
     level_at,
     resolution_levels,
@@ -132,7 +132,7 @@ def test_exemplars_lie_where_their_radiographs_do(phantoms: Cohort, truth: Landm
     hidden[1] = np.nan
     exemplars = exemplars.with_set(onemark.LandmarkSet("phantom-005.png", exemplars.names, hidden))
     store = CanvasCache(phantoms, CANVAS)
-    first, second = store.marked(exemplars)
+    first, second = store.place_exemplars(exemplars)
     assert (first.index, second.index) == (4, 1)
     assert len(first.visible) == len(exemplars.names) - 1
     assert first.xy[1].isnan().all()
@@ -185,14 +185,14 @@ def test_framing_is_told_from_the_aspect_ratios(tmp_path: Path):
 def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(tmp_path: Path):
     cohort = framed_cohort(tmp_path / "mixed", [(100, 80), (80, 80), (300, 80)])
     mixed, alike = (CanvasCache(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
-    assert [mixed.frame(i).scaled for i in range(3)] == [
+    assert [mixed.letterbox(i).scaled for i in range(3)] == [
         (96, 64),
         (96, 64),
         (96, 38),
     ]  # at most half as much again
-    assert [alike.frame(i).scaled for i in range(3)] == [(80, 64), (64, 64), (96, 26)]
+    assert [alike.letterbox(i).scaled for i in range(3)] == [(80, 64), (64, 64), (96, 26)]
     views = torch.ones(8, 1, 96, 64)
-    lost = framed("mixed", UNCHANGED).apply(views, generator(0)) == 0
+    lost = adapt_intensity("mixed", UNCHANGED).apply(views, generator(0)) == 0
     assert lost.any()
     assert not lost[:, :, 20:-20, 14:-14].any()
-    assert framed("alike", UNCHANGED) == UNCHANGED
+    assert adapt_intensity("alike", UNCHANGED) == UNCHANGED

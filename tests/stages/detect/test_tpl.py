@@ -33,7 +33,7 @@ class Labels:
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         self.asked.append(index)
-        xy = store.frame(index).to_canvas(self.truth.sets[index].xy)
+        xy = store.letterbox(index).to_canvas(self.truth.sets[index].xy)
         return torch.from_numpy(xy).float() + torch.tensor([4.0, 0.0])
 
 
@@ -42,8 +42,8 @@ def task_of(
 ) -> HeatmapTask:
     torch.manual_seed(0)
     network = HeatmapNet(UNet(), len(truth.names))
-    sizes = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
-    return HeatmapTask(network, sizes, Labels(truth), config)
+    levels = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
+    return HeatmapTask(network, levels, Labels(truth), config)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -69,10 +69,10 @@ def test_the_loss_is_zero_where_the_heatmap_is_the_target(
     task = task_of(phantoms, exemplars, truth)
     xy = torch.tensor([[[20.0, 30.0], [40.5, 10.25]]])
     target = gaussians((xy + 0.5) / 2 - 0.5, (32, 32), 1.0)
-    nats, known = task._nats(target.clamp(min=1e-12).log() + 7, xy)
+    nats, known = task.misfit(target.clamp(min=1e-12).log() + 7, xy)
     torch.testing.assert_close(nats, torch.zeros(1, 2), atol=1e-3, rtol=0)
     assert known.all()
-    assert (task._nats(target.flip(-1).clamp(min=1e-12).log(), xy)[0] > 1).all()
+    assert (task.misfit(target.flip(-1).clamp(min=1e-12).log(), xy)[0] > 1).all()
 
 
 # --- batches ---------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
     torch.testing.assert_close(batch.views[-1], frame.render(phantoms[0].pixels)[None], atol=2e-4, rtol=0)
     true = torch.from_numpy(frame.to_canvas(truth.sets[0].xy)).float()
     torch.testing.assert_close(batch.xy[-1], true, atol=1e-3, rtol=0)
-    chosen = task.sizes[0].store.draw(3, generator(0))
+    chosen = task.levels[0].store.draw(3, generator(0))
     for one, index in zip(batch.xy, chosen, strict=False):
         moved = torch.tensor([0.0 if index == 0 else 4.0, 0.0])
         expected = frame.to_canvas(truth.sets[index].xy) + moved.numpy()
@@ -104,7 +104,7 @@ def test_more_exemplars_have_a_larger_share_of_every_batch(
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=8))
     batch = task.batch(generator(0), 0.5)
     assert batch.exemplars == share
-    placed = torch.stack([one.xy for one in task.sizes[0].exemplars])
+    placed = torch.stack([one.xy for one in task.levels[0].exemplars])
     for row in batch.xy[-share:]:  # true labels, not pseudo-labels, which lie 4 px beside them
         assert (placed - row).abs().amax((1, 2)).min() < 1e-3
     assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
@@ -125,7 +125,7 @@ def test_landmarks_follow_the_augmentation(
     still = task_of(phantoms, exemplars, truth).batch(generator(3), 0.5)
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, augment="spatial", strength=2.0))
     dots = gaussians(still.xy[:, :1], CANVAS, 1.5)  # the first landmark as a dot on an empty canvas
-    monkeypatch.setattr(task.sizes[0].store, "read", lambda indices: dots / dots.amax())
+    monkeypatch.setattr(task.levels[0].store, "read", lambda indices: dots / dots.amax())
     task.intensity = UNCHANGED
     batch = task.batch(generator(3), 0.5)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
@@ -154,7 +154,7 @@ def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(phantoms: Cohort, tru
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
     only = dataclasses.replace(batch, views=batch.views[-1:], xy=batch.xy[-1:], exemplars=1)
     logits = task.module(only.views).detach().requires_grad_()
-    nats, known = task._nats(logits, only.xy)
+    nats, known = task.misfit(logits, only.xy)
     (nats * known).sum().backward()
     assert logits.grad is not None
     assert logits.grad[0, 2].abs().sum() == 0

@@ -50,13 +50,13 @@ def labels(truth: LandmarkTable) -> Any:
 
 def task_of(config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: LandmarkTable) -> VotingTask:
     def label(store: Any, index: int) -> torch.Tensor:
-        xy = store.frame(index).to_canvas(labels(truth)(store.cohort[index]).xy)
+        xy = store.letterbox(index).to_canvas(labels(truth)(store.cohort[index]).xy)
         return torch.from_numpy(xy).float()
 
     torch.manual_seed(0)
     network = VotingNet(UNet(), len(truth.names))
-    sizes = resolution_levels(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
-    return VotingTask(network, sizes, label, config)
+    levels = resolution_levels(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
+    return VotingTask(network, levels, label, config)
 
 
 # ---------------------------------------------------------------- votes
@@ -135,7 +135,7 @@ def test_the_loss_is_equation_4(
     xy = torch.stack([LANDMARKS, LANDMARKS.flip(0)])
     xy[1, 2] = torch.nan  # not visible
     xy[0, 3, 0] = 128.4  # warped off the view
-    found, known = task._nats(output, xy)
+    found, known = task.misfit(output, xy)
     assert known.tolist() == [[True, True, True, False], [True, True, False, True]]
     for b, k in known.nonzero().tolist():
         expected = naive(config, output[b, :, k], xy[b, k], disc_radius(SHAPE, 0.06))
@@ -148,7 +148,7 @@ def test_what_costs_nothing_votes_for_the_landmark(
     task = task_of(VOTING, phantoms, exemplars, truth)
     radius = disc_radius(SHAPE, VOTING.disc)
     output = perfect(LANDMARKS, radius)
-    found, _ = task._nats(output[None], LANDMARKS[None])
+    found, _ = task.misfit(output[None], LANDMARKS[None])
     assert found.abs().max() < 1e-5
     assert torch.allclose(vote(output, radius)[0].xy, LANDMARKS, atol=1e-3)
 
@@ -160,13 +160,13 @@ def test_one_exemplar_with_true_labels_is_in_every_batch(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
     task = task_of(dataclasses.replace(VOTING, batch=17), phantoms, exemplars, truth)
-    store = task.sizes[0].store
+    store = task.levels[0].store
     first = store.index(exemplars.images[0])
     for seed in range(3):
         batch = task.batch(torch.Generator().manual_seed(seed), 0.5)
         assert batch.exemplars == 1
         assert torch.allclose(batch.views[-1], store.read([first])[0].clamp(min=1e-4), atol=1e-4)
-        true = torch.from_numpy(store.frame(first).to_canvas(exemplars[exemplars.images[0]].xy)).float()
+        true = torch.from_numpy(store.letterbox(first).to_canvas(exemplars[exemplars.images[0]].xy)).float()
         assert torch.allclose(batch.xy[-1], true, atol=1e-3)
         drawn = store.draw(16, torch.Generator().manual_seed(seed))
         for index, xy in zip(drawn, batch.xy, strict=False):

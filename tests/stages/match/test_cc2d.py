@@ -155,8 +155,8 @@ def oracle(
 def dense_task(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> DenseTask:
     config = dataclasses.replace(CC2DConfig(batch=4, anchors=40), **changes)
     landmarks = torch.tensor([[40.0, 50.0], [60.0, 70.0], [torch.nan, torch.nan]])
-    size = ResolutionLevel(1.0, Moved(), [CanvasExemplar(2, landmarks)])  # type: ignore[arg-type]
-    task = DenseTask(Embedder(pyramid("compact"), 8), [size], config, FABRIC)
+    level = ResolutionLevel(1.0, Moved(), [CanvasExemplar(2, landmarks)])  # type: ignore[arg-type]
+    task = DenseTask(Embedder(pyramid("compact"), 8), [level], config, FABRIC)
     task.teacher = Mirror()  # type: ignore[assignment]
     task.intensity = Intensity(*(0.0,) * 8)
     monkeypatch.setattr(task, "_match", oracle)
@@ -224,8 +224,8 @@ def test_the_loss_falls_when_embeddings_tell_places_apart(monkeypatch: pytest.Mo
 
 def test_the_teacher_follows_at_once_at_first_and_slowly_later():
     config = dataclasses.replace(TINY, cross_from=0.4)
-    size = ResolutionLevel(1.0, Moved(), [])  # type: ignore[arg-type]
-    task = DenseTask(Embedder(pyramid("compact"), 8), [size], config, FABRIC)
+    level = ResolutionLevel(1.0, Moved(), [])  # type: ignore[arg-type]
+    task = DenseTask(Embedder(pyramid("compact"), 8), [level], config, FABRIC)
     weight, followed = task.module.heads[0].weight, task.teacher.heads[0].weight
     with torch.no_grad():
         weight += 1

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onemark.match.cc2d import CC2D, CC2DConfig
 
 import onemark
 from onemark import Cohort, LandmarkTable, UserError
@@ -22,7 +21,7 @@ from onemark.nn.embedding.locate import describe, find, find_product, nearest_ce
 from onemark.nn.embedding.patches import crop, patches_around
 from onemark.nn.training.canvases import ResolutionLevel, resolution_levels
 from onemark.nn.training.loop import Job
-from onemark.stages.match.cc2d import patch
+from onemark.stages.match.cc2d import CC2D, CC2DConfig, patch
 from onemark.stages.match.cc2d.patch import PatchBatch, PatchTask
 
 FABRIC = fabric_for("cpu")

@@ -55,7 +55,7 @@ def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tupl
     filled = [(data, attributes) for data, attributes in points if len(data)]
     if not filled:
         raise UserError("the layers hold no points to save; place some first")
-    sets = [landmarks_of(data, attributes, images) for data, attributes in filled]
+    sets = [read_layer(data, attributes, images) for data, attributes in filled]
     headers = [_header(attributes, images) for _, attributes in filled]
     layers = _Layers({one.image: header for one, header in zip(sets, headers, strict=True)})
     mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
@@ -63,9 +63,7 @@ def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tupl
     return write_landmarks(table, path, cohort=cast("Cohort", layers), mm=mm, overwrite=True)
 
 
-def landmarks_of(
-    data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]
-) -> LandmarkSet:
+def read_layer(data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]) -> LandmarkSet:
     """The landmarks of one Points layer, in px; names are its features' `landmark`, `label` or `name`, else numbers."""
     names = _names(attributes.get("features"), len(data))
     image = attributes.get("metadata", {}).get("image") or (images[0][1] if images else attributes).get(

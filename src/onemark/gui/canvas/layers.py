@@ -41,7 +41,7 @@ class Canvas:
         return next((one for one in self.viewer.layers if one.metadata.get(TAG) == tag), None)
 
     @property
-    def placed(self) -> dict[str, Any]:
+    def placement(self) -> dict[str, Any]:
         """Scale and units that put an array of the radiograph's size where the radiograph is."""
         spacing = self.radiograph.spacing if self.radiograph else None
         if spacing is None:
@@ -82,7 +82,7 @@ class Canvas:
         """Show `[H, W]` pixels in the layer of that tag, made on first use with these options."""
         layer = self.layer(tag)
         if layer is None:
-            layer = Image(pixels, name=name, metadata={TAG: tag}, **self.placed, **made_with)
+            layer = Image(pixels, name=name, metadata={TAG: tag}, **self.placement, **made_with)
             self._insert(layer, below_points=tag != RADIOGRAPH)
             return layer
         layer.data = pixels
@@ -93,7 +93,7 @@ class Canvas:
         """Show `[N, 2, 2]` segments (start, direction; y, x) in the layer of that tag."""
         layer = self.layer(tag)
         if layer is None:
-            layer = Vectors(segments, name=name, metadata={TAG: tag}, **self.placed, **made_with)
+            layer = Vectors(segments, name=name, metadata={TAG: tag}, **self.placement, **made_with)
             self._insert(layer, below_points=True)
             return layer
         layer.data = segments
@@ -105,7 +105,7 @@ class Canvas:
         layer = self.layer(tag)
         if layer is None:
             layer = Points(
-                np.empty((0, 2)), ndim=2, name=name, metadata=self._about(tag), **self.placed, **made_with
+                np.empty((0, 2)), ndim=2, name=name, metadata=self._about(tag), **self.placement, **made_with
             )
             self.viewer.add_layer(layer)
         return layer
@@ -135,7 +135,7 @@ class Canvas:
 
     def _place(self, layer: Layer) -> None:
         # Each of these makes napari look at every layer anew, also when nothing changes.
-        placed = self.placed
+        placed = self.placement
         if tuple(str(unit) for unit in layer.units) != LONG_UNITS[placed["units"][0]]:
             layer.units = placed["units"]
         if tuple(layer.scale) != placed["scale"]:
@@ -149,8 +149,8 @@ class Canvas:
 
     def _insert(self, layer: Layer, below_points: bool) -> None:
         tags = [one.metadata.get(TAG) for one in self.viewer.layers]
-        marks = [i for i, tag in enumerate(tags) if tag in (LANDMARKS, PREVIEW)]
-        at = min(marks) if marks and below_points else (0 if marks else len(tags))
+        annotation = [i for i, tag in enumerate(tags) if tag in (LANDMARKS, PREVIEW)]
+        at = min(annotation) if annotation and below_points else (0 if annotation else len(tags))
         active = self.viewer.layers.selection.active
         self.viewer.layers.insert(at, layer)
         if active is not None:

@@ -7,13 +7,13 @@ import colorsys
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.gui.state.marks import State
+from onemark.gui.state.annotation import State
 
 GOLDEN = 0.61803398875
 SURE, MIDDLE, UNSURE = (0.16, 0.82, 0.90), (1.0, 0.85, 0.30), (1.0, 0.25, 0.45)
 STATES = {
     State.NONE: "#7f8791",
-    State.MARKING: "#e3b617",
+    State.ANNOTATING: "#e3b617",
     State.EXEMPLAR: "#4aa3ff",
     State.PREDICTED: "#9aa5b1",
     State.CORRECTING: "#e3b617",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onemark.gui.canvas.layers import LANDMARKS, Canvas
 from onemark.gui.canvas.palette import error_colours, landmark_colours
-from onemark.gui.state.marks import Marks, State
+from onemark.gui.state.annotation import Annotation, State
 from onemark.gui.state.session import Session
 
 DRAG_PIXELS = 5
@@ -74,48 +74,48 @@ class PointsEditor:
         layer = self.layer or self.canvas.points(LANDMARKS, "landmarks", **STYLE)
         if layer is not self._adopted:
             self._adopt(layer)
-        marks = self.session.shown_marks()
-        self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
+        annotation = self.session.shown_annotation
+        self._drawn = [int(i) for i in np.flatnonzero(annotation.placed)]
         self._drawn_for = self.session.current
-        yx, colours = marks.xy[self._drawn][:, ::-1], self._colours()
+        yx, colours = annotation.xy[self._drawn][:, ::-1], self._colours()
         content = (self.session.schema, yx.tobytes(), colours.tobytes())
-        with self._quietly():
+        with self._silence_events():
             # Telling napari takes 15 ms, so it is only told what it does not show already.
             if content != self._content or not np.array_equal(layer.data, yx):
                 self._content = content
                 self._fill(layer, yx, colours)
             self._select(layer)
-        self._follow_state(layer, marks)
-        self._ask(marks)
+        self._follow_state(layer, annotation)
+        self._ask(annotation)
 
     def follow(self) -> None:
         """Show which landmark is asked for."""
-        if self.layer is not None and not self._deaf:
-            with self._quietly():
+        if self.layer is not None and not self._ignores_input:
+            with self._silence_events():
                 self._select(self.layer)
-            self._ask(self.session.shown_marks())
+            self._ask(self.session.shown_annotation)
 
     def ask_everywhere(self, asking: bool) -> None:
         """Ask for landmarks on any radiograph, as step 2 does, or only where the person has begun to place them."""
         if asking != self._asking:
             self._asking = asking
-            if self.layer is not None and not self._deaf:
-                marks = self.session.shown_marks()
-                self._follow_state(self.layer, marks)
-                self._ask(marks)
+            if self.layer is not None and not self._ignores_input:
+                annotation = self.session.shown_annotation
+                self._follow_state(self.layer, annotation)
+                self._ask(annotation)
 
     def nudge(self, dx: float, dy: float) -> None:
         """Move the landmark that is selected by so many pixels, when it is placed."""
-        at, marks = self.session.landmark, self.session.shown_marks()
-        if not self._deaf and at < len(marks.xy) and marks.placed[at]:
-            xy = self._clipped(marks.xy[at][None] + (dx, dy))[0]
-            self.session.edit(lambda marks: marks.place(at, xy), ask_next=False)
+        at, annotation = self.session.landmark, self.session.shown_annotation
+        if not self._ignores_input and at < len(annotation.xy) and annotation.placed[at]:
+            xy = self._clip(annotation.xy[at][None] + (dx, dy))[0]
+            self.session.edit(lambda annotation: annotation.place(at, xy), ask_next=False)
 
     def clear(self) -> None:
         """Show no points and ask for none: nothing is in view."""
         self._drawn, self._drawn_for, self._was = [], None, (None, "")
         if self.layer is not None:
-            with self._quietly():
+            with self._silence_events():
                 self.layer.data = np.empty((0, 2))
                 self.layer.mode = "pan_zoom"
         self.canvas.ask("")
@@ -158,7 +158,7 @@ class PointsEditor:
 
     def _colours(self) -> NDArray[np.float64]:
         if self.session.state(str(self.session.current)) is State.PREDICTED:
-            found = self.session.found[str(self.session.current)]
+            found = self.session.predictions[str(self.session.current)]
             errors = dict(zip(found.names, found.expected_error, strict=False))
             names = self.session.schema.names
             return error_colours(
@@ -172,9 +172,12 @@ class PointsEditor:
             {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
         )
 
-    def _follow_state(self, layer: Points, marks: Marks) -> None:
+    def _follow_state(self, layer: Points, annotation: Annotation) -> None:
         # Set the tool when what is to be done changes, and leave the person's choice alone otherwise.
-        now = (self.session.current, "select" if marks.complete else "add" if self._wanted else "pan_zoom")
+        now = (
+            self.session.current,
+            "select" if annotation.complete else "add" if self._wanted else "pan_zoom",
+        )
         if now != self._was:
             self._was = now
             layer.mode = now[1]
@@ -183,22 +186,22 @@ class PointsEditor:
     @property
     def _wanted(self) -> bool:
         # A prediction that lacks landmarks, because they are newer than the training, asks for them in any step.
-        begun = self.session.current in self.session.marks or self.session.shown_marks().done.any()
+        begun = self.session.current in self.session.annotations or self.session.shown_annotation.done.any()
         return len(self.session.schema) > 0 and (self._asking or bool(begun))
 
-    def _ask(self, marks: Marks) -> None:
-        if marks.complete or not self._wanted:
+    def _ask(self, annotation: Annotation) -> None:
+        if annotation.complete or not self._wanted:
             self.canvas.ask("")
             return
         schema, at = self.session.schema, self.session.landmark
-        verb = "Move" if marks.placed[at] else "Click"
+        verb = "Move" if annotation.placed[at] else "Click"
         self.canvas.ask(f"{verb}: {schema.names[at]} ({schema.labels[at]})   {at + 1} of {len(schema)}")
 
     def _edited(self, event: Any) -> None:
         action = getattr(event.action, "value", event.action)
         if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
             return
-        if self._deaf:
+        if self._ignores_input:
             self._untouched(self.layer, added=action == "added")
             return
         {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
@@ -217,7 +220,7 @@ class PointsEditor:
     def _untouched(self, layer: Points, *, added: bool) -> None:
         self._tell(f"{self.session.current} is not in view yet, so nothing was changed.")
         if added:
-            with self._quietly():
+            with self._silence_events():
                 layer.data = layer.data[:-1]
 
     @property
@@ -225,12 +228,12 @@ class PointsEditor:
         return self.canvas.radiograph is not None and self.canvas.radiograph.name == self.session.current
 
     @property
-    def _deaf(self) -> bool:
+    def _ignores_input(self) -> bool:
         # While the next radiograph is on its way the canvas and the layer still show the last one.
         return self._drawing or not self._in_view or self._drawn_for != self.session.current
 
     def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
-        if self._inside(xy):
+        if self._is_inside(xy):
             self.session.place(landmark, xy)
             return
         self._tell(
@@ -242,10 +245,10 @@ class PointsEditor:
         names = list(layer.features["landmark"])
         gone = [i for i in self._drawn if self.session.schema.names[i] not in names]
 
-        def cleared(marks: Marks) -> Marks:
+        def cleared(annotation: Annotation) -> Annotation:
             for landmark in gone:
-                marks = marks.clear(landmark)
-            return marks
+                annotation = annotation.clear(landmark)
+            return annotation
 
         if gone:
             self.session.landmark = gone[0]
@@ -255,14 +258,14 @@ class PointsEditor:
         if len(layer.data) != len(self._drawn):
             self.draw()
             return
-        before = self.session.shown_marks().xy[self._drawn]
-        after = self._clipped(layer.data[:, ::-1])
+        before = self.session.shown_annotation.xy[self._drawn]
+        after = self._clip(layer.data[:, ::-1])
         moved = np.flatnonzero(~np.isclose(before, after, atol=1e-6).all(axis=1))
 
-        def dragged(marks: Marks) -> Marks:
+        def dragged(annotation: Annotation) -> Annotation:
             for row in moved:
-                marks = marks.place(self._drawn[row], after[row])
-            return marks
+                annotation = annotation.place(self._drawn[row], after[row])
+            return annotation
 
         if len(moved):
             self.session.landmark = self._drawn[moved[0]]
@@ -270,7 +273,7 @@ class PointsEditor:
 
     def _drag(self, layer: Points, event: Any) -> Iterator[None]:
         # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
-        if layer.mode != "add" or self._deaf:
+        if layer.mode != "add" or self._ignores_input:
             return
         hit = layer.get_value(
             event.position,
@@ -292,20 +295,20 @@ class PointsEditor:
             return  # a key has led to the next radiograph meanwhile
         if np.linalg.norm(event.pos - start) >= DRAG_PIXELS:
             self.session.landmark = landmark
-            xy = self._clipped(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
-            self.session.edit(lambda marks: marks.place(landmark, xy))
+            xy = self._clip(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
+            self.session.edit(lambda annotation: annotation.place(landmark, xy))
         elif len(layer.data) == len(self._drawn):
             self.draw()
 
     def _carry(self, layer: Points, row: int, position: Any) -> None:
-        with self._quietly():
+        with self._silence_events():
             data = layer.data.copy()
             data[row] = layer.world_to_data(position)
             layer.data = data
 
     def _picked(self) -> None:
         layer = self.layer
-        if self._deaf or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
+        if self._ignores_input or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
             return
         row = next(iter(layer.selected_data))
         if row < len(self._drawn) and self._drawn[row] != self.session.landmark:
@@ -313,25 +316,25 @@ class PointsEditor:
 
     def _resize(self) -> None:
         if self.layer is not None and len(self._drawn):
-            with self._quietly():
+            with self._silence_events():
                 self.layer.size = self.diameter_in_pixels()
 
     def diameter_in_pixels(self) -> float:
         """Diameter of a point, in pixels of the radiograph."""
         # The rings keep their size on the screen, so zooming in uncovers the anatomy under them.
-        scale: float = self.canvas.placed["scale"][0]
+        scale: float = self.canvas.placement["scale"][0]
         return float(self.diameter / (self.canvas.viewer.scene.camera.zoom * scale))
 
-    def _inside(self, xy: NDArray[np.float64]) -> bool:
-        return bool(np.allclose(self._clipped(xy[None])[0], xy))
+    def _is_inside(self, xy: NDArray[np.float64]) -> bool:
+        return bool(np.allclose(self._clip(xy[None])[0], xy))
 
-    def _clipped(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clip(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self.canvas.radiograph is not None
         height, width = self.canvas.radiograph.size
         return np.clip(xy, -0.5, (width - 0.5, height - 0.5))
 
     @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
+    def _silence_events(self) -> Iterator[None]:
         before, self._drawing = self._drawing, True
         try:
             yield

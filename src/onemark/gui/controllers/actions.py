@@ -39,7 +39,7 @@ class Action:
         )
 
 
-def actions_of(app: App, pressed: Callable[[str], None], show_keys: Callable[[], None]) -> list[Action]:
+def make_actions(app: App, pressed: Callable[[str], None], show_keys: Callable[[], None]) -> list[Action]:
     """Every key of the plugin.
 
     Args:

@@ -18,7 +18,7 @@ from onemark.gui.controllers.viewing import Viewing
 from onemark.gui.state.backend import Backend
 from onemark.gui.state.session import Session
 
-OPEN, MARK, TRAIN, REVIEW, EXPORT = range(5)
+OPEN, ANNOTATE, TRAIN, REVIEW, EXPORT = range(5)
 
 
 class App(QObject):
@@ -65,7 +65,7 @@ class App(QObject):
     def go(self, step: int) -> None:
         """Go to a step."""
         self.step = step
-        self.context.points.ask_everywhere(step in (OPEN, MARK))
+        self.context.points.ask_everywhere(step in (OPEN, ANNOTATE))
         self.step_changed.emit(step)
 
     def confirm(self) -> None:
@@ -88,7 +88,7 @@ class App(QObject):
 
     def _first_step(self) -> int:
         if self.session_store.run is None:
-            return MARK
+            return ANNOTATE
         return TRAIN if self.training.unfinished else REVIEW
 
     def _ended(self, outcome: str) -> None:
@@ -100,14 +100,14 @@ class App(QObject):
 
     def _suggested(self) -> None:
         session = self.session
-        chosen = session.suggested.chosen if session.suggested is not None else ()
-        left = [name for name in chosen if session.to_mark(name)]
+        chosen = session.suggestion.chosen if session.suggestion is not None else ()
+        left = [name for name in chosen if session.place_in_suggestion(name)]
         if not left:
             self.context.tell(
                 "The radiographs worth marking first are marked already: go on to step 3.", "good"
             )
             return
-        begun = session.current in session.unfinished()
+        begun = session.current in session.list_unfinished()
         if begun or self.step in (REVIEW, EXPORT):
             self.context.tell(_advice(left), "good", [("Show it", lambda: self.mark(left[0]))])
         else:
@@ -117,7 +117,7 @@ class App(QObject):
     def mark(self, name: str) -> None:
         """Show a radiograph, to be marked."""
         self.session.show(name)
-        self.go(MARK)
+        self.go(ANNOTATE)
 
 
 def _advice(names: Sequence[str]) -> str:

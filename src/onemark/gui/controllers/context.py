@@ -16,7 +16,7 @@ from onemark.gui.state.backend import Backend, Pipeline
 from onemark.gui.state.failures import explain
 from onemark.gui.state.session import Session
 
-Way = tuple[str, Callable[[], None]]
+Choice = tuple[str, Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Message:
 
     text: str
     kind: str = "info"
-    ways: Sequence[Way] = ()
+    choices: Sequence[Choice] = ()
     details: str = ""
 
 
@@ -59,14 +59,14 @@ class Context(QObject):
         self.canvas = Canvas(viewer)
         self.points = PointsEditor(self.canvas, self.session, self.tell)
 
-    def tell(self, text: str, kind: str = "info", ways: Sequence[Way] = (), details: str = "") -> None:
+    def tell(self, text: str, kind: str = "info", choices: Sequence[Choice] = (), details: str = "") -> None:
         """Say something to the person."""
-        self.said.emit(Message(text, kind, ways, details))
+        self.said.emit(Message(text, kind, choices, details))
 
-    def fail(self, error: BaseException, doing: str, ways: Sequence[Way] = ()) -> None:
+    def fail(self, error: BaseException, doing: str, choices: Sequence[Choice] = ()) -> None:
         """Say readably what went wrong."""
         failure = explain(error, doing)
-        self.tell(failure.text, "bad", ways, failure.details)
+        self.tell(failure.text, "bad", choices, failure.details)
 
     def try_to(self, doing: str, act: Callable[[], None]) -> None:
         """Do it; a wrong input becomes a message."""

@@ -117,7 +117,7 @@ class EvidenceView(QObject):
         self._asked = key
         self.working.emit(True)
         self.context.background.run(
-            lambda: prepared(model, radiograph, landmark),
+            lambda: prepare(model, radiograph, landmark),
             lambda found: self._take(key, found),
             lambda e: self._failed(key, e),
         )
@@ -127,7 +127,7 @@ class EvidenceView(QObject):
             return
         self._asked, self._latest = (), found
         self.working.emit(False)
-        self.offered.emit(variants(found))
+        self.offered.emit(group_variants(found))
         self._show(found)
 
     def _failed(self, key: tuple[Any, ...], error: BaseException) -> None:
@@ -146,7 +146,7 @@ class EvidenceView(QObject):
     def _show(self, evidence: Evidence | None) -> None:
         if evidence is None or not self._current(evidence):
             return
-        for kind, names in variants(evidence).items():
+        for kind, names in group_variants(evidence).items():
             if kind not in self.shown.kinds:
                 continue
             if kind == GRID:
@@ -161,7 +161,7 @@ class EvidenceView(QObject):
 
     def _show_grid(self, evidence: Evidence) -> None:
         if evidence.field is not None:
-            segments = grid_segments(evidence.field)
+            segments = make_grid(evidence.field)
             layer = self.context.canvas.vectors(
                 GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
             )
@@ -169,13 +169,15 @@ class EvidenceView(QObject):
             layer.visible = True
 
 
-def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
+def prepare(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
     """The model's evidence, every map divided by its maximum, so that showing it costs the GUI thread nothing."""
     found: Evidence = model.explain(radiograph, landmark)
-    return Evidence(found.image, found.landmark, {k: _unit(v) for k, v in found.maps.items()}, found.field)
+    return Evidence(
+        found.image, found.landmark, {k: _normalise(v) for k, v in found.maps.items()}, found.field
+    )
 
 
-def variants(evidence: Evidence) -> dict[str, list[str]]:
+def group_variants(evidence: Evidence) -> dict[str, list[str]]:
     """Kind -> names of its maps: all levels of one thing, such as `similarity s4` and its `product`, are one kind."""
     kinds: dict[str, list[str]] = {}
     for name in evidence.maps:
@@ -185,7 +187,7 @@ def variants(evidence: Evidence) -> dict[str, list[str]]:
     return kinds
 
 
-def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
+def make_grid(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
     """A regular grid as the deformation carries it.
 
     Args:
@@ -200,15 +202,15 @@ def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.
     ys, xs = np.arange(step / 2, height, step), np.arange(step / 2, width, step)
     at = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)
     nodes = at + field[at[..., 0].astype(int), at[..., 1].astype(int)][..., ::-1]
-    segments = np.concatenate(list(_joined(nodes))).astype(np.float32)
+    segments = np.concatenate(list(_join_nodes(nodes))).astype(np.float32)
     return segments[np.isfinite(segments).all(axis=(1, 2))]
 
 
-def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+def _join_nodes(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
     for starts, ends in ((nodes[:-1], nodes[1:]), (nodes[:, :-1], nodes[:, 1:])):
         yield np.stack([starts, ends - starts], axis=-2).reshape(-1, 2, 2)
 
 
-def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalise(values: NDArray[np.float32]) -> NDArray[np.float32]:
     kept = np.maximum(np.nan_to_num(values, posinf=0, neginf=0), 0)
     return (kept / max(float(kept.max()), 1e-9)).astype(np.float32)

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.state.autosave import unused
+from onemark.gui.state.autosave import find_unused
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Exporting(QObject):
         from onemark.data.landmarks.table import LandmarkTable
 
         session = self.context.session
-        sets, cohort = session.results(), session.cohort
+        sets, cohort = session.collect_results(), session.cohort
         if cohort is None or not sets:
             raise UserError("there is nothing to export yet; finish an exemplar or train first")
         if not keys:
@@ -83,8 +83,8 @@ class Exporting(QObject):
         )
 
     def _ask(self, folder: Path, keys: list[str], there: list[str]) -> None:
-        beside = unused(folder)
-        ways: list[tuple[str, Callable[[], None]]] = [
+        beside = find_unused(folder)
+        choices: list[tuple[str, Callable[[], None]]] = [
             (
                 "Replace",
                 lambda: self.context.try_to("exporting", lambda: self.export(folder, keys, overwrite=True)),
@@ -95,7 +95,7 @@ class Exporting(QObject):
             ),
         ]
         what = there[0] if len(there) == 1 else f"{there[0]} and {len(there) - 1} more"
-        self.context.tell(f"{what} is in {folder} already.", "warn", ways)
+        self.context.tell(f"{what} is in {folder} already.", "warn", choices)
 
     def _done(self, folder: Path, files: list[Path]) -> None:
         self.working.emit(False)

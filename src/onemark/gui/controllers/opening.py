@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.state.autosave import saved_spacing
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.autosave import read_saved_spacing
+from onemark.gui.state.schema import schema_from_names
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Opening(QObject):
         self.opening.emit(path.name)
         spacing_of = self._spacing_of()
         self.context.background.run(
-            lambda: meant_by(path, spacing_of),
+            lambda: interpret_path(path, spacing_of),
             lambda meant: self._open(meant),
             lambda error: self._failed(error),
         )
@@ -62,7 +62,7 @@ class Opening(QObject):
         """Write the phantom cohort to the user's cache, once, and open it with its landmark names."""
         self.opening.emit("phantom")
         self.context.background.run(
-            phantom_folder, lambda folder: self.open_with_names(folder), lambda error: self._failed(error)
+            ensure_phantom, lambda folder: self.open_with_names(folder), lambda error: self._failed(error)
         )
 
     def open_with_names(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Opening(QObject):
 
         def name_them() -> None:
             if not len(self.context.session.schema):
-                self.context.session.set_schema(of_names(LANDMARKS, "phantom"))
+                self.context.session.set_schema(schema_from_names(LANDMARKS, "phantom"))
 
         self._then = name_them
         self.open(folder)
@@ -90,13 +90,13 @@ class Opening(QObject):
 
         def spacing_of(folder: Path) -> float | None:
             same = now is not None and now.folder.resolve() == folder.resolve()
-            return said if same or (now is None and said is not None) else saved_spacing(folder)
+            return said if same or (now is None and said is not None) else read_saved_spacing(folder)
 
         return spacing_of
 
-    def _open(self, meant: Meant, *, losing: bool = False) -> None:
+    def _open(self, meant: Target, *, losing: bool = False) -> None:
         session, cohort = self.context.session, meant.cohort
-        if session.marks and not losing and not self.session_store.saved():
+        if session.annotations and not losing and not self.session_store.saved():
             QTimer.singleShot(
                 0, lambda: self._ask(meant)
             )  # after the message that says why they are not saved
@@ -112,11 +112,11 @@ class Opening(QObject):
         if self._then is not None:
             self._then()
             self._then = None
-        remember(cohort.folder)
+        remember_folder(cohort.folder)
         self.opened.emit()
         session.show(meant.first or session.current or cohort.names[0])
 
-    def _ask(self, meant: Meant) -> None:
+    def _ask(self, meant: Target) -> None:
         assert self.context.session.cohort is not None
         now, then = self.context.session.cohort.folder.name, meant.cohort.folder.name
         self.context.tell(
@@ -128,10 +128,10 @@ class Opening(QObject):
 
     def _take_exemplars(self, exemplars: LandmarkTable) -> None:
         session = self.context.session
-        if not session.marks and exemplars.names != session.schema.names:
-            session.set_schema(of_names(exemplars.names, "of the run"))
+        if not session.annotations and exemplars.names != session.schema.names:
+            session.set_schema(schema_from_names(exemplars.names, "of the run"))
         if set(exemplars.names) & set(session.schema.names):
-            session.take_marks(exemplars)
+            session.import_annotations(exemplars)
 
     def _failed(self, error: BaseException) -> None:
         self._then = None
@@ -140,7 +140,7 @@ class Opening(QObject):
 
 
 @dataclass(frozen=True)
-class Meant:
+class Target:
     """What a path means.
 
     Attributes:
@@ -156,7 +156,7 @@ class Meant:
     exemplars: LandmarkTable | None = None
 
 
-def meant_by(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
     """What to open.
 
     Args:
@@ -169,30 +169,30 @@ def meant_by(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
     from onemark.data.cohort import is_run_folder, open_cohort
 
     if path.is_dir() and is_run_folder(path):
-        return _of_run(path, spacing_of)
+        return _interpret_run(path, spacing_of)
     folder, first = (path.parent, path.name) if path.is_file() else (path, None)
     cohort = open_cohort(folder, spacing_mm=spacing_of(folder))
     if first is None:
-        return Meant(cohort)
+        return Target(cohort)
     if first not in cohort:
         raise UserError(
             f"{first} is not a radiograph onemark reads; drop a folder of PNG, JPEG, TIFF or DICOM files"
         )
-    return Meant(cohort, cohort.resolve(first))
+    return Target(cohort, cohort.resolve(first))
 
 
-def _of_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
     from onemark.data.cohort import open_cohort
     from onemark.pipeline.runs import RunFolder
 
     run = RunFolder.open(path)
-    folder = Path(run.config["cohort"] or path)
-    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config["spacing_mm"])
+    folder = Path(run.config.cohort or path)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config.spacing_mm)
     placed = run.exemplars() if (path / "exemplars.csv").exists() else None
-    return Meant(cohort, None, path.resolve(), placed)
+    return Target(cohort, None, path.resolve(), placed)
 
 
-def phantom_folder() -> Path:
+def ensure_phantom() -> Path:
     """The phantom cohort's folder, written on first use."""
     from onemark.phantom import phantom_name, write_phantom_cohort
 
@@ -202,7 +202,7 @@ def phantom_folder() -> Path:
     return folder
 
 
-def recent() -> list[Path]:
+def list_recent() -> list[Path]:
     """Folders opened lately that are still there, the last one first."""
     try:
         folders = json.loads(_recent_file().read_text(encoding="utf-8"))
@@ -211,12 +211,12 @@ def recent() -> list[Path]:
         return []
 
 
-def remember(folder: Path) -> None:
+def remember_folder(folder: Path) -> None:
     """Put a folder at the head of the recent ones."""
     from onemark.data.atomic import write_text
 
     folder = folder.resolve()
-    folders = [folder, *(other for other in recent() if other != folder)][:RECENT]
+    folders = [folder, *(other for other in list_recent() if other != folder)][:RECENT]
     try:
         write_text(_recent_file(), json.dumps([str(one) for one in folders]))
     except UserError:

@@ -37,7 +37,7 @@ class Preferences:
     error_limit: float = 4.0
 
     @classmethod
-    def preferred(cls) -> Preferences:
+    def from_napari(cls) -> Preferences:
         """The choices of napari's Preferences; built-in ones where napari does not know onemark's."""
         preferences = cls()
         preferences.take(_preferences())

@@ -14,7 +14,7 @@ from onemark.gui.canvas.layers import PREVIEW
 from onemark.gui.canvas.palette import landmark_colours
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.training import Training
-from onemark.gui.state.job import News
+from onemark.gui.state.background_run import News
 from onemark.types import LandmarkSet
 
 STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "white"}
@@ -49,8 +49,8 @@ class Preview(QObject):
         layer.editable = False
 
     def _of_view(self) -> LandmarkSet | None:
-        radiograph, job = self.context.canvas.radiograph, self.training.job
-        if radiograph is None or job is None or not self.training.about_here(job):
+        radiograph, running = self.context.canvas.radiograph, self.training.running
+        if radiograph is None or running is None or not self.training.belongs_here(running):
             return None
         return self._newest.get(radiograph.name)
 

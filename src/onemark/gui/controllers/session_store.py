@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
-from onemark.gui.state.marks import Marks
+from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.schema import Schema
 from onemark.types import UserError
 
@@ -37,13 +37,13 @@ class SessionStore(QObject):
         self.work: Path | None = None
         self.run: Path | None = None
         self.former: Path | None = None
-        self.suggested: Path | None = None
-        self.preferences = Preferences.preferred()
+        self.suggestion_run: Path | None = None
+        self.preferences = Preferences.from_napari()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = context.session
-        session.marks_changed.connect(lambda image: self.save())
+        session.annotations_changed.connect(lambda image: self.save())
         session.schema_changed.connect(self.save)
         session.current_changed.connect(self.save)
 
@@ -55,9 +55,9 @@ class SessionStore(QObject):
         self.work = autosave.work_folder(folder)
         found = autosave.kept(self.work, self._unreadable)
         newest, *older = found or [self.work / autosave.NAME]
-        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
+        self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         if found:
-            saved = autosave.merged(list(found.values()))
+            saved = autosave.merge(list(found.values()))
             self._restore(saved)
             self._welcome(saved, older)
         self._autosave = autosave.Autosave(newest, self._post)
@@ -87,17 +87,17 @@ class SessionStore(QObject):
             self._autosave.close()
             self._autosave = None
 
-    def new_run(self) -> Path:
+    def choose_new_run(self) -> Path:
         """A folder for the next run, which does not exist yet."""
         assert self.work is not None
-        return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
+        return autosave.find_unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
 
     def take_run(self, run: Path) -> None:
         """Take a run made elsewhere, as by the command line, for the last one; or for the last suggestion."""
-        from onemark.pipeline.runs import SUGGESTED, RunFolder
+        from onemark.pipeline.runs import RunFolder
 
-        if RunFolder.open(run).config["state"] == SUGGESTED:
-            self.suggested = run
+        if RunFolder.open(run).status().waits_for_exemplar:
+            self.suggestion_run = run
         else:
             self.run, self.former = run, None
         self.save()
@@ -105,7 +105,7 @@ class SessionStore(QObject):
     def begin_run(self, run: Path) -> None:
         """A training begins in this folder; what was trained before is not forgotten until it has learned something."""
         if run != self.run:
-            self.former = self.run if _learned(self.run) else self.former
+            self.former = self.run if has_learned(self.run) else self.former
             self.run = run
 
     def end_run(self, run: Path) -> None:
@@ -114,7 +114,7 @@ class SessionStore(QObject):
         self._settle_run()
 
     def _settle_run(self) -> None:
-        if self.former is not None and not _learned(self.run):
+        if self.former is not None and not has_learned(self.run):
             self.run = self.former
         self.run, self.former = _folder(self.run), None
 
@@ -142,7 +142,7 @@ class SessionStore(QObject):
     def _content(self, closed: bool) -> Callable[[], dict[str, Any]]:
         # Marks are immutable, so a shallow copy is a snapshot; turning them into text is left to the writer's thread.
         session = self.context.session
-        marks, orphans = dict(session.marks), dict(self._orphans)
+        annotation, orphans = dict(session.annotations), dict(self._orphans)
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
@@ -151,11 +151,11 @@ class SessionStore(QObject):
             "wishes": self.preferences.to_json(),
             "run": str(self.run) if self.run else None,
             "former": str(self.former) if self.former else None,
-            "suggested": str(self.suggested) if self.suggested else None,
+            "suggested": str(self.suggestion_run) if self.suggestion_run else None,
         }
         return lambda: {
             **plain,
-            "marks": {**orphans, **{image: one.to_json() for image, one in marks.items()}},
+            "marks": {**orphans, **{image: one.to_json() for image, one in annotation.items()}},
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -163,13 +163,13 @@ class SessionStore(QObject):
         assert session.cohort is not None
         schema = saved["schema"]
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
-        for image, marks in saved["marks"].items():
+        for image, annotation in saved["marks"].items():
             if image in session.cohort:
-                session.marks[image] = Marks.from_json(marks)
+                session.annotations[image] = Annotation.from_json(annotation)
             else:
-                self._orphans[image] = marks
+                self._orphans[image] = annotation
         self.preferences.take(saved["wishes"])
-        self.run, self.former, self.suggested = (
+        self.run, self.former, self.suggestion_run = (
             _folder(saved.get(key)) for key in ("run", "former", "suggested")
         )
         self._settle_run()
@@ -192,11 +192,11 @@ class SessionStore(QObject):
             self.context.tell(f"Welcome back: {points} are here again.{gone}", "good")
             return
         when = time.strftime("%d %b, %H:%M", time.localtime(saved["saved"]))
-        ways: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_anew)]
+        choices: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_anew)]
         self.context.tell(
             f"onemark did not end properly. {points.capitalize()} were recovered ({when}).{gone}",
             "warn",
-            ways,
+            choices,
         )
 
     def _start_anew(self) -> None:
@@ -206,7 +206,7 @@ class SessionStore(QObject):
         self._autosave.close()
         kept = autosave.set_aside(self._autosave.path)
         self._autosave = autosave.Autosave(self._autosave.path, self._post)
-        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
+        self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)
@@ -217,14 +217,9 @@ def _folder(path: str | Path | None) -> Path | None:
     return Path(path) if path and Path(path).is_dir() else None
 
 
-def _learned(run: Path | None) -> bool:
+def has_learned(run: Path | None) -> bool:
     """Whether there is something in a run that can be used or gone on from, and not the matcher of a suggestion alone."""
-    from onemark.pipeline.runs import SUGGESTED, RunFolder
+    from onemark.pipeline.runs import status_of
 
-    try:
-        folder = RunFolder.open(run) if run is not None else None
-    except UserError:
-        return False
-    if folder is None or folder.config["state"] == SUGGESTED:
-        return False
-    return folder.weights.is_file() or folder.checkpoint.is_file()
+    status = status_of(run)
+    return status is not None and not status.waits_for_exemplar and status.has_learned

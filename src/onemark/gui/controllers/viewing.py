@@ -33,9 +33,9 @@ class Viewing(QObject):
         session = context.session
         session.cohort_changed.connect(self._opened)
         session.current_changed.connect(self._load)
-        session.marks_changed.connect(lambda image: self._redraw(image))
+        session.annotations_changed.connect(lambda image: self._redraw(image))
         session.schema_changed.connect(context.points.draw)
-        session.found_changed.connect(context.points.draw)
+        session.predictions_changed.connect(context.points.draw)
         session.landmark_changed.connect(context.points.follow)
         context.canvas.on_removed = self._removed
 
@@ -59,7 +59,7 @@ class Viewing(QObject):
         self.context.canvas.blank()
         self.context.points.clear()
 
-    def make_way(self) -> None:
+    def clear_layers(self) -> None:
         """Show nothing and have no layers, for a radiograph's layer that comes from outside."""
         self.blank()
         for tag in (RADIOGRAPH, LANDMARKS, PREVIEW):

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
 from onemark.gui.controllers.app import App
 from onemark.gui.controllers.exporting import FORMATS
 from onemark.gui.pages.page import Page
-from onemark.gui.state.marks import State
-from onemark.gui.widgets.parts import button, column, label, named, row, tool
+from onemark.gui.state.annotation import State
+from onemark.gui.widgets.parts import button, column, label, name_control, row, tool
 
 
 class ExportPage(Page):
@@ -23,7 +23,9 @@ class ExportPage(Page):
         self.app = app
         self._summary = label("", "title")
         self._formats = {one.key: self._format_box(one.key, one.title) for one in FORMATS}
-        self._folder: QLineEdit = named(QLineEdit(), "export.folder", "Folder the files are written to")
+        self._folder: QLineEdit = name_control(
+            QLineEdit(), "export.folder", "Folder the files are written to"
+        )
         self._browse = tool("export.browse", "…", "Choose the folder", self.choose)
         self._export = button("export", "Export", "Write the files (Alt+E)", self.export, main=True)
         self._show = button("export.show", "Show files", "Open the folder", self.show_files)
@@ -39,8 +41,8 @@ class ExportPage(Page):
         )
         box.addStretch(1)
         session = app.session
-        session.marks_changed.connect(self.changed)
-        session.found_changed.connect(self.changed)
+        session.annotations_changed.connect(self.changed)
+        session.predictions_changed.connect(self.changed)
         app.opening.opened.connect(self._opened)
         app.exporting.working.connect(lambda on: self._export.setEnabled(not on))
         app.exporting.wrote.connect(lambda files: self._show.show())
@@ -66,7 +68,7 @@ class ExportPage(Page):
 
     def refresh(self) -> None:
         """Show what would be written."""
-        states = [self.app.session.state(one.image) for one in self.app.session.results()]
+        states = [self.app.session.state(one.image) for one in self.app.session.collect_results()]
         parts = [(State.EXEMPLAR, "exemplar"), (State.CORRECTED, "corrected"), (State.PREDICTED, "predicted")]
         counts = [f"{states.count(state)} {word}" for state, word in parts if states.count(state)]
         self._summary.setText(
@@ -75,7 +77,7 @@ class ExportPage(Page):
         self._export.setEnabled(bool(states))
 
     def _format_box(self, key: str, title: str) -> QCheckBox:
-        check: QCheckBox = named(QCheckBox(title), f"export.{key}", f"Write {title}")
+        check: QCheckBox = name_control(QCheckBox(title), f"export.{key}", f"Write {title}")
         check.setChecked(key in self.app.session_store.preferences.formats)
         return check
 

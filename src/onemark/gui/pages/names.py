@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QWidget
 
-from onemark.gui.state.schema import Schema, typed
-from onemark.gui.widgets.parts import column, label, named
+from onemark.gui.state.schema import Schema, parse_names
+from onemark.gui.widgets.parts import column, label, name_control
 
 
 class NamesDialog(QDialog):
@@ -15,7 +15,7 @@ class NamesDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Landmark names")
         self.setObjectName("onemark.names")
-        self._text: QPlainTextEdit = named(
+        self._text: QPlainTextEdit = name_control(
             QPlainTextEdit(schema.to_text()), "names.text", "One landmark per line: name, label"
         )
         self._text.setPlaceholderText("sella, S\nnasion, N\nmenton, Me")
@@ -34,4 +34,4 @@ class NamesDialog(QDialog):
 
     def schema(self) -> Schema:
         """What was typed. Raises UserError when it names no landmark or one twice."""
-        return typed(self._text.toPlainText())
+        return parse_names(self._text.toPlainText())

@@ -10,8 +10,8 @@ from qtpy.QtGui import QDoubleValidator
 from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.controllers.opening import recent
-from onemark.gui.widgets.parts import button, column, label, named, row, tool
+from onemark.gui.controllers.opening import list_recent
+from onemark.gui.widgets.parts import button, column, label, name_control, row, tool
 
 
 class OpenPage(QWidget):
@@ -50,7 +50,7 @@ class OpenPage(QWidget):
     def choose(self) -> None:
         """Ask for a folder."""
         folder = QFileDialog.getExistingDirectory(
-            self, "Folder of radiographs", str((recent() or [Path.home()])[0])
+            self, "Folder of radiographs", str((list_recent() or [Path.home()])[0])
         )
         if folder:
             self.app.opening.open(folder)
@@ -86,7 +86,7 @@ class OpenPage(QWidget):
         return zone
 
     def _spacing_field(self) -> QLineEdit:
-        field: QLineEdit = named(
+        field: QLineEdit = name_control(
             QLineEdit(),
             "spacing",
             "Size of a pixel in mm, where the files do not say it (PNG and JPEG seldom do)",
@@ -104,7 +104,7 @@ class OpenPage(QWidget):
     def _show_recent(self) -> None:
         while self._recent.count():
             self._recent.takeAt(0).widget().deleteLater()
-        folders = recent() if self.app.session.cohort is None else []
+        folders = list_recent() if self.app.session.cohort is None else []
         self._recent_title.setVisible(bool(folders))
         for i, folder in enumerate(folders):
             link = tool(

@@ -11,8 +11,8 @@ from onemark.gui.canvas.palette import error_colours
 from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.switches import Switches
-from onemark.gui.state.marks import State
-from onemark.gui.widgets.parts import button, column, label, named, row
+from onemark.gui.state.annotation import State
+from onemark.gui.widgets.parts import button, column, label, name_control, row
 
 
 class ReviewPage(Page):
@@ -49,13 +49,13 @@ class ReviewPage(Page):
         box.addStretch(1)
         session = app.session
         for signal in (
-            session.found_changed,
+            session.predictions_changed,
             session.current_changed,
             session.landmark_changed,
             session.cohort_changed,
         ):
             signal.connect(self.changed)
-        session.marks_changed.connect(self.changed)
+        session.annotations_changed.connect(self.changed)
         app.training.began.connect(self.changed)
         app.training.ended.connect(self.changed)
         self.refresh()
@@ -72,19 +72,19 @@ class ReviewPage(Page):
     def refresh(self) -> None:
         """Show the counts, the point in view and what can be pressed."""
         session = self.app.session
-        states = [session.state(image) for image in session.found]
+        states = [session.state(image) for image in session.predictions]
         corrected = sum(state is State.CORRECTED for state in states)
         self._summary.setText(self._summary_text(len(states), corrected))
         self._point.setText(self._point_text())
-        predicted = session.current in session.found
-        self._confirm.setEnabled(predicted and session.shown_marks().complete)
+        predicted = session.current in session.predictions
+        self._confirm.setEnabled(predicted and session.shown_annotation.complete)
         self._retrain.setEnabled(
-            corrected > 0 and self.app.training.job is None and self.app.session_store.run is not None
+            corrected > 0 and self.app.training.running is None and self.app.session_store.run is not None
         )
-        self.switches.setEnabled(bool(session.found))
+        self.switches.setEnabled(bool(session.predictions))
 
     def _minutes_box(self) -> QDoubleSpinBox:
-        box: QDoubleSpinBox = named(
+        box: QDoubleSpinBox = name_control(
             QDoubleSpinBox(), "retrain.minutes", "Time for learning from the corrected radiographs"
         )
         box.setRange(0.1, 24 * 60)
@@ -111,10 +111,10 @@ class ReviewPage(Page):
 
     def _point_text(self) -> str:
         session = self.app.session
-        one = session.found.get(session.current or "")
+        one = session.predictions.get(session.current or "")
         if one is None or not len(session.schema):
             return "Train in step 3; the least sure radiographs come first here."
-        if session.state(one.image) in (State.EXEMPLAR, State.MARKING):
+        if session.state(one.image) in (State.EXEMPLAR, State.ANNOTATING):
             return f"{self._median_text()}In view: an exemplar, with your own points."
         name = session.schema.names[session.landmark]
         if name not in one.names or not one.expected_error.size:

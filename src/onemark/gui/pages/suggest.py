@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.state.job import News
-from onemark.gui.state.marks import State
-from onemark.gui.widgets.parts import Bar, button, column, named, row
+from onemark.gui.state.annotation import State
+from onemark.gui.state.background_run import News
+from onemark.gui.widgets.parts import Bar, button, column, name_control, row
 
 MOST = 25
 
@@ -25,7 +25,9 @@ class SuggestLine(QWidget):
             "minutes of step 3; Train goes on from there, so that no time is lost.",
             lambda: app.context.try_to("the suggestion", lambda: app.training.start("suggest")),
         )
-        self._number: QSpinBox = named(QSpinBox(), "suggest_number", "How many radiographs you want to mark")
+        self._number: QSpinBox = name_control(
+            QSpinBox(), "suggest_number", "How many radiographs you want to mark"
+        )
         self._number.setRange(1, MOST)
         self._number.valueChanged.connect(self._count)
         self._bar = Bar("suggest.progress", "How far the suggestion is")
@@ -40,8 +42,8 @@ class SuggestLine(QWidget):
 
     def refresh(self) -> None:
         """Show what can be pressed."""
-        session, job = self.app.session, self.app.training.job
-        working = job is not None and job.order.task == "suggest"
+        session, running = self.app.session, self.app.training.running
+        working = running is not None and running.order.kind == "suggest"
         for widget in (self._button, self._number):
             widget.setVisible(not working)
         for widget in (self._bar, self._stop):
@@ -50,8 +52,8 @@ class SuggestLine(QWidget):
         left = session.cohort is not None and any(
             session.state(name) not in finished for name in session.cohort.names
         )
-        self._button.setEnabled(job is None and left)
-        self._number.setEnabled(job is None and left)
+        self._button.setEnabled(running is None and left)
+        self._number.setEnabled(running is None and left)
 
     def _opened(self) -> None:
         cohort, wanted = self.app.session.cohort, self.app.session_store.preferences.suggest_number

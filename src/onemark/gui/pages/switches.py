@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.widgets.parts import named
+from onemark.gui.widgets.parts import name_control
 
 TIPS = {
     "similarity": "Where the radiograph looks like the exemplar at the selected landmark, per level or their product",
@@ -50,8 +50,10 @@ class Switches(QWidget):
     def _add(self, kind: str) -> None:
         name, row = f"evidence.{kind.replace(' ', '-')}", len(self._boxes)
         text = kind[:1].upper() + kind[1:]
-        switch: QCheckBox = named(QCheckBox(text), name, TIPS.get(kind, f"{text}, as the recipe has it"))
-        variant: QComboBox = named(QComboBox(), f"{name}.level", f"Which {kind}")
+        switch: QCheckBox = name_control(
+            QCheckBox(text), name, TIPS.get(kind, f"{text}, as the recipe has it")
+        )
+        variant: QComboBox = name_control(QComboBox(), f"{name}.level", f"Which {kind}")
         variant.hide()
         switch.toggled.connect(lambda on: self._switched(kind, on))
         variant.activated.connect(lambda index: self.app.evidence.switch(kind, True, variant.itemData(index)))

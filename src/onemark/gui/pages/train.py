@@ -7,12 +7,12 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
-from onemark.gui.state.activity import doing, left
+from onemark.gui.state.activity import describe_activity, describe_time_left
 from onemark.gui.state.backend import Order
-from onemark.gui.state.job import News
+from onemark.gui.state.background_run import News
 from onemark.gui.widgets.form import SettingsForm
 from onemark.gui.widgets.loss_plot import LossPlot
-from onemark.gui.widgets.parts import Bar, button, column, label, named, row, tool
+from onemark.gui.widgets.parts import Bar, button, column, label, name_control, row, tool
 from onemark.gui.widgets.theme import Theme
 
 
@@ -25,14 +25,14 @@ class TrainPage(Page):
         super().__init__(parent)
         self.app = app
         self._inputs = label("", "hint")
-        self._recipe: QComboBox = named(
+        self._recipe: QComboBox = name_control(
             QComboBox(), "recipe", "How it learns; the first one suits most radiographs"
         )
         self._recipe.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._recipe.setMinimumContentsLength(10)
         self._recipe_says = label("", "hint")
         self._minutes = self._minutes_box()
-        self._device: QComboBox = named(QComboBox(), "device", "Where it computes")
+        self._device: QComboBox = name_control(QComboBox(), "device", "Where it computes")
         self._device_says = label("Looking for a GPU…", "hint")
         self._choices = QWidget()
         self._more = tool("advanced", "▸ Advanced", "Every option of the recipe", self.toggle_advanced)
@@ -60,7 +60,7 @@ class TrainPage(Page):
     def resume(self) -> None:
         """Go on with the interrupted run."""
         self._choose()
-        self.app.context.try_to("training", self.app.training.go_on)
+        self.app.context.try_to("training", self.app.training.resume)
 
     def toggle_advanced(self) -> None:
         """Show or hide the recipe's options."""
@@ -68,17 +68,17 @@ class TrainPage(Page):
         self._form.setVisible(self._advanced)
         self._more.setText("▾ Advanced" if self._advanced else "▸ Advanced")
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
-        self.plot.set_look(theme)
+        self.plot.set_theme(theme)
 
     def refresh(self) -> None:
         """Show what would be trained on and which buttons can be pressed."""
-        session, busy = self.app.session, self.app.training.job is not None
-        ready, unfinished = list(session.finished()), session.unfinished()
+        session, busy = self.app.session, self.app.training.running is not None
+        ready, unfinished = list(session.list_finished()), session.list_unfinished()
         self._inputs.setText(_inputs_text(ready, unfinished))
-        if self.app.training.job is not None:
-            self._inputs.setText(self._order_text(self.app.training.job.order))
+        if self.app.training.running is not None:
+            self._inputs.setText(self._order_text(self.app.training.running.order))
         self._run.setEnabled(bool(ready) and not busy)
         self._run.setVisible(not busy)
         self._stop.setVisible(busy)
@@ -94,9 +94,9 @@ class TrainPage(Page):
         learns = _inputs_text(list(order.exemplars.images), [])
         time = "the recipe's own length" if order.minutes is None else f"{order.minutes:g} min"
         device = self.app.training.devices.get(order.device, order.device)
-        if order.task == "suggest":
+        if order.kind == "suggest":
             return f"Looks for the radiographs to mark first. {order.recipe}, a part of {time}, {device}."
-        if order.task == "new":
+        if order.kind == "new":
             return f"{learns} {order.recipe}, {time}, {device}."
         return (
             f"{learns} "
@@ -105,7 +105,7 @@ class TrainPage(Page):
                 "retrain": f"Goes on from what is known, {time}.",
                 "continue": "Goes on where the last training was stopped.",
                 "predict": "Marks with what was learned before.",
-            }[order.task]
+            }[order.kind]
         )
 
     def _lay_out(self) -> None:
@@ -138,7 +138,7 @@ class TrainPage(Page):
         training.news.connect(self._heard)
         training.ended.connect(self._ended)
         self.app.opening.opened.connect(self._fill)
-        session.marks_changed.connect(self.changed)
+        session.annotations_changed.connect(self.changed)
         session.cohort_changed.connect(self.changed)
         self._recipe.activated.connect(self._recipe_chosen)
         self._device.activated.connect(lambda index: self._choose())
@@ -146,7 +146,7 @@ class TrainPage(Page):
         self._minutes.valueChanged.connect(lambda value: self._choose())
 
     def _minutes_box(self) -> QDoubleSpinBox:
-        box: QDoubleSpinBox = named(
+        box: QDoubleSpinBox = name_control(
             QDoubleSpinBox(), "minutes", "Time for learning; more is better, with less and less gain"
         )
         box.setRange(0, 24 * 60)
@@ -160,7 +160,7 @@ class TrainPage(Page):
         training, preferences = self.app.training, self.app.session_store.preferences
         self._recipe.clear()
         for info in training.recipes:
-            self._recipe.addItem(info.name, info.name)
+            self._recipe.addItem(info.label, info.name)
         self._recipe.setCurrentIndex(max(self._recipe.findData(preferences.recipe), 0))
         self._device.clear()
         for key in training.devices:
@@ -209,13 +209,13 @@ class TrainPage(Page):
 
     def _heard(self, news: News) -> None:
         self.plot.add(news.losses)
-        if not news.events or self.app.training.job is None:
+        if not news.events or self.app.training.running is None:
             return
         event = news.events[-1]
         self._bar.follow(event.step, event.total)
-        what = doing(event, self.app.training.job.stopping)
-        self._says.setText(f"{what}: {event.step} of {event.total}{left(event)}")
-        self.said.emit(f"{what}{left(event)}")
+        what = describe_activity(event, self.app.training.running.stopping)
+        self._says.setText(f"{what}: {event.step} of {event.total}{describe_time_left(event)}")
+        self.said.emit(f"{what}{describe_time_left(event)}")
 
     def _ended(self, outcome: str) -> None:
         can_go_on = self.app.training.unfinished is not None

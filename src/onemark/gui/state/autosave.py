@@ -15,8 +15,8 @@ from typing import Any
 from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
-from onemark.gui.state.marks import Marks
-from onemark.gui.state.session import matched
+from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.session import match_names
 from onemark.types import UserError
 
 NAME = "session.json"
@@ -69,46 +69,50 @@ def kept(work: Path, failed: Callable[[Path, UserError], None]) -> dict[Path, di
         try:
             session = read(path)
             if session is not None:
-                found[path] = _whole(path, session)
+                found[path] = _check_complete(path, session)
         except UserError as error:
             failed(path, error)
     return dict(sorted(found.items(), key=lambda one: one[1]["saved"], reverse=True))
 
 
-def _whole(path: Path, session: dict[str, Any]) -> dict[str, Any]:
+def _check_complete(path: Path, session: dict[str, Any]) -> dict[str, Any]:
     gone = [key for key in KEYS if key not in session]
     if gone:
         raise UserError(f"{path} has lost its {gone[0]!r}; it is kept, and a new session is begun beside it")
     return session
 
 
-def merged(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One session of several, the newest first: that one counts, and what it lacks is taken from the others."""
     whole = dict(sessions[0])
     whole["schema"] = next((one["schema"] for one in sessions if one["schema"]["names"]), whole["schema"])
     whole["marks"] = dict(whole["marks"])
     for one in sessions[1:]:
         for image in one["marks"].keys() - whole["marks"].keys():
-            marks = _under(whole["schema"]["names"], one["schema"]["names"], one["marks"][image])
-            if marks is not None:
-                whole["marks"][image] = marks
+            annotation = _reorder_annotation(
+                whole["schema"]["names"], one["schema"]["names"], one["marks"][image]
+            )
+            if annotation is not None:
+                whole["marks"][image] = annotation
     trained = next((one for one in sessions if one["run"]), sessions[0])
     whole |= {key: trained.get(key) for key in ("run", "former")}
     return whole
 
 
-def _under(names: Sequence[str], before: Sequence[str], marks: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _reorder_annotation(
+    names: Sequence[str], before: Sequence[str], annotation: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
     """Kept points under another schema; None where nothing is left of them."""
     if list(names) == list(before):
-        return marks
-    points = Marks.from_json(dict(marks))
+        return annotation
+    points = Annotation.from_json(dict(annotation))
     if len(points.xy) != len(before):
         return None
-    points = points.reordered(matched(tuple(before), tuple(names)))
+    points = points.reorder(match_names(tuple(before), tuple(names)))
     return points.to_json() if points.done.any() else None
 
 
-def saved_spacing(cohort: Path) -> float | None:
+def read_saved_spacing(cohort: Path) -> float | None:
     """mm per pixel that the person said of this cohort's folder when it was open last, or None."""
     # What cannot be read is told when the session is begun.
     newest = next(iter(kept(work_folder(cohort), lambda path, error: None).values()), {})
@@ -167,7 +171,7 @@ class Autosave:
                 self._tell(f"Your points cannot be saved: {error}", "bad")
 
     def _move(self) -> None:
-        path = unused(self.path)
+        path = find_unused(self.path)
         if path != self.path:
             self._tell(
                 f"Another window or program has changed {self.path.name}, so your points are kept in {path.name} from "
@@ -179,12 +183,12 @@ class Autosave:
 
 def set_aside(path: Path) -> Path:
     """Rename an autosave out of the way, keeping it; returns its new path."""
-    kept = unused(path.with_name(f"{path.stem}-set-aside{path.suffix}"))
+    kept = find_unused(path.with_name(f"{path.stem}-set-aside{path.suffix}"))
     path.rename(kept)
     return kept
 
 
-def unused(path: Path) -> Path:
+def find_unused(path: Path) -> Path:
     """`path`, or `name-2.ext`, `name-3.ext`, ... the first that does not exist."""
     stem, suffix = path.name.split(".", 1) if "." in path.name else (path.name, "")
     tries = (path.with_name(f"{stem}-{n}.{suffix}" if suffix else f"{stem}-{n}") for n in range(2, 10_000))

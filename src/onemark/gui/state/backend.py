@@ -23,11 +23,18 @@ class RecipeInfo:
         name: Its key, such as `onemark`.
         title: One line for people.
         configs: Slot, such as `match`, -> its stage's Config, an instance with the recipe's own values.
+        origin: The package that it comes from.
     """
 
     name: str
     title: str
     configs: Mapping[str, object] = field(default_factory=dict)
+    origin: str = "onemark"
+
+    @property
+    def label(self) -> str:
+        """What a person chooses by: the name, with the package where it is not onemark."""
+        return self.name if self.origin == "onemark" else f"{self.name} (from {self.origin})"
 
 
 OrderKind = Literal["suggest", "new", "follow", "continue", "retrain", "predict"]
@@ -58,7 +65,7 @@ class Order:
     minutes: float | None = None
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
-    task: OrderKind = "new"
+    kind: OrderKind = "new"
     number: int = 1
     watched: Callable[[], str | None] = lambda: None
 
@@ -78,6 +85,9 @@ class Backend(Protocol):
 
     def recipes(self) -> Sequence[RecipeInfo]:
         """The recipes, the default first."""
+
+    def problems(self) -> Sequence[str]:
+        """One sentence for each package whose recipes were skipped."""
 
     def devices(self) -> Mapping[str, str]:
         """Choice -> one line that says what it means here."""
@@ -102,7 +112,16 @@ class Pipeline:
         """See `Backend`."""
         from onemark.pipeline.recipes import RECIPES
 
-        return [RecipeInfo(name, recipe.title, recipe.configure()) for name, recipe in RECIPES.items()]
+        return [
+            RecipeInfo(name, recipe.title, recipe.configure(), recipe.origin)
+            for name, recipe in RECIPES.items()
+        ]
+
+    def problems(self) -> Sequence[str]:
+        """See `Backend`."""
+        from onemark.pipeline.recipes import RECIPES
+
+        return RECIPES.problems
 
     def devices(self) -> Mapping[str, str]:
         """See `Backend`."""
@@ -125,10 +144,10 @@ class Pipeline:
 
     def suggest(self, order: Order, progress: Sink) -> None:
         """See `Backend`."""
-        from onemark.pipeline import recipes
-        from onemark.pipeline.suggest import matcher_share, suggest
+        from onemark.pipeline.recipes import get_recipe
+        from onemark.pipeline.suggest import suggest
 
-        share = matcher_share(recipes.get(order.recipe))
+        share = get_recipe(order.recipe).matcher_share
         suggest(
             order.cohort,
             number=order.number,
@@ -142,16 +161,16 @@ class Pipeline:
 
     def train(self, order: Order, progress: Sink) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
         chosen = None if order.device == "auto" else order.device  # None: the run's own device
-        if order.task == "follow":
+        if order.kind == "follow":
             return self._follow(order, progress)
-        if order.task == "predict":
+        if order.kind == "predict":
             return pipeline.load(order.out, order.device)
-        if order.task == "continue":
+        if order.kind == "continue":
             return pipeline.resume(order.out, cohort=order.cohort, device=chosen, progress=progress)
-        if order.task == "retrain":
+        if order.kind == "retrain":
             return pipeline.resume(
                 order.out,
                 cohort=order.cohort,
@@ -172,7 +191,7 @@ class Pipeline:
         )
 
     def _follow(self, order: Order, progress: Sink) -> Trained:
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
         from onemark.pipeline.suggest import adopt
 
         adopt(
@@ -192,6 +211,6 @@ class Pipeline:
 
     def load(self, run: Path) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
         return pipeline.load(run)

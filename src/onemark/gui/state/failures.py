@@ -21,7 +21,7 @@ class Failure:
     """
 
     text: str
-    ways: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     details: str = ""
 
 

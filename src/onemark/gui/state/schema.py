@@ -58,21 +58,21 @@ def make(title: str, pairs: Iterable[tuple[str, str]]) -> Schema:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{title}: the landmark {name!r} occurs twice; every name must be different")
-    return Schema(title, names, _unique([label or abbreviation(name) for name, label in rows]))
+    return Schema(title, names, _make_unique([label or abbreviate(name) for name, label in rows]))
 
 
-def shipped(key: str) -> Schema:
+def load_shipped(key: str) -> Schema:
     """One of the schemas that come with onemark: `isbi19`, `hand37` or `lung6`."""
     text = (resources.files("onemark.gui.state") / "schemas" / f"{key}.csv").read_text(encoding="utf-8")
     return make(SHIPPED[key], _rows(text))
 
 
-def typed(text: str, title: str = "my landmarks") -> Schema:
+def parse_names(text: str, title: str = "my landmarks") -> Schema:
     """Read one landmark per line, `name` or `name, label`; a header line `landmark,...` is skipped."""
     return make(title, _rows(text))
 
 
-def from_file(path: str | Path) -> Schema:
+def read_schema(path: str | Path) -> Schema:
     """Read the landmark names of a file: a list of names, or any landmark file onemark reads.
 
     Args:
@@ -91,14 +91,14 @@ def from_file(path: str | Path) -> Schema:
             return make(path.stem, _rows(text))
     from onemark.data.landmarks.table import read_landmarks
 
-    return of_names(read_landmarks(path).names, path.stem)
+    return schema_from_names(read_landmarks(path).names, path.stem)
 
 
-def of_names(names: Iterable[str], title: str) -> Schema:
+def schema_from_names(names: Iterable[str], title: str) -> Schema:
     """A schema of these names, with the labels of a shipped schema where all of them are known there."""
     names = tuple(names)
     for key in SHIPPED:
-        known = shipped(key)
+        known = load_shipped(key)
         if set(names) <= set(known.names):
             labels = dict(zip(known.names, known.labels, strict=True))
             title = known.title if names == known.names else title
@@ -106,7 +106,7 @@ def of_names(names: Iterable[str], title: str) -> Schema:
     return make(title, [(name, "") for name in names])
 
 
-def abbreviation(name: str) -> str:
+def abbreviate(name: str) -> str:
     """A label of at most four characters: initials of several words, or the beginning of one."""
     words = name.replace("_", " ").replace("-", " ").split()
     if len(name) <= 4 or not words:
@@ -114,7 +114,7 @@ def abbreviation(name: str) -> str:
     return "".join(word[0] for word in words[:4]).upper() if len(words) > 1 else name[:3].capitalize()
 
 
-def _unique(labels: list[str]) -> tuple[str, ...]:
+def _make_unique(labels: list[str]) -> tuple[str, ...]:
     seen: dict[str, int] = {}
     for i, label in enumerate(labels):
         seen[label] = seen.get(label, 0) + 1

@@ -1,4 +1,4 @@
-"""Expected errors in the unit of what is open: a run marks once, and the size of a pixel may be typed later."""
+"""Expected errors in the unit of what is open: a run predicts once, and the size of a pixel may be said later."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ if TYPE_CHECKING:
     from onemark.data.images.spacing import Spacing
 
 
-def note_spacing(run: Path, cohort: Cohort) -> None:
-    """Remember in a run with which pixel size, typed or not, its landmarks were made."""
+def note_predictions(run: Path, cohort: Cohort) -> None:
+    """Note in a run that its predictions are of what it has learned last, and which pixel size they were made with."""
     from onemark.pipeline.runs import RunFolder
 
-    RunFolder.open(run).update(spacing_mm=cohort.spacing_mm)
+    folder = RunFolder.open(run)
+    folder.update(spacing_mm=cohort.spacing_mm, predicted=folder.config.fits)
 
 
-def noted_spacing(run: Path) -> Spacing | None:
+def read_spacing(run: Path) -> Spacing | None:
     """`(x, y)` mm per pixel that a run's landmarks were made with; None where the files said it, or nothing."""
-    from onemark.data.images.spacing import given
     from onemark.pipeline.runs import RunFolder
 
-    return given(RunFolder.open(run).config["spacing_mm"])
+    return RunFolder.open(run).config.spacing_mm
 
 
-def in_unit_of(cohort: Cohort, found: Iterable[LandmarkSet], before: Spacing | None) -> Iterator[LandmarkSet]:
+def convert_errors(
+    cohort: Cohort, found: Iterable[LandmarkSet], before: Spacing | None
+) -> Iterator[LandmarkSet]:
     """Predictions with expected errors in the cohort's unit. Reads headers, so call it off the GUI thread.
 
     Args:
         cohort: The radiographs as they are open now.
         found: Predictions on them.
-        before: mm per pixel that was typed when they were made, or None.
+        before: mm per pixel that was said when they were made, or None.
     """
     for one in found:
         if before == cohort.spacing_mm:
@@ -45,9 +47,9 @@ def in_unit_of(cohort: Cohort, found: Iterable[LandmarkSet], before: Spacing | N
             yield replace(one, expected_error=one.expected_error * scale)
 
 
-def _side(cohort: Cohort, name: str, typed: Spacing | None) -> float:
+def _side(cohort: Cohort, name: str, said: Spacing | None) -> float:
     """Length of a pixel in the unit of expected errors: mm, or px where neither a person nor the file tells its size."""
-    spacing = typed
+    spacing = said
     if spacing is None:
         try:
             spacing = replace(cohort, spacing_mm=None).header(name).spacing

@@ -65,19 +65,19 @@ class Banner(QFrame):
         """Show a message; one that waits for an answer comes back when a passing one is over."""
         if message.kind not in STAY_MS:
             self._waiting = None
-        elif self._shown is not None and self._shown.ways and not self.isHidden():
+        elif self._shown is not None and self._shown.choices and not self.isHidden():
             self._waiting = self._shown
         self._shown = message
         self.kind = message.kind
         self._text.setText(message.text)
         self._offer(message)
-        self.set_look(self.theme)
+        self.set_theme(self.theme)
         self.show()
         self._timer.stop()
-        if message.kind in STAY_MS and not message.ways:
+        if message.kind in STAY_MS and not message.choices:
             self._timer.start(STAY_MS[message.kind])
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         self.theme = theme
         colour = {"info": theme.accent, "good": theme.good, "warn": theme.warn, "bad": theme.bad}[self.kind]
@@ -91,16 +91,16 @@ class Banner(QFrame):
             item = self._buttons.takeAt(0)
             if item.widget() is not None:
                 item.widget().deleteLater()
-        ways = list(message.ways)
+        choices = list(message.choices)
         if message.details:
-            ways.append(("Copy details", lambda: QApplication.clipboard().setText(message.details)))
-        for label, act in ways:
+            choices.append(("Copy details", lambda: QApplication.clipboard().setText(message.details)))
+        for label, act in choices:
             button = QPushButton(label, self)
             button.setObjectName(f"onemark.message.{label.lower().replace(' ', '-')}")
             button.setToolTip(label)
             button.clicked.connect(lambda checked=False, act=act: self._take(act))
             self._buttons.addWidget(button)
-        if ways:
+        if choices:
             self._buttons.addStretch(1)
 
     def _over(self) -> None:

@@ -24,7 +24,7 @@ class KeyedTable(QTableView):
             event.ignore()
 
 
-class PassedOn(QObject):
+class KeyFilter(QObject):
     """Lets Shift+arrows and pages through: a button would move the focus, and a scroll area would scroll."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

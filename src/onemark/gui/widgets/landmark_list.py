@@ -9,7 +9,7 @@ from qtpy.QtGui import QFont
 
 from onemark.gui.canvas.palette import landmark_colours, to_hex
 from onemark.gui.state.session import Session
-from onemark.gui.widgets.parts import dot
+from onemark.gui.widgets.parts import draw_dot
 
 LABEL, NAME, STATUS = range(3)
 _Role = Qt.ItemDataRole
@@ -24,9 +24,9 @@ class LandmarkList(QAbstractTableModel):
         self._colours: list[str] = []
         session.schema_changed.connect(self._reset)
         session.cohort_changed.connect(self._reset)
-        for signal in (session.current_changed, session.landmark_changed, session.found_changed):
+        for signal in (session.current_changed, session.landmark_changed, session.predictions_changed):
             signal.connect(self._changed)
-        session.marks_changed.connect(lambda image: self._changed())
+        session.annotations_changed.connect(lambda image: self._changed())
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of landmarks."""
@@ -42,7 +42,7 @@ class LandmarkList(QAbstractTableModel):
         if role == _Role.DisplayRole:
             return self._text(i, column)
         if role == _Role.DecorationRole and column == LABEL:
-            return dot(self._colours[i])
+            return draw_dot(self._colours[i])
         if role == _Role.FontRole and i == self.session.landmark:
             font = QFont()
             font.setBold(True)
@@ -56,8 +56,8 @@ class LandmarkList(QAbstractTableModel):
             return self.session.schema.labels[i]
         if column == NAME:
             return self.session.schema.names[i]
-        marks = self.session.shown_marks()
-        return "not visible" if marks.hidden[i] else "✓" if marks.placed[i] else ""
+        annotation = self.session.shown_annotation
+        return "not visible" if annotation.hidden[i] else "✓" if annotation.placed[i] else ""
 
     def _reset(self) -> None:
         self.beginResetModel()

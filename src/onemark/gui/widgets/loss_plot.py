@@ -34,7 +34,7 @@ class LossPlot(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self._plot)
         self.setMinimumHeight(150)
-        self.set_look(theme)
+        self.set_theme(theme)
         self.clear()
 
     def clear(self) -> None:
@@ -58,7 +58,7 @@ class LossPlot(QWidget):
         """The stages drawn so far."""
         return list(self._curves)
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         self._plot.setBackground(theme.ground)
         for side in ("bottom", "left"):
@@ -72,10 +72,10 @@ class LossPlot(QWidget):
         if stage not in self._curves:
             colour = COLOURS[len(self._curves) % len(COLOURS)]
             self._curves[stage] = self._plot.plot(pen=pg.mkPen(colour, width=2), name=stage)
-        self._curves[stage].setData(*smoothed(values))
+        self._curves[stage].setData(*smooth(values))
 
 
-def smoothed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def smooth(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minutes and running mean of `[N, 2]` (minutes, loss), at no more than `DRAWN` places."""
     window = max(1, len(values) // 40)
     kernel = np.ones(window) / window

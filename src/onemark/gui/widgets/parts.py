@@ -20,23 +20,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.widgets.keys import PassedOn
+from onemark.gui.widgets.keys import KeyFilter
 
 
-def named(widget: Any, name: str, tip: str) -> Any:
+def name_control(widget: Any, name: str, tip: str) -> Any:
     """Give a control its object name `onemark.<name>`, its tooltip, and the focus by Tab."""
     widget.setObjectName(f"onemark.{name}")
     widget.setToolTip(tip)
     widget.setAccessibleName(tip)
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     if isinstance(widget, QAbstractButton):
-        widget.installEventFilter(PassedOn(widget))
+        widget.installEventFilter(KeyFilter(widget))
     return widget
 
 
 def button(name: str, text: str, tip: str, act: Callable[[], Any], *, main: bool = False) -> QPushButton:
     """A push button; `main` marks the one to press next."""
-    made: QPushButton = named(QPushButton(text), name, tip)
+    made: QPushButton = name_control(QPushButton(text), name, tip)
     made.clicked.connect(lambda checked=False: act())
     made.setProperty("role", "main" if main else "")
     return made
@@ -44,7 +44,7 @@ def button(name: str, text: str, tip: str, act: Callable[[], Any], *, main: bool
 
 def tool(name: str, text: str, tip: str, act: Callable[[], Any]) -> QToolButton:
     """A small button."""
-    made: QToolButton = named(QToolButton(), name, tip)
+    made: QToolButton = name_control(QToolButton(), name, tip)
     made.setText(text)
     made.clicked.connect(lambda checked=False: act())
     return made
@@ -85,7 +85,7 @@ class Bar(QProgressBar):
 
     def __init__(self, name: str, tip: str) -> None:
         super().__init__()
-        named(self, name, tip)
+        name_control(self, name, tip)
         self.setTextVisible(False)
 
     def wait(self) -> None:
@@ -99,7 +99,7 @@ class Bar(QProgressBar):
 
 
 @cache
-def dot(colour: str) -> QPixmap:
+def draw_dot(colour: str) -> QPixmap:
     """A small disc of that colour, `#rrggbb`; drawn at three times its size so that it is round on every screen."""
     picture = QPixmap(36, 36)
     picture.setDevicePixelRatio(3)

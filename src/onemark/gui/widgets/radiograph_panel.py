@@ -6,9 +6,9 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.state.marks import State
+from onemark.gui.state.annotation import State
 from onemark.gui.widgets.keys import KeyedTable
-from onemark.gui.widgets.parts import column, label, named, row, tool
+from onemark.gui.widgets.parts import column, label, name_control, row, tool
 from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
 
 
@@ -21,7 +21,9 @@ class RadiographPanel(QWidget):
         self.model = Radiographs(app.session, self)
         self.view = self._table()
         self._where = label("", "hint", wrap=False)
-        self._filter: QLineEdit = named(QLineEdit(), "filter", "Show only names or states that contain this")
+        self._filter: QLineEdit = name_control(
+            QLineEdit(), "filter", "Show only names or states that contain this"
+        )
         self._filter.setPlaceholderText("Find…")
         self._filter.setClearButtonEnabled(True)
         self._filter.textChanged.connect(self.model.filter)
@@ -32,26 +34,26 @@ class RadiographPanel(QWidget):
         box.addWidget(self.view, 1)
         self._listen()
 
-    def worst_first(self) -> None:
+    def sort_worst_first(self) -> None:
         """Sort by expected error, the largest on top."""
         self.view.sortByColumn(ERROR, Qt.SortOrder.DescendingOrder)
 
-    def suggested_first(self) -> None:
+    def sort_suggested_first(self) -> None:
         """Sort by what is worth marking."""
         self.view.sortByColumn(STATE, Qt.SortOrder.AscendingOrder)
 
     def _listen(self) -> None:
         self.model.modelReset.connect(self._reordered)
         self.app.session.current_changed.connect(self._follow)
-        self.app.session.found_changed.connect(self.worst_first)
-        self.app.session.suggested_changed.connect(self._suggested)
+        self.app.session.predictions_changed.connect(self.sort_worst_first)
+        self.app.session.suggestion_changed.connect(self._suggested)
         self.app.session.cohort_changed.connect(
             lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         )
         self.app.viewing.shown.connect(self._tell_unit)
 
     def _table(self) -> KeyedTable:
-        view: KeyedTable = named(KeyedTable(self), "images", "The radiographs; click a column to sort")
+        view: KeyedTable = name_control(KeyedTable(self), "images", "The radiographs; click a column to sort")
         view.setModel(self.model)
         view.setSortingEnabled(True)
         view.setShowGrid(False)
@@ -83,8 +85,8 @@ class RadiographPanel(QWidget):
         self._follow()
 
     def _suggested(self) -> None:
-        if self.app.session.suggested is not None:
-            self.suggested_first()
+        if self.app.session.suggestion is not None:
+            self.sort_suggested_first()
 
     def _follow(self) -> None:
         at = self.model.row_of(self.app.session.current)

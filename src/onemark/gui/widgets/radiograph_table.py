@@ -8,10 +8,9 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from onemark.gui.canvas.palette import STATES, SUGGESTED
-from onemark.gui.state.marks import State
+from onemark.gui.state.annotation import State
 from onemark.gui.state.session import Session
-from onemark.gui.state.suggested import ordinal
-from onemark.gui.widgets.parts import dot
+from onemark.gui.widgets.parts import draw_dot
 
 NAME, STATE, ERROR = range(3)
 HEADERS = ("Radiograph", "State", "Exp. error")
@@ -40,9 +39,9 @@ class Radiographs(QAbstractTableModel):
         self._sorted = (NAME, Qt.SortOrder.AscendingOrder)
         self._filter = ""
         session.cohort_changed.connect(self.refresh)
-        session.found_changed.connect(self.refresh)
-        session.suggested_changed.connect(self.refresh)
-        session.marks_changed.connect(self._changed)
+        session.predictions_changed.connect(self.refresh)
+        session.suggestion_changed.connect(self.refresh)
+        session.annotations_changed.connect(self._changed)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of radiographs shown."""
@@ -69,7 +68,9 @@ class Radiographs(QAbstractTableModel):
         if role == _Role.DisplayRole:
             return self._text(name, column)
         if role == _Role.DecorationRole and column == STATE and self._text(name, STATE):
-            return dot(SUGGESTED if self.session.to_mark(name) else STATES[self.session.state(name)])
+            return draw_dot(
+                SUGGESTED if self.session.place_in_suggestion(name) else STATES[self.session.state(name)]
+            )
         if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
         if role == _Role.ToolTipRole:
@@ -120,15 +121,15 @@ class Radiographs(QAbstractTableModel):
         if column == NAME:
             return name
         if column == STATE:
-            place = self.session.to_mark(name)
-            return str(self.session.state(name)) if place is None else f"mark {ordinal(place)}"
+            place = self.session.place_in_suggestion(name)
+            return str(self.session.state(name)) if place is None else f"annotate {format_ordinal(place)}"
         error = self._error(name)
         return "" if np.isnan(error) else f"{error:.1f}"
 
     def _place(self, name: str) -> float:
         # What is worth marking comes first, and of what nobody has touched the more similar before the less.
-        suggested, state = self.session.suggested, self.session.state(name)
-        if suggested is None or name in self.session.marks:
+        suggested, state = self.session.suggestion, self.session.state(name)
+        if suggested is None or name in self.session.annotations:
             return _STATE_ORDER[state]
         rank = suggested.rank(name)
         return rank if rank < 0 else _STATE_ORDER[state] + rank / 2
@@ -139,10 +140,10 @@ class Radiographs(QAbstractTableModel):
         return np.nan if finished else self.session.errors.get(name, np.nan)
 
     def _tip(self, name: str) -> str:
-        suggested, found = self.session.suggested, self.session.found.get(name)
+        suggested, found = self.session.suggestion, self.session.predictions.get(name)
         if suggested is not None and name in suggested.similarity and found is None:
-            place = self.session.to_mark(name)
-            first = "" if place is None else f"worth marking {ordinal(place)}: "
+            place = self.session.place_in_suggestion(name)
+            first = "" if place is None else f"worth annotating {format_ordinal(place)}: "
             return f"{name}\n{first}{suggested.similarity[name]:.0%} like the other radiographs"
         if found is None or not np.isfinite(found.expected_error).any():
             return name
@@ -152,3 +153,9 @@ class Radiographs(QAbstractTableModel):
 
 def _side(column: int) -> Qt.AlignmentFlag:
     return Qt.AlignmentFlag.AlignRight if column == ERROR else Qt.AlignmentFlag.AlignLeft
+
+
+def format_ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th and so on."""
+    last = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{last}"

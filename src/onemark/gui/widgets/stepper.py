@@ -114,7 +114,7 @@ class Stepper(QWidget):
             button.clicked.connect(lambda checked=False, i=button.index: self.chosen.emit(i))
         self.buttons[0].setChecked(True)
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         for button in self.buttons:
             button.theme = theme

@@ -49,7 +49,7 @@ class Theme:
             card=found.foreground.as_hex("long"),
             line=found.primary.as_hex("long"),
             text=text,
-            muted=mixed(text, ground, 0.34),
+            muted=mix(text, ground, 0.34),
             accent="#5b7cff" if dark else "#2f55d4",
             on_accent="#ffffff",
             good="#2fbf8f" if dark else "#0f8a62",
@@ -60,15 +60,15 @@ class Theme:
     def sheet(self) -> str:
         """The style sheet of the dock widget; it only adds to napari's."""
         return _SHEET.format(
-            **vars(self), hover=mixed(self.accent, self.text, 0.12), soft=self.tint(self.accent)
+            **vars(self), hover=mix(self.accent, self.text, 0.12), soft=self.tint(self.accent)
         )
 
     def tint(self, colour: str) -> str:
         """A quiet background in that colour."""
-        return mixed(self.ground, colour, 0.18 if self.dark else 0.14)
+        return mix(self.ground, colour, 0.18 if self.dark else 0.14)
 
 
-def mixed(first: str, second: str, share: float) -> str:
+def mix(first: str, second: str, share: float) -> str:
     """`share` of the second colour mixed into the first, as `#rrggbb`."""
     pairs = zip(_channels(first), _channels(second), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)

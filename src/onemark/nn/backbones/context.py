@@ -64,18 +64,18 @@ class RFB(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[B, groups * width, h, w]` -> `[B, groups * outputs, h, w]`."""
-        wide = beside([branch(x) for branch in self.branches], self.groups)
+        wide = join_groups([branch(x) for branch in self.branches], self.groups)
         return F.relu(self.join(wide) + self.shortcut(x))
 
 
-def beside(maps: Sequence[torch.Tensor], groups: int) -> torch.Tensor:
+def join_groups(maps: Sequence[torch.Tensor], groups: int) -> torch.Tensor:
     """Maps `[B, groups * C_i, h, w]` joined group by group: `[B, groups * sum C_i, h, w]`."""
     if groups == 1:
         return torch.cat(list(maps), 1)
-    return torch.cat([parted(m, 1, (groups, -1)) for m in maps], 2).flatten(1, 2)
+    return torch.cat([split_dim(m, 1, (groups, -1)) for m in maps], 2).flatten(1, 2)
 
 
-def parted(m: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
+def split_dim(m: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
     """A view of a tensor with one dimension parted into several."""
     return m.view(*m.shape[:dim], *sizes, *m.shape[dim + 1 :])
 

@@ -85,12 +85,12 @@ def log_bins(m: torch.Tensor) -> torch.Tensor:
     """
     wide = F.avg_pool2d(m, 3, 1, 1, count_include_pad=False)
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    near = [_moved(m, dy, dx) for dy, dx in steps]
-    far = [_moved(wide, 3 * dy, 3 * dx) for dy, dx in steps if (dy, dx) != (0, 0)]
+    near = [_shift_cells(m, dy, dx) for dy, dx in steps]
+    far = [_shift_cells(wide, 3 * dy, 3 * dx) for dy, dx in steps if (dy, dx) != (0, 0)]
     return torch.cat(near + far, 1)
 
 
-def _moved(m: torch.Tensor, dy: int, dx: int) -> torch.Tensor:
+def _shift_cells(m: torch.Tensor, dy: int, dx: int) -> torch.Tensor:
     """The map `[B, C, h, w]` whose cell (y, x) is the cell (y + dy, x + dx) of `m`."""
     h, w = m.shape[-2:]
     ys = (torch.arange(h, device=m.device) + dy).clamp(0, h - 1)

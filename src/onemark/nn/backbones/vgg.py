@@ -18,7 +18,7 @@ WIDTHS = (128, 64, 128, 256, TAPS[-1])
 Norm = Literal["batch", "instance"]
 
 
-def double(inputs: int, outputs: int, norm: Norm = "batch") -> nn.Sequential:
+def double_conv(inputs: int, outputs: int, norm: Norm = "batch") -> nn.Sequential:
     """Twice: 3 x 3 convolution, normalisation, ReLU."""
     kind = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}[norm]
     layers: list[nn.Module] = []
@@ -50,7 +50,7 @@ class VGGUNet(nn.Module):
         self.features = _vgg19_layers()
         below = (*WIDTHS[1:-1], TAPS[-1])
         sizes = zip(TAPS[:-1], below, WIDTHS[:-1], strict=True)
-        self.up = nn.ModuleList(double(tap + deeper, width, norm) for tap, deeper, width in sizes)
+        self.up = nn.ModuleList(double_conv(tap + deeper, width, norm) for tap, deeper, width in sizes)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`[B, 1, H, W]` -> five maps, finest first."""

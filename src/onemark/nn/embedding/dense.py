@@ -28,7 +28,7 @@ from onemark.nn.embedding.embed import (
 )
 from onemark.nn.embedding.locate import describe, find
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 
 WHOLE_MAP_STRIDE = 16
 TEACHER_MEMORY = 0.98
@@ -77,7 +77,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Batch:
+class DenseBatch:
     """Two views `[2 B, 1, H, W]` (all first views, then all second ones), their warps and the pairs of points."""
 
     views: torch.Tensor
@@ -92,50 +92,48 @@ class DenseTask:
 
     Args:
         module: The embedding network.
-        sizes: The cohort and its exemplars, at one size or growing.
+        levels: The cohort and its exemplars, at one size or growing.
         config: Options.
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
         self,
         module: Embedder,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         config: DenseOptions,
         fabric: Fabric,
     ) -> None:
-        self.module, self.sizes, self.config = module, sizes, config
+        self.module, self.levels, self.config = module, levels, config
         self.fabric = fabric
         self.teacher = copy.deepcopy(module).eval().requires_grad_(False)
         self.mild, self.strong = Geometry(), Geometry().times(2)
-        self.intensity = framed(sizes[-1].store.framing, Intensity())
+        self.intensity = adapt_intensity(levels[-1].store.framing, Intensity())
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The network and its teacher."""
         return {"module": self.module, "teacher": self.teacher}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> DenseBatch:
         """Draw radiographs, views and anchors, and let the teacher pair points across radiographs."""
         config, device = self.config, generator.device
-        size = level_at(self.sizes, fraction)
-        canvases = size.store.read(size.store.draw(config.batch, generator)).to(device)
-        first = Warp.draw(config.batch, size.store.canvas, self.mild, generator)
-        second = Warp.draw(config.batch, size.store.canvas, self.strong, generator)
+        level = level_at(self.levels, fraction)
+        canvases = level.store.read(level.store.draw(config.batch, generator)).to(device)
+        first = Warp.draw(config.batch, level.store.canvas, self.mild, generator)
+        second = Warp.draw(config.batch, level.store.canvas, self.strong, generator)
         warped = torch.cat([first.images(canvases), second.images(canvases)])
         points = torch.rand(config.batch, config.anchors, 2, generator=generator, device=device)
-        points = (0.02 + 0.96 * points) * size.side.to(device)
+        points = (0.02 + 0.96 * points) * level.side.to(device)
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
-        if fraction >= config.cross_from and config.batch > 1 and size.exemplars:
-            pairs = self._across(size, canvases, points, generator)
+        if fraction >= config.cross_from and config.batch > 1 and level.exemplars:
+            pairs = self._pair_across(level, canvases, points, generator)
         reach = config.window - 2
         shape = (len(pairs), len(STRIDES), *points.shape)
         jitter = torch.randint(-reach, reach + 1, shape, generator=generator, device=device)
-        return Batch(self.intensity.apply(warped, generator), first, second, pairs, jitter)
+        return DenseBatch(self.intensity.apply(warped, generator), first, second, pairs, jitter)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: DenseBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy of every point's counterpart, summed over the five levels (Eq. 2)."""
         count = len(batch.views) // 2
         maps = module(batch.views)
@@ -165,30 +163,32 @@ class DenseTask:
                     old.copy_(new)
 
     @torch.no_grad()
-    def _across(
-        self, size: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
+    def _pair_across(
+        self, level: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
     ) -> list[Pairs]:
         focused = round(points.shape[1] * self.config.focus)
-        which = int(torch.randint(len(size.exemplars), (1,), generator=generator, device=generator.device))
-        exemplar = size.exemplars[which]
-        marked = size.store.read([exemplar.index]).to(canvases.device)
+        which = int(torch.randint(len(level.exemplars), (1,), generator=generator, device=generator.device))
+        exemplar = level.exemplars[which]
+        marked = level.store.read([exemplar.index]).to(canvases.device)
         with self.fabric.autocast():
             maps = self.teacher(torch.cat([canvases, marked]))
         ours = [m[: len(canvases)] for m in maps]
         free = points[:, focused:]
-        found, weight = self._match(ours, [m.roll(-1, 0) for m in ours], free)
+        found, weight = self._match_cycle(ours, [m.roll(-1, 0) for m in ours], free)
         here, there, weights = [free], [found], [weight]
         if focused:
-            near = self._around(exemplar.visible, size.side, focused, generator).expand(len(canvases), -1, -1)
+            near = self._draw_around(exemplar.visible, level.side, focused, generator).expand(
+                len(canvases), -1, -1
+            )
             theirs = [m[len(canvases) :].expand(len(canvases), -1, -1, -1) for m in maps]
-            found, weight = self._match(theirs, ours, near)
+            found, weight = self._match_cycle(theirs, ours, near)
             here.append(found)
             there.append(found.roll(-1, 0))
             weights.append(weight * weight.roll(-1, 0))
         a, b, w = torch.cat(here, 1), torch.cat(there, 1), torch.cat(weights, 1)
         return [Pairs(a, a, torch.ones_like(w), 0), Pairs(a, b, w, 1)]
 
-    def _around(
+    def _draw_around(
         self, landmarks: torch.Tensor, side: torch.Tensor, count: int, generator: torch.Generator
     ) -> torch.Tensor:
         landmarks, side = landmarks.to(generator.device), side.to(generator.device)
@@ -197,7 +197,7 @@ class DenseTask:
         near = landmarks[which] + noise * self.config.focus_sigma * side.mean()
         return near.clamp(min=0).minimum(side - 1)[None]
 
-    def _match(self, source: Maps, target: Maps, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _match_cycle(self, source: Maps, target: Maps, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Counterparts of `[B, N, 2]` and whether the way back ends where it began."""
         there = find(describe(source, xy), target, self.config.temperature).xy
         back = find(describe(target, there), source, self.config.temperature).xy
@@ -219,11 +219,13 @@ class DenseTask:
         total = torch.zeros((), device=query.device)
         for stride, a, b, shift in zip(STRIDES, here, there, jitter, strict=True):
             vectors = vectors_at(a, pixels_to_cells(query, stride))
-            nats = self._nats(vectors, b, pixels_to_cells(target, stride), shift, stride >= WHOLE_MAP_STRIDE)
+            nats = self._cross_entropy(
+                vectors, b, pixels_to_cells(target, stride), shift, stride >= WHOLE_MAP_STRIDE
+            )
             total = total + (nats * weight).sum() / weight.sum().clamp(min=1)
         return total
 
-    def _nats(
+    def _cross_entropy(
         self, vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor, shift: torch.Tensor, whole: bool
     ) -> torch.Tensor:
         """Cross-entropy `[B, N]` of the sub-cell target against the whole map or a window moved at random."""
@@ -231,14 +233,14 @@ class DenseTask:
         right = (vectors * vectors_at(m, cells)).sum(-1) * temperature
         if whole:
             index = torch.arange(m[0, 0].numel(), device=m.device).expand(*cells.shape[:2], -1)
-            cosines = self._biased(whole_cosines(vectors, m).flatten(2), index, m, cells)
+            cosines = self._add_bias(whole_cosines(vectors, m).flatten(2), index, m, cells)
             return (cosines * temperature).logsumexp(-1) - right
         index, inside = window(cells.floor().long() + shift, self.config.window, (m.shape[-2], m.shape[-1]))
-        cosines = self._biased(window_cosines(vectors, m, index), index, m, cells)
+        cosines = self._add_bias(window_cosines(vectors, m, index), index, m, cells)
         logits = (cosines * temperature).masked_fill(~inside, -1e4)
         return (logits.logsumexp(-1) - right).clamp(min=-1)
 
-    def _biased(
+    def _add_bias(
         self, cosines: torch.Tensor, index: torch.Tensor, m: torch.Tensor, cells: torch.Tensor
     ) -> torch.Tensor:
         config = self.config

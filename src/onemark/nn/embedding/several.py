@@ -33,10 +33,12 @@ def combine(found: Peaks, visible: torch.Tensor, several: Several, temperature: 
         Peaks `[...]`.
     """
     visible = visible.to(found.score.device)
-    return consensus(found, visible, temperature) if several == "mean" else most_similar(found, visible)
+    return (
+        consensus(found, visible, temperature) if several == "mean" else choose_most_similar(found, visible)
+    )
 
 
-def most_similar(found: Peaks, visible: torch.Tensor) -> Peaks:
+def choose_most_similar(found: Peaks, visible: torch.Tensor) -> Peaks:
     """The answer of the most similar exemplar (arg-max over templates, Yao et al. 2021, Eq. 3)."""
     which = found.score.masked_fill(~visible, -torch.inf).argmax(-1, keepdim=True)
     xy = found.xy.gather(-2, which[..., None].expand(*which.shape, 2))[..., 0, :]

@@ -42,13 +42,13 @@ class Shape:
         if not np.isfinite(mean).all():
             return None
         for _ in range(3):
-            aligned = np.stack([_apply(_similarity(shape, mean), shape) for shape in stack])
+            aligned = np.stack([_apply(_fit_similarity(shape, mean), shape) for shape in stack])
             mean = np.nanmedian(aligned, 0)
         away = np.linalg.norm(aligned - mean, axis=-1)
         stray = np.nanmedian(away, 0) / 1.1774  # median of a Rayleigh distribution
         return cls(mean, np.maximum(stray, 0.25 * np.median(stray) + 1e-6))
 
-    def expected(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
+    def fit_to(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
         """Where the constellation as a whole puts each landmark, and how far it may stray.
 
         Args:
@@ -57,19 +57,19 @@ class Shape:
         Returns:
             `[K, 2]` and `[K]`, in the points' unit.
         """
-        fit = _similarity(self.mean, points)
+        fit = _fit_similarity(self.mean, points)
         return _apply(fit, self.mean), self.stray * float(np.abs(fit[0]))
 
     def logits(self, points: Points, shape: tuple[int, int]) -> torch.Tensor:
         """Log-prior `[K, h, w]` over the cells of a grid for points `[K, 2]` found on it (cells)."""
-        centre, stray = (torch.from_numpy(a) for a in self.expected(points))
+        centre, stray = (torch.from_numpy(a) for a in self.fit_to(points))
         y = torch.arange(shape[0])[None, :] - centre[:, 1, None]
         x = torch.arange(shape[1])[None, :] - centre[:, 0, None]
         spread = 2 * (LOOSENESS * stray[:, None, None]) ** 2
         return (-(y[:, :, None] ** 2 + x[:, None, :] ** 2) / spread).float()
 
 
-def _similarity(source: Points, target: Points) -> tuple[complex, complex]:
+def _fit_similarity(source: Points, target: Points) -> tuple[complex, complex]:
     """Robust similarity from source to target `[K, 2]`: least squares, reweighted (Geman-McClure).
 
     Returns:

@@ -34,10 +34,10 @@ STRETCH: Mapping[Framing, float] = {"auto": 1.0, "alike": 1.0, "mixed": 1.5}
 images end where the anatomy of interest does, so that filling the canvas brings like to like."""
 
 
-def framing_option() -> Any:
+def framing_option(default: Framing = "auto") -> Any:
     """The option `framing` of a stage's Config."""
     help = "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing"
-    return option("auto", help)
+    return option(default, help)
 
 
 def pool_option() -> Any:
@@ -76,7 +76,7 @@ class CanvasCache:
         self.problems: dict[str, str] = {}
         with user_errors("temporary files to the folder that TMPDIR names"):
             self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
-        self._frames: dict[int, Letterbox] = {}
+        self._letterboxes: dict[int, Letterbox] = {}
 
     def __len__(self) -> int:
         return len(self.cohort)
@@ -85,11 +85,11 @@ class CanvasCache:
         """Position of a radiograph by name."""
         return self.cohort.names.index(name)
 
-    def frame(self, index: int) -> Letterbox:
+    def letterbox(self, index: int) -> Letterbox:
         """Where radiograph `index` lies on the canvas; decodes it when needed."""
-        if index not in self._frames:
+        if index not in self._letterboxes:
             self.put(index, self.cohort[index])
-        return self._frames[index]
+        return self._letterboxes[index]
 
     @property
     def shown(self) -> list[int]:
@@ -121,23 +121,25 @@ class CanvasCache:
     def usable(self, index: int) -> bool:
         """Whether the radiograph can be read; the first failure is reported to the sink."""
         name = self.cohort.names[index]
-        if index in self._frames or name in self.problems:
-            return index in self._frames
+        if index in self._letterboxes or name in self.problems:
+            return index in self._letterboxes
         try:
             radiograph = self.cohort[index]
         except UserError as error:
             self.problems[name] = str(error)
-            self.sink(Progress("read", len(self._frames), len(self), message=f"{SKIPPED}{error}"))
+            self.sink(Progress("read", len(self._letterboxes), len(self), message=f"{SKIPPED}{error}"))
             return False
         self.put(index, radiograph)
         return True
 
-    def marked(self, exemplars: LandmarkTable) -> list[CanvasExemplar]:
+    def place_exemplars(self, exemplars: LandmarkTable) -> list[CanvasExemplar]:
         """The exemplars on the canvas."""
         found = []
         for one in exemplars:
             index = self.index(one.image)
-            found.append(CanvasExemplar(index, torch.from_numpy(self.frame(index).to_canvas(one.xy)).float()))
+            found.append(
+                CanvasExemplar(index, torch.from_numpy(self.letterbox(index).to_canvas(one.xy)).float())
+            )
         return found
 
     def put(self, index: int, radiograph: Radiograph) -> None:
@@ -152,14 +154,14 @@ class CanvasCache:
             self._file.seek(index * self._bytes)
             self._file.write(canvas.tobytes())
             self._file.flush()
-        self._frames[index] = frame
+        self._letterboxes[index] = frame
 
     @property
     def _bytes(self) -> int:
         return self.canvas[0] * self.canvas[1] * 2
 
     def _read(self, index: int) -> torch.Tensor:
-        self.frame(index)
+        self.letterbox(index)
         self._file.seek(index * self._bytes)
         raw = self._file.read(self._bytes)
         return torch.from_numpy(np.frombuffer(raw, np.uint16).astype(np.float32) / 65535).view(
@@ -185,7 +187,7 @@ def cohort_framing(cohort: Cohort, wanted: Framing) -> Framing:
     return "alike" if same.mean() >= 0.75 else "mixed"
 
 
-def framed(framing: Framing, intensity: Intensity) -> Intensity:
+def adapt_intensity(framing: Framing, intensity: Intensity) -> Intensity:
     """The changes of grey values that views of such a cohort are given: with borders cut off where it is mixed."""
     return replace(intensity, crop=CROPPED) if framing == "mixed" else intensity
 
@@ -240,7 +242,7 @@ def resolution_levels(
     small = canvas_for([canvas], round(canvas[0] * canvas[1] * GROW_FROM**2))
     wanted = [(grow, small), (1.0, canvas)] if grow > 0 else [(1.0, canvas)]
     stores = [(until, CanvasCache(taken, size, sink, framing)) for until, size in wanted]
-    return [ResolutionLevel(until, store, store.marked(exemplars)) for until, store in stores]
+    return [ResolutionLevel(until, store, store.place_exemplars(exemplars)) for until, store in stores]
 
 
 def level_at(sizes: Sequence[ResolutionLevel], fraction: float) -> ResolutionLevel:

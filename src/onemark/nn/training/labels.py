@@ -32,7 +32,7 @@ class PseudoLabels:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
             self.known[index] = self.pseudo_label(store.cohort[index])
-        return torch.from_numpy(store.frame(index).to_canvas(self.known[index].xy)).float()
+        return torch.from_numpy(store.letterbox(index).to_canvas(self.known[index].xy)).float()
 
     def shapes(self, store: CanvasCache) -> list[NDArray[np.float64]]:
         """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
@@ -54,12 +54,12 @@ def exemplars_per_batch(batch: int, known: int) -> int:
 
 
 def draw_labelled(
-    size: ResolutionLevel, pseudo: int, true: int, label: Label, generator: torch.Generator
+    level: ResolutionLevel, pseudo: int, true: int, label: Label, generator: torch.Generator
 ) -> tuple[list[int], torch.Tensor]:
     """Draw pseudo-labelled radiographs and, last, exemplars.
 
     Args:
-        size: The cohort and its exemplars on a canvas.
+        level: The cohort and its exemplars on a canvas.
         pseudo: How many radiographs.
         true: How many exemplars.
         label: Pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
@@ -70,10 +70,10 @@ def draw_labelled(
         generator's device. An exemplar has its true labels wherever it is drawn.
     """
     device = generator.device
-    chosen = size.store.draw(pseudo, generator)
-    which = torch.randint(len(size.exemplars), (true,), generator=generator, device=device)
-    chosen += [size.exemplars[int(i)].index for i in which]
-    placed = {one.index: one.xy for one in reversed(size.exemplars)}
-    return chosen, torch.stack([placed[i] if i in placed else label(size.store, i) for i in chosen]).to(
+    chosen = level.store.draw(pseudo, generator)
+    which = torch.randint(len(level.exemplars), (true,), generator=generator, device=device)
+    chosen += [level.exemplars[int(i)].index for i in which]
+    placed = {one.index: one.xy for one in reversed(level.exemplars)}
+    return chosen, torch.stack([placed[i] if i in placed else label(level.store, i) for i in chosen]).to(
         device
     )

@@ -17,7 +17,7 @@ from onemark.nn.training.canvases import CanvasCache, resolution_levels
 from onemark.progress import silent
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.network import ConcatNet, Pair
-from onemark.stages.detect.c2t.task import Batch, C2TTask, View, trusted
+from onemark.stages.detect.c2t.task import C2TTask, CoTeachingBatch, View, choose_trusted
 
 CANVAS = (64, 64)
 CONFIG = C2TConfig(area=4096, batch=4, drop=0.4, doubt=0.5, cross=0.0, exemplar=0.0)
@@ -32,10 +32,10 @@ def task_of(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, config: C2TConfig = CONFIG
 ) -> C2TTask:
     def label(store: CanvasCache, index: int) -> torch.Tensor:
-        return torch.from_numpy(store.frame(index).to_canvas(truth.sets[index].xy)).float()
+        return torch.from_numpy(store.letterbox(index).to_canvas(truth.sets[index].xy)).float()
 
-    sizes = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, silent)
-    return C2TTask(nn.Identity(), sizes, label, config)
+    levels = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, silent)
+    return C2TTask(nn.Identity(), levels, label, config)
 
 
 # --- fixed answers: what reaches which network -----------------------------------------------------------
@@ -76,7 +76,7 @@ def teach(config: C2TConfig, module: Said, exemplars: int = 1) -> torch.Tensor:
     task = C2TTask(module, [], lambda store, index: torch.zeros(0), config)
     count = len(module.first) // (2 if config.views == "pair" else 1)
     views = (view(count),) * (2 if config.views == "pair" else 1)
-    loss, _ = task.loss(module, Batch((views, views), exemplars, config.drop, config.doubt))
+    loss, _ = task.loss(module, CoTeachingBatch((views, views), exemplars, config.drop, config.doubt))
     loss.backward()
     return loss.detach()
 
@@ -140,8 +140,8 @@ def test_gradients_stop_at_the_other_answer_where_asked(detach: bool):
     config = dataclasses.replace(CONFIG, cross=1.0, drop=0.0, detach=detach)
     task = C2TTask(said, [], lambda store, index: torch.zeros(0), config)
     views = (view(3),)
-    answers = task._answers(said, Batch((views, views), 1, 0.0, 0.0))
-    apart, _ = task._between(answers, Batch((views, views), 1, 0.0, 0.0), 0)
+    answers = task._run_networks(said, CoTeachingBatch((views, views), 1, 0.0, 0.0))
+    apart, _ = task._disagreement(answers, CoTeachingBatch((views, views), 1, 0.0, 0.0), 0)
     apart.sum().backward()
     assert said.first.grad is not None
     assert (said.second.grad is None) == detach
@@ -150,10 +150,15 @@ def test_gradients_stop_at_the_other_answer_where_asked(detach: bool):
 def test_the_most_doubtful_labels_of_each_landmark_are_left_out():
     doubt = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0]])
     known = torch.ones(4, 2, dtype=torch.bool)
-    assert trusted(doubt, known, 0.25).tolist() == [[True, True], [True, True], [False, True], [True, False]]
+    assert choose_trusted(doubt, known, 0.25).tolist() == [
+        [True, True],
+        [True, True],
+        [False, True],
+        [True, False],
+    ]
     known[0, 0] = False  # an unknown one counts as the most doubtful
-    assert trusted(doubt, known, 0.25)[:, 0].tolist() == [False, True, True, True]
-    assert trusted(doubt, known, 0.95).sum(0).tolist() == [1, 1]
+    assert choose_trusted(doubt, known, 0.25)[:, 0].tolist() == [False, True, True, True]
+    assert choose_trusted(doubt, known, 0.95).sum(0).tolist() == [1, 1]
 
 
 # --- batches ---------------------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ def test_landmarks_follow_every_view(
     task.intensity = UNCHANGED
     still = task.batch(generator(3), 0.5).views[0][0].xy
     dots = gaussians(still[:, :1], CANVAS, 1.5)  # the first landmark as a dot on an empty canvas
-    monkeypatch.setattr(task.sizes[0].store, "read", lambda indices: dots / dots.amax())
+    monkeypatch.setattr(task.levels[0].store, "read", lambda indices: dots / dots.amax())
     strong = task.batch(generator(3), 0.5).views[0][1]
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     mass = strong.images.sum((2, 3))

@@ -15,7 +15,7 @@ from onemark.nn.device import fabric_for
 from onemark.nn.training.loop import Job
 from onemark.stages.match.edgetrans import EdgeTrans, EdgeTransConfig
 from onemark.stages.match.edgetrans.matcher import likeness
-from onemark.stages.match.edgetrans.refine import refined
+from onemark.stages.match.edgetrans.refine import refine_instance
 from onemark.stages.match.edgetrans.transform import Transform
 
 FABRIC = fabric_for("cpu")
@@ -180,10 +180,10 @@ def test_refinement_makes_a_pair_more_alike_and_each_pair_on_its_own():
         EdgeTransConfig(refine=12, compare=1, w_smooth=0.1),
     )
     xy = torch.tensor([[[20.0, 30.0]], [[torch.nan, torch.nan]]])
-    found = refined(still, pictures, targets, xy, config)
+    found = refine_instance(still, pictures, targets, xy, config)
     before, after = (likeness(t.images(pictures), targets).mean((1, 2, 3)) for t in (still, found))
     assert (after > before + 0.02).all()
-    alone = refined(still.take(slice(1, 2)), pictures[1:], targets[1:], xy[1:], config)
+    alone = refine_instance(still.take(slice(1, 2)), pictures[1:], targets[1:], xy[1:], config)
     torch.testing.assert_close(alone.displacement, found.displacement[1:], atol=0.05, rtol=0)
 
 

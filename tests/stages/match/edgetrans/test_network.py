@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from onemark.stages.match.edgetrans.attention import STRIDES, Level, Pyramid, unwindowed, windows
+from onemark.stages.match.edgetrans.attention import STRIDES, Level, Pyramid, cut_windows, join_windows
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.correlation import (
     Match,
-    fitted_affine,
+    fit_affine,
     near_cosines,
     near_match,
-    smoothed,
+    smooth_field,
     unit,
     whole_match,
 )
@@ -48,10 +48,10 @@ def still(batch: int = 2, stride: int = 4) -> Transform:
 
 def test_windows_are_squares_of_neighbours_and_go_back_where_they_came_from():
     m = torch.arange(2 * 3 * 8 * 12.0).view(2, 3, 8, 12)
-    cut = windows(m, 4)
+    cut = cut_windows(m, 4)
     assert cut.shape == (2 * 2 * 3, 16, 3)
     torch.testing.assert_close(cut[1, :, 0].view(4, 4), m[0, 0, :4, 4:8])
-    torch.testing.assert_close(unwindowed(cut, m.shape, 4), m)
+    torch.testing.assert_close(join_windows(cut, m.shape, 4), m)
 
 
 @pytest.mark.parametrize(("whole", "reached"), [(True, 64 * 96 // 16), (False, 16)])
@@ -122,10 +122,10 @@ def test_the_affine_map_that_made_the_matches_is_fitted():
     )
     move = (at.grid(16) - cell_centres(CANVAS, 16)).permute(0, 3, 1, 2)
     sure = torch.full((1, 1, 4, 6), 0.9)
-    found = fitted_affine(Match(torch.empty(0), move, sure, 16), still(1))
+    found = fit_affine(Match(torch.empty(0), move, sure, 16), still(1))
     torch.testing.assert_close(found.matrix, at.matrix, atol=2e-3, rtol=0)
     torch.testing.assert_close(found.translation, at.translation, atol=0.05, rtol=0)
-    unsure = fitted_affine(Match(torch.empty(0), move, sure * 0.01, 16), still(1))
+    unsure = fit_affine(Match(torch.empty(0), move, sure * 0.01, 16), still(1))
     torch.testing.assert_close(unsure.matrix, still(1).matrix, atol=0.02, rtol=0)
 
 
@@ -133,7 +133,7 @@ def test_a_field_follows_the_sure_moves_and_fades_where_none_is():
     move, sure = torch.zeros(1, 2, 12, 40), torch.full((1, 1, 12, 40), 0.01)
     move[:, :, :, ::2], move[:, :, :, 1::2] = 6.0, -90.0
     sure[:, :, :, 0:12:2] = 0.9
-    field = smoothed(Match(torch.empty(0), move, sure, 4))
+    field = smooth_field(Match(torch.empty(0), move, sure, 4))
     assert (field[0, :, :, 4:8] - 6).abs().max() < 0.5
     assert field[0, :, :, 24:].abs().max() < 3
 
@@ -148,7 +148,7 @@ def test_guided_fields_begin_at_the_local_correlations(guided: bool):
     images = torch.rand(2, 1, *CANVAS, generator=generator())
     with torch.no_grad():
         found = net(images, torch.tensor([0]), torch.tensor([1]), 2)
-    begin = smoothed(found.near[1][0])
+    begin = smooth_field(found.near[1][0])
     assert begin.abs().max() > 0.1
     torch.testing.assert_close(found.fields[1], begin if guided else torch.zeros_like(begin))
 

@@ -14,8 +14,8 @@ from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.network import RegistrationNet
-from onemark.stages.match.edgetrans.sift import aligned
-from onemark.stages.match.edgetrans.task import Labels, RegistrationTask
+from onemark.stages.match.edgetrans.sift import align_by_sift
+from onemark.stages.match.edgetrans.task import AveragedLabels, RegistrationTask
 
 FABRIC = fabric_for("cpu")
 CANVAS = (64, 96)
@@ -49,8 +49,8 @@ class Store:
 def task(config: EdgeTransConfig = TINY) -> RegistrationTask:
     torch.manual_seed(0)
     xy = torch.tensor([[30.0, 20.0], [60.0, 40.0], [torch.nan, torch.nan]])
-    size = ResolutionLevel(1.0, Store(), [CanvasExemplar(0, xy)])  # type: ignore[arg-type]
-    return RegistrationTask(RegistrationNet(config, CANVAS), size, config, FABRIC)
+    level = ResolutionLevel(1.0, Store(), [CanvasExemplar(0, xy)])  # type: ignore[arg-type]
+    return RegistrationTask(RegistrationNet(config, CANVAS), level, config, FABRIC)
 
 
 def changed(**settings: object) -> EdgeTransConfig:
@@ -64,7 +64,7 @@ def changed(**settings: object) -> EdgeTransConfig:
 def test_the_known_map_warps_the_radiograph_onto_its_partner(synthesis: str):
     config, pictures = changed(synthesis=synthesis), Store().pictures
     warp = synth.partners(4, CANVAS, config, generator())
-    known = synth.known(warp)
+    known = synth.to_registration(warp)
     torch.testing.assert_close(known.images(pictures), warp.images(pictures), atol=1e-4, rtol=0)
     points = torch.rand(4, 6, 2, generator=generator(1)) * 30 + torch.tensor([33.0, 17.0])
     torch.testing.assert_close(known.inverse(points), warp.inverse(points), atol=0.02, rtol=0)
@@ -99,7 +99,7 @@ def test_real_pairs_come_both_ways_and_bring_what_is_known_of_their_landmarks(pa
     assert batch.focus.shape == batch.marks.shape == (2, 3, 2)
     if partners == "exemplar":
         torch.testing.assert_close(batch.plain[4:5], Store().pictures[:1])
-        torch.testing.assert_close(batch.marks[0], job.size.exemplars[0].xy, equal_nan=True)
+        torch.testing.assert_close(batch.marks[0], job.level.exemplars[0].xy, equal_nan=True)
         there = batch.truth(batch.focus.nan_to_num())
         which = store_order(job)
         expected = job.labels.xy[which].nan_to_num()
@@ -107,7 +107,7 @@ def test_real_pairs_come_both_ways_and_bring_what_is_known_of_their_landmarks(pa
 
 
 def store_order(job: RegistrationTask) -> list[int]:
-    return job.size.store.draw(job.config.batch, generator())
+    return job.level.store.draw(job.config.batch, generator())
 
 
 def test_batches_repeat_with_their_seed():
@@ -118,7 +118,7 @@ def test_batches_repeat_with_their_seed():
 
 
 def test_pseudo_labels_are_renewed_when_it_is_time_and_slowly():
-    labels = Labels(3, 2, 0.9)
+    labels = AveragedLabels(3, 2, 0.9)
     first, second = torch.tensor([[[1.0, 2.0], [torch.nan] * 2]]), torch.tensor([[[2.0, 4.0], [5.0, 5.0]]])
     labels.renew([1], first)
     labels.renew([1], second)
@@ -132,7 +132,7 @@ def test_pseudo_labels_are_renewed_when_it_is_time_and_slowly():
     job.batch(generator(), 0.5)
     known = ~job.labels.xy.isnan().any(-1)
     assert known.tolist() == [[True, True, False]] * 4
-    assert torch.equal(job.labels.xy[0, :2], job.size.exemplars[0].xy[:2])  # a person's marks stay
+    assert torch.equal(job.labels.xy[0, :2], job.level.exemplars[0].xy[:2])  # a person's marks stay
     assert job.module.training
 
 
@@ -222,7 +222,7 @@ def test_key_points_align_a_turned_picture_and_nothing_aligns_an_empty_one():
     matrix = torch.tensor([[[0.98, -0.17], [0.17, 0.98]]])
     at = synth.Transform(matrix, torch.tensor([[4.0, -3.0]]), still, (128, 192))
     images = torch.cat([pictures, at.images(pictures), torch.zeros_like(pictures)])
-    found = aligned(images, torch.tensor([0, 0]), torch.tensor([1, 2]), 4)
+    found = align_by_sift(images, torch.tensor([0, 0]), torch.tensor([1, 2]), 4)
     torch.testing.assert_close(found.matrix[0], matrix[0], atol=0.02, rtol=0)
     torch.testing.assert_close(found.translation[0], torch.tensor([4.0, -3.0]), atol=0.5, rtol=0)
     assert found.matrix[1].tolist() == [[1, 0], [0, 1]]

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from onemark import Cohort, LandmarkTable, UserError
 from onemark.nn.device import fabric_for
-from onemark.nn.embedding.dense import Batch
+from onemark.nn.embedding.dense import DenseBatch
 from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import Job
@@ -39,7 +39,7 @@ def few(table: LandmarkTable, image: str, count: int = 3) -> LandmarkSet:
 
 
 @pytest.fixture(scope="module")
-def marked(truth: LandmarkTable, phantoms: Cohort) -> LandmarkTable:
+def place_exemplars(truth: LandmarkTable, phantoms: Cohort) -> LandmarkTable:
     """Two exemplars with three landmarks, of which the second hides the first."""
     first, second = (few(truth, name) for name in phantoms.names[:2])
     second.xy[0] = np.nan
@@ -68,12 +68,12 @@ def task_of(marked: LandmarkTable, some: Cohort, **changes: Any) -> SLATask:
     kind = WindowViews if config.views == "windows" else PatchViews
     fabric = Fabric(accelerator="cpu", devices=1)
     views = kind(network, config, CANVAS, fabric)
-    sizes = resolution_levels(some, marked, CANVAS, 0, 100, silent)
+    levels = resolution_levels(some, marked, CANVAS, 0, 100, silent)
 
     def locate(canvases: torch.Tensor, start: torch.Tensor | None) -> torch.Tensor:
         return torch.tensor([10.0, 20.0] if start is None else [30.0, 40.0]).expand(len(canvases), 3, 2)
 
-    return SLATask(network, sizes, config, fabric, views, lambda: None, locate, silent)
+    return SLATask(network, levels, config, fabric, views, lambda: None, locate, silent)
 
 
 # --- one step --------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def of(drawn: WindowBatch, k: int, landmarks: int) -> WindowBatch:
 
 def test_one_step_of_all_landmarks_is_a_step_of_each(marked: LandmarkTable, some: Cohort):
     task = task_of(marked, some)
-    task._infer(1, generator())
+    task.begin_epoch(1, generator())
     steps = [task.batch(generator(seed), 0.6) for seed in range(3)]
     together = task.module
     alone = [LandmarkNet(task.config, 1) for _ in range(3)]
@@ -155,7 +155,7 @@ def test_views_show_landmarks_where_they_say(
 
 def test_first_the_encoder_learns_then_each_landmark(marked: LandmarkTable, some: Cohort):
     task = task_of(marked, some, before=0.5)
-    assert isinstance(task.batch(generator(), 0.4), Batch)
+    assert isinstance(task.batch(generator(), 0.4), DenseBatch)
     assert not task.module.frozen
     assert isinstance(task.batch(generator(), 0.5), WindowBatch)
     task.module.train()

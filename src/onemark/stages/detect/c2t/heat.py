@@ -80,7 +80,7 @@ def log_heat(maps: torch.Tensor, kind: Kind, width: float = 1.0) -> torch.Tensor
     return maps.float().clamp(min=LEAST_HEAT).log() * max(1.0, width**2)
 
 
-def carried(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
+def carry_heat(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
     """Heat `[B, K, h, w]` on one view of each radiograph, seen on another view of it.
 
     The way between the views is found at some forty places along the longer side and interpolated: displacement

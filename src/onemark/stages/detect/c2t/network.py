@@ -51,12 +51,12 @@ class Pair(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Views `[B, 1, H, W]`, one for each or one for both -> two times `[B, K, h, w]`."""
         ours: torch.Tensor = self.first(first)
-        theirs = self.second(self._coarser(first if second is None else second))
+        theirs = self.second(self._coarsen(first if second is None else second))
         if theirs.shape != ours.shape:
             theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
         return ours, theirs
 
-    def _coarser(self, views: torch.Tensor) -> torch.Tensor:
+    def _coarsen(self, views: torch.Tensor) -> torch.Tensor:
         h, w = (max(1, round(n * self.coarse / MULTIPLE)) * MULTIPLE for n in views.shape[-2:])
         if (h, w) == tuple(views.shape[-2:]):
             return views

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Geometry, Intensity, Warp, augmentation
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.c2t.config import C2TConfig
-from onemark.stages.detect.c2t.heat import carried, disagreement, heat, misfit
+from onemark.stages.detect.c2t.heat import carry_heat, disagreement, heat, misfit
 
 FULLY_FROM = 0.3  # share of the schedule from which as much is left out as asked for: epoch 30 of 100
 PUBLISHED = Geometry(rotation=0.35, log_scale=0.25, shear=0, shift=0, elastic=0)
@@ -35,7 +35,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Batch:
+class CoTeachingBatch:
     """The views of each network, how many of the radiographs are exemplars (the last ones), and the ramps.
 
     Attributes:
@@ -52,7 +52,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Answer:
+class DetectorOutput:
     """What one network says of its views: maps `[B, K, h, w]` of each, and their misfit `[B, K]` to known labels."""
 
     maps: tuple[torch.Tensor, ...]
@@ -65,18 +65,16 @@ class C2TTask:
 
     Args:
         module: Both networks, a `Pair`.
-        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
+        levels: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
         label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
         config: Options.
     """
 
-    name = "detect"
-
     def __init__(
-        self, module: nn.Module, sizes: Sequence[ResolutionLevel], label: Label, config: C2TConfig
+        self, module: nn.Module, levels: Sequence[ResolutionLevel], label: Label, config: C2TConfig
     ) -> None:
-        self.module, self.sizes, self.label, self.config = module, sizes, label, config
-        self.geometry, self.intensity = _strong(config)
+        self.module, self.levels, self.label, self.config = module, levels, label, config
+        self.geometry, self.intensity = _strong_augmentation(config)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -86,35 +84,37 @@ class C2TTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch."""
-        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> CoTeachingBatch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
-        true, size = self.exemplars, level_at(self.sizes, fraction)
-        chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
-        canvases = size.store.read(chosen).to(generator.device)
-        intensity = framed(size.store.framing, self.intensity)
-        strong = _view(canvases, xy, self.geometry, intensity, generator)
+        true, level = self.exemplars, level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        canvases = level.store.read(chosen).to(generator.device)
+        intensity = adapt_intensity(level.store.framing, self.intensity)
+        strong = _draw_view(canvases, xy, self.geometry, intensity, generator)
         views: tuple[tuple[View, ...], tuple[View, ...]]
         if self.config.views == "pair":
-            weak = _view(canvases, xy, Geometry().times(0), UNCHANGED, generator)
+            weak = _draw_view(canvases, xy, Geometry().times(0), UNCHANGED, generator)
             views = ((weak, strong), (weak, strong))
         else:
-            views = ((strong,), (_view(canvases, xy, self.geometry, intensity, generator),))
+            views = ((strong,), (_draw_view(canvases, xy, self.geometry, intensity, generator),))
         ramp = min(1.0, fraction / FULLY_FROM)
-        return Batch(views, true, self.config.drop * ramp, self.config.doubt * ramp)
+        return CoTeachingBatch(views, true, self.config.drop * ramp, self.config.doubt * ramp)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: CoTeachingBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Pseudo-labels that the other network trusts, the exemplars' true labels, and the agreement of both."""
-        answers = self._answers(module, batch)
-        cross = [self._between(answers, batch, n) for n in (0, 1)]
+        answers = self._run_networks(module, batch)
+        cross = [self._disagreement(answers, batch, n) for n in (0, 1)]
         doubts = [self._doubt(answers[n], batch, n, cross[n]) for n in (0, 1)]
         split = len(answers[0].misfit) - batch.exemplars
         losses = []
         for ours, advice, (apart, seen) in zip(answers, reversed(doubts), cross, strict=True):
-            pseudo = mean(ours.misfit[:split], trusted(advice[:split], ours.known[:split], batch.drop))
-            true = mean(ours.misfit[split:], ours.known[split:])
-            losses.append((pseudo, true, mean(apart, seen)))
+            pseudo = masked_mean(
+                ours.misfit[:split], choose_trusted(advice[:split], ours.known[:split], batch.drop)
+            )
+            true = masked_mean(ours.misfit[split:], ours.known[split:])
+            losses.append((pseudo, true, masked_mean(apart, seen)))
         pseudo, true, apart = (sum(terms) for terms in zip(*losses, strict=True))
         weight = self.config.exemplar * batch.exemplars
         loss = pseudo + weight * true + self.config.cross * apart
@@ -123,7 +123,7 @@ class C2TTask:
     def after(self, fraction: float) -> None:
         """Nothing follows the networks."""
 
-    def _answers(self, module: nn.Module, batch: Batch) -> list[Answer]:
+    def _run_networks(self, module: nn.Module, batch: CoTeachingBatch) -> list[DetectorOutput]:
         maps = module(*(torch.cat([view.images for view in views]) for views in batch.views))
         answers = []
         for ours, views in zip(maps, batch.views, strict=True):
@@ -132,22 +132,24 @@ class C2TTask:
             nats, known = misfit(ours, xy, self.config.sigma, stride, self.config.loss)
             share, seen = (torch.stack(m.chunk(len(views))) for m in (nats, known))
             both = (share * seen).sum(0) / seen.sum(0).clamp(min=1)
-            answers.append(Answer(ours.chunk(len(views)), both, seen.any(0)))
+            answers.append(DetectorOutput(ours.chunk(len(views)), both, seen.any(0)))
         return answers
 
-    def _between(self, answers: list[Answer], batch: Batch, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _disagreement(
+        self, answers: list[DetectorOutput], batch: CoTeachingBatch, n: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 20: how far network `n`, on its strong view, is from the other one's answer, `[B, K]`; and where seen."""
         if self.config.cross == 0 and (self.config.doubt == 0 or self.config.views == "pair"):
             return torch.zeros_like(answers[n].misfit), answers[n].known  # nobody asks
         other = 1 - n
         given = heat(answers[other].maps[0], self.config.loss)
         given = given.detach() if self.config.detach else given
-        there = carried(given, batch.views[other][0].warp, batch.views[n][-1].warp)
+        there = carry_heat(given, batch.views[other][0].warp, batch.views[n][-1].warp)
         return disagreement(answers[n].maps[-1], there, self.config.loss)
 
     @torch.no_grad()
     def _doubt(
-        self, answer: Answer, batch: Batch, n: int, cross: tuple[torch.Tensor, torch.Tensor]
+        self, answer: DetectorOutput, batch: CoTeachingBatch, n: int, cross: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         """Eq. 18, 19: L_filter of network `n`, `[B, K]`, for each radiograph and landmark.
 
@@ -156,12 +158,12 @@ class C2TTask:
         apart = cross[0]
         if self.config.views == "pair" and self.config.doubt > 0:
             weak, strong = batch.views[n]
-            there = carried(heat(answer.maps[0], self.config.loss), weak.warp, strong.warp)
+            there = carry_heat(heat(answer.maps[0], self.config.loss), weak.warp, strong.warp)
             apart = disagreement(answer.maps[1], there, self.config.loss)[0]
         return (1 - batch.doubt) * answer.misfit + batch.doubt * apart
 
 
-def trusted(doubt: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
+def choose_trusted(doubt: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
     """Which of the batch's pseudo-labels `[B, K]` to learn from: all but the `drop` most doubtful of each landmark.
 
     At least one of each landmark is kept; unknown ones never are.
@@ -171,18 +173,18 @@ def trusted(doubt: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tens
     return (rank < keep) & known
 
 
-def mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def masked_mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Mean of the chosen values; 0 where none is."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-def _strong(config: C2TConfig) -> tuple[Geometry, Intensity]:
+def _strong_augmentation(config: C2TConfig) -> tuple[Geometry, Intensity]:
     if config.augment == "affine":
         return PUBLISHED.times(config.strength), UNCHANGED
     return augmentation("spatial", config.strength)
 
 
-def _view(
+def _draw_view(
     canvases: torch.Tensor,
     xy: torch.Tensor,
     geometry: Geometry,

@@ -10,7 +10,7 @@ from torch import nn
 
 from onemark.imaging.augment import Warp, augmentation
 from onemark.nn.heatmaps.heatmap import divergence
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.tpl.config import TPLConfig
 
@@ -18,7 +18,7 @@ DROP_FULLY_FROM = 0.3
 
 
 @dataclass(frozen=True)
-class Batch:
+class HeatmapBatch:
     """Views `[B, 1, H, W]`, landmarks `[B, K, 2]` on them (view px, NaN when unknown), and how many are exemplars.
 
     The exemplars are the last ones of the batch.
@@ -35,23 +35,21 @@ class HeatmapTask:
 
     Args:
         module: The network.
-        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
+        levels: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
         label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
         config: Options.
     """
 
-    name = "detect"
-
     def __init__(
         self,
         module: nn.Module,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         label: Label,
         config: TPLConfig,
     ) -> None:
-        self.module, self.sizes, self.label, self.config = module, sizes, label, config
+        self.module, self.levels, self.label, self.config = module, levels, label, config
         self.geometry, intensity = augmentation(config.augment, config.strength)
-        self.intensity = framed(sizes[-1].store.framing, intensity)
+        self.intensity = adapt_intensity(levels[-1].store.framing, intensity)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -61,21 +59,21 @@ class HeatmapTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
-        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> HeatmapBatch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
-        true, size = self.exemplars, level_at(self.sizes, fraction)
-        chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
-        warp = Warp.draw(len(chosen), size.store.canvas, self.geometry, generator)
-        views = self.intensity.apply(warp.images(size.store.read(chosen).to(generator.device)), generator)
+        true, level = self.exemplars, level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        warp = Warp.draw(len(chosen), level.store.canvas, self.geometry, generator)
+        views = self.intensity.apply(warp.images(level.store.read(chosen).to(generator.device)), generator)
         drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
-        return Batch(views, warp.inverse(xy), true, drop)
+        return HeatmapBatch(views, warp.inverse(xy), true, drop)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: HeatmapBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy of the heatmaps with narrow Gaussians; the worst pseudo-labels of each landmark left out."""
         logits = module(batch.views)
-        nats, known = self._nats(logits, batch.xy)
+        nats, known = self.misfit(logits, batch.xy)
         split = len(nats) - batch.exemplars
         pseudo = _trimmed_mean(nats[:split], known[:split], batch.drop)
         true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
@@ -85,7 +83,7 @@ class HeatmapTask:
     def after(self, fraction: float) -> None:
         """Nothing follows the network."""
 
-    def _nats(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def misfit(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
         return divergence(logits, xy, self.config.sigma)
 

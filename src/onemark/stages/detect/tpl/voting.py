@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from onemark.nn.backbones.pyramid import Pyramid
-from onemark.nn.backbones.vgg import double, upsample
+from onemark.nn.backbones.vgg import double_conv, upsample
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, on_map
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
@@ -27,7 +27,7 @@ class VotingNet(nn.Module):
     def __init__(self, backbone: Pyramid, landmarks: int) -> None:
         super().__init__()
         self.backbone, self.landmarks = backbone, landmarks
-        self.last = double(backbone.widths[0], LAST_WIDTH, "instance")
+        self.last = double_conv(backbone.widths[0], LAST_WIDTH, "instance")
         self.head = nn.Conv2d(LAST_WIDTH, 3 * landmarks, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -44,7 +44,7 @@ class VotingTask(HeatmapTask):
         """One exemplar with true labels is in every batch."""
         return 1
 
-    def _nats(self, output: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def misfit(self, output: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 4 per landmark `[B, K]`: disc and offsets; and whether the landmark lies on the view."""
         h, w = output.shape[-2:]
         radius = disc_radius((h, w), self.config.disc)

@@ -44,17 +44,15 @@ class PatchTask:
 
     Args:
         module: The embedding network, or two of them.
-        sizes: The cohort, at one size or growing.
+        levels: The cohort, at one size or growing.
         config: Options.
 
     Raises:
         UserError: the patch does not fit on the canvas, or the batch is too small.
     """
 
-    name = "match"
-
-    def __init__(self, module: Embedder, sizes: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
-        h, w = sizes[0].store.canvas
+    def __init__(self, module: Embedder, levels: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
+        h, w = levels[0].store.canvas
         if config.patch % STRIDES[-1] or config.patch > min(h, w):
             raise UserError(
                 f"match.patch must be a multiple of {STRIDES[-1]} px and fit on the canvas of {w} x {h} px, not "
@@ -64,7 +62,7 @@ class PatchTask:
             raise UserError(
                 "match.context=aspp needs match.batch of at least 2: it is normalised over the batch"
             )
-        self.module, self.sizes, self.config = module, sizes, config
+        self.module, self.levels, self.config = module, levels, config
         self.contrast = Contrast(config.temperature, config.window, config.distance_bias, config.bias_cap)
 
     @property
@@ -75,7 +73,7 @@ class PatchTask:
     def batch(self, generator: torch.Generator, fraction: float) -> PatchBatch:
         """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches."""
         config, device, size = self.config, generator.device, self.config.patch
-        store = level_at(self.sizes, fraction).store
+        store = level_at(self.levels, fraction).store
         whole = store.read(store.draw(config.batch, generator)).to(device)
         room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - size + 1
         corner = (torch.rand(len(whole), 1, 2, generator=generator, device=device) * room).long()

@@ -91,13 +91,13 @@ class Level(nn.Module):
             x = torch.cat([token, m.flatten(2).transpose(1, 2)], 1)
             below = None if lower is None else torch.cat([token, lower.flatten(2).transpose(1, 2)], 1)
         else:
-            x = windows(m, WINDOW)
-            below = None if lower is None else windows(lower, WINDOW // 2)
+            x = cut_windows(m, WINDOW)
+            below = None if lower is None else cut_windows(lower, WINDOW // 2)
         for layer in self.layers:
             x = layer(x, below)
         if self.whole:
             return x[:, 1:].transpose(1, 2).reshape(m.shape), x[:, :1]
-        return unwindowed(x, m.shape, WINDOW), token
+        return join_windows(x, m.shape, WINDOW), token
 
 
 class Convolutions(nn.Module):
@@ -157,14 +157,14 @@ class Pyramid(nn.Module):
         return refined, token[:, 0]
 
 
-def windows(m: torch.Tensor, side: int) -> torch.Tensor:
+def cut_windows(m: torch.Tensor, side: int) -> torch.Tensor:
     """Cut a map `[B, C, h, w]` into squares of `side` cells: `[B * squares, side^2, C]`, row by row."""
     b, c, h, w = m.shape
     cut = m.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 3, 5, 1)
     return cut.reshape(-1, side * side, c)
 
 
-def unwindowed(x: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
+def join_windows(x: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
     """The inverse of `windows`: back to a map of `shape`."""
     b, c, h, w = shape
     return x.view(b, h // side, w // side, side, side, c).permute(0, 5, 1, 3, 2, 4).reshape(shape)

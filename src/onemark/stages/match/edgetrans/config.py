@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.nn.embedding.several import Several, several_option
-from onemark.nn.training.canvases import pool_option
-from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.nn.training.canvases import Framing, framing_option
+from onemark.nn.training.schedule import Schedule
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 Affine = Literal["learned", "identity", "sift", "perspective"]
 
 
 @dataclass(frozen=True)
-class EdgeTransConfig:
+class EdgeTransConfig(TrainedConfig):
     """Learned registration; the defaults are the compact form."""
 
     encoder: Literal["compact", "hrnet_w18"] = option("compact", "network that reads the radiographs")
@@ -26,6 +27,7 @@ class EdgeTransConfig:
     area: int = option(
         49152, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
     )
+    framing: Framing = framing_option("alike")
     width: int = option(48, "channels of the joint maps", low=8, high=512)
     layers: int = option(1, "attention layers per level (N_l; 2 published)", low=1, high=8)
     heads: int = option(2, "attention heads (N_h)", low=1, high=16)
@@ -56,12 +58,8 @@ class EdgeTransConfig:
         1, "how many of them, the first ones, stop at stride 8; 0 published", low=0, high=16
     )
     field_stride: Literal[2, 4] = option(4, "spacing of the deformation fields; 2 published", unit="px")
-    steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
-    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     batch: int = option(4, "radiographs per step", low=2, high=1024)
-    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls; late as published")
-    pool: int = pool_option()
     partners: Literal["exemplar", "shuffled"] = option(
         "exemplar",
         "whom radiographs are registered with while learning: the exemplars, or each other (published)",

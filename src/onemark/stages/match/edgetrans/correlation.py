@@ -90,7 +90,7 @@ def near_cosines(target: torch.Tensor, source: torch.Tensor, reach: int) -> torc
     return blocks.reshape(p, -1, h, w)
 
 
-def smoothed(match: Match) -> torch.Tensor:
+def smooth_field(match: Match) -> torch.Tensor:
     """The field `[P, 2, h, w]` (px) of a match: its moves under a Gaussian, each weighted by how sure it is."""
     reach = round(2.5 * BLUR)
     at = torch.arange(-reach, reach + 1, device=match.move.device, dtype=torch.float32)
@@ -104,7 +104,7 @@ def smoothed(match: Match) -> torch.Tensor:
     return maps[:, :2] / (maps[:, 2:] + STIFFNESS)
 
 
-def fitted_affine(match: Match, before: Transform) -> Transform:
+def fit_affine(match: Match, before: Transform) -> Transform:
     """The affine map that fits a whole match best: weighted least squares, a little stiff towards the identity."""
     h, w = before.canvas
     centre = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=match.move.device)

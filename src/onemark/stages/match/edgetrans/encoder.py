@@ -30,15 +30,15 @@ class Joint(nn.Module):
 
     def whole(self, backbone: nn.Module, source: Maps, target: Maps) -> tuple[Maps, Match | None]:
         """Joint maps of pairs as they are."""
-        return self._seen(backbone, source[0], target[0]), None
+        return self._encode_pairs(backbone, source[0], target[0]), None
 
     def near(
         self, backbone: nn.Module, source: Maps, target: Maps, at: Transform, finest: int
     ) -> tuple[Maps, list[Match]]:
         """Joint maps of pairs whose source is warped first, from stride `finest` on."""
-        return self._seen(backbone, at.images(source[0]), target[0])[STRIDES.index(finest) :], []
+        return self._encode_pairs(backbone, at.images(source[0]), target[0])[STRIDES.index(finest) :], []
 
-    def _seen(self, backbone: nn.Module, source: torch.Tensor, target: torch.Tensor) -> Maps:
+    def _encode_pairs(self, backbone: nn.Module, source: torch.Tensor, target: torch.Tensor) -> Maps:
         maps = backbone(torch.cat([source, target, (source + target) / 2], 1))
         return [p(m) for p, m in zip(self.project, maps[-len(STRIDES) :], strict=True)]
 

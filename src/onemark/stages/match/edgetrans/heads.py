@@ -57,10 +57,10 @@ def affine_from(numbers: torch.Tensor, before: Transform) -> Transform:
     shift = numbers[:, 4:6] * half
     t = before.translation + (before.matrix * shift[:, None]).sum(-1)
     made = replace(before, matrix=m, translation=t)
-    return made if numbers.shape[1] == 6 else _tilted(made, numbers[:, 6:] * LARGEST_TILT)
+    return made if numbers.shape[1] == 6 else _tilt(made, numbers[:, 6:] * LARGEST_TILT)
 
 
-def _tilted(flat: Transform, tilt: torch.Tensor) -> Transform:
+def _tilt(flat: Transform, tilt: torch.Tensor) -> Transform:
     """`q -> c + (q - c) / (1 + tilt . (q - c) / half)` before the affine map."""
     h, w = flat.canvas
     centred = cell_centres(flat.canvas, flat.stride, tilt.device) - torch.tensor(

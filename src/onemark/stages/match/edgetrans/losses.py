@@ -22,7 +22,7 @@ Miss = Literal["robust", "squared"]
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Structural similarity `[P, C, H, W]` of images `[P, C, H, W]` in [0, 1], by windows of 11 px (Wang et al. 2004)."""
-    parts = _blurred(torch.cat([a, b, a * a, b * b, a * b], 1)).chunk(5, 1)
+    parts = _blur(torch.cat([a, b, a * a, b * b, a * b], 1)).chunk(5, 1)
     mean_a, mean_b = parts[0], parts[1]
     var_a, var_b = parts[2] - mean_a**2, parts[3] - mean_b**2
     both = parts[4] - mean_a * mean_b
@@ -38,13 +38,13 @@ def edges(images: torch.Tensor) -> torch.Tensor:
     return F.conv2d(wide, torch.stack([kernel, kernel.T])[:, None])
 
 
-def stretched(maps: torch.Tensor) -> torch.Tensor:
+def stretch(maps: torch.Tensor) -> torch.Tensor:
     """Every map of `[P, C, H, W]` moved and scaled to [0, 1], as edges are before they are compared."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-6)
 
 
-def around(points: torch.Tensor, size: tuple[int, int], stride: int, width: float) -> torch.Tensor:
+def landmark_weights(points: torch.Tensor, size: tuple[int, int], stride: int, width: float) -> torch.Tensor:
     """Weights `[P, 1, h, w]` of cells near landmarks: the largest Gaussian of `points` `[P, K, 2]` px, NaN = unknown.
 
     Args:
@@ -76,7 +76,7 @@ def dissimilarity(
     whole = _mean(1 - ssim(warped * inside, target * inside), inside)
     if focus is None or share == 0:
         return whole
-    pair = stretched(edges(warped)), stretched(edges(target))
+    pair = stretch(edges(warped)), stretch(edges(target))
     return (1 - share) * whole + share * _mean(1 - ssim(*pair).mean(1, keepdim=True), inside * focus)
 
 
@@ -105,7 +105,7 @@ def miss(found: torch.Tensor, known: torch.Tensor, canvas: tuple[int, int], kind
     return _mean((away + 1).sqrt() - 1, inside) / 4
 
 
-def reunion(there: Transform, back: Transform) -> torch.Tensor:
+def invertibility(there: Transform, back: Transform) -> torch.Tensor:
     """Robust distance between points and where they come back to, px: the invertibility loss."""
     points = cell_centres(there.canvas, GRID, there.matrix.device)
     gone = there.grid(GRID)
@@ -114,7 +114,7 @@ def reunion(there: Transform, back: Transform) -> torch.Tensor:
     return _mean(((cycle_error - points).square().sum(-1) + 1).sqrt() - 1, inside) / 4
 
 
-def surprise(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:
+def match_loss(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:
     """Cross-entropy of correlations against the right, sub-cell candidates.
 
     Args:
@@ -146,7 +146,7 @@ def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-def _blurred(maps: torch.Tensor) -> torch.Tensor:
+def _blur(maps: torch.Tensor) -> torch.Tensor:
     """Each map of `[P, C, H, W]` under a Gaussian window, replicated at the border."""
     reach, count = WINDOW // 2, maps.shape[1]
     at = torch.arange(-reach, reach + 1, device=maps.device, dtype=torch.float32)

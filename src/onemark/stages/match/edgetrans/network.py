@@ -14,7 +14,7 @@ from onemark.nn.backbones.hrnet import HRNet
 from onemark.nn.backbones.unet import UNet
 from onemark.stages.match.edgetrans.attention import Pyramid
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
-from onemark.stages.match.edgetrans.correlation import Match, fitted_affine, smoothed
+from onemark.stages.match.edgetrans.correlation import Match, fit_affine, smooth_field
 from onemark.stages.match.edgetrans.encoder import Joint, Maps, Siamese
 from onemark.stages.match.edgetrans.heads import GENTLY, AffineHead, FieldHead, affine_from
 from onemark.stages.match.edgetrans.transform import Transform
@@ -23,7 +23,7 @@ FINEST, COARSE = 4, 8  # stride of the tokens that fields are made of
 
 
 @dataclass  # not frozen: Fabric takes what goes through a module apart and puts it together again
-class Registration:
+class Cascade:
     """How a batch of P sources lies on their targets.
 
     Attributes:
@@ -74,7 +74,7 @@ class RegistrationNet(nn.Module):
         target: torch.Tensor,
         passes: int,
         start: Transform | None = None,
-    ) -> Registration:
+    ) -> Cascade:
         """Register pairs among some radiographs.
 
         Args:
@@ -87,9 +87,7 @@ class RegistrationNet(nn.Module):
         codes = self.encoder.encode(self.backbone, images)
         return self.register([c[source] for c in codes], [c[target] for c in codes], passes, start)
 
-    def register(
-        self, source: Maps, target: Maps, passes: int, start: Transform | None = None
-    ) -> Registration:
+    def register(self, source: Maps, target: Maps, passes: int, start: Transform | None = None) -> Cascade:
         """The same for encoded pairs."""
         whole = None
         affine = start or self._identity(len(target[0]))
@@ -104,18 +102,18 @@ class RegistrationNet(nn.Module):
             refined, _ = self.pyramid(maps)
             field = head(refined[0])
             if matches and self.config.guided:
-                field = field + smoothed(matches[0])
+                field = field + smooth_field(matches[0])
             fields.append(self._spread(field))
             steps.append(at.then(fields[-1]))
             near.append(matches)
             at = steps[-1].detach()
-        return Registration(affine, steps, fields, whole, near)
+        return Cascade(affine, steps, fields, whole, near)
 
     def _affine(self, source: Maps, target: Maps, begin: Transform) -> tuple[Transform, Match | None]:
         maps, match = self.encoder.whole(self.backbone, source, target)
         _, token = self.pyramid(maps)
         if match is not None:
-            begin = fitted_affine(match, begin)
+            begin = fit_affine(match, begin)
         return affine_from(self.affine(token), begin), match
 
     def _spread(self, field: torch.Tensor) -> torch.Tensor:

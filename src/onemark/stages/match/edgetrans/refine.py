@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
-from onemark.stages.match.edgetrans.losses import around, dissimilarity, roughness
+from onemark.stages.match.edgetrans.losses import dissimilarity, landmark_weights, roughness
 from onemark.stages.match.edgetrans.transform import Transform
 
 STRIDE = 8  # px between the nodes that are moved
 
 
-def refined(
+def refine_instance(
     at: Transform, source: torch.Tensor, target: torch.Tensor, xy: torch.Tensor, config: EdgeTransConfig
 ) -> Transform:
     """Registrations after `config.refine` steps of Adam on one more, coarse displacement per pair.
@@ -29,7 +29,7 @@ def refined(
     optimizer = torch.optim.Adam([nodes], lr=config.refine_rate)
     small = [F.avg_pool2d(images, stride) for images in (source, target)]
     points = torch.where(xy.isnan(), xy, at.inverse(xy.nan_to_num()))
-    focus = around(points, (h // stride, w // stride), stride, config.edge_width)
+    focus = landmark_weights(points, (h // stride, w // stride), stride, config.edge_width)
     for _ in range(config.refine):
         field = F.interpolate(nodes, at.displacement.shape[-2:], mode="bilinear", align_corners=False)
         moved = at.then(field)

@@ -16,7 +16,7 @@ TRIALS = 500
 Described = tuple[NDArray[np.float64], NDArray[np.uint8]]
 
 
-def aligned(images: torch.Tensor, source: torch.Tensor, target: torch.Tensor, stride: int) -> Transform:
+def align_by_sift(images: torch.Tensor, source: torch.Tensor, target: torch.Tensor, stride: int) -> Transform:
     """Affine maps of pairs among images `[N, 1, H, W]`; the identity where too few key points agree.
 
     Args:
@@ -26,15 +26,15 @@ def aligned(images: torch.Tensor, source: torch.Tensor, target: torch.Tensor, st
         stride: Of the (empty) displacement.
     """
     canvas: Size = (images.shape[-2], images.shape[-1])
-    described = [_described(image[0].double().cpu().numpy()) for image in images]
+    described = [_describe(image[0].double().cpu().numpy()) for image in images]
     pairs = zip(source.tolist(), target.tolist(), strict=True)
-    maps = np.stack([_fitted(described[s], described[t], canvas) for s, t in pairs])
+    maps = np.stack([_fit_pair(described[s], described[t], canvas) for s, t in pairs])
     still = Transform.identity(len(maps), canvas, stride, images.device)
     found = torch.from_numpy(maps).float().to(images.device)
     return Transform(found[:, :, :2], found[:, :, 2], still.displacement, canvas)
 
 
-def _described(image: NDArray[np.float64]) -> Described:
+def _describe(image: NDArray[np.float64]) -> Described:
     from skimage.feature import SIFT
 
     sift = SIFT()
@@ -45,7 +45,7 @@ def _described(image: NDArray[np.float64]) -> Described:
     return sift.keypoints[:, ::-1].astype(np.float64), sift.descriptors
 
 
-def _fitted(source: Described, target: Described, canvas: Size) -> NDArray[np.float64]:
+def _fit_pair(source: Described, target: Described, canvas: Size) -> NDArray[np.float64]:
     """`[2, 3]`: M and t about the canvas' centre, from target to source."""
     from skimage.feature import match_descriptors
     from skimage.measure import ransac

@@ -48,7 +48,7 @@ def published_partners(batch: int, canvas: Size, generator: torch.Generator) -> 
     return _warp(canvas, scale, scale, angle, shear, shift, tilt)
 
 
-def known(warp: Warp) -> Transform:
+def to_registration(warp: Warp) -> Transform:
     """The registration of radiographs (sources) with the partners (targets) that a warp made of them."""
     return Transform(warp.matrix, warp.translation, warp.elastic, warp.canvas)
 

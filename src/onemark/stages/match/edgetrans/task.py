@@ -15,16 +15,23 @@ from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
-from onemark.stages.match.edgetrans.losses import around, dissimilarity, miss, reunion, roughness, surprise
-from onemark.stages.match.edgetrans.network import Registration, RegistrationNet
-from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.losses import (
+    dissimilarity,
+    invertibility,
+    landmark_weights,
+    match_loss,
+    miss,
+    roughness,
+)
+from onemark.stages.match.edgetrans.network import Cascade, RegistrationNet
+from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.transform import Transform
 
 PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the beginning of the published schedule
 
 
 @dataclass(frozen=True)
-class Batch:
+class RegistrationBatch:
     """Radiographs and the pairs made of them.
 
     Attributes:
@@ -53,7 +60,7 @@ class Batch:
     fraction: float
 
 
-class Labels(nn.Module):
+class AveragedLabels(nn.Module):
     """Pseudo-labels of all radiographs, renewed slowly (Eq. 4): buffers, so that a checkpoint keeps them.
 
     Args:
@@ -80,21 +87,19 @@ class RegistrationTask:
 
     Args:
         module: The network.
-        size: The cohort and its exemplars on the canvas.
+        level: The cohort and its exemplars on the canvas.
         config: Options.
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
-        self, module: RegistrationNet, size: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
+        self, module: RegistrationNet, level: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
     ) -> None:
-        self.module, self.size, self.config, self.fabric = module, size, config, fabric
+        self.module, self.level, self.config, self.fabric = module, level, config, fabric
         self.intensity = Intensity() if config.synthesis == "elastic" else UNCHANGED
-        landmarks = size.exemplars[0].xy.shape[0]
-        self.labels = Labels(len(size.store), landmarks, config.memory).to(fabric.device)
-        for one in size.exemplars:
+        landmarks = level.exemplars[0].xy.shape[0]
+        self.labels = AveragedLabels(len(level.store), landmarks, config.memory).to(fabric.device)
+        for one in level.exemplars:
             self.labels.xy[one.index] = one.xy.to(fabric.device)
 
     @property
@@ -102,12 +107,12 @@ class RegistrationTask:
         """The network and the pseudo-labels."""
         return {"module": self.module, "labels": self.labels}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> RegistrationBatch:
         """Draw radiographs, views of them and partners, and renew their pseudo-labels when it is time."""
-        config, store, device = self.config, self.size.store, generator.device
+        config, store, device = self.config, self.level.store, generator.device
         index = store.draw(config.batch, generator)
         canvases = store.read(index).to(device)
-        exemplar = self._drawn(generator)
+        exemplar = self._draw_exemplar(generator)
         due = torch.rand(1, generator=generator, device=device).item() < config.renew
         if due and fraction >= config.focus_from and config.w_focus > 0:
             self._label(index, canvases, exemplar)
@@ -121,12 +126,12 @@ class RegistrationTask:
         xy = first.inverse(self.labels.xy[index])
         points = torch.cat([xy, second.inverse(xy), self.labels.xy[[exemplar.index]]])
         real = slice(len(index), 2 * len(index))
-        return Batch(
+        return RegistrationBatch(
             self.intensity.apply(plain, generator),
             plain,
             source,
             target,
-            synth.known(second),
+            synth.to_registration(second),
             points[target[real]],
             points[source[real]],
             2 if config.w_inverse > 0 else 1,
@@ -134,17 +139,17 @@ class RegistrationTask:
             fraction,
         )
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: RegistrationBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """The whole loss: the affine map's, and the mean of the fields' over the passes."""
         config, known = self.config, len(batch.truth.matrix)
-        found: Registration = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
+        found: Cascade = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
         with torch.autocast(self.fabric.device.type, enabled=False):
-            parts = self._known_parts(found, batch.truth, known)
+            parts = self._synthetic_losses(found, batch.truth, known)
             synthetic = PUBLISHED_SYNTHETIC * _fall(batch.fraction, config.synthetic_until)
             if config.synthetic_until == 0:
                 synthetic = config.w_synthetic
             rise = _rise(batch.fraction, config.local_ramp)
-            local = self._real_parts(found, batch, known)
+            local = self._real_losses(found, batch, known)
             weights = {
                 "global": config.w_global,
                 "synthetic": rise * synthetic,
@@ -160,7 +165,7 @@ class RegistrationTask:
     def after(self, fraction: float) -> None:
         """Nothing."""
 
-    def _known_parts(self, found: Registration, truth: Transform, known: int) -> dict[str, torch.Tensor]:
+    def _synthetic_losses(self, found: Cascade, truth: Transform, known: int) -> dict[str, torch.Tensor]:
         """Losses of the synthetic pairs."""
         config, canvas = self.config, truth.canvas
         some = slice(None, known)
@@ -176,24 +181,24 @@ class RegistrationTask:
             ]
             parts["synthetic"] = torch.stack(misses).mean()
         if config.pairing == "siamese" and config.w_match > 0:
-            parts["match"] = self._surprise(found, truth, known)
+            parts["match"] = self._match_loss(found, truth, known)
         return parts
 
-    def _surprise(self, found: Registration, truth: Transform, known: int) -> torch.Tensor:
+    def _match_loss(self, found: Cascade, truth: Transform, known: int) -> torch.Tensor:
         """How little the correlations of synthetic pairs expect the right cells, mean over levels and passes."""
         values = []
         if found.whole is not None:
             aims = pixels_to_cells(truth.grid(found.whole.stride), found.whole.stride)
-            values.append(surprise(found.whole.take(known), aims, None))
+            values.append(match_loss(found.whole.take(known), aims, None))
         befores = [found.affine, *found.steps]
         for before, matches in zip(befores, found.near, strict=False):
             at = before.detach().take(slice(None, known))
             for match in matches:
                 aims = at.toward(truth.grid(match.stride), match.stride)
-                values.append(surprise(match.take(known), aims, self.config.reach))
+                values.append(match_loss(match.take(known), aims, self.config.reach))
         return torch.stack(values).mean()
 
-    def _real_parts(self, found: Registration, batch: Batch, known: int) -> dict[str, torch.Tensor]:
+    def _real_losses(self, found: Cascade, batch: RegistrationBatch, known: int) -> dict[str, torch.Tensor]:
         """Losses that need no correspondence, over the passes' answers on real pairs."""
         config, count = self.config, len(batch.focus)
         real = slice(known, None)
@@ -203,7 +208,7 @@ class RegistrationTask:
         points = torch.cat([batch.focus, batch.marks])[: batch.ways * count]
         focus = None
         if config.w_focus > 0 and batch.fraction >= config.focus_from:
-            focus = around(points, (target.shape[2], target.shape[3]), stride, config.edge_width)
+            focus = landmark_weights(points, (target.shape[2], target.shape[3]), stride, config.edge_width)
         parts: dict[str, list[torch.Tensor]] = {"similarity": [], "smooth": [], "inverse": []}
         for step, field in zip(found.steps, found.fields, strict=True):
             at = step.take(real)
@@ -213,7 +218,7 @@ class RegistrationTask:
             parts["smooth"].append(roughness(field[real], config.field_stride, warped))
             if batch.ways == 2:
                 there, back = at.take(slice(None, count)), at.take(slice(count, None))
-                parts["inverse"].append((reunion(there, back) + reunion(back, there)) / 2)
+                parts["inverse"].append((invertibility(there, back) + invertibility(back, there)) / 2)
         return {key: torch.stack(values).mean() for key, values in parts.items() if values}
 
     def _pairs(self, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,10 +239,10 @@ class RegistrationTask:
     def _start(self, images: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> Transform | None:
         if self.config.affine != "sift":
             return None
-        return aligned(images, source, target, self.config.field_stride)
+        return align_by_sift(images, source, target, self.config.field_stride)
 
-    def _drawn(self, generator: torch.Generator) -> CanvasExemplar:
-        exemplars = self.size.exemplars
+    def _draw_exemplar(self, generator: torch.Generator) -> CanvasExemplar:
+        exemplars = self.level.exemplars
         if len(exemplars) == 1:
             return exemplars[0]
         return exemplars[
@@ -248,7 +253,7 @@ class RegistrationTask:
     def _label(self, index: list[int], canvases: torch.Tensor, exemplar: CanvasExemplar) -> None:
         """Renew the pseudo-labels of some radiographs by registering the exemplar with them as they are."""
         module, device = self.module.eval(), canvases.device
-        images = torch.cat([canvases, self.size.store.read([exemplar.index]).to(device)])
+        images = torch.cat([canvases, self.level.store.read([exemplar.index]).to(device)])
         target = torch.arange(len(index), device=device)
         source = torch.full_like(target, len(index))
         with self.fabric.autocast():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from onemark.imaging.augment import Warp, sample, undisplaced
+from onemark.imaging.augment import Warp, invert_displacement, sample
 from onemark.imaging.letterbox import Size
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
 
@@ -87,7 +87,7 @@ class Transform:
 
     def __call__(self, xy: torch.Tensor) -> torch.Tensor:
         """Target points `[B, N, 2]` (x, y) to source points."""
-        return self.affine(xy + self._moved(xy[:, None])[:, 0])
+        return self.affine(xy + self.displacement_at(xy[:, None])[:, 0])
 
     def grid(self, stride: int) -> torch.Tensor:
         """Source points `[B, H / stride, W / stride, 2]` of the centres of the target's cells."""
@@ -123,11 +123,11 @@ class Transform:
         Begins at the best cell centre of the field's grid, so that it also arrives where a field folds; then a damped
         fixed point of `q = A^-1 p - D(q)`, of which the best round counts.
         """
-        aims = self._unaffine(xy)
+        aims = self._invert_affine(xy)
         centres = cell_centres(self.canvas, self.stride, xy.device).flatten(0, 1)
         reached = centres + self.displacement.flatten(2).transpose(1, 2)
         nearest = (reached[:, None] - aims[:, :, None]).square().sum(-1).argmin(-1)
-        return undisplaced(aims, lambda q: self._moved(q[:, None])[:, 0], centres[nearest])
+        return invert_displacement(aims, lambda q: self.displacement_at(q[:, None])[:, 0], centres[nearest])
 
     def toward(self, known: torch.Tensor, stride: int) -> torch.Tensor:
         """Which further displacement leads to known source points `[B, h, w, 2]` of the target's cells, in cells.
@@ -140,16 +140,16 @@ class Transform:
         away: torch.Tensor = x[..., None] * columns[0] + y[..., None] * columns[1]
         return away / stride
 
-    def full(self) -> Warp:
+    def to_warp(self) -> Warp:
         """The same map with its field at full resolution."""
         return Warp(self.matrix, self.translation, self.field(1))
 
-    def _moved(self, xy: torch.Tensor) -> torch.Tensor:
+    def displacement_at(self, xy: torch.Tensor) -> torch.Tensor:
         """D at points `[B, h, w, 2]`."""
         cells = pixels_to_cells(xy, self.stride)
         return sample(self.displacement, cells, "border").permute(0, 2, 3, 1)
 
-    def _unaffine(self, xy: torch.Tensor) -> torch.Tensor:
+    def _invert_affine(self, xy: torch.Tensor) -> torch.Tensor:
         inverse = torch.linalg.inv(self.matrix.float())
         back = replace(self, matrix=inverse, translation=torch.zeros_like(self.translation))
         return back.affine(xy - self.translation[:, None])

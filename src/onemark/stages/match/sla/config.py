@@ -8,23 +8,19 @@ from typing import Literal
 from onemark.nn.backbones.pyramid import Encoder
 from onemark.nn.embedding.dense import DenseOptions
 from onemark.nn.embedding.several import Several, several_option
-from onemark.nn.training.canvases import Framing, framing_option, pool_option
-from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.nn.training.schedule import Schedule
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 
 @dataclass(frozen=True)
-class SLAConfig:
+class SLAConfig(TrainedConfig):
     """Decoders of each landmark's own on a shared frozen encoder; the defaults are the compact form."""
 
     encoder: Encoder = option(
         "compact", "network that reads the radiographs; frozen for the landmarks' decoders"
     )
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
-    area: int = option(
-        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
-    )
-    framing: Framing = framing_option()
     grow: float = option(
         0.0, "share of the encoder's schedule at two thirds of the canvas' sides first", low=0, high=1
     )
@@ -74,10 +70,7 @@ class SLAConfig:
         high=100,
     )
     batch: int = option(8, "radiographs per step, copies among them", low=1, high=1024)
-    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
-    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls")
-    pool: int = pool_option()
     peak: Literal["subpixel", "argmax"] = option(
         "subpixel", "where the joined map peaks; argmax as published"
     )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from onemark.nn.backbones.context import RFB, RFB_LEVELS, beside, parted
+from onemark.nn.backbones.context import RFB, RFB_LEVELS, join_groups, split_dim
 from onemark.nn.backbones.vgg import upsample
 
 Make = Callable[[int, int, int], nn.Module]
@@ -61,11 +61,11 @@ class Parallel(nn.Module):
         """Both layers' outputs, joined landmark by landmark; without own layers K may be any number."""
         parts, count = [], x.shape[1] // self.inputs
         if self.shared is not None:
-            folded = parted(x, 1, (count, self.inputs)).flatten(0, 1)
-            parts.append(parted(self.shared(folded), 0, (len(x), count)).flatten(1, 2))
+            folded = split_dim(x, 1, (count, self.inputs)).flatten(0, 1)
+            parts.append(split_dim(self.shared(folded), 0, (len(x), count)).flatten(1, 2))
         if self.own is not None:
             parts.append(self.own(x))
-        return parts[0] if len(parts) == 1 else beside(parts, count)
+        return parts[0] if len(parts) == 1 else join_groups(parts, count)
 
 
 class Decoder(nn.Module):
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         found = [maps[-1]]
         for skip, block in zip(reversed(maps[:-1]), reversed(self.up), strict=True):
             wide = zoom(found[0]) if self.foveal else upsample(found[0])
-            found.insert(0, block(beside([skip, wide], count)))
+            found.insert(0, block(join_groups([skip, wide], count)))
         return [head(block(m)) for head, block, m in zip(self.heads, self.context, found, strict=True)]
 
 

@@ -12,17 +12,17 @@ from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.imaging.letterbox import Size
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, whole_cosines
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
-from onemark.nn.training.canvases import framed
+from onemark.nn.training.canvases import adapt_intensity
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.network import LandmarkNet
 from onemark.stages.match.sla.views import by_landmark, mean_known
-from onemark.stages.match.sla.windows import LEVELS, SIDE, Fovea, by_point, nats, peaks, vectors_in
+from onemark.stages.match.sla.windows import LEVELS, SIDE, Fovea, by_point, cross_entropy, peaks, vectors_in
 
 OFF_CENTRE = 10.0
 
@@ -66,7 +66,7 @@ class WindowViews:
         self.mild, self.strong, self.intensity = (
             Geometry(),
             Geometry().times(1.5),
-            framed(config.framing, Intensity()),
+            adapt_intensity(config.framing, Intensity()),
         )
 
     def draw(
@@ -98,19 +98,19 @@ class WindowViews:
         total, metrics = torch.zeros((), device=drawn.xy.device), {}
         for name, (source, target, weight) in pairs.items():
             if len(source):
-                part = self._part(vectors, maps, drawn, source, target + count)
+                part = self._pair_loss(vectors, maps, drawn, source, target + count)
                 metrics[name] = float(part.detach())
                 total = total + weight * part
         return total, metrics
 
-    def _part(
+    def _pair_loss(
         self, vectors: Vectors, maps: Maps, drawn: WindowBatch, source: torch.Tensor, target: torch.Tensor
     ) -> torch.Tensor:
         shape = drawn.xy.shape[:2]
         there = drawn.rows(target)
-        found = nats(
-            [parted(v, 0, shape)[source].flatten(0, 1) for v in vectors],
-            [parted(m, 0, shape)[target].flatten(0, 1) for m in maps],
+        found = cross_entropy(
+            [split_dim(v, 0, shape)[source].flatten(0, 1) for v in vectors],
+            [split_dim(m, 0, shape)[target].flatten(0, 1) for m in maps],
             there.fovea,
             there.xy,
             self.config.temperature,
@@ -119,7 +119,7 @@ class WindowViews:
 
     def describe(self, canvas: torch.Tensor, xy: torch.Tensor) -> Vectors:
         """Unit vectors `[1, K, length]` per level of landmarks `[K, 2]` of a canvas `[1, 1, H, W]`."""
-        maps, fovea = self._decoded(self.network.taps(canvas), xy[None])
+        maps, fovea = self._decode(self.network.taps(canvas), xy[None])
         return [v.transpose(0, 1) for v in vectors_in(maps, fovea, xy[None])]
 
     def find(
@@ -133,7 +133,7 @@ class WindowViews:
         assert start is not None, "windows lie around where the encoder looked first"
         vectors = by_landmark(templates, len(start))
         for finest in (1, 0):
-            maps, fovea = self._decoded(taps, start)
+            maps, fovea = self._decode(taps, start)
             radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
             found = peaks(vectors, maps, fovea, self.config.temperature, radius, finest)
             found = combine(found, visible.T, self.config.several, self.config.temperature)
@@ -145,7 +145,7 @@ class WindowViews:
     ) -> list[torch.Tensor]:
         """Clipped cosine maps on the canvas, zero beyond the windows: `[K, H, W]` each."""
         assert start is not None, "windows lie around where the encoder looked first"
-        maps, fovea = self._decoded(taps, start)
+        maps, fovea = self._decode(taps, start)
         shown = []
         for level, (v, m) in enumerate(zip(by_landmark(templates, 1), maps, strict=True)):
             cells, inside = fovea.cells(level)
@@ -159,6 +159,6 @@ class WindowViews:
             )
         return shown
 
-    def _decoded(self, taps: Sequence[torch.Tensor], xy: torch.Tensor) -> tuple[Maps, Fovea]:
+    def _decode(self, taps: Sequence[torch.Tensor], xy: torch.Tensor) -> tuple[Maps, Fovea]:
         fovea = Fovea.around(xy, taps[:LEVELS])
         return by_point(self.network.decoder(fovea.cut(taps[:LEVELS])), self.config.length), fovea

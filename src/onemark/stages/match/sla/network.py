@@ -59,6 +59,6 @@ class LandmarkNet(Embedder):
         maps: list[torch.Tensor] = self.backbone(canvases)
         return maps
 
-    def embedded(self, maps: Sequence[torch.Tensor]) -> Maps:
+    def embed(self, maps: Sequence[torch.Tensor]) -> Maps:
         """The embeddings that the encoder learned by itself, of all of its maps."""
         return [head(context(m)) for head, context, m in zip(self.heads, self.context, maps, strict=True)]

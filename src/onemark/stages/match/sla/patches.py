@@ -13,7 +13,7 @@ from torch import nn
 
 from onemark.imaging.augment import JITTER, Geometry, Warp
 from onemark.imaging.letterbox import Size
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, vectors_at
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, find_product, level_maps, nearest_cells
@@ -31,7 +31,7 @@ ATD = Geometry(rotation=math.radians(5), log_scale=0.01, shear=0, shift=0.02, el
 
 
 @dataclass(frozen=True)
-class PatchBatch:
+class LandmarkPatchBatch:
     """The encoder's maps of B canvases and of a patch around each of their K landmarks.
 
     Attributes:
@@ -73,9 +73,9 @@ class PatchViews:
 
     def draw(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
-    ) -> PatchBatch:
+    ) -> LandmarkPatchBatch:
         """Exemplars changed as in ATD; a patch around each landmark, its contrast and brightness changed, and turned."""
-        canvases, xy = self._changed(canvases, xy, copies, generator)
+        canvases, xy = self._change_copies(canvases, xy, copies, generator)
         size, shape = self.config.patch, xy.shape[:2]
         points = xy.nan_to_num()
         corner = corners_around(points, size, self.canvas)
@@ -87,10 +87,10 @@ class PatchViews:
         known = (xy >= 0).all(-1) & (xy <= last).all(-1) & ((here >= 0) & (here <= size - 1)).all(-1)
         with self.fabric.autocast():
             whole = self.network.taps(canvases)
-            own = [parted(m, 0, shape).flatten(1, 2) for m in self.network.taps(patches)]
-        return PatchBatch(whole, own, here, points, known.float())
+            own = [split_dim(m, 0, shape).flatten(1, 2) for m in self.network.taps(patches)]
+        return LandmarkPatchBatch(whole, own, here, points, known.float())
 
-    def loss(self, module: nn.Module, drawn: PatchBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, drawn: LandmarkPatchBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy of the landmarks' cells in whole radiographs, summed over the levels (CC2D's Eq. 2)."""
         length, shape = self.config.length, drawn.here.shape[:2]
         whole = self._each(module(drawn.whole, decode=True), shape[1])
@@ -125,7 +125,7 @@ class PatchViews:
         vectors = by_landmark(templates, count)
         found = find_product(vectors, maps, self.canvas, self.config.temperature, radius)
         shape = (count, landmarks)
-        peaks = Peaks(*(parted(value, 0, shape) for value in (found.xy, found.score, found.spread)))
+        peaks = Peaks(*(split_dim(value, 0, shape) for value in (found.xy, found.score, found.spread)))
         return combine(peaks, visible.T, self.config.several, self.config.temperature)
 
     def levels(
@@ -139,7 +139,7 @@ class PatchViews:
             for m in shown
         ]
 
-    def _changed(
+    def _change_copies(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not copies:

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.nn.embedding.dense import Batch, DenseOptions, DenseTask
+from onemark.nn.embedding.dense import DenseBatch, DenseOptions, DenseTask
 from onemark.nn.training.canvases import ResolutionLevel
 from onemark.progress import Progress, Sink
 from onemark.stages.match.sla.config import SLAConfig
@@ -17,7 +17,7 @@ from onemark.stages.match.sla.network import LandmarkNet
 from onemark.stages.match.sla.views import Views
 
 
-class Labels(nn.Module):
+class EpochLabels(nn.Module):
     """The pseudo-labels of a store's radiographs, kept in checkpoints.
 
     Attributes:
@@ -41,7 +41,7 @@ class SLATask:
 
     Args:
         module: Encoder and decoders.
-        sizes: The cohort and its exemplars: at all sizes for the encoder, at the last one for the decoders.
+        levels: The cohort and its exemplars: at all sizes for the encoder, at the last one for the decoders.
         config: Options.
         fabric: Device and precision.
         views: What decoders learn from.
@@ -50,12 +50,10 @@ class SLATask:
         sink: Takes the progress of finding pseudo-labels.
     """
 
-    name = "match"
-
     def __init__(
         self,
         module: LandmarkNet,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         config: SLAConfig,
         fabric: Fabric,
         views: Views,
@@ -65,10 +63,10 @@ class SLATask:
     ) -> None:
         self.module, self.config, self.views, self.sink = module, config, views, sink
         self.remember, self.locate = remember, locate
-        self.store, self.exemplars = sizes[-1].store, sizes[-1].exemplars
-        self.labels = Labels(len(self.store), self.exemplars[0].xy.shape[0]).to(fabric.device)
+        self.store, self.exemplars = levels[-1].store, levels[-1].exemplars
+        self.labels = EpochLabels(len(self.store), self.exemplars[0].xy.shape[0]).to(fabric.device)
         options = DenseOptions(batch=config.batch, temperature=config.temperature)
-        self.dense = DenseTask(module, sizes, options, fabric) if config.before > 0 else None
+        self.dense = DenseTask(module, levels, options, fabric) if config.before > 0 else None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -82,7 +80,7 @@ class SLATask:
         if self.dense and fraction < config.before:
             return self.dense.batch(generator, fraction / config.before)
         along = (fraction - config.before) / (1 - config.before) * config.epochs
-        self._infer(int(along) + 1, generator)
+        self.begin_epoch(int(along) + 1, generator)
         only_copies = along % 1 < config.template
         copies = config.batch if only_copies else min(config.copies, config.batch - 1)
         rows = self.store.draw(config.batch - copies, generator) if copies < config.batch else []
@@ -93,7 +91,7 @@ class SLATask:
 
     def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
         """The encoder's loss or the decoders'."""
-        if self.dense and isinstance(batch, Batch):
+        if self.dense and isinstance(batch, DenseBatch):
             return self.dense.loss(module, batch)
         return self.views.loss(module, batch)
 
@@ -102,7 +100,7 @@ class SLATask:
         if self.dense and fraction < self.config.before:
             self.dense.after(fraction / self.config.before)
 
-    def _infer(self, epoch: int, generator: torch.Generator) -> None:
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Infer-PL: replace the pseudo-labels when an epoch begins; before the first, find or draw them."""
         labels = self.labels
         if not self.module.frozen:
@@ -111,27 +109,27 @@ class SLATask:
             return
         with torch.no_grad():
             if int(labels.epoch) == 0:
-                self._first(generator)
+                self._first_labels(generator)
             else:
                 self.remember()
-                self._replace(labels.xy, labels.start)
+                self._relabel(labels.xy, labels.start)
         for one in self.exemplars:
             labels.xy[one.index] = one.xy.to(labels.xy.device)
         labels.epoch.fill_(epoch)
         self.module.train()
 
-    def _first(self, generator: torch.Generator) -> None:
+    def _first_labels(self, generator: torch.Generator) -> None:
         labels = self.labels
         side = torch.tensor([self.store.canvas[1], self.store.canvas[0]], device=labels.xy.device)
         if not self.module.bare:
             self.remember()
-            self._replace(labels.start, None)
+            self._relabel(labels.start, None)
         if self.config.start == "matcher":
             labels.xy.copy_(labels.start)
         else:
             labels.xy.copy_(torch.rand(labels.xy.shape, generator=generator, device=side.device) * side)
 
-    def _replace(self, found: torch.Tensor, start: torch.Tensor | None) -> None:
+    def _relabel(self, found: torch.Tensor, start: torch.Tensor | None) -> None:
         for rows in self._groups():
             canvases = self.store.read(rows).to(found.device)
             found[rows] = self.locate(canvases, None if start is None else start[rows]).to(found.dtype)

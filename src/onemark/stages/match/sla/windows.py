@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, rows, vectors_at, whole_cosines
 from onemark.nn.embedding.locate import Vectors, window_peaks
@@ -78,7 +78,7 @@ class Fovea:
 
 def by_point(maps: Maps, length: int) -> Maps:
     """Embeddings of windows `[B, N length, n, n]` as one map for each window: `[B N, length, n, n]`."""
-    return [parted(m, 1, (-1, length)).flatten(0, 1) for m in maps]
+    return [split_dim(m, 1, (-1, length)).flatten(0, 1) for m in maps]
 
 
 def vectors_in(maps: Maps, fovea: Fovea, xy: torch.Tensor) -> Vectors:
@@ -86,7 +86,9 @@ def vectors_in(maps: Maps, fovea: Fovea, xy: torch.Tensor) -> Vectors:
     return [vectors_at(m, fovea.inner(xy, level).flatten(0, 1)[:, None]) for level, m in enumerate(maps)]
 
 
-def nats(vectors: Vectors, maps: Maps, fovea: Fovea, xy: torch.Tensor, temperature: float) -> torch.Tensor:
+def cross_entropy(
+    vectors: Vectors, maps: Maps, fovea: Fovea, xy: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """Cross-entropy `[B, N]` of sub-cell targets `[B, N, 2]` among their windows' cells, summed over the levels (Eq. 2).
 
     Args:
@@ -120,7 +122,7 @@ def peaks(
     Returns:
         Peaks `[B, N, M]` in canvas pixels, see `nn.locate.window_peaks`.
     """
-    total = combine(vectors[finest:], maps[finest:]) * temperature
+    total = sum_levels(vectors[finest:], maps[finest:]) * temperature
     b, n = fovea.corners[0].shape[:2]
     cells, inside = (a.flatten(0, 1)[:, None] for a in fovea.cells(finest))
     count = total.shape[1]
@@ -132,7 +134,7 @@ def peaks(
     return Peaks(found.xy.view(b, n, count, 2), found.score.view(b, n, count), found.spread.view(b, n, count))
 
 
-def combine(vectors: Vectors, maps: Maps) -> torch.Tensor:
+def sum_levels(vectors: Vectors, maps: Maps) -> torch.Tensor:
     """Sum of the levels' cosines in the finest windows given: `[B N, M, n, n]`."""
     total = whole_cosines(vectors[-1], maps[-1])
     for v, m in zip(reversed(vectors[:-1]), reversed(maps[:-1]), strict=True):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from onemark.nn.training.canvases import Framing, framing_option, pool_option
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 Learn = Literal["labels", "exemplar", "nothing"]
 
 
 @dataclass(frozen=True)
-class F2Config:
+class F2Config(TrainedConfig):
     """Crops of a fine canvas around coarse landmarks; the defaults are the compact form."""
 
     encoder: Literal["compact", "dino"] = option(
@@ -27,7 +27,6 @@ class F2Config:
     area: int = option(
         327680, "size of the canvas the crops are taken from", unit="px", low=4096, high=16777216
     )
-    framing: Framing = framing_option()
     crop: int = option(64, "side of the crops, a multiple of 32", unit="canvas px", low=32, high=1024)
     prior: float = option(
         5.0,
@@ -61,4 +60,3 @@ class F2Config:
     shift: float = option(
         4.0, "how far crops are moved while learning (standard deviation)", unit="canvas px", low=0, high=1000
     )
-    pool: int = pool_option()

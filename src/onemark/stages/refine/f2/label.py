@@ -9,8 +9,8 @@ from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
 from onemark.nn.training.labels import Label
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.matching import Matching, Remembered
-from onemark.stages.refine.f2.search import near
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
+from onemark.stages.refine.f2.search import log_gaussian
 
 
 class FineLabels:
@@ -30,7 +30,7 @@ class FineLabels:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
             coarse, stride = self.coarse(store, index), self.matching.stride
-            crops, prior = around(
+            crops, prior = crop_around(
                 store.read([index]), coarse, stride, self.config.crop, self.config.match_prior
             )
             peaks = self.matching.find(crops.views, prior)[1]
@@ -38,7 +38,7 @@ class FineLabels:
         return self.known[index]
 
 
-def around(
+def crop_around(
     canvas: torch.Tensor, coarse: torch.Tensor, stride: int, side: int, deviation: float
 ) -> tuple[Crops, torch.Tensor]:
     """Crops of a canvas `[1, 1, H, W]` around coarse points `[K, 2]`, and the log-prior `[K, h, w]` on their cells.
@@ -52,15 +52,15 @@ def around(
     """
     crops = Crops.cut(canvas, coarse[None], side)
     cells = pixels_to_cells(crops.inner(coarse[None]), stride)
-    return crops, near(cells, (side // stride, side // stride), deviation / stride)
+    return crops, log_gaussian(cells, (side // stride, side // stride), deviation / stride)
 
 
-def remembered(size: ResolutionLevel, side: int) -> Remembered:
+def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
     """The crops of the exemplars around their landmarks; around the middle of the canvas where one is hidden."""
     views, xy = [], []
-    for one in size.exemplars:
-        centre = torch.where(one.xy.isfinite(), one.xy, size.side / 2)
-        crops = Crops.cut(size.store.read([one.index]), centre[None], side)
+    for one in level.exemplars:
+        centre = torch.where(one.xy.isfinite(), one.xy, level.side / 2)
+        crops = Crops.cut(level.store.read([one.index]), centre[None], side)
         views.append(crops.views)
         xy.append(crops.inner(one.xy[None]))
-    return Remembered(torch.stack(views), torch.stack(xy))
+    return ExemplarCrops(torch.stack(views), torch.stack(xy))

@@ -16,7 +16,7 @@ AT_ONCE = 1 << 18  # crop px: as much as the largest network's descriptors leave
 
 
 @dataclass(frozen=True)
-class Remembered:
+class ExemplarCrops:
     """Crops of M exemplars around their landmarks.
 
     Attributes:
@@ -38,7 +38,7 @@ class Matching:
         known: What the exemplars look like.
     """
 
-    def __init__(self, reader: Reader, stride: int, temperature: float, known: Remembered) -> None:
+    def __init__(self, reader: Reader, stride: int, temperature: float, known: ExemplarCrops) -> None:
         self.reader, self.stride, self.temperature = reader, stride, temperature
         device = reader.fabric.device
         self.cells = pixels_to_cells(known.xy, stride).to(device)
@@ -60,11 +60,11 @@ class Matching:
         Returns:
             Log-probabilities up to a constant `[K, h, w]`, and peaks in cells.
         """
-        found = [self._part(views[part], part, prior[part], top) for part in _parts(views)]
+        found = [self._find_part(views[part], part, prior[part], top) for part in _parts(views)]
         logits, xy, score, spread = (torch.cat(one) for one in zip(*found, strict=True))
         return logits, Peaks(xy, score, spread)
 
-    def _part(
+    def _find_part(
         self, views: torch.Tensor, part: slice, prior: torch.Tensor, top: int
     ) -> tuple[torch.Tensor, ...]:
         maps = self.reader(views)
@@ -78,11 +78,11 @@ class Matching:
             peaks = soft_peaks(logits)
         else:
             places = candidates(logits, top)
-            missed = self._missed(maps, places, which, part)
+            missed = self._cycle_errors(maps, places, which, part)
             peaks = peaks_at(logits, places[k, missed.argmin(1)])
         return tuple(t.cpu() for t in (logits, peaks.xy, peaks.score, peaks.spread))
 
-    def _missed(
+    def _cycle_errors(
         self, maps: torch.Tensor, places: torch.Tensor, which: torch.Tensor, part: slice
     ) -> torch.Tensor:
         """How far, in cells, from the exemplar's landmark the way back from each candidate ends: `[k, N]`.

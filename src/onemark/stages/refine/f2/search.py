@@ -10,7 +10,7 @@ from onemark.nn.heatmaps.decode import Peaks, soft_peaks
 PEAK_RADIUS = 3
 
 
-def near(cells: torch.Tensor, shape: tuple[int, int], deviation: float) -> torch.Tensor:
+def log_gaussian(cells: torch.Tensor, shape: tuple[int, int], deviation: float) -> torch.Tensor:
     """Log-prior `[N, h, w]` around cells `[N, 2]` (x, y) of maps `(h, w)`; `deviation` in cells."""
     y = torch.arange(shape[0], device=cells.device) - cells[:, 1, None]
     x = torch.arange(shape[1], device=cells.device) - cells[:, 0, None]
@@ -32,5 +32,5 @@ def candidates(logits: torch.Tensor, count: int) -> torch.Tensor:
 
 def peaks_at(logits: torch.Tensor, cells: torch.Tensor) -> Peaks:
     """Sub-pixel peaks of maps `[N, h, w]` around chosen cells `[N, 2]`."""
-    chosen = near(cells, (logits.shape[-2], logits.shape[-1]), 1e-2)
+    chosen = log_gaussian(cells, (logits.shape[-2], logits.shape[-1]), 1e-2)
     return soft_peaks(logits, PEAK_RADIUS, chosen)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.options import option
+from onemark.stages.selector import SelectorConfig
 
 
 @dataclass(frozen=True)
-class SCPConfig:
+class SCPConfig(SelectorConfig):
     """Which radiographs to mark; greedy by default, random sets as published."""
 
     keypoints: int = option(
@@ -24,6 +25,3 @@ class SCPConfig:
         "how the best set is sought: one radiograph after the other, or the best of random sets (paper)",
     )
     draws: int = option(100_000, "random sets that are compared", unit="sets", low=1, high=10_000_000)
-    pool: int = option(
-        200, "most radiographs compared; of a larger folder an even choice", unit="radiographs", low=2
-    )

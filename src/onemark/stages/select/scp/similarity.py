@@ -30,10 +30,10 @@ def similarities(vectors: Sequence[torch.Tensor], maps: Maps) -> torch.Tensor:
         `[N]` in 0...1, on the device of the maps.
     """
     parts = zip(*(torch.split(level, CHUNK) for level in vectors), strict=True)
-    return torch.cat([_greatest([v[None] for v in part], maps) for part in parts])
+    return torch.cat([_greatest_similarity([v[None] for v in part], maps) for part in parts])
 
 
-def _greatest(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
+def _greatest_similarity(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
     coarse = whole_cosines(vectors[-1], maps[-1]).clamp(0, 1)
     for v, m in zip(vectors[-2 : WHOLE - 1 : -1], maps[-2 : WHOLE - 1 : -1], strict=True):
         wide = F.interpolate(coarse, m.shape[-2:], mode="bilinear", align_corners=False)
@@ -50,7 +50,7 @@ def _greatest(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
     for level, stride in enumerate(STRIDES[:WHOLE]):
         parts = torch.div(steps * STRIDES[0], stride, rounding_mode="floor")
         few, back = torch.unique(parts, return_inverse=True)
-        near = _near(vectors[level], maps[level], _square(corner * (STRIDES[WHOLE] // stride), few))
+        near = _window_cosines(vectors[level], maps[level], _square(corner * (STRIDES[WHOLE] // stride), few))
         total = total * near.view(-1, len(few), len(few))[:, back][:, :, back].flatten(1)
     return total.amax(-1)
 
@@ -61,7 +61,7 @@ def _square(corner: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     return corner[:, None] + grid
 
 
-def _near(vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+def _window_cosines(vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     """Clipped cosines `[N, W]` of `[1, N, C]` with the cells `[N, W, 2]` of a map; beyond it, those of its border."""
     h, w = m.shape[-2:]
     index = cells[..., 1].clamp(0, h - 1) * w + cells[..., 0].clamp(0, w - 1)

@@ -8,10 +8,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from onemark.data.suggestion import Suggestion
 from onemark.gui.state.backend import Backend, Order, Trained
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.suggested import Suggested
-from onemark.gui.state.units import note_spacing
+from onemark.gui.state.units import note_predictions
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
@@ -32,8 +32,8 @@ class News:
     losses: list[tuple[float, str, float]] = field(default_factory=list)
 
 
-class Job:
-    """A training, then a prediction of the whole cohort, on a snapshot of the inputs; or a suggestion what to mark.
+class BackgroundRun:
+    """A training, then a prediction of the whole cohort, on a snapshot of the inputs; or a suggestion what to annotate.
 
     Nothing of Qt in here: the window polls `news()`, so that a window that is gone cannot be called.
 
@@ -41,8 +41,8 @@ class Job:
         order: The snapshot.
         outcome: None while it works; then `done` (of a suggestion `suggested`), `stopped` or `failed`.
         model: The fitted model, once there is one.
-        found: Landmarks of every radiograph when done; of some when stopped while marking.
-        suggested: What to mark, when suggested.
+        predictions: Landmarks of every radiograph when done; of some when stopped while predicting.
+        suggestion: What to annotate, when suggested.
         error: What went wrong, when failed.
     """
 
@@ -50,8 +50,8 @@ class Job:
         self.order = order
         self.outcome: str | None = None
         self.model: Trained | None = None
-        self.found: Predictions | None = None
-        self.suggested: Suggested | None = None
+        self.predictions: Predictions | None = None
+        self.suggestion: Suggestion | None = None
         self.error: BaseException | None = None
         self._backend = backend
         self._stop = threading.Event()
@@ -83,7 +83,7 @@ class Job:
 
     def news(self) -> News:
         """Empty the mailbox. Of the events only the last of each stage, those with a preview and messages remain."""
-        events, losses = _emptied(self._events), _emptied(self._losses)
+        events, losses = _empty(self._events), _empty(self._losses)
         last = {event.stage: i for i, event in enumerate(events)}
         keep = [e for i, e in enumerate(events) if e.preview or e.message or last[e.stage] == i]
         return News(keep, losses)
@@ -104,9 +104,9 @@ class Job:
 
     def _run(self) -> None:
         try:
-            if self.order.task == "suggest":
+            if self.order.kind == "suggest":
                 self._backend.suggest(self.order, self)
-                self.suggested = Suggested.read(self.order.out)
+                self.suggestion = Suggestion.read_csv(self.order.out / "suggestion.csv")
                 self.outcome = "suggested"
             else:
                 self._train()
@@ -122,16 +122,16 @@ class Job:
         self.model = self._backend.train(self.order, self)
         table = self.model.predict(self.order.cohort, self)
         table.to_csv(self.order.out / "landmarks.csv")
-        note_spacing(self.order.out, self.order.cohort)
-        self.found = Predictions.of(table)
+        note_predictions(self.order.out, self.order.cohort)
+        self.predictions = Predictions.of(table)
 
     def _keep_part(self) -> None:
-        # Stopped while marking: what is marked already is worth seeing.
+        # Stopped while predicting: what is predicted already is worth seeing.
         if self._found:
-            self.found = Predictions.of(self._found.values())
+            self.predictions = Predictions.of(self._found.values())
 
 
-def _emptied(box: deque[T]) -> list[T]:
+def _empty(box: deque[T]) -> list[T]:
     out = []
     while box:
         out.append(box.popleft())

@@ -19,16 +19,16 @@ from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
-from onemark.gui.state.schema import SHIPPED, Schema, from_file, shipped
+from onemark.gui.state.schema import SHIPPED, Schema, load_shipped, read_schema
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
-from onemark.gui.widgets.parts import button, column, label, named, row, tool
+from onemark.gui.widgets.parts import button, column, label, name_control, row, tool
 from onemark.types import UserError
 
 TYPED, FILE = "typed", "file"
 
 
-class MarkPage(Page):
+class AnnotatePage(Page):
     """The schema, the landmark that is asked for, and the list of all."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
@@ -68,7 +68,7 @@ class MarkPage(Page):
             app.training.ended,
         ):
             signal.connect(self.changed)
-        session.marks_changed.connect(self.changed)
+        session.annotations_changed.connect(self.changed)
         self.refresh()
 
     def refresh(self) -> None:
@@ -76,15 +76,17 @@ class MarkPage(Page):
         session = self.app.session
         self._suggest.refresh()
         self._show_schema()
-        marks, count = session.shown_marks(), len(session.schema)
-        self._next.setEnabled(any(session.finished()))
+        annotation, count = session.shown_annotation, len(session.schema)
+        self._next.setEnabled(any(session.list_finished()))
         if not count:
             self._ask.setText("Which landmarks do you want to place?")
             self._count.setText("Pick a set above, type your own names, or load a file.")
             return
         at = session.landmark
-        self._ask.setText(self._question(session.schema, at, marks.complete))
-        self._count.setText(f"{int(marks.done.sum())} of {count} on {session.current or 'no radiograph'}")
+        self._ask.setText(self._question(session.schema, at, annotation.complete))
+        self._count.setText(
+            f"{int(annotation.done.sum())} of {count} on {session.current or 'no radiograph'}"
+        )
         self._table.setCurrentIndex(self._table.model().index(at, NAME))
 
     def edit_names(self) -> None:
@@ -102,24 +104,24 @@ class MarkPage(Page):
     def take_points(self, path: str) -> None:
         """Take the points of a file over as exemplars; radiographs that have points already keep theirs."""
         from onemark.data.landmarks.table import read_landmarks
-        from onemark.gui.state.schema import of_names
+        from onemark.gui.state.schema import schema_from_names
 
         session = self.app.session
         if session.cohort is None:
             raise UserError("no radiographs are open; open their folder in step 1 first")
         table = read_landmarks(path, session.cohort)
         if not len(session.schema):
-            session.set_schema(of_names(table.names, "from the file"))
+            session.set_schema(schema_from_names(table.names, "from the file"))
         if not set(table.names) & set(session.schema.names):
             raise UserError(
                 f"{table.names[0]!r} and the other landmarks of {table.source} are not in the chosen set; choose the "
                 "set they belong to, or load the names from the same file"
             )
-        taken, kept = session.take_marks(table)
+        taken, kept = session.import_annotations(table)
         also = f" {len(kept)} kept the points they had." if kept else ""
         unknown = [name for name in session.schema.names if name not in table.names]
         if taken and unknown:
-            also += f" The file does not know {_few(unknown)}: place what is visible there."
+            also += f" The file does not know {_name_few(unknown)}: place what is visible there."
         self.app.context.tell(
             f"Points of {taken} radiograph{'s' if taken != 1 else ''} taken over.{also}",
             "good" if taken else "warn",
@@ -133,13 +135,13 @@ class MarkPage(Page):
             renaming: The names were edited, so that a changed one keeps its points; another set keeps none of them.
         """
         session = self.app.session
-        lost = session.lost_by(schema, renaming=renaming)
+        lost = session.find_lost(schema, renaming=renaming)
         if not lost:
             session.set_schema(schema, renaming=renaming)
             return
         self._show_schema()
         self.app.context.tell(
-            f"Points of {_few(lost)} would be dropped by this change.",
+            f"Points of {_name_few(lost)} would be dropped by this change.",
             "warn",
             [
                 ("Change anyway", lambda: session.set_schema(schema, renaming=renaming)),
@@ -151,11 +153,11 @@ class MarkPage(Page):
         if complete:
             return "All landmarks are placed. Drag to adjust."
         colour = to_hex(landmark_colours(len(schema))[at])
-        dot = f'<span style="color: {colour}">●</span>'
-        return f"{dot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
+        spot = f'<span style="color: {colour}">●</span>'
+        return f"{spot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
 
     def _schema_box(self) -> QComboBox:
-        box: QComboBox = named(QComboBox(), "schema", "The landmarks to place")
+        box: QComboBox = name_control(QComboBox(), "schema", "The landmarks to place")
         box.setMinimumContentsLength(12)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for key, title in SHIPPED.items():
@@ -176,9 +178,9 @@ class MarkPage(Page):
                 self, "Landmark names", "", "Names or landmarks (*.csv *.txt *.json *.tps)"
             )
             if path:
-                self.app.context.try_to("reading the names", lambda: self.use(from_file(path)))
+                self.app.context.try_to("reading the names", lambda: self.use(read_schema(path)))
         elif key is not None:
-            self.use(shipped(key))
+            self.use(load_shipped(key))
         self._show_schema()
 
     def _show_schema(self) -> None:
@@ -211,7 +213,9 @@ class MarkPage(Page):
         )
 
     def _landmark_table(self) -> QTableView:
-        table: QTableView = named(KeyedTable(), "points", "The landmarks; click one to place or move it next")
+        table: QTableView = name_control(
+            KeyedTable(), "points", "The landmarks; click one to place or move it next"
+        )
         table.setModel(LandmarkList(self.app.session, table))
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
@@ -234,5 +238,5 @@ class MarkPage(Page):
             self.app.session.select(now.row())
 
 
-def _few(names: list[str]) -> str:
+def _name_few(names: list[str]) -> str:
     return f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"

@@ -15,7 +15,7 @@ class State(enum.StrEnum):
     """What is known about a radiograph, in the words of the list."""
 
     NONE = ""
-    MARKING = "marking"
+    ANNOTATING = "marking"
     EXEMPLAR = "exemplar"
     PREDICTED = "predicted"
     CORRECTING = "correcting"
@@ -23,7 +23,7 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Marks:
+class Annotation:
     """A person's points on one radiograph.
 
     Attributes:
@@ -39,14 +39,14 @@ class Marks:
     confirmed: bool = False
 
     @classmethod
-    def blank(cls, count: int) -> Marks:
+    def blank(cls, count: int) -> Annotation:
         """No point placed yet, of `count` landmarks."""
         return cls(np.full((count, 2), np.nan), np.zeros(count, bool))
 
     @property
     def placed(self) -> NDArray[np.bool_]:
         """`[K]`: has a position."""
-        return ~absent(self.xy)
+        return ~is_absent(self.xy)
 
     @property
     def done(self) -> NDArray[np.bool_]:
@@ -63,32 +63,32 @@ class Marks:
         """The word for the list."""
         if self.corrects:
             return State.CORRECTED if self.confirmed and self.complete else State.CORRECTING
-        return State.EXEMPLAR if self.complete else State.MARKING
+        return State.EXEMPLAR if self.complete else State.ANNOTATING
 
-    def place(self, landmark: int, xy: Any) -> Marks:
+    def place(self, landmark: int, xy: Any) -> Annotation:
         """Put a landmark at `xy`; a corrected radiograph must be confirmed anew."""
         return self._with(landmark, xy, False)
 
-    def hide(self, landmark: int) -> Marks:
+    def hide(self, landmark: int) -> Annotation:
         """Declare a landmark not visible."""
         return self._with(landmark, np.nan, True)
 
-    def clear(self, landmark: int) -> Marks:
+    def clear(self, landmark: int) -> Annotation:
         """Take a landmark's position, or its "not visible", away."""
         return self._with(landmark, np.nan, False)
 
-    def confirm(self) -> Marks:
+    def confirm(self) -> Annotation:
         """The person says that the points are right."""
         return replace(self, confirmed=True)
 
-    def _with(self, landmark: int, xy: Any, hidden: bool) -> Marks:
+    def _with(self, landmark: int, xy: Any, hidden: bool) -> Annotation:
         points, flags = self.xy.copy(), self.hidden.copy()
         points[landmark], flags[landmark] = xy, hidden
         return replace(self, xy=points, hidden=flags, confirmed=False)
 
-    def reordered(self, sources: list[int | None]) -> Marks:
+    def reorder(self, sources: list[int | None]) -> Annotation:
         """The same points under another schema: entry i takes row `sources[i]`, or nothing where None."""
-        out = Marks.blank(len(sources))
+        out = Annotation.blank(len(sources))
         for i, source in enumerate(sources):
             if source is not None:
                 out.xy[i], out.hidden[i] = self.xy[source], self.hidden[source]
@@ -105,7 +105,7 @@ class Marks:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Marks:
+    def from_json(cls, data: dict[str, Any]) -> Annotation:
         """Read what `to_json` gave."""
         xy = np.array([[np.nan, np.nan] if row is None else row for row in data["xy"]], float).reshape(-1, 2)
         hidden = np.zeros(len(xy), bool)
@@ -113,6 +113,6 @@ class Marks:
         return cls(xy, hidden, bool(data["corrects"]), bool(data["confirmed"]))
 
 
-def absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     """`[K]`: which rows of `[K, 2]` have no position."""
     return np.asarray(np.isnan(xy).any(axis=1))

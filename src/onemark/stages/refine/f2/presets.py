@@ -1,0 +1,24 @@
+"""Presets of the refiner F2: FM-OSD's fine stage (docs/recipes/f2.md) and the finer canvas for longer budgets."""
+
+from __future__ import annotations
+
+from onemark.stages.presets import ALL, Preset
+
+FINE: Preset = {"area": 737_280, "prior": 7.5, "match_prior": 3.0}
+
+PUBLISHED: Preset = {
+    "encoder": "dino",
+    "weights": "imagenet",
+    "learn": "exemplar",
+    "area": 1935 * 2400,  # the cephalograms' own pixels
+    "crop": 224,
+    "match_prior": 100_000.0,  # none: the crop is the only bound
+    "top": 3,
+    "steps": 1_000,
+    "rate": 2e-4,
+    "batch": 8,
+    "sigma": 2.0,
+    "strength": 0.5,
+    "shift": 29.0,  # standard deviation of the uniform shift of up to 50 px
+    "pool": ALL,
+}
