@@ -67,9 +67,10 @@ def spread_of(
     known = np.all([np.isfinite(covariance[name]).all(axis=(1, 2)) for name in measurement.needs], axis=0)
     rows = np.flatnonzero(known & np.isfinite(dual.value))
     if len(rows):
-        near = {name: xy[name][rows] for name in measurement.needs}
-        wide = {name: covariance[name][rows] for name in measurement.needs}
-        bent = rows[_bends(measurement, measurements, near, wide, dual.value[rows], error[rows])]
+        some: NDArray[np.intp] | slice = slice(None) if len(rows) == len(known) else rows
+        near = {name: xy[name][some] for name in measurement.needs}
+        wide = {name: covariance[name][some] for name in measurement.needs}
+        bent = rows[_bends(measurement, measurements, near, wide, dual.value[some], error[some])]
         if len(bent):
             _sample_into(result, bent, measurement, measurements, xy, covariance, coverage)
     return result
@@ -79,12 +80,11 @@ def first_order_variance(dual: Dual, names: list[str], covariance: Mapping[str, 
     """Variance `[N]` of a number from its slopes; `names` in the order of the slopes' coordinates."""
     total = np.zeros(len(dual.value))
     for k, name in enumerate(names):
-        x, y = dual.slopes.get(2 * k), dual.slopes.get(2 * k + 1)
-        if x is None and y is None:
-            continue
-        zero = np.zeros(len(dual.value))
-        slope = np.stack([zero if x is None else x, zero if y is None else y], -1)
-        total = total + np.einsum("ni,nij,nj->n", slope, covariance[name], slope)
+        slopes = dual.slopes.get(2 * k), dual.slopes.get(2 * k + 1)
+        for i, one in enumerate(slopes):
+            for j, other in enumerate(slopes):
+                if one is not None and other is not None:
+                    total += one * other * covariance[name][:, i, j]
     return np.where(np.isfinite(dual.value), total, np.nan)
 
 
@@ -108,11 +108,14 @@ def sample_values(
     for k, name in enumerate(measurement.needs):
         root, centre = _root(covariance[name]), xy[name]
         first, second = normals[:, 2 * k], normals[:, 2 * k + 1]
-        moved = np.empty((len(centre), len(normals), 2))
+        # x and y each in one piece: every later step reads them apart.
+        moved = np.empty((2, len(centre), len(normals)))
         for axis in (0, 1):
-            moved[..., axis] = centre[:, axis, None] + root[:, axis, :1] * first
-            moved[..., axis] += root[:, axis, 1:] * second
-        drawn[name] = moved.reshape(-1, 2)
+            np.multiply(root[:, axis, :1], first, out=moved[axis])
+            if axis == 1:
+                moved[axis] += root[:, axis, 1:] * second
+            moved[axis] += centre[:, axis, None]
+        drawn[name] = moved.reshape(2, -1).T
     return _value(measurement, measurements, drawn).reshape(-1, len(normals))
 
 

@@ -86,6 +86,8 @@ def gather_points(
         covariance = isotropic(errors)
         _lay_ellipses(covariance, sets, list(matched.values()), ellipses)
     suspicious = _is_doubtful(errors, is_mm, doubtful)
+    # Each coordinate of each landmark in one piece of memory: formulas read them one by one.
+    xy, covariance = _by_coordinate(xy), _by_coordinate(covariance)
     by_symbol = {symbol: k for k, symbol in enumerate(matched)}
     return Points(
         tuple(one.image for one in sets),
@@ -139,6 +141,11 @@ def spacings_of(
     if isinstance(cohort, Cohort):
         return {image: cohort.header(image).spacing for image in images}
     return None
+
+
+def _by_coordinate(values: Floats) -> Floats:
+    """The same array `[N, K, ...]` whose memory runs along N."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
 
 
 def _lay_ellipses(
