@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import onemark
+from onemark.cli.measuring import register_measuring
 from onemark.cli.options import (
     DEFAULT_TRAINING,
     Device,
@@ -305,3 +306,6 @@ def recipes(name: str | None = None, /) -> None:
     print(*(list_recipes() if name is None else list_settings(name)), sep="\n")
     for problem in RECIPES.problems:
         print(problem, file=sys.stderr)
+
+
+register_measuring(app)
