@@ -96,7 +96,7 @@ def first_order_variance(dual: Dual, names: list[str], covariance: Mapping[str, 
 def steepest_steps(
     dual: Dual, names: list[str], covariance: Mapping[str, Floats], error: Floats
 ) -> dict[str, Floats]:
-    """Symbol -> `[N, 2]`, C g / error: the likeliest move of all landmarks that changes a number by its standard error."""
+    """Symbol -> `[N, 2]`: the likeliest moves that together change a number by its standard error, C g / error."""
     steps = {}
     for k, name in enumerate(names):
         slopes = [dual.slopes.get(2 * k + axis) for axis in (0, 1)]
