@@ -45,7 +45,7 @@ def test_its_stage_keeps_to_the_contract(book: RecipeBook):
 def test_it_is_listed_with_its_origin(book: RecipeBook, capsys: pytest.CaptureFixture[str]):
     assert book["ncc"].origin == "onemark-ncc"
     assert not book.problems
-    assert list(book)[0] == "onemark"
+    assert next(iter(book)) == "onemark"
     assert main(["recipes", "ncc"]) == 0
     assert "match.patch=10" in capsys.readouterr().out
 
@@ -79,7 +79,7 @@ def test_fit_stop_resume_predict_evaluate(
 def test_the_window_offers_it():
     from onemark.gui.state.backend import Pipeline
 
-    offered = {info.name: info.label for info in Pipeline().recipes()}
+    offered = {info.name: info.label for info in Pipeline().list_recipes()}
     assert offered["ncc"] == "ncc (from onemark-ncc)"
     assert offered["onemark"] == "onemark"
 
@@ -117,6 +117,6 @@ def test_a_recipe_that_does_not_fit_together_is_refused_where_it_is_defined(book
     with pytest.raises(onemark.UserError, match=r"recipe bad of onemark: unknown setting match\.speed"):
         recipes.Recipe("bad", "bad", {"match": ncc}, {"match.speed": 3}, {"match": 1})
     learns = {"refine.learn": "nothing"}
+    f2 = book["onemark"].slots["refine"]
     with pytest.raises(onemark.UserError, match="compares by a compact matcher's network"):
-        f2 = recipes.RECIPES["onemark"].slots["refine"]
         recipes.Recipe("bad", "bad", {"match": ncc, "refine": f2}, learns, {"match": 1, "refine": 1})
