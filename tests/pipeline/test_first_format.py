@@ -1,7 +1,7 @@
 """Run folders of the first version, 0.1.0 before layouts had a version: they load, resume and tell where they stand.
 
-The zip holds a finished run and one stopped in its last stage, both of the phantoms in `xrays`. Large tensors were replaced by
-a short pattern so that the file is small, so what they predict means nothing.
+The zip holds a finished run and one stopped in its last stage, both of the phantoms in `xrays`. A short pattern
+replaces large tensors to keep the file small, so what these runs predict means nothing.
 """
 
 from __future__ import annotations
