@@ -121,6 +121,7 @@ def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Pa
     sink(Progress("read", 0, 1, message=f"fetching {source.url} into {folder}"))
     pooch.get_logger().setLevel("WARNING")
     try:
+        # Without a hash: the digest is checked when the file is read, wherever it came from.
         return Path(pooch.retrieve(source.url, None, source.name, folder))
     except (OSError, ValueError) as error:
         without = " ".join(f"--set {slot}.weights=none" for slot in slots)

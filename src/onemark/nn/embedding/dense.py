@@ -200,6 +200,7 @@ class DenseTask:
             found, weight = self._match_cycle(theirs, ours, near)
             here.append(found)
             there.append(found.roll(-1, 0))
+            # A pair around a landmark counts where the teacher matched it in both radiographs.
             weights.append(weight * weight.roll(-1, 0))
         a, b, w = torch.cat(here, 1), torch.cat(there, 1), torch.cat(weights, 1)
         return [Pairs(a, a, torch.ones_like(w), 0), Pairs(a, b, w, 1)]
