@@ -39,7 +39,7 @@ radiographs the matcher's error fell from 3.70 to 3.29 % of the image side (deci
 
 def framing_option(default: Framing = "auto") -> Any:
     """The option `framing` of a stage's Config."""
-    help = "whether radiographs are framed alike; mixed ones are stretched to the canvas, and their borders are not trusted"
+    help = "whether radiographs are framed alike; mixed ones are stretched, and their borders not trusted"
     return option(default, help)
 
 
