@@ -1,4 +1,4 @@
-"""A backend without torch: deterministic, slow on demand, and able to fail in every way the window must bear."""
+"""A backend without torch: deterministic, slow on demand, and able to fail in every way that the window must survive."""
 
 from __future__ import annotations
 
@@ -78,21 +78,22 @@ class FakeBackend:
     seconds: float = 0.02
     fail_at: int | None = None
     needs_exemplar: bool = False
+    model: type[FakeModel] = FakeModel
     error: BaseException = field(default_factory=lambda: RuntimeError("boom"))
     orders: list[Order] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
     enough: threading.Event = field(default_factory=threading.Event)
 
-    def recipes(self) -> list[RecipeInfo]:
+    def list_recipes(self) -> list[RecipeInfo]:
         return [
             RecipeInfo("onemark", "quick and good on most radiographs", {"match": MatchConfig()}),
             RecipeInfo("cc2d", "cascade of comparisons"),
         ]
 
-    def problems(self) -> list[str]:
+    def list_problems(self) -> list[str]:
         return []
 
-    def devices(self) -> dict[str, str]:
+    def list_devices(self) -> dict[str, str]:
         return {"auto": "CPU, 2 threads (no NVIDIA GPU or driver found)", "cpu": "CPU, 2 threads (asked for)"}
 
     def train(self, order: Order, progress: Sink) -> FakeModel:
@@ -119,7 +120,7 @@ class FakeBackend:
         run.update(state=RunState.DONE, done={"match": 1.0, "detect": 1.0}, fits=fits)
         return FakeModel(self.truth)
 
-    def same_matcher(self, run: Path, order: Order) -> bool:
+    def has_same_matcher(self, run: Path, order: Order) -> bool:
         there = RunFolder.open(run).config
         return (there.recipe, there.settings) == (order.recipe, _of_match(order))
 
@@ -159,7 +160,7 @@ class FakeBackend:
         )
 
     def load(self, run: Path) -> FakeModel:
-        return FakeModel(self.truth)
+        return self.model(self.truth)
 
     def _step(self, step: int, order: Order, progress: Sink) -> None:
         if step == self.fail_at:

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import MatchConfig
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
@@ -24,6 +22,9 @@ from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Session
 from onemark.gui.widgets.form import SettingsForm
 from onemark.types import LandmarkSet, UserError
+
+from .desktop import Desktop
+from .fake_backend import MatchConfig
 
 
 @pytest.fixture
@@ -42,13 +43,12 @@ def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
     first, second, third = truth.images[:3]
     (xrays / second).write_bytes(b"\x89PNG broken")
     begun.session.show(third)  # the second was decoded ahead
-    begun.until(lambda: begun.shown(third))
+    begun.until_shown(third)
     begun.app.context.loader.use(begun.session.cohort)
-    begun.session.show(first)
-    begun.until(lambda: begun.shown(first))
+    begun.show(first)
     placed = begun.session.annotations[first].xy[2].copy()
     begun.session.show(second)
-    begun.until(lambda: second in begun.widget.banner.text)
+    begun.until(lambda: second in begun.said)
     canvas = begun.app.context.canvas
     assert not any(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
     assert not begun.viewer.canvas.overlays.text.visible
@@ -60,8 +60,7 @@ def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
     assert second not in begun.session.annotations
     assert len(begun.layer.data) == 0
     np.testing.assert_allclose(begun.session.annotations[first].xy[2], placed)
-    begun.session.show(first)
-    begun.until(lambda: begun.shown(first))
+    begun.show(first)
     assert all(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
     assert len(begun.layer.data) == 4
     assert begun.layer.mode == "add"
@@ -87,10 +86,10 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     begun.app.context.points.nudge(1, 0)
     assert last not in begun.session.annotations
     assert len(begun.layer.data) == 4, "no ring that nobody keeps"
-    assert "not in view yet" in begun.widget.banner.text
+    assert "not in view yet" in begun.said
     np.testing.assert_allclose(begun.session.annotations[first].xy[2], placed)
     decoded.set()
-    begun.until(lambda: begun.shown(last))
+    begun.until_shown(last)
     begun.click((40, 40))
     np.testing.assert_allclose(begun.session.annotations[last].xy[0], (40, 40), atol=0.6)
 
@@ -99,7 +98,7 @@ def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, 
     before = begun.layer
     begun.open(xrays)
     begun.until(lambda: begun.layer is not None and begun.layer is not before)
-    begun.until(lambda: begun.shown(begun.session.current))
+    begun.until_shown(begun.session.current)
     assert begun.viewer.canvas.overlays.text.text.startswith("Click: ")
     assert begun.layer.mode == "add"
     begun.click((40, 40))
@@ -124,9 +123,8 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     begun.click((40, 40))
     assert begun.session.annotations == first, "nothing is placed by the phantom's picture"
     begun.until(lambda: begun.session.cohort.folder.name == "phantom")
-    begun.until(lambda: begun.shown("phantom-001.png"))
-    begun.session.show("phantom-002.png")
-    begun.until(lambda: begun.shown("phantom-002.png"))
+    begun.until_shown("phantom-001.png")
+    begun.show("phantom-002.png")
     assert [layer.name for layer in begun.viewer.layers] == ["radiograph", "landmarks"]
     shown = begun.app.context.canvas.layer("radiograph").data
     np.testing.assert_array_equal(shown, begun.session.cohort["phantom-002.png"].pixels)
@@ -158,11 +156,10 @@ def test_a_renamed_landmark_keeps_its_predictions_and_a_new_one_is_yet_to_be_pla
 ) -> None:
     annotated.train()
     second = truth.images[1]
-    annotated.session.show(second)
-    annotated.until(lambda: annotated.shown(second))
+    annotated.show(second)
     before = annotated.session.shown_annotation.xy.copy()
     names = ("turcica", *truth.names[1:], "novel")
-    annotated.widget.pages[1].use(schema_from_names(names, "phantom"), renaming=True)
+    annotated.widget.pages[1].use_schema(schema_from_names(names, "phantom"), renaming=True)
     annotation = annotated.session.shown_annotation
     np.testing.assert_allclose(annotation.xy[:-1], before)
     assert not annotation.hidden.any()
@@ -176,7 +173,7 @@ def test_a_renamed_landmark_keeps_its_predictions_and_a_new_one_is_yet_to_be_pla
     annotated.key(Qt.Key.Key_Return)
     assert annotated.session.state(second) is State.CORRECTED
     np.testing.assert_allclose(annotated.session.annotations[second].xy[-1], (40, 40), atol=0.6)
-    annotated.widget.pages[1].use(schema_from_names(names[2:], "phantom"))
+    annotated.widget.pages[1].use_schema(schema_from_names(names[2:], "phantom"))
     annotated.answer("Change anyway")
     assert {name for one in annotated.session.collect_results() for name in one.names} == set(names[2:])
 
@@ -193,13 +190,13 @@ def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
         LandmarkSet(truth.images[1], one.names[:5], blank),
     ]
     LandmarkTable.from_sets(part).to_csv(tmp_path / "part.csv")
-    desktop.widget.pages[1].take_points(str(tmp_path / "part.csv"))
+    desktop.widget.pages[1].import_points(str(tmp_path / "part.csv"))
     assert desktop.session.state(one.image) is State.ANNOTATING
     assert not desktop.session.annotations[one.image].hidden.any()
     assert list(np.flatnonzero(desktop.session.annotations[truth.images[1]].hidden)) == [1], (
         "the file knows it"
     )
-    assert f"does not know {truth.names[5]}" in desktop.widget.banner.text
+    assert f"lacks {truth.names[5]}" in desktop.said
 
 
 def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: Desktop, xrays: Path) -> None:
@@ -218,7 +215,7 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
     choose("isbi19")
     assert desktop.session.schema.names == lungs
     assert schema.currentText() == "6-point lung"
-    assert f"Points of {lungs[0]}" in desktop.widget.banner.text
+    assert f"the points of {lungs[0]}" in desktop.said
     desktop.answer("Change anyway")
     assert desktop.session.schema.names[0] == "sella"
     assert not desktop.session.shown_annotation.placed.any()
@@ -229,7 +226,7 @@ def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: 
 
     form = SettingsForm()
     qtbot.addWidget(form)
-    for info in Pipeline().recipes():
+    for info in Pipeline().list_recipes():
         form.show_recipe(info, {})
         assert form.settings() == {}, info.name
 
@@ -257,7 +254,7 @@ def test_an_import_of_many_exemplars_is_told_once(
     desktop.session.annotations_changed.connect(told.append)
     original = Session.exemplar_sets
     monkeypatch.setattr(Session, "exemplar_sets", lambda self: built.append(self) or original(self))
-    desktop.widget.pages[1].take_points(str(tmp_path / "truth.csv"))
+    desktop.widget.pages[1].import_points(str(tmp_path / "truth.csv"))
     assert told == [""]
     assert len(desktop.layer.data) == len(truth.names), "those of the radiograph in view are drawn"
     model = desktop.widget.panel.model
@@ -267,14 +264,13 @@ def test_an_import_of_many_exemplars_is_told_once(
     desktop.settle()
     assert not built, "nobody has asked for the exemplars yet"
     desktop.go(3)
-    assert "6 radiographs" in desktop.widget.train._inputs.text()
+    assert "6 radiographs" in desktop.control("inputs").text()
     assert desktop.widget.stepper.buttons[1].done
 
 
 def test_an_import_asks_for_the_first_landmark_it_does_not_know(begun: Desktop, truth: LandmarkTable) -> None:
     second = truth.images[1]
-    begun.session.show(second)
-    begun.until(lambda: begun.shown(second))
+    begun.show(second)
     part = LandmarkSet(second, truth.names[:3], truth[second].xy[:3])
     begun.session.import_annotations(LandmarkTable.from_sets([part]))
     assert begun.session.landmark == 3
@@ -307,7 +303,7 @@ def test_the_keys_work_in_the_table_of_landmarks(begun: Desktop, truth: Landmark
     for key, expected in ((Qt.Key.Key_N, 1), (Qt.Key.Key_PageDown, 2), (Qt.Key.Key_PageUp, 1)):
         press(table, key)
         assert session.current == truth.images[expected]
-        begun.until(lambda: begun.shown(session.current))
+        begun.until_shown(session.current)
 
 
 def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: LandmarkTable) -> None:
@@ -315,7 +311,7 @@ def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: 
     assert begun.session.current == truth.images[1]
     press(begun.control("images"), Qt.Key.Key_Down)
     assert begun.session.current == truth.images[2]
-    begun.until(lambda: begun.shown(begun.session.current))
+    begun.until_shown(begun.session.current)
 
 
 @pytest.mark.parametrize(("step", "name"), [(2, "landmark.next"), (5, "export.csv"), (2, "next")])
@@ -331,7 +327,7 @@ def test_the_keys_work_while_a_button_has_the_focus(
     session.select(2)
     press(button, Qt.Key.Key_PageDown)
     assert session.current == truth.images[1]
-    begun.until(lambda: begun.shown(session.current))
+    begun.until_shown(session.current)
 
 
 def test_colours_go_by_the_size_of_the_radiograph_where_no_scale_is_known(begun: Desktop) -> None:

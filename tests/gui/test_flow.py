@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from desktop import Desktop
-from fake_backend import FakeBackend
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui.state.annotation import State
 from onemark.gui.state.schema import parse_names
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend
 
 
 def test_folder_to_csv_without_leaving_the_window(
@@ -22,18 +23,18 @@ def test_folder_to_csv_without_leaving_the_window(
     assert desktop.session.cohort.names == truth.images
 
     schema = desktop.control("schema")
-    desktop.widget.pages[1].use(parse_names("\n".join(truth.names)))
+    desktop.widget.pages[1].use_schema(parse_names("\n".join(truth.names)))
     assert schema.currentText() == "my landmarks"
     first = desktop.session.current
-    desktop.mark(truth[first])
+    desktop.annotate(truth[first])
     placed = desktop.session.annotations[first].xy
     assert np.abs(placed - truth[first].xy).max() < 1.0
     assert desktop.session.state(first) is State.EXEMPLAR
 
-    desktop.push("mark.done")
+    desktop.push("annotate.done")
     desktop.until(lambda: desktop.app.training.recipes)
     desktop.push("run")
-    desktop.until(lambda: desktop.app.training.running is None)
+    desktop.until_idle()
     assert backend.orders[0].exemplars.images == (first,)
     assert set(desktop.session.predictions) == set(truth.images)
     assert desktop.app.step == 3
@@ -44,8 +45,7 @@ def test_folder_to_csv_without_leaving_the_window(
     assert order[-1] == first, "the exemplar has no expected error"
 
     worst = order[0]
-    desktop.session.show(worst)
-    desktop.until(lambda: desktop.shown(worst))
+    desktop.show(worst)
     before = desktop.session.shown_annotation.xy.copy()
     desktop.drag(before[2], truth[worst].xy[2])
     assert desktop.session.state(worst) is State.CORRECTING
@@ -57,7 +57,7 @@ def test_folder_to_csv_without_leaving_the_window(
 
     desktop.go(4)
     desktop.push("retrain")
-    desktop.until(lambda: desktop.app.training.running is None)
+    desktop.until_idle()
     assert backend.orders[1].kind == "retrain"
     assert backend.orders[1].out == backend.orders[0].out
     assert set(backend.orders[1].exemplars.images) == {first, worst}
@@ -66,7 +66,7 @@ def test_folder_to_csv_without_leaving_the_window(
     for key in ("slicer", "tps", "coco", "report"):
         desktop.push(f"export.{key}")
     desktop.push("export")
-    desktop.until(lambda: desktop.widget.banner.text.startswith("Exported"))
+    desktop.until(lambda: desktop.said.startswith("Exported"))
     folder = Path(desktop.control("export.folder").text())
     written = read_landmarks(folder / "landmarks.csv")
     np.testing.assert_allclose(written[worst].xy, after)
@@ -110,12 +110,11 @@ def test_next_and_previous_by_keys(annotated: Desktop) -> None:
     ):
         annotated.key(key)
         assert annotated.session.current == names[expected]
-        annotated.until(lambda: annotated.shown(annotated.session.current))
+        annotated.until_shown(annotated.session.current)
 
 
 def test_the_layer_asks_for_landmarks_by_name(annotated: Desktop, truth: LandmarkTable) -> None:
-    annotated.session.show(truth.images[1])
-    annotated.until(lambda: annotated.shown(truth.images[1]))
+    annotated.show(truth.images[1])
     ask = annotated.viewer.canvas.overlays.text
     assert ask.visible
     assert truth.names[0] in ask.text
@@ -134,13 +133,11 @@ def test_the_layer_asks_for_landmarks_by_name(annotated: Desktop, truth: Landmar
 def test_a_corrected_point_is_not_lost_on_the_way(annotated: Desktop, truth: LandmarkTable) -> None:
     annotated.train()
     second = truth.images[1]
-    annotated.session.show(second)
-    annotated.until(lambda: annotated.shown(second))
+    annotated.show(second)
     before = annotated.session.shown_annotation.xy[0].copy()
     annotated.drag(before, before + 12)
     annotated.key(Qt.Key.Key_N)
-    annotated.session.show(second)
-    annotated.until(lambda: annotated.shown(second))
+    annotated.show(second)
     assert annotated.session.state(second) is State.CORRECTING
     assert np.linalg.norm(annotated.session.annotations[second].xy[0] - before) > 8
     assert second not in [one.image for one in annotated.session.exemplar_sets()], (
@@ -152,8 +149,7 @@ def test_only_step_two_asks_for_points_on_untouched_radiographs(
     annotated: Desktop, truth: LandmarkTable
 ) -> None:
     second = truth.images[1]
-    annotated.session.show(second)
-    annotated.until(lambda: annotated.shown(second))
+    annotated.show(second)
     annotated.go(2)
     assert annotated.viewer.canvas.overlays.text.visible
     annotated.go(3)

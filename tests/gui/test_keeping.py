@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, folder_of_phantoms
 from PIL import Image
 
 from onemark.data.cohort import open_cohort
@@ -26,11 +24,14 @@ from onemark.pipeline import trainer as pipeline
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 
+from .desktop import Desktop
+from .fake_backend import FakeBackend, folder_of_phantoms
+
 
 def kept_marks(folder: Path) -> dict[str, object]:
     """The points in the session file of a folder of radiographs."""
     path = folder.parent / f"{folder.name}-onemark" / "session.json"
-    return json.loads(path.read_text())["marks"]
+    return json.loads(path.read_text())["annotations"]
 
 
 def type_spacing(desktop: Desktop, text: str) -> None:
@@ -65,7 +66,7 @@ def test_points_outlive_the_typing_of_a_pixel_size(
     assert list(kept_marks(xrays)) == [truth.images[0]]
 
 
-@pytest.mark.parametrize("task", ["continue", "retrain", "predict"])
+@pytest.mark.parametrize("kind", ["continue", "retrain", "predict"])
 @pytest.mark.parametrize(("device", "said"), [("cpu", "cpu"), ("auto", None)])
 def test_the_chosen_device_counts_when_a_run_goes_on(
     xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, kind: Any, device: str, said: Any
@@ -84,19 +85,19 @@ def test_what_another_window_has_written_is_told_and_found_again(
     annotated.app.session_store.flush()
     path = xrays.parent / "xrays-onemark" / "session.json"
     theirs = json.loads(path.read_text())
-    theirs["marks"][second] = theirs["marks"][first]
+    theirs["annotations"][second] = theirs["annotations"][first]
     path.write_text(json.dumps(theirs))
     annotated.session.show(third)
     annotated.session.place(0, (20, 30))
-    annotated.until(lambda: "session-2.json" in annotated.widget.banner.text)
+    annotated.until_said("session-2.json")
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     annotated.open(tmp_path / "others")
     annotated.open(xrays)
-    assert "2 files" in annotated.widget.banner.text
+    assert "2 files" in annotated.said
     assert set(annotated.session.annotations) == {first, second, third}
     annotated.app.session_store.flush()
     assert len(list(path.parent.glob("session-set-aside.json"))) == 1
-    assert set(autosave.kept(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
+    assert set(autosave.read_all(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
 
 
 def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks() -> None:
@@ -105,13 +106,13 @@ def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks(
             image: {"xy": xy, "hidden": [], "corrects": False, "confirmed": False}
             for image, xy in annotation.items()
         }
-        return {"schema": {"title": "", "names": names, "labels": names}, "marks": plain, "run": run}
+        return {"schema": {"title": "", "names": names, "labels": names}, "annotations": plain, "run": run}
 
     newest = session(["a", "b"], both=[[1, 1], [2, 2]])
     older = session(["b", "c", "a"], "run-1", both=[[9, 9], None, None], old=[[5, 5], [6, 6], [7, 7]])
     whole = autosave.merge([newest, older])
-    assert whole["marks"]["both"]["xy"] == [[1, 1], [2, 2]]
-    assert whole["marks"]["old"]["xy"] == [[7, 7], [5, 5]]
+    assert whole["annotations"]["both"]["xy"] == [[1, 1], [2, 2]]
+    assert whole["annotations"]["old"]["xy"] == [[7, 7], [5, 5]]
     assert whole["run"] == "run-1"
 
 
@@ -120,7 +121,7 @@ def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: D
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
     desktop.open(xrays)
-    assert "has lost its 'closed'" in desktop.widget.banner.text
+    assert "lacks 'closed'" in desktop.said
     desktop.app.session_store.flush()
     assert json.loads(path.read_text())["closed"] is False
     assert path.with_name("session-set-aside.json").is_file()
@@ -141,7 +142,7 @@ def full_disk(annotated: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("full_disk")
 def test_points_that_cannot_be_saved_are_told_at_once(annotated: Desktop) -> None:
     annotated.session.place(0, (20, 30))
-    annotated.until(lambda: "cannot be saved: the disk is full" in annotated.widget.banner.text)
+    annotated.until_said("cannot save your points: the disk is full")
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -150,7 +151,7 @@ def test_points_that_cannot_be_saved_are_not_left_without_asking(
 ) -> None:
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     annotated.drop(tmp_path / "others")
-    annotated.until(lambda: "others was not opened" in annotated.widget.banner.text)
+    annotated.until_said("did not open others")
     annotated.settle()
     assert annotated.session.cohort.folder == xrays
     assert annotated.session.annotations
@@ -174,7 +175,7 @@ def test_a_training_that_learns_nothing_does_not_hide_the_finished_one(
     annotated.push("run")
     if end == "stopped":
         annotated.push("stop")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert annotated.app.session_store.run == finished
     assert len(annotated.session.predictions) == 6
     annotated.app.session_store.flush()
@@ -198,7 +199,7 @@ def test_a_window_closed_early_in_a_training_reopens_with_the_finished_one(
     annotated.open(xrays)
     assert annotated.app.session_store.run == backend.orders[0].out
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert annotated.app.session_store.run == backend.orders[1].out, "it has ended well"
 
 
@@ -209,12 +210,13 @@ def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
     annotated.session.import_annotations(LandmarkTable.from_sets([truth[truth.images[1]]]))
     annotated.app.training.start("retrain")
-    annotated.until(lambda: annotated.app.training.running is None)
-    labels = [label for label, _ in annotated.widget.banner._shown.choices]
-    assert labels == ["Train on the CPU"], "a run keeps its settings, so a smaller batch would change nothing"
+    annotated.until_idle()
+    assert annotated.widget.banner.choices == ["Train on the CPU"], (
+        "a run keeps its settings, so a smaller batch would change nothing"
+    )
     backend.fail_at = None
     annotated.answer("Train on the CPU")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert [order.kind for order in backend.orders] == ["new", "retrain", "retrain"]
     assert backend.orders[2].out == backend.orders[0].out
 
@@ -308,10 +310,10 @@ def test_a_drop_that_cannot_be_opened_leaves_everything_where_it_is(
     annotated.control("export.folder").setText(str(tmp_path / "mine"))
     (tmp_path / "empty").mkdir()
     annotated.drop(tmp_path / "empty")
-    annotated.until(lambda: "no radiographs" in annotated.widget.banner.text)
+    annotated.until_said("no radiographs")
     assert annotated.app.step == EXPORT
     assert annotated.control("export.folder").text() == str(tmp_path / "mine")
-    assert annotated.widget.pages[0]._title.text() == "xrays: 6 radiographs", (
+    assert annotated.control("open.title").text() == "xrays: 6 radiographs", (
         "no longer about to open something"
     )
 
@@ -346,4 +348,4 @@ def test_the_model_of_a_folder_is_there_while_another_folder_trains(
     annotated.until(lambda: annotated.app.training.model is not None)
     assert annotated.app.training.running is not None
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from desktop import Desktop
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.schema import schema_from_names
+
+from .desktop import Desktop
 
 
 def start(desktop: Desktop, xrays, truth: LandmarkTable, count: int) -> str:  # type: ignore[no-untyped-def]
@@ -27,7 +28,7 @@ def test_pasted_points_are_not_taken(desktop: Desktop, xrays, truth: LandmarkTab
     control = Qt.KeyboardModifier.ControlModifier
     desktop.key(Qt.Key.Key_C, control)
     desktop.key(Qt.Key.Key_V, control)
-    assert "every landmark exists once" in desktop.widget.banner.text
+    assert "every landmark exists once" in desktop.said
     np.testing.assert_allclose(desktop.session.annotations[name].xy, before)
     assert len(desktop.layer.data) == 4
 
@@ -50,7 +51,7 @@ def test_a_click_beside_the_radiograph_places_nothing(desktop: Desktop, xrays, t
     name = start(desktop, xrays, truth, 2)
     height, width = desktop.app.context.canvas.radiograph.size
     desktop.click((width + 15, height / 2))
-    assert "outside the radiograph" in desktop.widget.banner.text
+    assert "outside the radiograph" in desktop.said
     assert desktop.session.annotations[name].placed.sum() == 2
     assert len(desktop.layer.data) == 2
 

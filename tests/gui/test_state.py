@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_backend import FakeBackend
 
 from onemark.data.cohort import open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation, State
-from onemark.gui.state.backend import Order
+from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.failures import explain
 from onemark.gui.state.schema import (
@@ -28,8 +27,9 @@ from onemark.gui.state.schema import (
     schema_from_names,
 )
 from onemark.gui.state.session import Predictions, Session, match_names
-from onemark.gui.widgets.form import defaults
 from onemark.types import LandmarkSet, UserError
+
+from .fake_backend import FakeBackend
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_predictions(Predictions.of([found]))
+    session.set_predictions(Predictions.from_sets([found]))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
@@ -119,7 +119,9 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
-    session.set_predictions(Predictions.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
+    session.set_predictions(
+        Predictions.from_sets([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+    )
     assert session.shown_annotation.xy[0].tolist() == [1, 1]
 
 
@@ -173,6 +175,18 @@ def test_a_damaged_autosave_is_told_and_kept(tmp_path: Path) -> None:
     assert autosave.read(tmp_path / "session.json") is None
 
 
+def test_a_session_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    former = {"version": 1, "marks": {"a.png": {}}, "wishes": {"minutes": 3.5}}
+    (tmp_path / "session.json").write_text(json.dumps(former))
+    read = autosave.read(tmp_path / "session.json")
+    assert read == {"version": 1, "annotations": {"a.png": {}}, "preferences": {"minutes": 3.5}}
+
+
+def test_a_recipe_of_another_package_says_where_it_comes_from() -> None:
+    assert RecipeInfo("ncc", "correlation", origin="onemark-ncc").label == "ncc (from onemark-ncc)"
+    assert RecipeInfo("cc2d", "cascade").label == "cc2d"
+
+
 def test_runs_are_kept_beside_the_cohort_and_never_in_it(tmp_path: Path) -> None:
     (tmp_path / "xrays").mkdir()
     assert autosave.work_folder(tmp_path / "xrays") == tmp_path / "xrays-onemark"
@@ -188,24 +202,24 @@ def test_the_job_gives_back_everything_that_escapes(
     assert running.wait(10)
     assert running.outcome == "failed"
     assert isinstance(running.error, SystemExit)
-    news = running.news()
+    news = running.collect_news()
     assert [round(loss[2], 3) for loss in news.losses] == pytest.approx([1.658, 1.313, 1.045], abs=1e-3)
-    assert not running.news().events
+    assert not running.collect_news().events
 
 
 @pytest.mark.parametrize(
-    ("error", "words", "ways"),
+    ("error", "words", "choices"),
     [
         (UserError("no folder; give one"), "no folder; give one", ()),
-        (RuntimeError("CUDA out of memory"), "memory ran out", ("cpu", "smaller", "details")),
-        (OSError("[WinError 126] Error loading c10.dll"), "PyTorch cannot be loaded", ("details",)),
+        (RuntimeError("CUDA out of memory"), "ran out of memory", ("cpu", "smaller", "details")),
+        (OSError("[WinError 126] Error loading c10.dll"), "cannot load PyTorch", ("details",)),
         (KeyError("x"), "unexpected error: KeyError", ("details",)),
     ],
 )
 def test_errors_become_words(error: Exception, words: str, choices: tuple[str, ...]) -> None:
     failure = explain(error, "training")
     assert words in failure.text
-    assert failure.choices == choices
+    assert failure.remedies == choices
     assert "Traceback" not in failure.text
 
 
@@ -221,7 +235,7 @@ def test_colours_differ_and_warn() -> None:
 def test_every_option_of_every_recipe_has_a_default_for_the_form() -> None:
     from onemark.gui.state.backend import Pipeline
 
-    recipes = Pipeline().recipes()
+    recipes = Pipeline().list_recipes()
     assert recipes[0].name == "onemark"
     for info in recipes:
-        assert any(name.startswith("match.") for name in defaults(info))
+        assert any(name.startswith("match.") for name in info.defaults())

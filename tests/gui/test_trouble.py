@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.annotation import State
 from onemark.pipeline.runs import RunFolder
 from onemark.types import UserError
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 
 
 def begin(desktop: Desktop) -> None:
@@ -42,12 +43,12 @@ def test_stop_stops_within_a_second_and_can_go_on(annotated: Desktop, backend: F
     annotated.until(lambda: annotated.widget.train.plot.stages)
     annotated.push("stop")
     pressed = time.monotonic()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert time.monotonic() - pressed < 30, "a step takes 0.02 s; the rest is a busy machine"
     assert RunFolder.open(backend.orders[0].out).config.state == "stopped"
     backend.steps = 8
     annotated.push("resume")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert [order.kind for order in backend.orders] == ["new", "continue"]
     assert backend.orders[1].out == backend.orders[0].out
     assert len(annotated.session.predictions) == 6
@@ -58,13 +59,13 @@ def test_a_stop_while_marking_keeps_what_is_marked_and_can_go_on(
 ) -> None:
     monkeypatch.setattr(FakeModel, "pause", 0.3)
     begin(annotated)
-    annotated.until(lambda: "Marking every" in annotated.widget.train._says.text())
+    annotated.until(lambda: "Predicting every" in annotated.control("activity").text())
     annotated.push("stop")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert 0 < len(annotated.session.predictions) < 6
     monkeypatch.undo()
     annotated.push("resume")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert [order.kind for order in backend.orders] == ["new", "predict"]
     assert len(annotated.session.predictions) == 6
     assert not annotated.control("resume").isVisibleTo(annotated.widget.train)
@@ -74,14 +75,14 @@ def test_going_on_after_the_points_changed_asks_first(annotated: Desktop, backen
     backend.steps = 10_000
     begin(annotated)
     annotated.push("stop")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     annotated.session.place(0, (50, 50))
     annotated.push("resume")
-    assert "points have changed" in annotated.widget.banner.text
+    assert "You have changed points" in annotated.said
     assert len(backend.orders) == 1
     backend.steps = 4
     annotated.answer("Train anew")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert [order.kind for order in backend.orders] == ["new", "new"]
     assert backend.orders[1].out != backend.orders[0].out
 
@@ -91,12 +92,12 @@ def test_a_crash_while_training_is_told_and_everything_still_works(
 ) -> None:
     backend.fail_at = 3
     begin(annotated)
-    annotated.until(lambda: annotated.app.training.running is None)
-    assert "RuntimeError: boom" in annotated.widget.banner.text
-    assert "points are safe" in annotated.widget.banner.text
+    annotated.until_idle()
+    assert "RuntimeError: boom" in annotated.said
+    assert "points are safe" in annotated.said
     backend.fail_at = None
     annotated.push("run")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert len(annotated.session.predictions) == 6
 
 
@@ -111,11 +112,11 @@ def test_a_crash_while_training_is_told_and_everything_still_works(
 def test_out_of_memory_has_a_way_out(annotated: Desktop, backend: FakeBackend, error: BaseException) -> None:
     backend.fail_at, backend.error = 2, error
     begin(annotated)
-    annotated.until(lambda: annotated.app.training.running is None)
-    assert "memory ran out" in annotated.widget.banner.text
+    annotated.until_idle()
+    assert "ran out of memory" in annotated.said
     backend.fail_at = None
     annotated.answer("Use batch = 4")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert backend.orders[-1].settings == {"match.batch": 4}
     assert len(annotated.session.predictions) == 6
 
@@ -123,10 +124,10 @@ def test_out_of_memory_has_a_way_out(annotated: Desktop, backend: FakeBackend, e
 def test_out_of_memory_on_the_gpu_offers_the_cpu(annotated: Desktop, backend: FakeBackend) -> None:
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
     begin(annotated)
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     backend.fail_at = None
     annotated.answer("Train on the CPU")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert backend.orders[-1].device == "cpu"
 
 
@@ -135,7 +136,7 @@ def test_closing_the_viewer_while_training_stops_it(
 ) -> None:
     desktop = Desktop(make_napari_viewer(show=True), backend)
     desktop.open(xrays)
-    desktop.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    desktop.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     backend.steps = 10_000
     begin(desktop)
     desktop.until(training_threads)
@@ -144,7 +145,7 @@ def test_closing_the_viewer_while_training_stops_it(
     assert RunFolder.open(backend.orders[0].out).config.state == "stopped"
     saved = json.loads((xrays.parent / "xrays-onemark" / "session.json").read_text())
     assert saved["closed"]
-    assert saved["marks"]
+    assert saved["annotations"]
 
 
 def test_removing_the_dock_widget_while_training_stops_it(annotated: Desktop, backend: FakeBackend) -> None:
@@ -164,13 +165,13 @@ def test_removed_layers_come_back_and_the_points_are_kept(
     before = annotated.session.shown_annotation.xy.copy()
     annotated.until(lambda: annotated.app.context.canvas.layer("preview"))
     annotated.viewer.layers.clear()
-    assert "your points are kept" in annotated.widget.banner.text
+    assert "onemark keeps your points" in annotated.said
     annotated.until(lambda: annotated.app.context.canvas.layer("preview"), 30)
     annotated.answer("Bring back")
     np.testing.assert_allclose(annotated.session.shown_annotation.xy, before)
     np.testing.assert_allclose(annotated.layer.data[:, ::-1], before)
     annotated.push("stop")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
 
 
 def test_switching_radiographs_while_training(
@@ -187,7 +188,7 @@ def test_switching_radiographs_while_training(
     annotated.session.place(0, (10, 10))
     assert backend.orders[0].exemplars.images == (truth.images[0],), "the snapshot is not touched"
     annotated.push("stop")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert not annotated.app.context.canvas.layer("preview").visible
 
 
@@ -197,11 +198,10 @@ def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_marking(
     backend.steps = 10_000
     begin(annotated)
     annotated.go(2)
-    annotated.session.show(truth.images[1])
-    annotated.until(lambda: annotated.shown(truth.images[1]))
+    annotated.show(truth.images[1])
     annotated.click(truth[truth.images[1]].xy[0])
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert annotated.app.step == 1
     assert truth.names[1] in annotated.viewer.canvas.overlays.text.text, (
         "the next landmark is still asked for"
@@ -218,9 +218,9 @@ def test_results_of_another_folder_are_not_shown_on_this_one(
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
     annotated.open(tmp_path / "others")
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert not annotated.session.predictions
-    assert "training of xrays has ended" in annotated.widget.banner.text
+    assert "training of xrays has ended" in annotated.said
     assert (backend.orders[0].out / "landmarks.csv").is_file()
     assert annotated.app.step == 1, "there is nothing to review in the folder that is open"
 
@@ -231,7 +231,7 @@ def test_wrong_folders_are_told_and_change_nothing(annotated: Desktop, tmp_path:
     before = dict(annotated.session.annotations)
     for path, words in (("empty", "no radiographs"), ("note.txt", "note.txt"), ("gone", "does not exist")):
         annotated.drop(tmp_path / path)
-        annotated.until(lambda words=words: words in annotated.widget.banner.text)
+        annotated.until(lambda words=words: words in annotated.said)
     assert annotated.session.annotations == before
     assert annotated.session.cohort.folder.name == "xrays"
 
@@ -240,9 +240,9 @@ def test_an_unreadable_radiograph_is_told_and_passed_over(desktop: Desktop, xray
     (xrays / "phantom-002.png").write_bytes(b"\x89PNG broken")
     desktop.open(xrays)
     desktop.key(Qt.Key.Key_N)
-    desktop.until(lambda: "phantom-002.png" in desktop.widget.banner.text)
+    desktop.until_said("phantom-002.png")
     desktop.key(Qt.Key.Key_N)
-    desktop.until(lambda: desktop.shown("phantom-003.png"))
+    desktop.until_shown("phantom-003.png")
 
 
 def test_a_finished_run_reopens_where_it_was_left(
@@ -250,11 +250,10 @@ def test_a_finished_run_reopens_where_it_was_left(
 ) -> None:
     first = Desktop(make_napari_viewer(show=True), backend)
     first.open(xrays)
-    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.train()
     worst = truth.images[3]
-    first.session.show(worst)
-    first.until(lambda: first.shown(worst))
+    first.show(worst)
     first.session.place(1, truth[worst].xy[1])
     first.app.session_store.preferences.minutes = 3.5
     left = (dict(first.session.predictions), first.session.annotations[worst].xy.copy())
@@ -301,7 +300,7 @@ def test_points_are_recovered_after_a_crash(
 ) -> None:
     first = Desktop(make_napari_viewer(show=True), backend)
     first.open(xrays)
-    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.app.session_store.flush()
     crashed = (xrays.parent / "xrays-onemark" / "session.json").read_text()
     first.widget.shut()
@@ -309,19 +308,19 @@ def test_points_are_recovered_after_a_crash(
 
     second = Desktop(make_napari_viewer(show=True), backend)
     second.open(xrays)
-    assert "recovered" in second.widget.banner.text
+    assert "recovered" in second.said
     np.testing.assert_allclose(second.session.annotations[truth.images[0]].xy, truth[truth.images[0]].xy)
     second.go(5)
     second.push("export")
-    second.until(lambda: second.widget.banner.text.startswith("Exported"))
+    second.until(lambda: second.said.startswith("Exported"))
     second.push("message.close")
-    assert "recovered" in second.widget.banner.text, "the question is still to be answered"
+    assert "recovered" in second.said, "the question is still to be answered"
     second.answer("Start without them")
     second.settle()
     assert not second.session.annotations
     kept = list((xrays.parent / "xrays-onemark").glob("session-set-aside*.json"))
     assert len(kept) == 1
-    assert json.loads(kept[0].read_text())["marks"] == json.loads(crashed)["marks"]
+    assert json.loads(kept[0].read_text())["annotations"] == json.loads(crashed)["annotations"]
     second.widget.shut()
 
 

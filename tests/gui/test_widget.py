@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, FakeModel
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
 from onemark.data import cohort as cohorts
 from onemark.data.landmarks.table import LandmarkTable
@@ -20,7 +18,11 @@ from onemark.gui.controllers import opening
 from onemark.gui.state.annotation import State
 from onemark.gui.state.schema import load_shipped, schema_from_names
 from onemark.gui.state.session import Predictions
+from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.types import Evidence, LandmarkSet, Radiograph
+
+from .desktop import WINDOW, Desktop
+from .fake_backend import FakeBackend, FakeModel
 
 KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)
 PROMISED = (
@@ -57,17 +59,15 @@ def test_it_fits_beside_the_canvas_without_scrolling_sideways(annotated: Desktop
     for step in range(1, 6):
         annotated.go(step)
         annotated.settle()
-        area = annotated.widget._stack.currentWidget()
-        assert isinstance(area, QScrollArea)
+        area = annotated.page
         assert area.widget().minimumSizeHint().width() <= area.viewport().width(), f"step {step}"
-    window = annotated.viewer.window._qt_window
-    assert (window.width(), window.height()) == (1280, 720)
+    assert (annotated.window.width(), annotated.window.height()) == WINDOW
     assert annotated.canvas.width() >= 500
 
 
 def test_the_keys_are_listed_one_key_away(desktop: Desktop) -> None:
     desktop.key(Qt.Key.Key_F1)
-    dialog = desktop.widget._keys
+    dialog = desktop.widget.findChild(KeysDialog)
     assert dialog.isVisible()
     from qtpy.QtWidgets import QLabel
 
@@ -149,9 +149,9 @@ def test_the_form_follows_the_recipe_and_reaches_the_training(
     steps.setValue(33)
     annotated.control("settings.match.learning_rate").setValue(0.0005)
     annotated.push("run")
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     assert backend.orders[0].settings == pytest.approx({"match.steps": 33, "match.learning_rate": 0.0005})
-    assert "no NVIDIA GPU" in annotated.widget.train._device_says.text()
+    assert "no NVIDIA GPU" in annotated.control("device.description").text()
     box = annotated.control("recipe")
     box.setCurrentIndex(1)
     box.activated.emit(1)
@@ -188,7 +188,7 @@ def test_ten_thousand_radiographs_open_without_reading_one(
         LandmarkSet(n, load_shipped("lung6").names, one, np.ones(6), np.full(6, e))
         for n, e in zip(names, errors, strict=True)
     )
-    desktop.session.set_predictions(Predictions.of(found))
+    desktop.session.set_predictions(Predictions.from_sets(found))
     assert model.order[0] == names[int(errors.argmax())]
     desktop.control("filter").setText("x99")
     assert model.rowCount() == 111
@@ -210,8 +210,7 @@ def test_enter_ends_the_typing_and_confirms_nothing(annotated: Desktop) -> None:
 
     annotated.train()
     name = annotated.widget.panel.model.order[0]
-    annotated.session.show(name)
-    annotated.until(lambda: annotated.shown(name))
+    annotated.show(name)
     for control in ("retrain.minutes", "filter"):
         field = annotated.control(control)
         field.setFocus()
@@ -228,8 +227,7 @@ def test_enter_ends_the_typing_and_confirms_nothing(annotated: Desktop) -> None:
 def test_predicted_points_are_coloured_by_expected_error(annotated: Desktop) -> None:
     annotated.train()
     name = next(n for n in annotated.widget.panel.model.order if n != "phantom-001.png")
-    annotated.session.show(name)
-    annotated.until(lambda: annotated.shown(name))
+    annotated.show(name)
     errors = annotated.session.predictions[name].expected_error
     colours = annotated.layer.border_color
     worst, best = int(np.argmax(errors)), int(np.argmin(errors))
@@ -275,12 +273,13 @@ class Warping(FakeModel):
 
 
 def test_a_recipe_that_bends_the_exemplar_shows_it_and_its_grid(
-    annotated: Desktop, truth: LandmarkTable
+    annotated: Desktop, backend: FakeBackend
 ) -> None:
     annotated.train()
     annotated.push("evidence.heatmap")
     annotated.until(lambda: annotated.app.context.canvas.layer("heatmap"))
-    annotated.app.training._take_model(annotated.session.cohort, Warping(truth))
+    backend.model = Warping
+    annotated.app.training.open_run()
     annotated.until(lambda: not annotated.control("evidence.heatmap").isVisibleTo(annotated.widget))
     assert not annotated.app.context.canvas.layer("heatmap").visible, "the map of the last model"
     for kind in ("warped-exemplar", "deformation-grid", "edges"):
@@ -325,12 +324,10 @@ def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
     desktop.push("evidence.similarity")
     canvas = desktop.app.context.canvas
     desktop.until(lambda: canvas.layer("similarity"))
-    desktop.session.show("small.png")
-    desktop.until(lambda: desktop.shown("small.png"))
+    desktop.show("small.png")
     height = canvas.placement["scale"][0] * 80 * desktop.viewer.scene.camera.zoom
     assert height > 0.8 * desktop.canvas.height()
-    desktop.session.show(first)
-    desktop.until(lambda: desktop.shown(first))
+    desktop.show(first)
     desktop.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
     assert len(desktop.layer.data) == len(truth.names)
 
@@ -341,20 +338,19 @@ def test_the_training_page_says_what_was_really_asked_for(annotated: Desktop, ba
     annotated.control("minutes").setValue(2.5)
     backend.steps = 10_000
     annotated.push("run")
-    assert "onemark, 2.5 min, CPU" in annotated.widget.train._inputs.text()
+    assert "onemark, 2.5 min, CPU" in annotated.control("inputs").text()
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
     backend.enough.clear()
     second = annotated.widget.panel.model.order[0]
-    annotated.session.show(second)
-    annotated.until(lambda: annotated.shown(second))
+    annotated.show(second)
     annotated.push("confirm")
     annotated.control("retrain.minutes").setValue(0.7)
     annotated.push("retrain")
-    assert "0.7 min" in annotated.widget.train._inputs.text()
-    assert "2.5" not in annotated.widget.train._inputs.text()
+    assert "0.7 min" in annotated.control("inputs").text()
+    assert "2.5" not in annotated.control("inputs").text()
     backend.enough.set()
-    annotated.until(lambda: annotated.app.training.running is None)
+    annotated.until_idle()
 
 
 def test_folders_opened_lately_fit_however_long_their_names(
@@ -365,7 +361,7 @@ def test_folders_opened_lately_fit_however_long_their_names(
     opening.remember_folder(long)
     desktop.widget.pages[0].refresh()
     desktop.settle()
-    area = desktop.widget._stack.currentWidget()
+    area = desktop.page
     assert desktop.control("recent.0").isVisibleTo(desktop.widget)
     assert area.widget().minimumSizeHint().width() <= area.viewport().width()
     assert str(long) in desktop.control("recent.0").toolTip()

@@ -1,4 +1,4 @@
-"""What napari calls from the manifest: readers, writers, sample data. The widget is made when it is needed."""
+"""What napari calls from the manifest: readers, writers, sample data. Heavy imports wait until a call needs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
     """Claim folders of radiographs, and single DICOM files.
 
-    A folder opens in the onemark widget and adds no layer by itself; without a window it becomes its first radiograph.
+    A folder opens in the onemark panel and adds no layer itself; without a window, it gives its first radiograph.
     """
     if isinstance(path, list):
         return None
@@ -27,7 +27,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
 
 
 def holds_radiographs(folder: Path) -> bool:
-    """Whether the folder, or one below it, has a file onemark reads; a Zarr or a run's folder has none."""
+    """Whether the folder or its sub-folders hold a file that onemark reads; a Zarr or a run folder holds none."""
     from onemark.data.cohort import open_cohort
 
     if folder.suffix.lower() in {".zarr", ".n5"}:
@@ -39,7 +39,7 @@ def holds_radiographs(folder: Path) -> bool:
 
 
 def read_folder(path: str) -> list[Any]:
-    """Open a folder in the widget; without a viewer, give its first radiograph."""
+    """Open a folder in the panel; without a viewer, return its first radiograph."""
     import napari
 
     viewer = napari.current_viewer()
@@ -52,14 +52,14 @@ def read_folder(path: str) -> list[Any]:
 
 
 def read_file(path: str) -> list[LayerData]:
-    """One radiograph as an image layer, at its scale in mm."""
+    """Read one radiograph as an image layer, with its scale in mm."""
     from onemark.data.images.read import read_radiograph
 
     return [make_layer_data(read_radiograph(path))]
 
 
 def make_layer_data(radiograph: Radiograph) -> LayerData:
-    """A radiograph as napari's layer data."""
+    """Turn a radiograph into napari's layer data."""
     spacing = radiograph.spacing
     meta: dict[str, Any] = {"name": Path(radiograph.name).stem, "contrast_limits": (0, 1)}
     if spacing is not None:
@@ -68,9 +68,9 @@ def make_layer_data(radiograph: Radiograph) -> LayerData:
 
 
 def open_phantom() -> list[LayerData]:
-    """The phantom cohort: opens in the widget, which takes the layer returned here over as its own.
+    """Open the phantom cohort in the panel, which takes over the layer returned here.
 
-    napari wants a layer at once, while the cohort is still being written: the first phantom.
+    napari wants a layer now, while the cohort is still being written, so it gets the first phantom.
     """
     import napari
 
@@ -87,7 +87,7 @@ def open_phantom() -> list[LayerData]:
 
 
 def open_widget(viewer: Any) -> Any:
-    """The viewer's onemark widget, opened when it is not."""
+    """Find the viewer's onemark panel, or open one."""
     from onemark.gui.widget import OnemarkWidget
 
     for dock in viewer.window.dock_widgets.values():
@@ -98,7 +98,7 @@ def open_widget(viewer: Any) -> Any:
 
 
 def show_widget() -> None:
-    """Open the widget in the viewer in front."""
+    """Open the panel in the current viewer."""
     import napari
 
     viewer = napari.current_viewer()
@@ -115,7 +115,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write the Points layers among these, each as the landmarks of one radiograph.
 
     Raises:
-        UserError: no points, or a format that needs sizes the layers do not tell.
+        UserError: there are no points, or the format needs a size that the layers do not hold.
     """
     from onemark.gui.canvas.layer_table import write
 

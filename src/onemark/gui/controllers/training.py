@@ -1,4 +1,4 @@
-"""The Train step's work: begin, watch, stop, and hand the results over."""
+"""The work of the Train step: start, watch, stop, and hand the results over."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from onemark.data.suggestion import Suggestion
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
+from onemark.gui.state import run_status
 from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.units import convert_errors, read_spacing
+from onemark.gui.state.units import convert_errors
 from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
-    from onemark.pipeline.runs import RunStatus
 
 POLL_MS = 100
 
 
 class Training(QObject):
-    """One training, or suggestion, at a time, in the background.
+    """One training or suggestion at a time, in the background.
 
     Signals:
         ended: `done`, `suggested`, `stopped` or `failed`; `elsewhere` when another folder is open by then.
 
     Attributes:
-        job: The training or suggestion under way, or None.
+        running: The training or suggestion under way, or None.
         model: The last fitted model, or None.
-        recipes: What can be trained; empty until known.
+        recipes: What can be trained; empty until `discover` has found out.
+        devices: Device -> one line about it; empty until then, too.
     """
 
     ready = Signal()
@@ -53,45 +54,40 @@ class Training(QObject):
         self.recipes: Sequence[RecipeInfo] = ()
         self.devices: Mapping[str, str] = {}
         self._skipped: list[str] = []
-        self._suggested_before: Path | None = None
+        self._former_suggestion: Path | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
-        context.session.cohort_changed.connect(self._forget)
+        context.session.cohort_changed.connect(self._forget_model)
 
     def discover(self) -> None:
-        """Find out, off the GUI thread because it loads torch, which recipes and devices there are."""
+        """Find out which recipes and devices there are, outside the GUI thread because that loads torch."""
         backend = self.context.backend
         self.context.background.run(
-            lambda: (backend.recipes(), backend.devices(), backend.problems()),
-            lambda found: self._on_discovered(*found),
+            lambda: (backend.list_recipes(), backend.list_devices(), backend.list_problems()),
+            lambda lists: self._on_discovered(*lists),
             lambda error: self.context.fail(error, "loading the recipes"),
         )
 
     @property
     def unfinished(self) -> OrderKind | None:
-        """What is left to do of the last run: `continue` its training, `predict` with it, or None."""
-        status = _status(self.session_store.run)
-        if status is None or status.waits_for_exemplar:
-            return None
-        if status.is_unfinished:
-            return "continue"
-        return None if status.predicted else "predict"
+        """What is left to do of the last run: `continue` its training, `predict` with its model, or None."""
+        return run_status.find_unfinished(self.session_store.run)
 
     def start(self, kind: OrderKind = "new") -> None:
-        """Begin a training on a snapshot of the points, or a suggestion.
+        """Start a training or a suggestion on a snapshot of the points.
 
         Args:
-            task: See `Order`; a `new` training follows the suggestion where there is one with the same matcher.
+            kind: See `Order`; a `new` training follows the suggestion if that has the same matcher.
 
         Raises:
-            UserError: nothing to train on yet, or a training is under way.
+            UserError: there is nothing to train on yet, or a training is under way.
         """
         if self.running is not None:
             raise UserError("a training is under way; stop it first")
-        order = self._in_folder(self._order(kind))
+        order = self._choose_folder(self._make_order(kind))
         self.running = BackgroundRun(self.context.backend, order)
-        self._suggested_before = self.session_store.suggestion_run
+        self._former_suggestion = self.session_store.suggestion_run
         if kind == "suggest":
             self.session_store.suggestion_run = order.out
         else:
@@ -103,24 +99,27 @@ class Training(QObject):
         self._timer.start()
 
     def resume(self) -> None:
-        """Finish what the last run has left; when the points have changed since, ask which ones to use."""
+        """Finish what the last run has left; ask which points to use if they have changed since."""
         kind = self.unfinished
         if kind is None:
             raise UserError("there is no interrupted training; start one")
-        if not self._points_changed():
+        if not self._have_points_changed():
             self.start(kind)
             return
         choices = [
-            ("Go on with the old points", lambda: self.context.try_to("training", lambda: self.start(kind))),
-            ("Train anew", lambda: self.context.try_to("training", self.start)),
+            (
+                "Continue with the old points",
+                lambda: self.context.try_to("training", lambda: self.start(kind)),
+            ),
+            ("Start over", lambda: self.context.try_to("training", self.start)),
         ]
         self.context.tell(
-            "Your points have changed since this training began, and going on would not use the changes.",
+            "You have changed points since this training started. If you continue it, it ignores the changes.",
             "warn",
             choices,
         )
 
-    def _points_changed(self) -> bool:
+    def _have_points_changed(self) -> bool:
         from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 
         assert self.session_store.run is not None
@@ -135,14 +134,14 @@ class Training(QObject):
             np.allclose(old[i].xy, new[i].xy, equal_nan=True) for i in new if old[i].names == new[i].names
         )
 
-    def belongs_here(self, running: BackgroundRun) -> bool:
-        """Whether a training is of the folder that is open, and not of one that was open when it began."""
-        now, then = self.context.session.cohort, running.order.cohort
+    def belongs_here(self, run: BackgroundRun) -> bool:
+        """Whether a run works on the folder that is open now."""
+        now, then = self.context.session.cohort, run.order.cohort
         return now is not None and (now.folder, now.names) == (then.folder, then.names)
 
     @property
     def _busy_here(self) -> bool:
-        """Whether what is under way will have newer results for the folder that is open."""
+        """Whether the run under way will have newer results for the folder that is open."""
         return self.running is not None and self.belongs_here(self.running)
 
     def stop(self) -> None:
@@ -151,7 +150,7 @@ class Training(QObject):
             self.running.stop()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Stop and wait a little: the window is going."""
+        """Stop the training and wait for it a little, because the window closes."""
         self._timer.stop()
         if self.running is not None:
             self.running.stop()
@@ -159,18 +158,18 @@ class Training(QObject):
             self.running = None
 
     def open_run(self) -> None:
-        """Bring the suggestion, the predictions and, lazily, the model of the session's last run back."""
+        """Bring back the suggestion, the predictions and, when it is loaded, the model of the session's last run."""
         run, cohort = self.session_store.run, self.context.session.cohort
         self._open_suggestion()
         if run is None or cohort is None:
             return
         if (run / "landmarks.csv").is_file():
             self.context.background.run(
-                lambda: read_predictions(run, cohort),
-                lambda found: self._show_predictions(cohort, found),
+                lambda: run_status.read_predictions(run, cohort),
+                lambda predictions: self._show_predictions(cohort, predictions),
                 lambda error: self.context.fail(error, "reading the last run"),
             )
-        if (run / "weights.safetensors").is_file():
+        if run_status.has_model(run):
             self.context.background.run(
                 lambda: self.context.backend.load(run),
                 lambda model: self._take_model(cohort, model),
@@ -179,22 +178,22 @@ class Training(QObject):
 
     def _open_suggestion(self) -> None:
         run, cohort = self.session_store.suggestion_run, self.context.session.cohort
-        if run is not None and not _is_outdated(run):
+        if run is not None and not run_status.has_predicted(run):
             self.context.background.run(
-                lambda: _read_suggestion(run),
-                lambda found: self._show_suggestion(cohort, found),
+                lambda: run_status.read_suggestion(run),
+                lambda suggestion: self._show_suggestion(cohort, suggestion),
                 lambda error: self.context.fail(error, "reading the suggestion"),
             )
 
-    def _order(self, kind: OrderKind) -> Order:
+    def _make_order(self, kind: OrderKind) -> Order:
         from onemark.data.landmarks.table import LandmarkTable
 
         cohort, preferences = self.context.session.cohort, self.session_store.preferences
         if cohort is None:
-            raise UserError("no radiographs are open; drop a folder on step 1 first")
+            raise UserError("no radiographs are open; open a folder in step 1 first")
         sets = self.context.session.exemplar_sets()
         if not sets and kind != "suggest":
-            raise UserError("no radiograph has all of its landmarks yet; finish one in step 2 first")
+            raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
@@ -208,23 +207,21 @@ class Training(QObject):
             watched=lambda: self.context.session.current,
         )
 
-    def _in_folder(self, order: Order) -> Order:
-        """The order in the folder where it belongs: a suggestion's, when that has the matcher that is asked for."""
+    def _choose_folder(self, order: Order) -> Order:
+        """Put the order into the run folder where it belongs: a suggestion's, if that has the matcher asked for."""
         if order.kind not in ("new", "suggest"):
             return order
-        kept, backend = self.session_store.suggestion_run, self.context.backend
-        runs = [kept, self.session_store.run] if order.kind == "suggest" else [kept]
-        usable = [
-            run
-            for run in runs
-            if run and (_can_suggest(run) if order.kind == "suggest" else _waits_for_exemplar(run))
-        ]
-        same = next((run for run in usable if backend.same_matcher(run, order)), None)
+        kept, suggests = self.session_store.suggestion_run, order.kind == "suggest"
+        runs = [kept, self.session_store.run] if suggests else [kept]
+        is_usable = run_status.can_suggest if suggests else run_status.awaits_exemplar
+        usable = [run for run in runs if run and is_usable(run)]
+        same = next((run for run in usable if self.context.backend.has_same_matcher(run, order)), None)
         if same is not None:
-            return replace(order, out=same, kind="follow" if order.kind == "new" else "suggest")
+            return replace(order, out=same, kind="suggest" if suggests else "follow")
         if kept in usable:
             self.context.tell(
-                "You have changed the recipe, its time or its options since the suggestion, so this begins anew."
+                "You have changed the recipe, its time or its options since the suggestion, so the matcher is trained "
+                "again."
             )
         return replace(order, out=self.session_store.choose_new_run())
 
@@ -233,8 +230,9 @@ class Training(QObject):
         if running is None:
             self._timer.stop()
             return
+        # Read before the mailbox is emptied, so that no event that came before the end is lost.
         outcome = running.outcome
-        news: News = running.news()
+        news: News = running.collect_news()
         if news.events or news.losses:
             self.news.emit(news)
         self._skipped += [
@@ -245,53 +243,58 @@ class Training(QObject):
             self.running = None
             self._end(running, outcome)
 
-    def _end(self, running: BackgroundRun, outcome: str) -> None:
-        here = self.belongs_here(running)
-        if running.order.kind == "suggest":
-            self._end_suggestion(running, here)
-        elif outcome == "done" and here:
-            # A suggestion has served when a model is there: what to correct is told by the expected errors.
-            self.session_store.suggestion_run = None
-            self.context.session.set_suggestion(None)
-        if running.order.kind != "suggest" and here:
-            self.session_store.end_run(running.order.out)
-        if running.predictions is not None:
-            if here:
-                self.model = running.model
-                self._take(running.predictions, running.order)
-                self.model_changed.emit()
-            else:
-                self.context.tell(
-                    f"The training of {running.order.cohort.folder.name} has ended; it is kept in {running.order.out}."
-                )
-        if outcome == "failed" and running.error is not None:
-            self._explain(running.error, running)
+    def _end(self, run: BackgroundRun, outcome: str) -> None:
+        here = self.belongs_here(run)
+        if run.order.kind == "suggest":
+            self._end_suggestion(run, here)
+        else:
+            self._end_training(run, here)
+        if outcome == "failed" and run.error is not None:
+            self._explain(run.error, run)
         elif self._skipped:
             first = self._skipped[0].removeprefix("skipped: ")
-            self.context.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
+            self.context.tell(f"onemark skipped {len(self._skipped)} of the radiographs. {first}", "warn")
         self.session_store.save()
         self.ended.emit(outcome if here else "elsewhere")
 
-    def _end_suggestion(self, running: BackgroundRun, here: bool) -> None:
-        if here and not running.order.out.is_dir():
-            self.session_store.suggestion_run = self._suggested_before
-        if running.suggestion is not None and here:
-            self.context.session.set_suggestion(running.suggestion)
-        elif running.outcome == "suggested":
-            folder = running.order.cohort.folder.name
-            self.context.tell(f"The suggestion for {folder} is ready; open {folder} to see it.")
-        elif running.outcome == "stopped" and here:
-            self.context.tell("Stopped. Press Suggest again to go on from here.")
+    def _end_training(self, run: BackgroundRun, here: bool) -> None:
+        if here:
+            if run.outcome == "done":
+                # With a model there, the expected errors say what to look at next, and the suggestion no longer does.
+                self.session_store.suggestion_run = None
+                self.context.session.set_suggestion(None)
+            self.session_store.end_run(run.order.out)
+        if run.predictions is None:
+            return
+        if here:
+            self.model = run.model
+            self._take_predictions(run.predictions, run.order)
+            self.model_changed.emit()
+        else:
+            self.context.tell(
+                f"The training of {run.order.cohort.folder.name} has ended. Its run is in {run.order.out}."
+            )
 
-    def _explain(self, error: BaseException, running: BackgroundRun) -> None:
-        failure = explain(error, "the suggestion" if running.order.kind == "suggest" else "training")
-        # One that was to follow a suggestion looks anew for what it can follow; a run that goes on keeps its settings.
-        kind: OrderKind = "new" if running.order.kind == "follow" else running.order.kind
-        smaller = self._halve_batch(running.order) if kind in ("new", "suggest") else None
+    def _end_suggestion(self, run: BackgroundRun, here: bool) -> None:
+        if here and not run.order.out.is_dir():
+            self.session_store.suggestion_run = self._former_suggestion
+        if run.suggestion is not None and here:
+            self.context.session.set_suggestion(run.suggestion)
+        elif run.outcome == "suggested":
+            folder = run.order.cohort.folder.name
+            self.context.tell(f"The suggestion for {folder} is ready. Open {folder} to see it.")
+        elif run.outcome == "stopped" and here:
+            self.context.tell("Stopped. Press Suggest again to continue from here.")
+
+    def _explain(self, error: BaseException, run: BackgroundRun) -> None:
+        failure = explain(error, "the suggestion" if run.order.kind == "suggest" else "training")
+        # A run that was to follow a suggestion looks again for one to follow; a continued run keeps its settings.
+        kind: OrderKind = "new" if run.order.kind == "follow" else run.order.kind
+        smaller = self._halve_batch(run.order) if kind in ("new", "suggest") else None
         choices = []
-        if "cpu" in failure.choices and running.order.device != "cpu":
+        if "cpu" in failure.remedies and run.order.device != "cpu":
             choices.append(("Train on the CPU", lambda: self._retry(kind, device="cpu")))
-        if "smaller" in failure.choices and smaller is not None:
+        if "smaller" in failure.remedies and smaller is not None:
             name, value = smaller
             choices.append(
                 (
@@ -302,11 +305,9 @@ class Training(QObject):
         self.context.tell(failure.text, "bad", choices, failure.details)
 
     def _halve_batch(self, order: Order) -> tuple[str, int] | None:
-        # Memory goes with the batch: offer half of it where the recipe has one.
-        from onemark.gui.widgets.form import defaults
-
+        # Memory grows with the batch, so half a batch is the remedy where the recipe has one.
         info = next((one for one in self.recipes if one.name == order.recipe), None)
-        values = {**defaults(info), **order.settings} if info else dict(order.settings)
+        values = {**info.defaults(), **order.settings} if info else dict(order.settings)
         for name, value in values.items():
             if name.rsplit(".", 1)[-1].startswith("batch") and isinstance(value, int) and value > 1:
                 return name, max(1, value // 2)
@@ -329,68 +330,33 @@ class Training(QObject):
             self.context.tell("; ".join(problems), "warn")
         self.ready.emit()
 
-    def _take(self, found: Predictions, order: Order) -> None:
+    def _take_predictions(self, predictions: Predictions, order: Order) -> None:
         cohort = self.context.session.cohort
         assert cohort is not None
         if cohort.spacing_mm == order.cohort.spacing_mm:
-            self.context.session.set_predictions(found)
+            self.context.session.set_predictions(predictions)
             return
-        # The size of a pixel was typed while it learned.
+        # The person typed a pixel size during the training.
         self.context.background.run(
-            lambda: Predictions.of(convert_errors(cohort, found.sets.values(), order.cohort.spacing_mm)),
-            lambda found: self._show_predictions(cohort, found),
+            lambda: Predictions.from_sets(
+                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm)
+            ),
+            lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),
         )
 
-    def _show_predictions(self, cohort: object, found: Predictions) -> None:
+    def _show_predictions(self, cohort: Cohort, predictions: Predictions) -> None:
         if cohort is self.context.session.cohort:
-            self.context.session.set_predictions(found)
+            self.context.session.set_predictions(predictions)
 
-    def _show_suggestion(self, cohort: object, suggested: Suggestion | None) -> None:
-        if suggested is not None and not self._busy_here and cohort is self.context.session.cohort:
-            self.context.session.set_suggestion(suggested)
+    def _show_suggestion(self, cohort: Cohort | None, suggestion: Suggestion | None) -> None:
+        if suggestion is not None and not self._busy_here and cohort is self.context.session.cohort:
+            self.context.session.set_suggestion(suggestion)
 
-    def _take_model(self, cohort: object, model: Trained) -> None:
+    def _take_model(self, cohort: Cohort, model: Trained) -> None:
         if not self._busy_here and cohort is self.context.session.cohort:
             self.model = model
             self.model_changed.emit()
 
-    def _forget(self) -> None:
+    def _forget_model(self) -> None:
         self.model = None
-
-
-def read_predictions(run: Path, cohort: Cohort) -> Predictions:
-    """The predictions of a run on the radiographs that are open, with errors in their unit."""
-    from onemark.data.landmarks.table import read_landmarks
-
-    sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
-    return Predictions.of(convert_errors(cohort, sets, read_spacing(run)))
-
-
-def _read_suggestion(run: Path) -> Suggestion | None:
-    """The suggestion of a run; None where it has not come to one."""
-    path = run / "suggestion.csv"
-    return Suggestion.read_csv(path) if path.is_file() else None
-
-
-def _status(run: Path | None) -> RunStatus | None:
-    from onemark.pipeline.runs import status_of
-
-    return status_of(run)
-
-
-def _can_suggest(run: Path) -> bool:
-    """Whether a run has a matcher to be asked, or one that may go on learning without exemplars."""
-    status = _status(run)
-    return status is not None and (status.waits_for_exemplar or bool(status.learned))
-
-
-def _waits_for_exemplar(run: Path) -> bool:
-    status = _status(run)
-    return status is not None and status.waits_for_exemplar
-
-
-def _is_outdated(suggestion: Path) -> bool:
-    """Whether the run of a suggestion has gone on to predictions: then these say what to look at."""
-    status = _status(suggestion)
-    return status is not None and status.predicted

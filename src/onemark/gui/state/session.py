@@ -1,4 +1,4 @@
-"""What the person is doing, without a window: cohort, schema, points, undo, predictions, and what is shown."""
+"""The state behind the five steps: cohort, schema, annotations with undo, predictions, and what is in view."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from psygnal import Signal
 
 from onemark.data.suggestion import Suggestion
-from onemark.gui.state.annotation import Annotation, State, is_absent
+from onemark.gui.state.annotation import Annotation, State, are_absent
 from onemark.gui.state.schema import EMPTY, Schema
 from onemark.types import LandmarkSet, UserError
 
@@ -24,20 +24,20 @@ Step = tuple[Annotation | None, Annotation | None]
 
 
 class Session:
-    """The five steps' state. Every change goes through a method, which tells listeners.
+    """What the person is doing. Every change goes through a method, which notifies the listeners.
 
     Signals:
-        marks_changed: the radiograph whose points have changed; empty when those of many have, by an import.
+        annotations_changed: name of the radiograph whose points have changed; empty when an import changed many.
 
     Attributes:
         cohort: The radiographs, or None before a folder is open.
         schema: The landmarks to place.
         current: Name of the radiograph in view, or None.
         landmark: Index of the landmark to place next.
-        marks: Radiograph -> the person's points; radiographs nobody touched are absent.
-        found: Radiograph -> predicted landmarks.
+        annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
+        predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
-        suggested: Which radiographs to mark first; None when that was not asked, or a training has ended since.
+        suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
     """
 
     cohort_changed = Signal()
@@ -63,7 +63,7 @@ class Session:
     # Cohort and view ------------------------------------------------------------------------------------------
 
     def open(self, cohort: Cohort) -> None:
-        """Take another cohort; everything known about the previous one is dropped (its autosave keeps it)."""
+        """Open another cohort and drop everything about the previous one, which its autosave keeps."""
         self.cohort, self.current, self.landmark, self.suggestion = cohort, None, 0, None
         for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
@@ -85,7 +85,7 @@ class Session:
 
         Args:
             schema: The new landmarks.
-            renaming: A new name in the place of one that is gone is the same landmark under another name.
+            renaming: Whether a new name in the position of a missing one is the same landmark, renamed.
         """
         sources = match_names(self.schema.names, schema.names, renaming=renaming)
         self._rename_predictions(schema.names, sources)
@@ -101,19 +101,19 @@ class Session:
         self.landmark_changed.emit()
 
     def find_lost(self, schema: Schema, *, renaming: bool = True) -> list[str]:
-        """Landmarks with placed points that a change to `schema` would drop."""
+        """Find the landmarks with placed points that a change to `schema` would drop."""
         kept = set(match_names(self.schema.names, schema.names, renaming=renaming))
         used = [np.any([m.placed[i] for m in self.annotations.values()]) for i in range(len(self.schema))]
         return [name for i, name in enumerate(self.schema.names) if used[i] and i not in kept]
 
     def select(self, landmark: int) -> None:
-        """Make a landmark the one to place next."""
+        """Ask for this landmark next; indices wrap around."""
         if len(self.schema):
             self.landmark = landmark % len(self.schema)
             self.landmark_changed.emit()
 
     def find_next_open(self, after: int) -> int | None:
-        """The next landmark in view that is neither placed nor hidden, in cyclic order; None when all are done."""
+        """Find the next landmark in view that is neither placed nor hidden, in cyclic order; None when all are done."""
         done = self.shown_annotation.done
         order = [(after + 1 + i) % len(done) for i in range(len(done))]
         return next((i for i in order if not done[i]), None)
@@ -126,11 +126,11 @@ class Session:
 
     @property
     def shown_annotation(self) -> Annotation:
-        """The points in view: the person's, else the prediction as it would be corrected, else none."""
+        """The points in view: the person's, else the prediction to be corrected, else none."""
         return self.annotation_of(self.current) if self.current else Annotation.blank(len(self.schema))
 
     def annotation_of(self, image: str) -> Annotation:
-        """As `shown_annotation`, of any radiograph."""
+        """As `shown_annotation`, for any radiograph."""
         if image in self.annotations:
             return self.annotations[image]
         if image in self.predictions:
@@ -141,7 +141,7 @@ class Session:
         """Change the points in view; the step can be undone.
 
         Args:
-            change: From the points in view to the new ones.
+            change: Turns the points in view into the new ones.
             ask_next: Move on to the next open landmark.
         """
         if self.current is None:
@@ -166,7 +166,7 @@ class Session:
             self.edit(lambda annotation: annotation.hide(landmark))
 
     def confirm(self) -> None:
-        """Take the points in view as right; a prediction becomes a corrected radiograph.
+        """Accept the points in view; a predicted radiograph becomes a corrected one.
 
         Raises:
             UserError: a landmark is neither placed nor declared not visible.
@@ -177,15 +177,15 @@ class Session:
             what = (
                 "no landmark is placed" if missing is None else f"{self.schema.names[missing]} is not placed"
             )
-            raise UserError(f"{self.current}: {what}; place it or say that it is not visible")
+            raise UserError(f"{self.current}: {what}; place it, or say that it is not visible")
         self.edit(Annotation.confirm)
 
     def undo(self) -> bool:
-        """Take the last edit of the radiograph in view back; False when there is none."""
+        """Undo the last edit of the radiograph in view; False when there is none."""
         return self._step(self._undo, self._redo, 0)
 
     def redo(self) -> bool:
-        """Do the last undone edit again; False when there is none."""
+        """Redo the last undone edit; False when there is none."""
         return self._step(self._redo, self._undo, 1)
 
     def _remember(self, image: str, new: Annotation | None) -> None:
@@ -200,7 +200,7 @@ class Session:
         step = source[self.current].pop()
         target[self.current].append(step)
         self._put(self.current, step[side])
-        self._ask_from(_changed(step, len(self.schema), self.landmark))
+        self._ask_from(_find_changed(step, len(self.schema), self.landmark))
         self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
         return True
@@ -213,19 +213,19 @@ class Session:
 
     # Results --------------------------------------------------------------------------------------------------
 
-    def set_predictions(self, found: Predictions) -> None:
-        """Take predictions; the person's own points stay as they are."""
-        self.predictions, self.errors = found.sets, found.errors
+    def set_predictions(self, predictions: Predictions) -> None:
+        """Replace the predictions; the person's own points stay as they are."""
+        self.predictions, self.errors = predictions.sets, predictions.errors
         self.predictions_changed.emit()
 
-    def set_suggestion(self, suggested: Suggestion | None) -> None:
-        """Take a suggestion, as far as it is of the radiographs that are open; None when it has served."""
+    def set_suggestion(self, suggestion: Suggestion | None) -> None:
+        """Replace the suggestion, limited to the open radiographs; None when nobody needs it any more."""
         names = frozenset(self.cohort.names if self.cohort is not None else ())
-        self.suggestion = suggested.within(names.__contains__) if suggested is not None else None
+        self.suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
         self.suggestion_changed.emit()
 
     def place_in_suggestion(self, image: str) -> int | None:
-        """1 for the radiograph to mark first, and so on; None for others and for those the person has begun."""
+        """1 for the radiograph to annotate first, and so on; None for others and for those that the person has begun."""
         if self.suggestion is None or image in self.annotations:
             return None
         return self.suggestion.place(image)
@@ -235,10 +235,10 @@ class Session:
 
         Args:
             table: Landmarks of radiographs, some of which may be in the cohort.
-            replace: Also where the person has placed points already.
+            replace: Whether to replace points that the person has placed already.
 
         Returns:
-            How many radiographs were taken, and the names of those kept as they were.
+            How many radiographs got points, and the names of those that kept their own.
         """
         taken, kept = 0, []
         for one in table:
@@ -256,44 +256,48 @@ class Session:
         return taken, kept
 
     def state(self, image: str) -> State:
-        """The word for the list."""
+        """What is known about a radiograph."""
         if image in self.annotations:
             return self.annotations[image].state
         return State.PREDICTED if image in self.predictions else State.NONE
 
     def exemplar_sets(self) -> list[LandmarkSet]:
-        """Every radiograph whose points are finished: exemplars and corrected ones."""
+        """The person's points on every finished radiograph: exemplars and corrected ones."""
         return [
             LandmarkSet(image, self.schema.names, self.annotations[image].xy.copy())
             for image in self.list_finished()
         ]
 
     def list_finished(self) -> Iterator[str]:
-        """Names of the radiographs whose points are finished; `any` of them is found without asking all."""
+        """List the radiographs whose points are finished, lazily, because `any` needs only the first."""
         return (i for i, m in self.annotations.items() if m.state in (State.EXEMPLAR, State.CORRECTED))
 
     def list_unfinished(self) -> list[str]:
-        """Radiographs with points that are not finished, which training leaves out."""
+        """List the radiographs with unfinished points, which training leaves out."""
         return [i for i, m in self.annotations.items() if m.state in (State.ANNOTATING, State.CORRECTING)]
 
     def collect_results(self) -> list[LandmarkSet]:
-        """What is exported, in the cohort's order: the person's finished points, else the predictions."""
+        """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
         best = self.predictions | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
         return [one for one in map(self._restrict_to_schema, map(best.__getitem__, names)) if one.names]
 
     def _restrict_to_schema(self, one: LandmarkSet) -> LandmarkSet:
-        # A landmark that was taken out of the set is not the person's wish any more, though it was predicted.
+        # The model still predicts a landmark that the person has since removed from the schema.
         names = self.schema.names or one.names
         gone = set(one.names).difference(names)
-        return _rows(one, {i: name for i, name in enumerate(one.names) if name not in gone}) if gone else one
+        return (
+            _select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
+            if gone
+            else one
+        )
 
     def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
-        # Where it gives a landmark no position, that is not visible; what it has never heard of is yet to be placed.
+        # A landmark listed without a position is not visible; one that is not listed is still to be placed.
         rows = dict(zip(one.names, one.xy, strict=True))
         names = self.schema.names
         xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
-        return Annotation(xy, is_absent(xy) & np.array([name in rows for name in names], bool), corrects)
+        return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)
 
     def _rename_predictions(self, names: tuple[str, ...], sources: list[int | None]) -> None:
         pairs = (
@@ -303,17 +307,17 @@ class Session:
         if not renamed:
             return
         for image, one in self.predictions.items():
-            # A landmark predicted long ago and taken out since may have had the new name.
+            # An old prediction may hold a removed landmark that had the new name.
             kept = {
                 i: renamed.get(name, name)
                 for i, name in enumerate(one.names)
                 if name in renamed or name not in renamed.values()
             }
-            self.predictions[image] = _rows(one, kept)
+            self.predictions[image] = _select_rows(one, kept)
 
 
 def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
-    """For each new name the old row it continues: the same name or, when `renaming`, another one at its position."""
+    """Match each new name with the old row it continues: that of the same name or, when `renaming`, at its position."""
     index = {name: i for i, name in enumerate(old)}
     if not renaming:
         return [index.get(name) for name in new]
@@ -322,35 +326,35 @@ def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions, ready to be shown; `of` takes a moment with 10,000 of them, so call it off the GUI thread.
+    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
 
     Attributes:
         sets: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error; NaN when the prediction says none.
+        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
     """
 
     sets: dict[str, LandmarkSet]
     errors: dict[str, float]
 
     @classmethod
-    def of(cls, found: Iterable[LandmarkSet]) -> Predictions:
-        """Of a landmark table."""
-        sets = {one.image: one for one in found}
-        return cls(sets, {name: mean_error(one) for name, one in sets.items()})
+    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
+        """Collect the sets of a landmark table."""
+        by_image = {one.image: one for one in sets}
+        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
 
 
 def mean_error(one: LandmarkSet) -> float:
-    """Mean expected error of a prediction; NaN when it says none."""
+    """Mean expected error of a prediction; NaN where it has none."""
     return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
 
 
-def _rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
+def _select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
     rows = list(names)
     score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
     return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
 
 
-def _changed(step: Step, count: int, fallback: int) -> int:
+def _find_changed(step: Step, count: int, fallback: int) -> int:
     before, after = (m or Annotation.blank(count) for m in step)
     same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
     return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback

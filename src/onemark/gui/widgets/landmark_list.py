@@ -1,4 +1,4 @@
-"""The landmarks of the schema as a list: colour, label, name, and whether it is placed on the radiograph in view."""
+"""The landmarks of the schema as a list: colour, label, name, and whether the radiograph in view has them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LandmarkList(QAbstractTableModel):
         session.schema_changed.connect(self._reset)
         session.cohort_changed.connect(self._reset)
         for signal in (session.current_changed, session.landmark_changed, session.predictions_changed):
-            signal.connect(self._changed)
-        session.annotations_changed.connect(lambda image: self._changed())
+            signal.connect(self._on_changed)
+        session.annotations_changed.connect(lambda image: self._on_changed())
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of landmarks."""
@@ -48,7 +48,7 @@ class LandmarkList(QAbstractTableModel):
             font.setBold(True)
             return font
         if role == _Role.ToolTipRole:
-            return f"{self.session.schema.names[i]}: click to place or move it next"
+            return f"{self.session.schema.names[i]}: click here to place or move it next"
         return None
 
     def _text(self, i: int, column: int) -> str:
@@ -64,6 +64,6 @@ class LandmarkList(QAbstractTableModel):
         self._colours = [to_hex(row) for row in landmark_colours(len(self.session.schema))]
         self.endResetModel()
 
-    def _changed(self) -> None:
+    def _on_changed(self) -> None:
         if self._colours:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._colours) - 1, 2))

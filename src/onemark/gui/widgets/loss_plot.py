@@ -1,4 +1,4 @@
-"""The loss while it trains: a faint line of every step and a strong one of their running mean."""
+"""The loss during the training, as a running mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LossPlot(QWidget):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("onemark.loss")
-        self.setToolTip("The training loss: it falls quickly at first, then levels out")
+        self.setToolTip("The training loss. It falls quickly at first, then levels out.")
         self._plot = pg.PlotWidget(self)
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
@@ -38,7 +38,7 @@ class LossPlot(QWidget):
         self.clear()
 
     def clear(self) -> None:
-        """Begin a new training."""
+        """Remove all curves, for a new training."""
         self._values: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._curves: dict[str, pg.PlotDataItem] = {}
         self._plot.getPlotItem().clear()
@@ -76,7 +76,7 @@ class LossPlot(QWidget):
 
 
 def smooth(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minutes and running mean of `[N, 2]` (minutes, loss), at no more than `DRAWN` places."""
+    """Smooth `[N, 2]` (minutes, loss): minutes and running mean, at no more than about `DRAWN` points."""
     window = max(1, len(values) // 40)
     kernel = np.ones(window) / window
     mean = np.convolve(values[:, 1], kernel, mode="valid")
