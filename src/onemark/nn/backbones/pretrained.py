@@ -59,7 +59,7 @@ def check(wanted: Mapping[str, tuple[str, str]], sink: Sink = silent) -> None:
 
     Args:
         wanted: Slot -> encoder and `weights` setting, of the stages that start from pretrained weights.
-        sink: Is told when a file is fetched.
+        sink: Takes a message when a file is fetched.
 
     Raises:
         UserError: as `start`.
@@ -108,6 +108,7 @@ def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sin
 
 
 def _find_known(source: Source) -> Path | None:
+    # Whoever uses torchvision may have the file already.
     for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"):
         if (folder / source.name).is_file():
             return folder / source.name

@@ -96,11 +96,11 @@ def test_real_pairs_come_both_ways_and_bring_what_is_known_of_their_landmarks(
     torch.testing.assert_close(
         batch.truth.images(batch.plain[batch.source[:2]]), batch.plain[batch.target[:2]], atol=1e-4, rtol=0
     )
-    assert batch.focus.shape == batch.marks.shape == (2, 3, 2)
+    assert batch.target_xy.shape == batch.source_xy.shape == (2, 3, 2)
     if partners == "exemplar":
         torch.testing.assert_close(batch.plain[4:5], Store().pictures[:1])
-        torch.testing.assert_close(batch.marks[0], job.level.exemplars[0].xy, equal_nan=True)
-        there = batch.truth(batch.focus.nan_to_num())
+        torch.testing.assert_close(batch.source_xy[0], job.level.exemplars[0].xy, equal_nan=True)
+        there = batch.truth(batch.target_xy.nan_to_num())
         which = store_order(generator, job)
         expected = job.labels.xy[which].nan_to_num()
         torch.testing.assert_close(there[:, :2], expected[:, :2], atol=0.05, rtol=0)
@@ -173,7 +173,7 @@ def test_without_the_way_back_every_other_pair_is_seen_the_other_way(
 ):
     batch = task(changed(w_inverse=0.0)).batch(generator(), 0.0)
     assert (batch.source.tolist(), batch.target.tolist()) == ([0, 1, 4, 3], [2, 3, 2, 4])
-    torch.testing.assert_close(batch.focus[1], batch.marks[0], equal_nan=True)  # the exemplar's own
+    torch.testing.assert_close(batch.target_xy[1], batch.source_xy[0], equal_nan=True)  # the exemplar's own
 
 
 @pytest.mark.parametrize(

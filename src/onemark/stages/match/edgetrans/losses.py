@@ -72,7 +72,7 @@ def dissimilarity(
         target: `[P, 1, h, w]`.
         inside: `[P, 1, h, w]`, 1 where there is a source.
         focus: `[P, 1, h, w]` weights around landmarks; None to leave the edges out.
-        share: Of the edges, 0...1.
+        share: Weight of the edges, 0...1.
     """
     # Where the source has nothing, both are black and alike.
     whole = _mean(1 - ssim(warped * inside, target * inside), inside)
