@@ -220,6 +220,21 @@ def test_a_distance_smaller_than_its_errors_is_sampled():
     assert again.loc["MW", "low"] == frame.loc["MW", "low"]
 
 
+def test_an_angle_near_180_degrees_is_sampled():
+    straight = FACE.copy()
+    straight[SYMBOLS.index("Ar")] = (straight[SYMBOLS.index("S")] + straight[SYMBOLS.index("Go")]) / 2 - (
+        3,
+        0,
+    )
+    row = (
+        measure([face(xy=straight, error=1.5)], SET, spacing_mm=1.0)
+        .set_index("measurement")
+        .loc["articular angle"]
+    )
+    assert row["interval"] == "sampled"
+    assert row["high"] <= 180
+
+
 def test_incisal_edges_in_one_place_have_an_interval_all_the_same():
     same = FACE.copy()
     same[SYMBOLS.index("U1")] = same[SYMBOLS.index("L1")]

@@ -70,7 +70,12 @@ def spread_of(
         some: NDArray[np.intp] | slice = slice(None) if len(rows) == len(known) else rows
         near = {name: xy[name][some] for name in measurement.needs}
         wide = {name: covariance[name][some] for name in measurement.needs}
-        bent = rows[_bends(measurement, measurements, near, wide, dual.value[some], error[some])]
+        value, near_error = dual.value[some], error[some]
+        bends = _bends(measurement, measurements, near, wide, value, near_error)
+        steps = steepest_steps(dual, list(xy), covariance, error)
+        steps = {name: step[some] for name, step in steps.items()}
+        bends |= _folds(measurement, measurements, near, steps, value, near_error)
+        bent = rows[bends]
         if len(bent):
             _sample_into(result, bent, measurement, measurements, xy, covariance, coverage)
     return result
@@ -86,6 +91,21 @@ def first_order_variance(dual: Dual, names: list[str], covariance: Mapping[str, 
                 if one is not None and other is not None:
                     total += one * other * covariance[name][:, i, j]
     return np.where(np.isfinite(dual.value), total, np.nan)
+
+
+def steepest_steps(
+    dual: Dual, names: list[str], covariance: Mapping[str, Floats], error: Floats
+) -> dict[str, Floats]:
+    """Symbol -> `[N, 2]`: the likeliest moves that together change a number by its standard error, C g / error."""
+    steps = {}
+    for k, name in enumerate(names):
+        slopes = [dual.slopes.get(2 * k + axis) for axis in (0, 1)]
+        if all(one is None for one in slopes):
+            continue
+        g = np.stack([np.zeros(len(error)) if one is None else one for one in slopes], axis=1)
+        with np.errstate(all="ignore"):
+            steps[name] = np.nan_to_num((covariance[name] * g[:, None, :]).sum(axis=2) / error[:, None])
+    return steps
 
 
 def sample_values(
@@ -145,6 +165,23 @@ def _bends(
             variance += ((ahead - behind) / 2) ** 2
     off = np.abs(np.sqrt(variance) - error)
     return np.asarray(~((shift <= BEND * error) & (off <= BEND * error)))
+
+
+def _folds(
+    measurement: Measurement,
+    measurements: MeasurementSet,
+    xy: Mapping[str, Floats],
+    steps: Mapping[str, Floats],
+    value: Floats,
+    error: Floats,
+) -> NDArray[np.bool_]:
+    """Whether the formula leaves its slope within three standard errors, as an angle does that reaches 180 degrees."""
+    bent = np.zeros(len(value), bool)
+    for way in (3.0, -3.0):
+        moved = {name: one + way * steps[name] if name in steps else one for name, one in xy.items()}
+        off = np.abs(_value(measurement, measurements, moved) - value - way * error)
+        bent |= ~(off <= 9 * BEND * error)
+    return bent
 
 
 def _sample_into(
