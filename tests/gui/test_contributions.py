@@ -25,7 +25,7 @@ def test_the_manifest_in_the_package_is_the_one_of_the_repository() -> None:
 
 
 def test_every_command_of_the_manifest_exists() -> None:
-    manifest = PluginManifest.read_schema(PACKAGE / "napari.yaml")
+    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
     manifest.validate_imports()
     offered = {command.id for command in manifest.contributions.commands or ()}
     used = {

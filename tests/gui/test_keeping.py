@@ -20,7 +20,7 @@ from onemark.gui.state.backend import Order, Pipeline
 from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import convert_errors
-from onemark.pipeline import trainer as pipeline
+from onemark.pipeline import fit as pipeline
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 

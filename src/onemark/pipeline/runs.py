@@ -208,7 +208,9 @@ class RunFolder:
         except (OSError, ValueError):
             return []
         return [
-            entry | {"stage": rename_slot(entry.get("stage", ""))} for entry in entries if isinstance(entry, dict)
+            entry | {"stage": rename_slot(entry.get("stage", ""))}
+            for entry in entries
+            if isinstance(entry, dict)
         ]
 
     def write_log(self, log: Iterable[Mapping[str, Any]]) -> None:
