@@ -111,11 +111,11 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     from onemark.gui.controllers import opening
 
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
-    monkeypatch.setattr(contributions, "widget_of", lambda viewer: begun.widget)
+    monkeypatch.setattr(contributions, "open_widget", lambda viewer: begun.widget)
     threads = []
     written = opening.ensure_phantom
     monkeypatch.setattr(
-        opening, "phantom_folder", lambda: threads.append(threading.current_thread()) or written()
+        opening, "ensure_phantom", lambda: threads.append(threading.current_thread()) or written()
     )
     first = dict(begun.session.annotations)
     begun.viewer.open_sample("onemark", "phantom")

@@ -71,6 +71,7 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
     viewer.open_sample("onemark", "phantom")
     widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
+    desktop.until(lambda: desktop.session.current)
     desktop.until_shown(desktop.session.current)
     assert len(desktop.session.cohort) == 3
     assert "sella" in desktop.session.schema.names
