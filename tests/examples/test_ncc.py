@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "onemark-ncc"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the example is installed as a person would install it."""
-    target = tmp_path_factory.mktemp("site")
+    target, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source") / "onemark-ncc"
+    # setuptools builds beside the sources, and installs a former build from there: build a copy.
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], check=True, capture_output=True)
+    subprocess.run([*pip, "--target", str(target), str(source)], check=True, capture_output=True)
     return target
 
 
