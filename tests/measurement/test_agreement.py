@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces import FACE, SYMBOLS, face, faces
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.measurement.observers.agreement import agree
 from onemark.measurement.observers.plots import write_plots
 from onemark.measurement.observers.reliability import compare, holm, hotelling, intraclass, scatter_ellipse
 from onemark.types import UserError
+
+from .faces import FACE, SYMBOLS, face, faces
 
 # Shrout and Fleiss 1979, Table 2: four judges, six targets.
 SHROUT = np.array(

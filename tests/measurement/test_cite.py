@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faces import faces
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.measurement.cite import PAPERS, RECIPE_PAPERS, RunFacts, write_methods
 from onemark.pipeline.recipes import RECIPES
 from onemark.types import UserError
+
+from .faces import faces
 
 FACTS = RunFacts(
     version="0.1.0",

@@ -8,13 +8,14 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from faces import FACE, SYMBOLS, face, faces
 
 from onemark.measurement.drawing import ARC, LINE
 from onemark.measurement.live import read_measurements
 from onemark.measurement.report import cohort_section, radiograph_bars, z_bar
 from onemark.measurement.sets import load_set
 from onemark.measurement.table import measure
+
+from .faces import FACE, SYMBOLS, face, faces
 
 SET = load_set("isbi19")
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces import FACE, SYMBOLS, face, faces, mirrored, turned
 from scipy.spatial import procrustes as scipy_procrustes
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.measurement.shapes.cohort import analyse_shapes, write_shapes
 from onemark.measurement.shapes.procrustes import find_components, riemannian_distance, superimpose
 from onemark.types import UserError
+
+from .faces import FACE, SYMBOLS, face, faces, mirrored, turned
 
 EQUILATERAL = np.array([[0, 0], [1, 0], [0.5, math.sqrt(3) / 2]])
 FLAT = np.array([[0.0, 0], [2, 0], [1, 0]])

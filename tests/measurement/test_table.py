@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faces import FACE, SCHEMA, SYMBOLS, face, faces, mirrored, turned
 from numpy.typing import NDArray
 
 from onemark.data.landmarks.table import LandmarkTable
@@ -17,6 +16,8 @@ from onemark.measurement.sets.reading import parse_set
 from onemark.measurement.table import measure, widen
 from onemark.measurement.values import from_axes
 from onemark.types import UserError
+
+from .faces import FACE, SCHEMA, SYMBOLS, face, faces, mirrored, turned
 
 SET = load_set("isbi19")
 CHALLENGE = ["SNA", "SNB", "ANB", "ODI", "APDI", "FHI", "FMA", "MW"]

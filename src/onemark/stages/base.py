@@ -21,7 +21,7 @@ from onemark.nn.training.canvases import ResolutionLevel, cohort_canvas, cohort_
 from onemark.nn.training.loop import TrainingContext
 from onemark.nn.weights import Tensors
 from onemark.options import from_settings, settings_of
-from onemark.stages.config import StageConfig
+from onemark.stages.config import EncoderConfig, StageConfig
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ class Stage(ABC):
 
     @classmethod
     def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """Encoder and `weights` setting that the network starts from; `("", "none")` where it starts at random."""
-        return "", "none"
+        """Encoder and `weights` setting that the network starts from; `("", "none")` for a stage without an encoder."""
+        return (config.encoder, config.weights) if isinstance(config, EncoderConfig) else ("", "none")
 
     @classmethod
     def architecture(cls, config: StageConfig) -> str:

@@ -41,3 +41,11 @@ class TrainedConfig(StageConfig):
             schedule=self.schedule,
             restart=restart,
         )
+
+
+@dataclass(frozen=True)
+class EncoderConfig(TrainedConfig):
+    """Options of a stage whose network reads radiographs by an encoder that may start from pretrained weights."""
+
+    encoder: str = option("compact", "network that reads the radiographs")
+    weights: str = option("none", "starting weights: none, imagenet, or a .safetensors file")

@@ -7,11 +7,11 @@ from typing import Literal
 
 from onemark.nn.training.schedule import Schedule
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class C2TConfig(TrainedConfig):
+class C2TConfig(EncoderConfig):
     """Two heatmap detectors, co-trained on pseudo-labels; the defaults are the compact form."""
 
     encoder: Literal["compact", "hrnet_w18"] = option(

@@ -12,7 +12,7 @@ from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors, take_fitting
-from onemark.stages.config import StageConfig, TrainedConfig
+from onemark.stages.config import TrainedConfig
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.heat import log_heat
 from onemark.stages.detect.c2t.network import Pair
@@ -27,12 +27,6 @@ class C2T(Detector):
     Config = C2TConfig
     config: C2TConfig
     network: Pair
-
-    @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """HRNet's weights, for the published form."""
-        assert isinstance(config, C2TConfig)
-        return config.encoder, config.weights
 
     @property
     def grow(self) -> float:

@@ -9,11 +9,11 @@ from onemark.imaging.augment import Augment
 from onemark.nn.backbones.pyramid import Encoder
 from onemark.nn.training.schedule import Schedule
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class TPLConfig(TrainedConfig):
+class TPLConfig(EncoderConfig):
     """A heatmap detector trained on pseudo-labels; the defaults are the compact form."""
 
     head: Literal["heatmap", "voting"] = option(

@@ -14,7 +14,7 @@ from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors, take_fitting
-from onemark.stages.config import StageConfig, TrainedConfig
+from onemark.stages.config import TrainedConfig
 from onemark.stages.detect.tpl.config import TPLConfig
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
@@ -27,12 +27,6 @@ class TPL(Detector):
 
     Config = TPLConfig
     config: TPLConfig
-
-    @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """VGG19's weights, for the published form."""
-        assert isinstance(config, TPLConfig)
-        return config.encoder, config.weights
 
     @property
     def grow(self) -> float:

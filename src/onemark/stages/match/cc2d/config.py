@@ -11,11 +11,11 @@ from onemark.nn.embedding.dense import DenseOptions
 from onemark.nn.embedding.several import Several, several_option
 from onemark.nn.training.schedule import Schedule
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class CC2DConfig(TrainedConfig):
+class CC2DConfig(EncoderConfig):
     """Self-supervised cascade matching; the defaults are the compact, dense form."""
 
     encoder: Encoder = option("compact", "network that reads the radiographs")

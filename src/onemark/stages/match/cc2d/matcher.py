@@ -62,12 +62,6 @@ class CC2D(Matcher):
         self.visible = torch.zeros(0, len(names), dtype=torch.bool)
 
     @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """VGG19's weights, for the published form."""
-        assert isinstance(config, CC2DConfig)
-        return config.encoder, config.weights
-
-    @classmethod
     def architecture(cls, config: StageConfig) -> str:
         """The encoder with its heads; none where radiographs and patches have an extractor each."""
         assert isinstance(config, CC2DConfig)

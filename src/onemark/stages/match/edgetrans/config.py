@@ -9,13 +9,13 @@ from onemark.nn.embedding.several import Several, several_option
 from onemark.nn.training.canvases import Framing, framing_option
 from onemark.nn.training.schedule import Schedule
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 Affine = Literal["learned", "identity", "sift", "perspective"]
 
 
 @dataclass(frozen=True)
-class EdgeTransConfig(TrainedConfig):
+class EdgeTransConfig(EncoderConfig):
     """Learned registration; the defaults are the compact form."""
 
     encoder: Literal["compact", "hrnet_w18"] = option("compact", "network that reads the radiographs")

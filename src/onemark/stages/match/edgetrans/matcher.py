@@ -20,7 +20,6 @@ from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, R
 from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
 from onemark.stages.base import ChosenStage, StageContext
-from onemark.stages.config import StageConfig
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import edges, ssim
 from onemark.stages.match.edgetrans.network import RegistrationNet
@@ -91,12 +90,6 @@ class EdgeTrans(Matcher):
                 f"match.width must be a multiple of match.heads, and {config.width} is not one of {config.heads}: "
                 "change one of them"
             )
-
-    @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """HRNet's weights, for the published form."""
-        assert isinstance(config, EdgeTransConfig)
-        return config.encoder, config.weights
 
     def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
         """Learn to register the cohort's radiographs."""

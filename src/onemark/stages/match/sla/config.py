@@ -10,11 +10,11 @@ from onemark.nn.embedding.dense import DenseOptions
 from onemark.nn.embedding.several import Several, several_option
 from onemark.nn.training.schedule import Schedule
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 
 @dataclass(frozen=True)
-class SLAConfig(TrainedConfig):
+class SLAConfig(EncoderConfig):
     """A decoder for each landmark on a shared frozen encoder; the defaults are the compact form."""
 
     encoder: Encoder = option(

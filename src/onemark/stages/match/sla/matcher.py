@@ -83,12 +83,6 @@ class SLA(Matcher):
                 )
 
     @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """VGG19's weights, for the published forms."""
-        assert isinstance(config, SLAConfig)
-        return config.encoder, config.weights
-
-    @classmethod
     def architecture(cls, config: StageConfig) -> str:
         """The frozen encoder with its heads."""
         assert isinstance(config, SLAConfig)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onemark.options import option
-from onemark.stages.config import TrainedConfig
+from onemark.stages.config import EncoderConfig
 
 Learn = Literal["labels", "exemplar", "nothing"]
 
 
 @dataclass(frozen=True)
-class F2Config(TrainedConfig):
+class F2Config(EncoderConfig):
     """Crops of a fine canvas around coarse landmarks; the defaults are the compact form."""
 
     encoder: Literal["compact", "dino"] = option(

@@ -17,7 +17,6 @@ from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors, take_fitting
 from onemark.progress import Progress
 from onemark.stages.base import MATCH, ChosenStage, StageContext, network_weights
-from onemark.stages.config import StageConfig
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
 from onemark.stages.refine.f2.label import FineLabels, crop_around, remember_crops
@@ -74,12 +73,6 @@ class F2(Refiner):
                 f"refine.learn={config.learn} compares by a compact matcher's network, not by {architecture}: set "
                 "refine.learn=labels, or refine.encoder=dino with refine.learn=exemplar"
             )
-
-    @classmethod
-    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
-        """DINO's weights, for the published form."""
-        assert isinstance(config, F2Config)
-        return config.encoder, config.weights
 
     def learn(self, context: StageContext, level: ResolutionLevel) -> None:
         """Learn heatmaps from the matcher's labels at full resolution, or descriptors from copies of the exemplar.
