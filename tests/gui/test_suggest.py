@@ -1,4 +1,4 @@
-"""Suggest: which radiograph to mark first, by clicks and keys, and the training that goes on from it."""
+"""Suggest: which radiograph to annotate first, by clicks and keys, and the training that goes on from it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_from_the_button_to_a_training_without_learning_twice(
     opened.annotate(truth[best[0]])
     assert states(opened)[best[0]] == "exemplar"
     opened.key(Qt.Key.Key_N)
-    assert opened.session.current == best[1], "the next one to mark is the next of the list"
+    assert opened.session.current == best[1], "the next one to annotate is the next of the list"
     opened.train()
     assert [order.kind for order in backend.orders] == ["suggest", "follow"]
     assert backend.orders[1].out == order.out
