@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable, read_landmarks
     from onemark.data.suggestion import Suggestion
     from onemark.evaluation.metrics import Scores, evaluate
+    from onemark.measurement.table import measure
     from onemark.pipeline.fit import fit, load, resume
     from onemark.pipeline.model import Model
     from onemark.pipeline.recipes import RECIPES
@@ -36,6 +37,7 @@ _HOMES = {
     "data.images.read": ("read_radiograph",),
     "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
     "evaluation.metrics": ("Scores", "evaluate"),
+    "measurement.table": ("measure",),
     "data.suggestion": ("Suggestion",),
     "pipeline.fit": ("fit", "load", "resume"),
     "pipeline.model": ("Model",),
@@ -63,6 +65,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "measure",
     "open_cohort",
     "read_landmarks",
     "read_radiograph",

@@ -107,6 +107,7 @@ def _convert(value: Any, kind: Any) -> Any:
         if str(value).lower() not in words:
             raise ValueError
         return words[str(value).lower()]
+    # JSON and forms give 20.0 for 20; int() would also cut 2.5 to 2.
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise ValueError
     converted = kind(value)

@@ -95,7 +95,7 @@ def test_predict_checks_its_target_before_the_work(
     (tmp_path / "points" / "phantom-002.png.mrk.json").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(onemark.pipeline.trainer.Model, "predict", lambda *_, **__: pytest.fail("predicted"))
+    monkeypatch.setattr(onemark.pipeline.fit.Model, "predict", lambda *_, **__: pytest.fail("predicted"))
     assert said in fails("predict", trained, tmp_path / "xrays", "--out", tmp_path / out, *more)
 
 

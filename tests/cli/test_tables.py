@@ -92,6 +92,6 @@ def test_every_setting_that_is_listed_can_be_set(capsys: pytest.CaptureFixture[s
         assert main(["recipes", recipe.name]) == 0
         settings = dict(line.split()[0].split("=", 1) for line in capsys.readouterr().out.splitlines())
         assert recipe.configure(settings) == recipe.configure()
-        assert recipe.selecting(settings) == recipe.selecting()
-        slots = {"select": recipe.selecting(), **recipe.configure()}
+        assert recipe.configure_selector(settings) == recipe.configure_selector()
+        slots = {"select": recipe.configure_selector(), **recipe.configure()}
         assert set(settings) == {f"{slot}.{name}" for slot, config in slots.items() for name in vars(config)}

@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
 def whole(run: Path) -> None:
     """Every file is either not there or whole."""
     opened = RunFolder.open(run)
-    assert opened.config["state"] == "running"
+    assert opened.config.state == "running"
     assert opened.exemplars().images == ("phantom-001.png",)
     opened.log()
     for path in run.glob("*.safetensors"):

@@ -12,6 +12,7 @@ from onemark.cli.commands import app
 from onemark.progress import Cancelled
 from onemark.types import UserError
 
+# 130 is 128 + SIGINT, which shells report for any program that Ctrl-C ended.
 DONE, STOPPED, WRONG_INPUT = 0, 130, 2
 
 __all__ = ["app", "main"]

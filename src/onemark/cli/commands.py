@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import onemark
+from onemark.cli.measuring import register_measuring
 from onemark.cli.options import (
     DEFAULT_TRAINING,
     Device,
@@ -42,6 +43,7 @@ app = App(
     help="Mark one X-ray; onemark marks the rest.",
     help_format="plaintext",
     version=onemark.__version__,
+    # `main` turns Ctrl-C into exit status 130 itself.
     suppress_keyboard_interrupt=False,
 )
 
@@ -160,6 +162,7 @@ def predict(
 
     check_new_file(out, overwrite)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    # A target that cannot be written must fail before minutes of predicting, not after.
     check_target(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
     with Show() as show:
@@ -229,7 +232,9 @@ def evaluate(
     truth: Path,
     /,
     *,
-    spacing_mm: SpacingMm = None,
+    spacing_mm: Annotated[
+        float | None, Parameter(help="Pixel spacing in mm: score in mm instead of px.")
+    ] = None,
     images: Annotated[
         Path | None, Parameter(help="Folder of the radiographs: score in % of each image's mean side.")
     ] = None,
@@ -252,6 +257,7 @@ def evaluate(
     """
     if images is not None and spacing_mm is not None:
         raise UserError("--spacing-mm scores in mm and --images in % of the image side; give one of them")
+    # Tables of other programs need the radiographs' heights to turn y around.
     cohort = None if images is None else onemark.open_cohort(images)
     predicted, true = onemark.read_landmarks(predictions, cohort), onemark.read_landmarks(truth, cohort)
     if cohort is None:
@@ -300,3 +306,6 @@ def recipes(name: str | None = None, /) -> None:
     print(*(list_recipes() if name is None else list_settings(name)), sep="\n")
     for problem in RECIPES.problems:
         print(problem, file=sys.stderr)
+
+
+register_measuring(app)

@@ -35,6 +35,7 @@ def run_demo(out: Path | None, count: int, training: Training) -> None:
             there = out.exists()
         if there:
             raise UserError(f"{out} exists already; give a new folder: onemark demo --out FOLDER")
+    # Without --out, a second demo gets a folder of its own; nothing of the first is replaced.
     out = out or find_free_folder("onemark-demo")
     truth = write_phantom_cohort(out / "xrays", count)
     exemplars = LandmarkTable.from_sets([truth[truth.images[0]]])
@@ -65,6 +66,7 @@ def summarise_error(
     predictions: LandmarkTable, truth: LandmarkTable, cohort: Cohort, exclude: Collection[str]
 ) -> str:
     """Return one line with the mean radial error in px, mm and percent of the image side, without `exclude`."""
+    # Phantoms have a known spacing, so their errors can be given in all three units.
     spacing = {name: cohort.header(name).spacing for name in cohort.names}
     px = onemark.evaluate(predictions, truth, exclude=exclude)
     mm = onemark.evaluate(predictions, truth, spacing_mm=spacing, exclude=exclude)

@@ -40,6 +40,7 @@ class Training:
         Parameter(
             name="--set",
             negative="",
+            # One value for each --set: otherwise it would swallow the words that follow.
             consume_multiple=False,
             show_default=False,
             help="A setting of the recipe, such as match.steps=300; may be repeated.",

@@ -16,6 +16,7 @@ from onemark.progress import SKIPPED, Cancelled, Progress
 
 # Often enough to see that the job is alive, and seldom enough for a log file.
 PLAIN_SECONDS = 10.0
+# rich hides the cursor while it draws bars, and os._exit gives it no chance to show it again.
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -46,6 +47,7 @@ class PlainLines:
 
     def show(self, event: Progress) -> None:
         """Print the event if it is due."""
+        # A log must show where every stage began and ended, however short it was.
         if self._last is None or self._last.stage != event.stage:
             self.close()
             self._print(event)

@@ -94,7 +94,7 @@ def check_same_options(run_folder: Path, training: Training) -> None:
 
     if not is_run_folder(run_folder):
         return
-    # A default cannot be told from an option that was left out, so it never counts as a difference.
+    # A default value looks the same as an option that was left out, so it never counts as a difference.
     usual = Training()
     differing = settled_differently(
         run_folder,

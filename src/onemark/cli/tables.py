@@ -49,6 +49,7 @@ def describe_allowed(kind: Any, meta: Mapping[str, Any]) -> str:
     if kind is bool:
         return "yes | no"
     low, high = meta["low"], meta["high"]
+    # .10g writes 1000000 and not 1e+06, and 0.3 without its rounding error.
     if low is not None and high is not None:
         span = f"{low:.10g}...{high:.10g}"
     elif low is not None or high is not None:

@@ -197,6 +197,7 @@ def evaluate(
         raise UserError(_describe_mismatch("landmark with a position", mine, true, "the truth"))
     image, landmark = (np.array([row[k] for row in rows], np.str_) for k in (0, 1))
     error = np.array([row[2] for row in rows], np.float64)
+    # Errors on one image are correlated, so the interval resamples images and not landmarks.
     low, high = bootstrap_interval(error, image)
     asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in common)
     absent = tuple(name for name in theirs if name not in ours)
@@ -207,6 +208,7 @@ def evaluate(
 def summarise(name: str, error: Floats) -> Summary:
     """Summarise errors `[N]`, N >= 1, under a name."""
     sdr = {t: 100 * float((error <= t).mean()) for t in THRESHOLDS}
+    # The sample deviation of a single error is undefined; 0 keeps tables and JSON free of NaN.
     sd = float(error.std(ddof=1)) if len(error) > 1 else 0.0
     return Summary(name, len(error), float(error.mean()), sd, float(np.median(error)), sdr)
 
@@ -293,6 +295,7 @@ def _measure_errors(
 ) -> list[tuple[str, str, float]]:
     """Return image, landmark and radial error of every landmark that both sides have."""
     at = {name: xy for name, xy in zip(ours.names, ours.xy, strict=True) if np.isfinite(xy).all()}
+    # Tables may list their landmarks in different orders, so names decide which belong together.
     image = image_key(theirs.image)
     return [
         (image, name, math.hypot(*((at[name] - xy) * scale)))

@@ -25,7 +25,7 @@ class Reader:
         module: Takes `[B, 1, H, W]` canvases.
         canvas: `(H, W)`.
         fabric: Device and precision.
-        stretch: As for `Frame.fit`.
+        stretch: As for `Letterbox.fit`.
     """
 
     def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric, stretch: float = 1.0) -> None:
@@ -57,8 +57,8 @@ def landmark_set(
 ) -> LandmarkSet:
     """Canvas points `[K, 2]`, scores `[K]` and spreads `[K]` (canvas px) as landmarks of a radiograph.
 
-    A point that lies beside the radiograph on the canvas is moved to the radiograph's border. Expected errors are in mm
-    when the spacing is known, else in original px.
+    A point on the canvas' padding is moved to the radiograph's border. Expected errors are in mm where the spacing is
+    known, else in original px.
     """
     per_pixel = (1 / frame.scale).mean()
     if radiograph.spacing is not None:
@@ -80,7 +80,7 @@ def heat_evidence(
     frame: Letterbox,
     maps: Mapping[str, torch.Tensor],
 ) -> Evidence:
-    """Maps `[K, h, w]` of a canvas on the radiograph: a landmark's, or the strongest of all when none is named.
+    """Lay maps `[K, h, w]` of a canvas on the radiograph: one landmark's, or the strongest of all when none is named.
 
     Args:
         radiograph: The radiograph.

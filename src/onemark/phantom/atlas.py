@@ -24,6 +24,7 @@ STEP = 0.4
 """mm per sample of the maps."""
 
 
+# Radiographs of one size share a spacing, and building an atlas takes far longer than rendering from it.
 @lru_cache(maxsize=2)
 def build_atlas(pixel: float) -> Map:
     """Return path lengths in mm, `[H, W, len(LAYERS)]` float32, blurred against aliasing at `pixel` mm per pixel.
@@ -131,6 +132,7 @@ def _build_vault() -> Map:
 
 def _build_cells() -> Map:
     """Walls of the air cells of ethmoid and mastoid: ridges of smoothed noise."""
+    # A fixed seed: the cells are part of the anatomy, the same in every subject.
     noise = np.random.default_rng(7).standard_normal(_map_shape(), np.float32)
     smooth = ndimage.gaussian_filter(noise, 1.5 / STEP)
     ridges = np.exp(-((smooth / smooth.std() / 0.35) ** 2))

@@ -45,6 +45,7 @@ def phantom_radiograph(
         raise UserError(
             f"phantom {index} of size {size}: use an index of 0 or more and a size of at least 64 x 64"
         )
+    # A generator for each subject: its pixels do not depend on which others are drawn.
     rng = np.random.default_rng((seed, index))
     pose = draw_pose(rng, size)
     name = phantom_name(index)
@@ -77,6 +78,7 @@ def write_phantom_cohort(
     for index in range(1, count + 1):
         radiograph, landmarks = phantom_radiograph(index, seed=seed, size=size)
         assert radiograph.spacing is not None
+        # The resolution tag lets readers of the PNG find the pixel spacing.
         dpi = 25.4 / radiograph.spacing[0]
         with writing(Path(folder) / radiograph.name, "wb") as file:
             Image.fromarray(np.rint(radiograph.pixels * 255).astype(np.uint8)).save(

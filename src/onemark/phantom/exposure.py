@@ -45,6 +45,7 @@ def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> NDArr
     attenuation = _integrate_attenuation(pose, size, rng)
     attenuation = _add_marker(attenuation, pose, rng)
     signal = _detect(np.exp(-attenuation), pose, rng)
+    # The floor keeps the logarithm finite where noise leaves no signal.
     film = _apply_film_curve(-np.log(np.maximum(signal, 1e-4)), rng)
     return _collimate(film, rng).astype(np.float32)
 
@@ -61,6 +62,7 @@ def _integrate_attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Gen
     jaw = LAYERS.index("jaw")
     paths[..., jaw] += _sample(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
     factors = {name: mu * max(0.4, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
+    # Each of these appears on half of the radiographs.
     for sometimes in ("fillings", "rods", "shoulder"):
         factors[sometimes] *= rng.random() < 0.5
     tissue = np.array([factors[n] if n in TISSUE else 0 for n in LAYERS], np.float32)
@@ -73,6 +75,7 @@ def _integrate_attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Gen
 
 def _sample(maps: Map, mm: Map) -> Map:
     """Sample maps `[h, w, L]` at mm `[H, W, 2]` bilinearly, `[H, W, L]`; the edge continues outwards."""
+    # Just below the last sample, so that the neighbours to the right and below exist.
     at = np.clip((mm[..., ::-1] + MARGIN) / STEP, 0, np.array(maps.shape[:2]) - 1.001)
     low = at.astype(np.intp)
     part = (at - low).astype(np.float32)[..., None]
@@ -101,6 +104,7 @@ def _detect(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
     scatter = ndimage.zoom(small, np.array(primary.shape) / small.shape, order=1)
     signal = primary + rng.uniform(0.05, 0.2) * scatter
     signal = ndimage.gaussian_filter(signal, rng.uniform(0.25, 0.6) * min(1.0, 0.8 / pose.spacing))
+    # Quantum noise is Poisson; at these counts a Gaussian of the same variance is close enough.
     photons = 10 ** rng.uniform(3.2, 4.3)
     grain = np.sqrt(np.maximum(signal, 0) / photons) * rng.standard_normal(signal.shape, np.float32)
     grain += 0.001 * rng.standard_normal(signal.shape, np.float32)
@@ -109,6 +113,7 @@ def _detect(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
 
 def _apply_film_curve(density: Map, rng: np.random.Generator) -> Map:
     """Apply window, gamma and contrast of a viewing station, to [0, 1]."""
+    # Quantiles, so that letters and rods do not set the window.
     low, high = np.quantile(density, (0.01, rng.uniform(0.985, 0.999)))
     low -= rng.uniform(0.0, 0.08) * (high - low)
     shown = np.clip((density - low) / (high - low), 0, 1) ** rng.uniform(0.75, 1.35)

@@ -65,6 +65,7 @@ class Pose:
     def to_image(self, mm: Points) -> Points:
         """Map mm in the reference frame `[K, 2]` to pixels `[K, 2]`: the inverse, by Newton's method."""
         xy = (mm - np.asarray(FRAME) / 2) / self.spacing + self.centre
+        # Newton's method converges in a few steps; the bound only guards against an endless loop.
         for _ in range(30):
             off = self.to_reference(xy) - mm
             if np.abs(off).max() < 1e-9:
@@ -95,6 +96,7 @@ def draw_pose(rng: np.random.Generator, size: tuple[int, int]) -> Pose:
     modes = MODES.copy()
     # The clip keeps the map invertible: stronger shifts would fold it.
     modes[:, 4:] *= 1.2 * np.clip(rng.normal(size=len(MODES)), -1.8, 1.8)[:, None]
+    # Random bumps on top, so that subjects do not differ in the named ways alone.
     free = np.concatenate(
         [rng.uniform((0, 0), FRAME, (6, 2)), rng.uniform(26, 45, (6, 2)), rng.normal(0, 1.6, (6, 2))], axis=1
     )

@@ -130,7 +130,7 @@ def _renamed(name: object) -> str:
 
 def _checked(values: dict[str, Any], where: object) -> dict[str, Any]:
     known = {one.name for one in fields(RunConfig)} - {"version"}
-    missing = sorted(REQUIRED - values.keys())
+    missing = [name for name in CHECKS if name in REQUIRED - values.keys()]
     if missing:
         raise UserError(f"{where} is damaged, {missing[0]!r} is missing: give another run folder")
     unknown = sorted(values.keys() - known)

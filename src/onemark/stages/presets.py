@@ -1,4 +1,4 @@
-"""What the published methods on VGG19 share; the presets of each method stand beside its configuration."""
+"""What the published methods on VGG19 share. The presets of each method lie next to its configuration."""
 
 from __future__ import annotations
 

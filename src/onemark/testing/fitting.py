@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lightning_fabric import Fabric
 
@@ -63,6 +63,7 @@ def fit_stage(
     seed: int = 0,
     sink: Sink = silent,
     checkpoint: Checkpoint | None = None,
+    log: list[dict[str, Any]] | None = None,
     fabric: Fabric | None = None,
 ) -> S:
     """Fit one stage on the CPU.
@@ -80,6 +81,7 @@ def fit_stage(
         seed: Seed.
         sink: Takes the progress.
         checkpoint: Where to save a state to resume from.
+        log: Collects one dict for each training step.
         fabric: Device and precision; the CPU where left out.
 
     Raises:
@@ -92,6 +94,7 @@ def fit_stage(
         seed,
         sink,
         checkpoint,
+        [] if log is None else log,
         stage=stage.slot,
         stream=stage.stream,
         cohort=cohort,

@@ -16,9 +16,10 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
 from onemark.nn.training.canvases import CanvasCache, resolution_levels
-from onemark.nn.training.loop import Job
+from onemark.progress import silent
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl.heatmap import HeatmapTask, _trimmed_mean
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 STILL = TPLConfig(area=4096, batch=4, augment="none", sigma=2.0)
@@ -42,7 +43,7 @@ def task_of(
 ) -> HeatmapTask:
     torch.manual_seed(0)
     network = HeatmapNet(UNet(), len(truth.names))
-    levels = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
+    levels = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, silent)
     return HeatmapTask(network, levels, Labels(truth), config)
 
 
@@ -178,7 +179,7 @@ def detector(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, a
         return truth[radiograph.name]
 
     config = TPLConfig(area=4096, batch=4, steps=30, augment="none")
-    return TPL.fit(exemplars, phantoms, config, Job(FABRIC), pseudo_label)
+    return fit_stage(TPL, phantoms, exemplars, config, labels=pseudo_label)
 
 
 def test_it_learns_pseudo_labels_and_asks_for_each_once(
@@ -195,7 +196,7 @@ def test_the_shape_comes_from_pseudo_labels_wherever_training_stopped(
     detector: TPL, phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
     config = dataclasses.replace(detector.config, steps=1)
-    short = TPL.fit(exemplars, phantoms, config, Job(FABRIC), lambda r: truth[r.name])
+    short = fit_stage(TPL, phantoms, exemplars, config, labels=lambda r: truth[r.name])
     assert short.shape is not None
     assert detector.shape is not None
     np.testing.assert_array_equal(short.shape.mean, detector.shape.mean)
@@ -217,7 +218,7 @@ def test_it_starts_from_weights_that_fit(detector: TPL, phantoms: Cohort, exempl
     }
     fresh = TPL(detector.config, detector.names, detector.canvas, FABRIC)
     head = fresh.network.head.weight.clone()
-    fresh._begin(start)
+    fresh.start_from(start)
     state = fresh.network.state_dict()
     torch.testing.assert_close(state.pop("head.weight"), head)
     assert all(torch.equal(value, start[name]) for name, value in state.items())

@@ -15,9 +15,10 @@ from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import resolution_levels
-from onemark.nn.training.loop import Job
+from onemark.progress import silent
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 VOTING = TPLConfig(head="voting", area=4096, batch=3, steps=2, augment="none", drop=0.0, disc=0.1)
@@ -55,7 +56,7 @@ def task_of(config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: 
 
     torch.manual_seed(0)
     network = VotingNet(UNet(), len(truth.names))
-    levels = resolution_levels(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
+    levels = resolution_levels(cohort, exemplars, (64, 64), 0, 100, silent)
     return VotingTask(network, levels, label, config)
 
 
@@ -213,7 +214,7 @@ def test_learning_lowers_the_loss(phantoms: Cohort, exemplars: LandmarkTable, tr
 def fitted(
     config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, **more: Any
 ) -> TPL:
-    return TPL.fit(exemplars, cohort, config, Job(FABRIC), labels(truth), **more)
+    return fit_stage(TPL, cohort, exemplars, config, labels=labels(truth), **more)
 
 
 def test_a_vgg19_detector_learns_and_comes_back_the_same(
@@ -239,9 +240,9 @@ def test_what_a_detector_starts_from(phantoms: Cohort, exemplars: LandmarkTable,
     own = {k: torch.full_like(v, 0.01) for k, v in first.network.state_dict().items()}
     matcher = {k: v for k, v in own.items() if k.startswith("backbone.")} | {"heads.0.weight": torch.zeros(1)}
     config = dataclasses.replace(VOTING, steps=1, rate=1e-7)
-    warm = fitted(config, phantoms, exemplars, truth, start=own).network.state_dict()
+    warm = fitted(config, phantoms, exemplars, truth, weights=own).network.state_dict()
     assert torch.allclose(warm["head.weight"], torch.tensor(0.01), atol=1e-5)
-    compact = fitted(config, phantoms, exemplars, truth, start=matcher).network.state_dict()
+    compact = fitted(config, phantoms, exemplars, truth, weights=matcher).network.state_dict()
     assert torch.allclose(compact["backbone.up.0.0.weight"], torch.tensor(0.01), atol=1e-5)
     assert not torch.allclose(compact["head.weight"], torch.tensor(0.01), atol=1e-3)
 
@@ -251,7 +252,7 @@ def test_a_vgg19_detector_starts_anew_unless_it_is_taught_more(exemplars: Landma
     torch.manual_seed(0)
     detector = TPL(config, exemplars.names, (64, 64), FABRIC)
     state = {k: v.clone() for k, v in detector.network.state_dict().items()}
-    detector._begin({k: torch.zeros_like(v) for k, v in state.items() if k.startswith("backbone.")})
+    detector.start_from({k: torch.zeros_like(v) for k, v in state.items() if k.startswith("backbone.")})
     assert all(torch.equal(v, state[k]) for k, v in detector.network.state_dict().items())
-    detector._begin({k: torch.zeros_like(v) for k, v in state.items()})
+    detector.start_from({k: torch.zeros_like(v) for k, v in state.items()})
     assert all(not v.any() for v in detector.network.state_dict().values())

@@ -23,8 +23,8 @@ from onemark.nn.embedding.embed import Embedder, vectors_at, whole_cosines, wind
 from onemark.nn.embedding.locate import describe, find, level_maps
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
-from onemark.nn.training.loop import Job
 from onemark.stages.match.cc2d import CC2D, CC2DConfig
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 CANVAS = (128, 96)
@@ -159,7 +159,7 @@ def dense_task(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> DenseTask:
     task = DenseTask(Embedder(pyramid("compact"), 8), [level], config, FABRIC)
     task.teacher = Mirror()  # type: ignore[assignment]
     task.intensity = Intensity(*(0.0,) * 8)
-    monkeypatch.setattr(task, "_match", oracle)
+    monkeypatch.setattr(task, "_match_cycle", oracle)
     return task
 
 
@@ -251,7 +251,7 @@ def matcher(phantoms: Cohort, truth: LandmarkTable) -> CC2D:
     xy[:2] = np.nan
     second = dataclasses.replace(truth[names[1]], xy=xy)
     exemplars = LandmarkTable.from_sets([truth[names[0]], second, truth[names[2]]])
-    return CC2D.fit(exemplars, phantoms, dataclasses.replace(TINY, area=10240, several="best"), Job(FABRIC))
+    return fit_stage(CC2D, phantoms, exemplars, dataclasses.replace(TINY, area=10240, several="best"))
 
 
 def test_every_exemplar_is_a_template(matcher: CC2D, truth: LandmarkTable):
@@ -284,7 +284,7 @@ def test_what_is_restored_finds_the_same(matcher: CC2D, phantoms: Cohort):
 
 
 def test_taking_exemplars_anew_keeps_the_network(matcher: CC2D, phantoms: Cohort, exemplars: LandmarkTable):
-    again = CC2D.fit(exemplars, phantoms, matcher.config, Job(FABRIC), former=matcher)
+    again = fit_stage(CC2D, phantoms, exemplars, matcher.config, former=matcher)
     assert again.visible.shape[0] == 1
     assert again.canvas == matcher.canvas
     for name, value in matcher.network.state_dict().items():
@@ -306,11 +306,11 @@ def test_explaining_names_the_levels_and_refuses_strangers(matcher: CC2D, phanto
 
 def test_it_learns_without_exemplars_and_takes_them_later(phantoms: Cohort, truth: LandmarkTable):
     config = dataclasses.replace(TINY, cross_from=0.0)
-    alone = CC2D.fit(LandmarkTable((), ()), phantoms, config, Job(FABRIC))
+    alone = fit_stage(CC2D, phantoms, LandmarkTable((), ()), config)
     assert alone.templates == []
     restored = CC2D.restore(*alone.state(), FABRIC)
     exemplars = LandmarkTable.from_sets(truth.sets[:2])
-    later = CC2D.fit(exemplars, phantoms, config, Job(FABRIC), None, restored)
+    later = fit_stage(CC2D, phantoms, exemplars, config, former=restored)
     ours, theirs = later.network.state_dict(), alone.network.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert later.templates[0].shape[:2] == (2, len(truth.names))
@@ -323,7 +323,7 @@ def test_the_way_back_ends_where_it_began_on_the_exemplar_itself(
     beside = placed.copy()
     beside[3] = np.nan
     moved = placed + np.array([9.0, 0.0])
-    own, hidden, off = matcher.cycle_error(
+    own, hidden, off = matcher.cycle_errors(
         exemplar, placed, [(exemplar, placed), (exemplar, beside), (exemplar, moved)]
     )
     assert np.median(own) < 2.5

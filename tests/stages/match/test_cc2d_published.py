@@ -20,9 +20,10 @@ from onemark.nn.embedding.embed import TwoEmbedders, distance_bias
 from onemark.nn.embedding.locate import describe, find, find_product, nearest_cells
 from onemark.nn.embedding.patches import crop, patches_around
 from onemark.nn.training.canvases import ResolutionLevel, resolution_levels
-from onemark.nn.training.loop import Job
+from onemark.progress import silent
 from onemark.stages.match.cc2d import CC2D, CC2DConfig, patch
 from onemark.stages.match.cc2d.patch import PatchBatch, PatchTask
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 TINY = CC2DConfig(task="patch", area=4096, patch=32, batch=2, anchors=4, steps=3, window=3, rate=1e-3)
@@ -177,9 +178,9 @@ def test_distance_bias_works_on_dense_pairs_too(phantoms: Cohort, exemplars: Lan
     losses = []
     for slope in (0.0, 0.07):
         config = CC2DConfig(area=4096, batch=2, steps=1, distance_bias=slope)
-        job = Job(FABRIC)
-        CC2D.fit(exemplars, phantoms, config, job)
-        losses.append(job.log[0]["loss"])
+        log: list[dict[str, Any]] = []
+        fit_stage(CC2D, phantoms, exemplars, config, log=log)
+        losses.append(log[0]["loss"])
     assert losses[1] > losses[0] + 0.1
 
 
@@ -234,15 +235,15 @@ def test_two_extractors_both_learn_and_templates_come_from_patches(
     phantoms: Cohort, exemplars: LandmarkTable
 ):
     config = dataclasses.replace(TINY, extractors="two", cascade="product", peak="argmax", steps=2)
-    torch.manual_seed(Job(FABRIC).seed)
+    torch.manual_seed(0)
     before = state_of(CC2D(config, exemplars.names, (64, 64), FABRIC))
-    matcher = CC2D.fit(exemplars, phantoms, config, Job(FABRIC))
+    matcher = fit_stage(CC2D, phantoms, exemplars, config)
     assert isinstance(matcher.network, TwoEmbedders)
     after = state_of(matcher)
     for name in ("heads.0.weight", "template.heads.0.weight"):
         assert not torch.equal(before[name], after[name])
 
-    store = resolution_levels(phantoms, exemplars, matcher.canvas, 0, 100, Job(FABRIC).sink)[0]
+    store = resolution_levels(phantoms, exemplars, matcher.canvas, 0, 100, silent)[0]
     canvas, xy = store.store.read([store.exemplars[0].index]), store.exemplars[0].xy
     patches, inner = patches_around(canvas, xy, 32)
     with torch.inference_mode():
@@ -268,16 +269,14 @@ def test_settings_that_do_not_go_together_are_refused(
     changes: dict[str, Any], message: str, phantoms: Cohort, exemplars: LandmarkTable
 ):
     with pytest.raises(UserError, match=message):
-        CC2D.fit(exemplars, phantoms, dataclasses.replace(TINY, **changes), Job(FABRIC))
+        fit_stage(CC2D, phantoms, exemplars, dataclasses.replace(TINY, **changes))
 
 
 def test_learning_lowers_the_loss(phantoms: Cohort, exemplars: LandmarkTable):
     config = dataclasses.replace(TINY, context="aspp", extractors="two", anchors=16)
     torch.manual_seed(0)
     network = CC2D(config, exemplars.names, (64, 64), FABRIC).network
-    task = PatchTask(
-        network, resolution_levels(phantoms, exemplars, (64, 64), 0, 100, Job(FABRIC).sink), config
-    )
+    task = PatchTask(network, resolution_levels(phantoms, exemplars, (64, 64), 0, 100, silent), config)
     batch = task.batch(generator(), 0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
@@ -295,11 +294,11 @@ def test_a_vgg19_matcher_learns_and_comes_back_the_same(phantoms: Cohort, exempl
         {"match.weights": "none", "match.area": 4096, "match.patch": 32, "match.batch": 2, "match.steps": 2}
     )["match"]
     config = dataclasses.replace(published, extractors="shared", context="none")
-    job = Job(FABRIC)
-    matcher = CC2D.fit(exemplars, phantoms, config, job)
+    log: list[dict[str, Any]] = []
+    matcher = fit_stage(CC2D, phantoms, exemplars, config, log=log)
     again = CC2D.restore(*matcher.state(), FABRIC)
     assert again.config == config
-    assert len(job.log) == 2
+    assert len(log) == 2
     for index in (1, 5):
         one, other = matcher.locate(phantoms[index]), again.locate(phantoms[index])
         assert np.array_equal(one.xy, other.xy)

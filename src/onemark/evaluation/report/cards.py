@@ -81,6 +81,7 @@ class Card:
     @property
     def dot(self) -> float:
         """Radius of a point in original px."""
+        # In proportion, so that points look alike on thumbnails of all radiographs.
         return 0.011 * max(self.size)
 
 

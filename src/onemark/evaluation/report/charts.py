@@ -97,6 +97,7 @@ def _pick_ticks(end: float) -> list[float]:
     """Return about five round numbers from 0 to `end` or just beyond."""
     if not end > 0:
         return [0.0, 1.0]
+    # The tolerance keeps rounding from adding a tick or doubling the step.
     raw = end / 5
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))

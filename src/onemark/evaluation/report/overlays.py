@@ -112,5 +112,6 @@ def _draw_point(
 
 
 def _to_rgb(degrees: int) -> tuple[int, int, int]:
+    # Light, saturated colours show on black background and on bright bone.
     red, green, blue = colorsys.hls_to_rgb(degrees / 360, 0.66, 0.95)
     return math.floor(red * 255), math.floor(green * 255), math.floor(blue * 255)

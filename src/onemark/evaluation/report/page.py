@@ -79,6 +79,7 @@ def write_report(
     """
     placed = _index_images(exemplars)
     scores = scores or _score(cohort, predictions, truth, placed)
+    # What a person placed replaces the prediction.
     points = {**_index_images(predictions), **placed}
     order = _sort_worst_first([name for name in cohort.names if name in points], points, placed, scores)
     messages = [_strip_prefix(problem) for problem in problems]
@@ -88,7 +89,6 @@ def write_report(
         names=predictions.names,
         count=len(order),
         scores=scores,
-        error_chart=charts.draw_error_chart(scores) if scores else "",
         loss_charts=charts.draw_loss_charts(log),
         confidences=_summarise_confidence(predictions),
         all_cards=cards,
@@ -111,10 +111,12 @@ def _score(
     return evaluate(predictions, truth, spacing_mm=_read_spacings(cohort, predictions), exclude=exemplars)
 
 
-def _render(all_cards: Sequence[Card], **values: object) -> str:
+def _render(all_cards: Sequence[Card], scores: Scores | None, **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        # Names of files and landmarks come from others and may hold HTML.
         autoescape=True,
+        # A misspelt name in the template must fail instead of rendering as nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -122,7 +124,8 @@ def _render(all_cards: Sequence[Card], **values: object) -> str:
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     page = environment.get_template("page.html.j2")
     exemplars, cards = ([c for c in all_cards if c.exemplar is kind] for kind in (True, False))
-    values |= {"exemplars": exemplars, "cards": cards}
+    values |= {"exemplars": exemplars, "cards": cards, "scores": scores}
+    values["error_chart"] = charts.draw_error_chart(scores) if scores else ""
     return page.render(values, version=__version__, written=written, thresholds=THRESHOLDS)
 
 

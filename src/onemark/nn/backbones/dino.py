@@ -13,10 +13,10 @@ from onemark.nn.torchvision_fix import import_torchvision
 from onemark.types import UserError
 
 NAME = "vit_small_patch8_224.dino"
-PATCH, STRIDE = 8, 4
-BLOCK = 8  # the ninth
-BINS = 17
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PATCH, STRIDE = 8, 4  # FM-OSD halves the stride of the patches: maps twice as fine
+BLOCK = 8  # the ninth, counted from 0
+BINS = 17  # 3 x 3 neighbours and 8 means around them, see `log_bins`
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which DINO learned with
 
 
 class DinoKeys(nn.Module):
@@ -75,7 +75,7 @@ class DinoKeys(nn.Module):
 
 
 def log_bins(m: torch.Tensor) -> torch.Tensor:
-    """Every cell with what surrounds it: its 3 x 3 neighbours, and 8 means of 3 x 3 cells at a distance of 3.
+    """Describe every cell by its surroundings: its 3 x 3 neighbours, and 8 means of 3 x 3 cells at a distance of 3.
 
     Args:
         m: `[B, C, h, w]`.

@@ -50,7 +50,7 @@ SOURCES = {
 
 
 def cache_folder() -> Path:
-    """The folder in which onemark keeps weights; beside it, torch hub's own folder is looked into."""
+    """The folder in which onemark keeps weights. Torch hub's own folder is searched as well."""
     return Path(platformdirs.user_cache_dir("onemark", appauthor=False)) / "weights"
 
 
@@ -96,7 +96,7 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
 
 
 def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sink) -> Path:
-    """The file of weights of a slot; `slots` are all that would have to do without it."""
+    """The file of weights of a slot; `slots` are all that would have to start without it."""
     if weights == "imagenet":
         return _find_known(SOURCES[encoder]) or _fetch(SOURCES[encoder], encoder, slots, sink)
     path = Path(weights).expanduser()
@@ -136,7 +136,7 @@ def _name_hint(source: Source) -> str:
 
 
 def _read_official(path: Path, source: Source) -> dict[str, torch.Tensor]:
-    """safetensors, or torch's own format, of known content, read as tensors only."""
+    """Read safetensors, or torch's own format where the digest is known, as tensors only (decision 2)."""
     import pooch
 
     if path.suffix == ".safetensors":

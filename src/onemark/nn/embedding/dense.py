@@ -1,8 +1,9 @@
 """Dense self-supervision: about a hundred anchors per pair of views, all levels in one batched product.
 
-Two views of one radiograph are joined by known displacement fields (Yao et al. 2021, Eq. 1-2, with many anchors instead
-of one and both views augmented). Later in the schedule a slowly moving copy of the network, the teacher, also pairs
-points across radiographs: those it finds there and back again. Half of these lie around the exemplar's landmarks.
+Known displacement fields join two views of one radiograph (Yao et al. 2021, Eq. 1-2, with many anchors instead of one
+and both views augmented). Later in the schedule the teacher, a copy of the network that follows it slowly, also pairs
+points across radiographs: it keeps those that it matches there and back again. Half of these lie around the exemplar's
+landmarks.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from onemark.nn.embedding.locate import describe, find
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 
-WHOLE_MAP_STRIDE = 16
-TEACHER_MEMORY = 0.98
+WHOLE_MAP_STRIDE = 16  # from this stride on maps are small enough to compare a point with all of their cells
+TEACHER_MEMORY = 0.98  # share of its former weights that the teacher keeps in a step
 
 
 @dataclass(frozen=True)
 class DenseOptions:
-    """What is compared with what; a stage's Config documents the fields it offers.
+    """Options of the dense comparison; the Config of a stage documents the fields that it offers.
 
     Attributes:
         batch: Radiographs per step.
@@ -46,8 +47,8 @@ class DenseOptions:
         cross_from: Share of the schedule after which points are also paired across radiographs.
         focus: Share of those points drawn around the exemplar's landmarks.
         focus_sigma: Spread of those points, as a share of the canvas side.
-        cycle: Largest distance between a point and its way there and back, canvas px.
-        distance_bias: Added while learning to the cosines of wrong cells, per cell of distance.
+        cycle: Largest cycle error of a pair across radiographs, canvas px.
+        distance_bias: Added to the cosines of wrong cells while learning, per cell of distance.
         bias_cap: Greatest distance bias.
     """
 
@@ -65,9 +66,13 @@ class DenseOptions:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Points `[B, N, 2]` on canvases, their counterparts on the partners' canvases, and weights `[B, N]`.
+    """Points on the canvases of a batch and their counterparts on the partners' canvases.
 
-    The partner of radiograph i is radiograph i + `roll` of the batch.
+    Attributes:
+        here: `[B, N, 2]` points (x, y), canvas px.
+        there: `[B, N, 2]` their counterparts.
+        weight: `[B, N]`, 0 where a pair does not count.
+        roll: The partner of radiograph i is radiograph i + `roll` of the batch; 0 for the other view of its own.
     """
 
     here: torch.Tensor
@@ -78,7 +83,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class DenseBatch:
-    """Two views `[2 B, 1, H, W]` (all first views, then all second ones), their warps and the pairs of points."""
+    """Two views of each radiograph of a batch, and the pairs of points to match.
+
+    Attributes:
+        views: `[2 B, 1, H, W]`: all first views, then all second ones.
+        first: Maps from the first views to the canvases.
+        second: Maps from the second views to the canvases.
+        pairs: Pairs within radiographs and, later in the schedule, across them.
+        jitter: `[pairs, levels, B, N, 2]` whole cells by which the windows of fine comparisons are moved.
+    """
 
     views: torch.Tensor
     first: Warp
@@ -92,7 +105,7 @@ class DenseTask:
 
     Args:
         module: The embedding network.
-        levels: The cohort and its exemplars, at one size or growing.
+        levels: The cohort and its exemplars, coarser levels first.
         config: Options.
         fabric: Device and precision.
     """
@@ -152,7 +165,10 @@ class DenseTask:
         return total, metrics
 
     def after(self, fraction: float) -> None:
-        """Let the teacher follow the network after a step."""
+        """Let the teacher follow the network after a step.
+
+        Until half of `cross_from` it is a plain copy, so it remembers nothing of the first random weights.
+        """
         memory = TEACHER_MEMORY if fraction >= self.config.cross_from / 2 else 0.0
         with torch.no_grad():
             pairs = zip(self.teacher.state_dict().values(), self.module.state_dict().values(), strict=True)
@@ -198,7 +214,7 @@ class DenseTask:
         return near.clamp(min=0).minimum(side - 1)[None]
 
     def _match_cycle(self, source: Maps, target: Maps, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Counterparts of `[B, N, 2]` and whether the way back ends where it began."""
+        """Counterparts `[B, N, 2]` of points, and 1 where the way back ends within `cycle` px, `[B, N]`."""
         there = find(describe(source, xy), target, self.config.temperature).xy
         back = find(describe(target, there), source, self.config.temperature).xy
         return there, ((back - xy).norm(dim=-1) < self.config.cycle).float()
@@ -228,7 +244,7 @@ class DenseTask:
     def _cross_entropy(
         self, vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor, shift: torch.Tensor, whole: bool
     ) -> torch.Tensor:
-        """Cross-entropy `[B, N]` of the sub-cell target against the whole map or a window moved at random."""
+        """Cross-entropy `[B, N]`, nats, of the sub-cell target against the whole map or a window moved at random."""
         temperature = self.config.temperature
         right = (vectors * vectors_at(m, cells)).sum(-1) * temperature
         if whole:

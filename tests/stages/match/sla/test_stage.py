@@ -16,8 +16,8 @@ from onemark.nn.device import fabric_for
 from onemark.nn.embedding.dense import DenseBatch
 from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job
 from onemark.progress import Cancelled, Progress, silent
+from onemark.stages.base import ChosenStage
 from onemark.stages.match.sla import SLA, SLAConfig
 from onemark.stages.match.sla.foveal import WindowBatch, WindowViews
 from onemark.stages.match.sla.network import LandmarkNet
@@ -25,6 +25,7 @@ from onemark.stages.match.sla.patches import PatchViews
 from onemark.stages.match.sla.task import SLATask
 from onemark.stages.match.sla.views import mean_known
 from onemark.stages.match.sla.windows import Fovea
+from onemark.testing import fit_stage
 from onemark.types import LandmarkSet
 
 FABRIC = fabric_for("cpu")
@@ -39,7 +40,7 @@ def few(table: LandmarkTable, image: str, count: int = 3) -> LandmarkSet:
 
 
 @pytest.fixture(scope="module")
-def place_exemplars(truth: LandmarkTable, phantoms: Cohort) -> LandmarkTable:
+def marked(truth: LandmarkTable, phantoms: Cohort) -> LandmarkTable:
     """Two exemplars with three landmarks, of which the second hides the first."""
     first, second = (few(truth, name) for name in phantoms.names[:2])
     second.xy[0] = np.nan
@@ -53,7 +54,7 @@ def some(phantoms: Cohort) -> Cohort:
 
 @pytest.fixture(scope="module")
 def matcher(marked: LandmarkTable, some: Cohort) -> SLA:
-    return SLA.fit(marked, some, TINY, Job(FABRIC))
+    return fit_stage(SLA, some, marked, TINY)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -256,16 +257,19 @@ def test_what_is_restored_answers_the_same(matcher: SLA, some: Cohort):
 
 
 def test_new_exemplars_keep_the_network(matcher: SLA, some: Cohort, marked: LandmarkTable):
-    again = SLA.fit(marked, some, matcher.config, Job(FABRIC), former=matcher)
+    again = fit_stage(SLA, some, marked, matcher.config, former=matcher)
     for name, value in matcher.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value)
     np.testing.assert_array_equal(again.locate(some[4]).xy, matcher.locate(some[4]).xy)
 
 
 def test_other_landmarks_need_decoders_of_their_own(matcher: SLA, some: Cohort, truth: LandmarkTable):
+    assert SLA.bound_to_landmarks
     other = LandmarkTable.from_sets([few(truth, some.names[0], 4)])
-    with pytest.raises(UserError, match="give exemplars of the same landmarks, or fit anew"):
-        SLA.fit(other, some, matcher.config, Job(FABRIC), former=matcher)
+    again = fit_stage(SLA, some, other, matcher.config)
+    assert len(again.network.state_dict()) == len(matcher.network.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        fit_stage(SLA, some, other, matcher.config, former=matcher)
 
 
 def test_evidence_shows_every_level_around_the_answer(matcher: SLA, some: Cohort):
@@ -290,8 +294,8 @@ def test_a_stopped_fit_ends_as_an_unbroken_one(
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            SLA.fit(marked, some, TINY, Job(FABRIC, sink=stop, checkpoint=checkpoint))
-    again = SLA.fit(marked, some, TINY, Job(FABRIC, checkpoint=checkpoint))
+            fit_stage(SLA, some, marked, TINY, sink=stop, checkpoint=checkpoint)
+    again = fit_stage(SLA, some, marked, TINY, checkpoint=checkpoint)
     for name, value in matcher.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value), name
 
@@ -302,23 +306,25 @@ def test_a_stopped_fit_ends_as_an_unbroken_one(
         ({"before": 0.0}, "encoder=compact needs match.before above 0"),
         ({"before": 0.0, "encoder": "vgg19"}, "views=windows needs match.before above 0"),
         ({"before": 0.0, "encoder": "vgg19", "views": "patches"}, "start=matcher needs match.before above 0"),
-        ({"views": "patches", "patch": 128}, "fit on the canvas"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
-    changes: dict[str, Any], message: str, some: Cohort, marked: LandmarkTable
-):
+def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
-        SLA.fit(marked, some, dataclasses.replace(TINY, **changes), Job(FABRIC))
+        SLA.check({"match": ChosenStage(SLA, dataclasses.replace(TINY, **changes))})
+
+
+def test_a_patch_that_does_not_fit_on_the_canvas_is_refused(some: Cohort, marked: LandmarkTable):
+    with pytest.raises(UserError, match="fit on the canvas"):
+        fit_stage(SLA, some, marked, dataclasses.replace(TINY, views="patches", patch=128))
 
 
 @pytest.mark.parametrize("adapter", [0, 2])
 def test_an_adapter_learns_and_answers(adapter: int, some: Cohort, marked: LandmarkTable):
     config = dataclasses.replace(TINY, decoders="adapter", adapter=adapter, steps=3)
-    job = Job(FABRIC)
-    found = SLA.fit(marked, some, config, job).locate(some[2])
+    log: list[dict[str, Any]] = []
+    found = fit_stage(SLA, some, marked, config, log=log).locate(some[2])
     assert np.isfinite(found.xy).all()
-    assert len(job.log) == 3
+    assert len(log) == 3
 
 
 def test_the_published_form_learns_and_comes_back_the_same(some: Cohort, marked: LandmarkTable):
@@ -326,7 +332,7 @@ def test_the_published_form_learns_and_comes_back_the_same(some: Cohort, marked:
         PATCHES, encoder="vgg19", before=0.0, start="random", batch=2, steps=1, decoders="adapter", adapter=2,
         context="rfb", area=4096,
     )  # fmt: skip
-    matcher = SLA.fit(marked, some, config, Job(FABRIC))
+    matcher = fit_stage(SLA, some, marked, config)
     again = SLA.restore(*matcher.state(), FABRIC)
     np.testing.assert_array_equal(matcher.locate(some[2]).xy, again.locate(some[2]).xy)
     assert not matcher.coarse

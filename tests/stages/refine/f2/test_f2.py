@@ -19,11 +19,13 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.embedding.embed import Embedder
 from onemark.nn.training.canvases import resolution_levels
-from onemark.nn.training.loop import Job
 from onemark.options import from_settings
-from onemark.stages.match.cc2d import CC2DConfig
+from onemark.stages.base import ChosenStage
+from onemark.stages.config import StageConfig
+from onemark.stages.match.cc2d import CC2D, CC2DConfig
 from onemark.stages.refine.f2 import F2, F2Config
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
+from onemark.testing import KnownPoints, fit_stage
 
 Locate = Callable[[Radiograph], LandmarkSet]
 SMALL: dict[str, Any] = {"area": 20480, "crop": 32, "match_prior": 3.0, "shift": 2.0}
@@ -50,6 +52,10 @@ def start() -> dict[str, torch.Tensor]:
     return Embedder(UNet(), 16).state_dict()
 
 
+def chosen(match: StageConfig, refine: StageConfig) -> dict[str, ChosenStage]:
+    return {"match": ChosenStage(CC2D, match), "refine": ChosenStage(F2, refine)}
+
+
 def fitted(
     settings: dict[str, Any],
     phantoms: Cohort,
@@ -60,9 +66,11 @@ def fitted(
     detector: Mapping[str, dict[str, torch.Tensor]] = MappingProxyType({}),
     **more: Any,
 ) -> F2:
-    job = Job(fabric_for("cpu"), seed)
     config = from_settings(F2Config, settings)
-    return F2.fit(exemplars, phantoms, config, job, locate, start={"match": start, **detector}, **more)
+    before = {slot: KnownPoints(locate, weights) for slot, weights in detector.items()}
+    return fit_stage(
+        F2, phantoms, exemplars, config, labels=locate, weights=start, before=before, seed=seed, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -275,16 +283,16 @@ def test_descriptors_are_right_where_only_the_landmark_looks_like_itself(
         (
             {"learn": "nothing"},
             {"encoder": "vgg19"},
-            r"compares by a compact matcher, not by vgg19: set refine",
+            r"compares by a compact matcher's network, not by vgg19: set refine",
         ),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], matcher: dict[str, Any], said: str):
     configs = {"match": from_settings(CC2DConfig, matcher), "refine": from_settings(F2Config, settings)}
     with pytest.raises(UserError, match=said):
-        F2.check(configs)
-    F2.check({"match": CC2DConfig(), "refine": F2Config()})
-    F2.check({"match": CC2DConfig(encoder="vgg19"), "refine": F2Config()})
+        F2.check(chosen(**configs))
+    F2.check(chosen(match=CC2DConfig(), refine=F2Config()))
+    F2.check(chosen(match=CC2DConfig(encoder="vgg19"), refine=F2Config()))
 
 
 def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
@@ -292,10 +300,9 @@ def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
 ):
     def changed(by: float, weights: dict[str, torch.Tensor]) -> tuple[list[str], torch.Tensor]:
         events: list[Progress] = []
-        job = Job(fabric_for("cpu"), 0, events.append)
         config = from_settings(F2Config, SMALL | {"match_prior": by})
         locate = coarse_points(truth)
-        f2 = F2.fit(exemplars, phantoms, config, job, locate, start={"match": weights})
+        f2 = fit_stage(F2, phantoms, exemplars, config, labels=locate, weights=weights, sink=events.append)
         return [event.message for event in events if event.message], f2.network.head.weight
 
     (told, one), (_, other) = changed(1.0, {}), changed(8.0, {})

@@ -1,4 +1,4 @@
-"""The compact detector's training: softmax heatmaps, trimmed pseudo-labels, the exemplar in every batch."""
+"""What the training loop trains for the compact detector: softmax heatmaps, trimmed pseudo-labels, exemplars."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.tpl.config import TPLConfig
 
-DROP_FULLY_FROM = 0.3
+DROP_FULLY_FROM = 0.3  # share of the schedule after which the full share of pseudo-labels is left out
 
 
 @dataclass(frozen=True)
 class HeatmapBatch:
-    """Views `[B, 1, H, W]`, landmarks `[B, K, 2]` on them (view px, NaN when unknown), and how many are exemplars.
+    """Augmented radiographs and their labels.
 
-    The exemplars are the last ones of the batch.
+    Attributes:
+        views: `[B, 1, H, W]`.
+        xy: `[B, K, 2]` landmarks (x, y) on them, view px; NaN where unknown.
+        exemplars: How many of them are exemplars; these come last.
+        drop: Share of each landmark's pseudo-labels to leave out, 0...1.
     """
 
     views: torch.Tensor
@@ -35,8 +39,8 @@ class HeatmapTask:
 
     Args:
         module: The network.
-        levels: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
-        label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
+        levels: The cohort and its exemplars, coarser levels first; an exemplar is in every batch.
+        label: Gives the pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
         config: Options.
     """
 
@@ -71,7 +75,7 @@ class HeatmapTask:
         return HeatmapBatch(views, warp.inverse(xy), true, drop)
 
     def loss(self, module: nn.Module, batch: HeatmapBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy of the heatmaps with narrow Gaussians; the worst pseudo-labels of each landmark left out."""
+        """Misfit to pseudo-labels, the worst of each landmark left out, and to the exemplars' true labels."""
         logits = module(batch.views)
         nats, known = self.misfit(logits, batch.xy)
         split = len(nats) - batch.exemplars
@@ -84,12 +88,20 @@ class HeatmapTask:
         """Nothing follows the network."""
 
     def misfit(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
+        """How far a network's output is from labels.
+
+        Args:
+            logits: The output on views `[B, 1, H, W]`.
+            xy: `[B, K, 2]` labels (x, y), view px; NaN where unknown.
+
+        Returns:
+            `[B, K]` divergence from a narrow Gaussian to the heatmap, and whether the label lies on the view.
+        """
         return divergence(logits, xy, self.config.sigma)
 
 
 def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
-    """Mean over the batch `[B, K]` without the `drop` largest share of each landmark."""
+    """Mean over a batch `[B, K]` without the `drop` largest share of each landmark."""
     keep = max(1, round(len(nats) * (1 - drop)))
     order = nats.masked_fill(~known, torch.inf).sort(0).values[:keep]
     kept = order.isfinite()

@@ -14,14 +14,14 @@ from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, on_map
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
 
-LAST_WIDTH = 64
+LAST_WIDTH = 64  # channels of the block that goes up to the full canvas, as in the released code
 
 
 class VotingNet(nn.Module):
     """A disc and two offsets per landmark at every pixel: `[B, 1, H, W]` -> `[B, 3, K, H, W]`.
 
-    The three are: the logit of lying in the disc around the landmark, and the way to the landmark in x and in y, in
-    radii of the disc.
+    The three are the logit of lying in the disc around the landmark, and the way to the landmark in x and in y, in
+    radii of the disc. The paper's offsets have the opposite sign; these are the released code's.
     """
 
     def __init__(self, backbone: Pyramid, landmarks: int) -> None:
@@ -37,7 +37,7 @@ class VotingNet(nn.Module):
 
 
 class VotingTask(HeatmapTask):
-    """What the training loop trains for the published detector: as the compact one, but for loss and batch."""
+    """What the training loop trains for the published detector, which differs from the compact one in loss and batch."""
 
     @property
     def exemplars(self) -> int:
@@ -45,7 +45,7 @@ class VotingTask(HeatmapTask):
         return 1
 
     def misfit(self, output: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eq. 4 per landmark `[B, K]`: disc and offsets; and whether the landmark lies on the view."""
+        """Eq. 4 for discs and offsets `[B, 3, K, H, W]`: `[B, K]`, and whether the landmark lies on the view."""
         h, w = output.shape[-2:]
         radius = disc_radius((h, w), self.config.disc)
         known, xy = on_map(xy, (h, w)), xy.nan_to_num()
@@ -58,7 +58,7 @@ class VotingTask(HeatmapTask):
         return self.config.heat_weight * self._disc_loss(heat, inside).mean((2, 3)) + offsets, known
 
     def _disc_loss(self, heat: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """Per pixel: cross-entropy (paper), or the same less where it is right already (code)."""
+        """Loss per pixel: cross-entropy (paper), or the same with less weight where it is nearly right (code)."""
         nats = F.binary_cross_entropy_with_logits(heat, inside, reduction="none")
         if self.config.loss == "bce":
             return nats
@@ -71,9 +71,10 @@ def disc_radius(shape: tuple[int, int], share: float) -> int:
 
 
 def vote(output: torch.Tensor, radius: int, subpixel: bool = True) -> tuple[Peaks, torch.Tensor]:
-    """Every pixel of the likeliest disc votes for where its offset points.
+    """Let as many pixels as a disc has, the likeliest ones, vote for where their offsets point.
 
-    As many pixels vote as a disc has. Votes are counted at the nearest pixel; those that leave the map are lost.
+    Votes are counted at the nearest pixel, not at the one above and to the left as in the released code. Those that
+    leave the map are lost.
 
     Args:
         output: `[3, K, H, W]` of one radiograph.

@@ -1,4 +1,4 @@
-"""Instance refinement: a few gradient steps on the pair at hand, on the loss that the network learned by."""
+"""Instance refinement: a few gradient steps on the pair at hand, on the losses that trained the network."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import dissimilarity, landmark_weights, roughness
 from onemark.stages.match.edgetrans.transform import Transform
 
-STRIDE = 8  # px between the nodes that are moved
+STRIDE = 8  # px between the nodes that are moved, as coarse as the first field of the compact form
 
 
 def refine_instance(
     at: Transform, source: torch.Tensor, target: torch.Tensor, xy: torch.Tensor, config: EdgeTransConfig
 ) -> Transform:
-    """Registrations after `config.refine` steps of Adam on one more, coarse displacement per pair.
+    """Refine registrations by `config.refine` steps of Adam on one more, coarse displacement per pair.
 
     Args:
-        at: What the network says, of P pairs.
+        at: The network's answer for P pairs.
         source: `[P, 1, H, W]` in [0, 1].
         target: `[P, 1, H, W]`.
-        xy: `[P, K, 2]` landmarks on the sources, px; NaN where one is not visible.
+        xy: `[P, K, 2]` landmarks (x, y) on the sources, px; NaN where one is not visible.
         config: Options: the weights of similarity, focus and smoothness.
     """
     stride, h, w = config.compare, *at.canvas
@@ -38,7 +38,8 @@ def refine_instance(
         loss = config.w_similarity * dissimilarity(warped, small[1], inside, focus, config.w_focus)
         loss = loss + config.w_smooth * roughness(field, at.stride, warped)
         optimizer.zero_grad()
-        (loss * len(source)).backward()  # type: ignore[no-untyped-call]  # so that a pair's step does not depend on the others
+        # Losses are means over pairs; times their number, a pair's step does not depend on how many others there are.
+        (loss * len(source)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     field = F.interpolate(nodes.detach(), at.displacement.shape[-2:], mode="bilinear", align_corners=False)
     return at.then(field)

@@ -1,4 +1,4 @@
-"""What the training loop trains: synthetic pairs of known correspondence beside real pairs, there and back."""
+"""What the training loop trains for EdgeTrans: synthetic pairs of known correspondence, and real pairs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from onemark.stages.match.edgetrans.network import Cascade, RegistrationNet
 from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.transform import Transform
 
-PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the beginning of the published schedule
+PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the start of the released code's schedule
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class RegistrationBatch:
 
     Attributes:
         seen: `[N, 1, H, W]` as the network sees them, grey values changed.
-        plain: `[N, 1, H, W]` as they are compared.
-        source: `[P]` positions of the sources: first S synthetic pairs, then R real ones, then these the other way round
-            where both ways are seen at once.
-        target: `[P]`.
+        plain: `[N, 1, H, W]` as the losses compare them.
+        source: `[P]` positions of the sources: first S synthetic pairs, then R real ones, then the real ones the other
+            way round where both ways are needed.
+        target: `[P]` positions of the targets.
         truth: The S known maps.
-        focus: `[R, K, 2]` pseudo-labels on the real pairs' targets, px; NaN where nothing is known.
+        focus: `[R, K, 2]` pseudo-labels (x, y) on the real pairs' targets, canvas px; NaN where nothing is known.
         marks: `[R, K, 2]` the same on their sources.
-        ways: How often each real pair is seen: 1 or 2.
-        start: Affine maps of all pairs that are not learned (SIFT); None where they are.
-        fraction: Of the schedule.
+        ways: In how many directions each real pair is registered: 1 or 2.
+        start: Affine maps of all pairs where they are not learned (SIFT); None where they are.
+        fraction: Share of the schedule that is done, 0...1.
     """
 
     seen: torch.Tensor
@@ -61,12 +61,15 @@ class RegistrationBatch:
 
 
 class AveragedLabels(nn.Module):
-    """Pseudo-labels of all radiographs, renewed slowly (Eq. 4): buffers, so that a checkpoint keeps them.
+    """Pseudo-labels of all radiographs as moving averages (Eq. 4), in buffers so that a checkpoint keeps them.
 
     Args:
         count: Radiographs.
         landmarks: K.
-        memory: How much of a former label is kept.
+        memory: Weight of the former label when one is renewed, 0...1.
+
+    Attributes:
+        xy: `[count, K, 2]` (x, y), canvas px; NaN where nothing is known yet.
     """
 
     def __init__(self, count: int, landmarks: int, memory: float) -> None:
@@ -75,15 +78,17 @@ class AveragedLabels(nn.Module):
         self.register_buffer("xy", torch.full((count, landmarks, 2), torch.nan))
         self.xy: torch.Tensor
 
-    def renew(self, index: list[int], found: torch.Tensor) -> None:
-        """Take new answers `[B, K, 2]`, canvas px, for some radiographs; NaN leaves a label as it is."""
+    def renew(self, index: list[int], predictions: torch.Tensor) -> None:
+        """Average new predictions `[B, K, 2]`, canvas px, into some radiographs' labels; NaN leaves one as it is."""
         former = self.xy[index]
-        mixed = torch.where(former.isnan(), found, former * self.memory + found * (1 - self.memory))
-        self.xy[index] = torch.where(found.isnan(), former, mixed)
+        mixed = torch.where(
+            former.isnan(), predictions, former * self.memory + predictions * (1 - self.memory)
+        )
+        self.xy[index] = torch.where(predictions.isnan(), former, mixed)
 
 
 class RegistrationTask:
-    """The task of the training loop.
+    """What the training loop trains for EdgeTrans.
 
     Args:
         module: The network.
@@ -108,7 +113,7 @@ class RegistrationTask:
         return {"module": self.module, "labels": self.labels}
 
     def batch(self, generator: torch.Generator, fraction: float) -> RegistrationBatch:
-        """Draw radiographs, views of them and partners, and renew their pseudo-labels when it is time."""
+        """Draw radiographs, views of them and partners; renew the pseudo-labels of a share of the batches."""
         config, store, device = self.config, self.level.store, generator.device
         index = store.draw(config.batch, generator)
         canvases = store.read(index).to(device)
@@ -140,10 +145,12 @@ class RegistrationTask:
         )
 
     def loss(self, module: nn.Module, batch: RegistrationBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """The whole loss: the affine map's, and the mean of the fields' over the passes."""
+        """Weighted sum of the affine map's loss and of the fields' losses, each a mean over the passes."""
         config, known = self.config, len(batch.truth.matrix)
         found: Cascade = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
-        with torch.autocast(self.fabric.device.type, enabled=False):
+        with torch.autocast(
+            self.fabric.device.type, enabled=False
+        ):  # bfloat16 would round places to whole pixels
             parts = self._synthetic_losses(found, batch.truth, known)
             synthetic = PUBLISHED_SYNTHETIC * _fall(batch.fraction, config.synthetic_until)
             if config.synthetic_until == 0:
@@ -163,10 +170,10 @@ class RegistrationTask:
         return total, {key: float(value.detach()) for key, value in parts.items()}
 
     def after(self, fraction: float) -> None:
-        """Nothing."""
+        """Nothing follows the network."""
 
     def _synthetic_losses(self, found: Cascade, truth: Transform, known: int) -> dict[str, torch.Tensor]:
-        """Losses of the synthetic pairs."""
+        """Losses of the first `known` pairs, which are synthetic: misses of the maps and of the correlations."""
         config, canvas = self.config, truth.canvas
         some = slice(None, known)
         grid = truth.grid(8)
@@ -185,7 +192,7 @@ class RegistrationTask:
         return parts
 
     def _match_loss(self, found: Cascade, truth: Transform, known: int) -> torch.Tensor:
-        """How little the correlations of synthetic pairs expect the right cells, mean over levels and passes."""
+        """Cross-entropy of the correlations of synthetic pairs, mean over levels and passes."""
         values = []
         if found.whole is not None:
             aims = pixels_to_cells(truth.grid(found.whole.stride), found.whole.stride)
@@ -199,7 +206,7 @@ class RegistrationTask:
         return torch.stack(values).mean()
 
     def _real_losses(self, found: Cascade, batch: RegistrationBatch, known: int) -> dict[str, torch.Tensor]:
-        """Losses that need no correspondence, over the passes' answers on real pairs."""
+        """Losses of the real pairs, which need no correspondence: similarity, smoothness, invertibility."""
         config, count = self.config, len(batch.focus)
         real = slice(known, None)
         stride = config.compare
@@ -222,9 +229,10 @@ class RegistrationTask:
         return {key: torch.stack(values).mean() for key, values in parts.items() if values}
 
     def _pairs(self, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sources and targets among `count` views, as many partners of them, and the exemplar.
+        """Positions of sources and targets among `count` views, as many partners of them, and the exemplar.
 
-        Without the invertibility loss every other real pair is seen the other way round.
+        The invertibility loss needs both directions of each real pair. Without it, every other pair is turned round,
+        so that the network learns both directions at half the price.
         """
         ours = torch.arange(count, device=device)
         if self.config.partners == "exemplar":
@@ -251,7 +259,7 @@ class RegistrationTask:
 
     @torch.no_grad()
     def _label(self, index: list[int], canvases: torch.Tensor, exemplar: CanvasExemplar) -> None:
-        """Renew the pseudo-labels of some radiographs by registering the exemplar with them as they are."""
+        """Renew the pseudo-labels of some radiographs by registering the exemplar with them, unaugmented."""
         module, device = self.module.eval(), canvases.device
         images = torch.cat([canvases, self.level.store.read([exemplar.index]).to(device)])
         target = torch.arange(len(index), device=device)
@@ -261,17 +269,17 @@ class RegistrationTask:
             answer = module(images, source, target, self.config.passes, start).answer
         module.train()
         xy = exemplar.xy.to(device)
-        found = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
-        found = torch.where(xy.isnan(), torch.nan, found)
-        found[[i == exemplar.index for i in index]] = torch.nan
-        self.labels.renew(index, found)
+        predictions = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
+        predictions = torch.where(xy.isnan(), torch.nan, predictions)
+        predictions[[i == exemplar.index for i in index]] = torch.nan  # it keeps what a person annotated
+        self.labels.renew(index, predictions)
 
 
 def _rise(fraction: float, until: float) -> float:
-    """The published ramp of the fields' losses: from almost nothing to 1."""
+    """Ramp of the fields' losses in the released code: `exp(-5 (1 - x)^2)`, from almost 0 to 1 at `until`."""
     return 1.0 if fraction >= until else math.exp(-5 * (1 - fraction / until) ** 2)
 
 
 def _fall(fraction: float, until: float) -> float:
-    """The published ramp of the fields' miss: from almost 1 to nothing."""
+    """Ramp of the fields' miss in the released code (the paper's is a cosine): from almost 1 to 0 at `until`."""
     return 0.0 if fraction >= until else 1 - math.exp(-5 * (1 - fraction / until) ** 2)

@@ -24,7 +24,7 @@ from onemark.stages.match.sla.network import LandmarkNet
 from onemark.stages.match.sla.views import by_landmark, mean_known
 from onemark.stages.match.sla.windows import LEVELS, SIDE, Fovea, by_point, cross_entropy, peaks, vectors_in
 
-OFF_CENTRE = 10.0
+OFF_CENTRE = 10.0  # px, in x and y, by which windows are off their landmarks at most while learning
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class WindowBatch:
     """Windows of two views of B canvases, all first views first; the last `copies` canvases are exemplars'.
 
     Attributes:
-        windows: Per level `[2 B, K C, n, n]`.
+        windows: Per level `[2 B, K C, n, n]`, finest first.
         fovea: Where they lie.
-        xy: `[2 B, K, 2]` landmarks, view px.
+        xy: `[2 B, K, 2]` landmarks (x, y), view px.
         known: `[2 B, K]`, 1 where a landmark is known and lies in its window.
         copies: Number of exemplars' canvases.
     """
@@ -72,7 +72,14 @@ class WindowViews:
     def draw(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
     ) -> WindowBatch:
-        """Two views of every canvas, the encoder's maps of them, and windows not quite centred on the landmarks."""
+        """Draw two views of every canvas, and windows of the encoder's maps that are not quite centred on the landmarks.
+
+        Args:
+            canvases: `[B, 1, H, W]`.
+            xy: `[B, K, 2]` landmarks (x, y), canvas px; NaN where unknown.
+            copies: How many of the canvases are exemplars'; these come last.
+            generator: The random numbers, on the device of the canvases.
+        """
         warps = [Warp.draw(len(canvases), self.canvas, kind, generator) for kind in (self.mild, self.strong)]
         views = self.intensity.apply(torch.cat([warp.images(canvases) for warp in warps]), generator)
         known = xy.isfinite().all(-1).repeat(2, 1)
@@ -84,8 +91,8 @@ class WindowViews:
         return WindowBatch(fovea.cut(taps), fovea, seen, (known & fovea.holds(seen)).float(), copies)
 
     def loss(self, module: nn.Module, drawn: WindowBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy of finding each landmark again (Eq. 2): in the other view of the same radiograph, in another
-        copy of the exemplar, and, weighted by `cross`, the exemplar's in the radiographs.
+        """Cross-entropy of matching each landmark (Eq. 2): with the other view of the same radiograph, with another copy
+        of the exemplar, and, weighted by `cross`, from the exemplar to the pseudo-labels of the radiographs.
         """
         maps = by_point(module(drawn.windows, decode=True), self.config.length)
         vectors = vectors_in(maps, drawn.fovea, drawn.xy)
@@ -129,7 +136,10 @@ class WindowViews:
         templates: Vectors,
         visible: torch.Tensor,
     ) -> Peaks:
-        """Peaks `[B, K]`: looked for in the windows of stride 4 around the start, then of stride 2 around those."""
+        """Peaks `[B, K]`, canvas px, searched in the windows of stride 4 around the start, then of stride 2 around those.
+
+        The coarser windows see twice as far, so that a start that is off by up to 32 px can be corrected.
+        """
         assert start is not None, "windows lie around where the encoder looked first"
         vectors = by_landmark(templates, len(start))
         for finest in (1, 0):

@@ -1,4 +1,4 @@
-"""The published form: a patch around each landmark is found again in the whole radiograph, by its own decoder."""
+"""The published form: each landmark's decoder finds a patch around the landmark again in the whole radiograph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from onemark.stages.match.sla.views import by_landmark, mean_known
 from onemark.stages.match.sla.windows import by_point
 from onemark.types import UserError
 
-TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)
+TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)  # of patches, as CC2D
+# Of copies of the exemplar, as in FM-OSD's released code: 5 degrees, 1 % of scale, 2 % of shift.
 ATD = Geometry(rotation=math.radians(5), log_scale=0.01, shear=0, shift=0.02, elastic=0)
 
 
@@ -35,10 +36,10 @@ class LandmarkPatchBatch:
     """The encoder's maps of B canvases and of a patch around each of their K landmarks.
 
     Attributes:
-        whole: Per level `[B, C, h, w]`.
-        patches: Per level `[B, K C, p, p]`.
-        here: `[B, K, 2]` landmarks on their patches, patch px.
-        there: `[B, K, 2]` the same on the canvases.
+        whole: Per level `[B, C, h, w]`, finest first.
+        patches: Per level `[B, K C, p, p]`, finest first.
+        here: `[B, K, 2]` landmarks (x, y) on their patches, patch px.
+        there: `[B, K, 2]` the same on the canvases, canvas px.
         known: `[B, K]`, 1 where a landmark is known and on patch and canvas.
     """
 
@@ -74,7 +75,16 @@ class PatchViews:
     def draw(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
     ) -> LandmarkPatchBatch:
-        """Exemplars changed as in ATD; a patch around each landmark, its contrast and brightness changed, and turned."""
+        """Change exemplars as in ATD; cut a patch around each landmark, jitter its grey values and turn it.
+
+        Landmarks are carried by the map itself; ATD's released code searches the brightest pixel of a warped heatmap.
+
+        Args:
+            canvases: `[B, 1, H, W]`.
+            xy: `[B, K, 2]` landmarks (x, y), canvas px; NaN where unknown.
+            copies: How many of the canvases are exemplars'; these come last.
+            generator: The random numbers, on the device of the canvases.
+        """
         canvases, xy = self._change_copies(canvases, xy, copies, generator)
         size, shape = self.config.patch, xy.shape[:2]
         points = xy.nan_to_num()

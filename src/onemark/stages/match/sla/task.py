@@ -1,4 +1,4 @@
-"""What is learned: the encoder, then epochs of Train-Template, Train-PL and Infer-PL for all landmarks at once."""
+"""What the training loop trains for SLA: the encoder, then epochs of Train-Template, Train-PL and Infer-PL."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from onemark.stages.match.sla.views import Views
 
 
 class EpochLabels(nn.Module):
-    """The pseudo-labels of a store's radiographs, kept in checkpoints.
+    """The pseudo-labels of a store's radiographs, in buffers so that a checkpoint keeps them.
 
     Attributes:
-        start: `[N, K, 2]` what the encoder finds by itself, canvas px; NaN where a radiograph cannot be read.
+        start: `[N, K, 2]` (x, y) what the encoder predicts by itself, canvas px; NaN where a radiograph is unreadable.
         xy: `[N, K, 2]` the pseudo-labels; exemplars' true labels, NaN where not visible.
         epoch: Epochs begun; 0 before the first.
     """
@@ -37,17 +37,17 @@ class EpochLabels(nn.Module):
 
 
 class SLATask:
-    """What the training loop trains: by the share of the schedule, the encoder or all landmarks' decoders.
+    """What the training loop trains: first the encoder, then the decoders of all landmarks.
 
     Args:
         module: Encoder and decoders.
-        levels: The cohort and its exemplars: at all sizes for the encoder, at the last one for the decoders.
+        levels: The cohort and its exemplars; the encoder learns on all levels, the decoders on the finest.
         config: Options.
         fabric: Device and precision.
         views: What decoders learn from.
-        remember: Takes the exemplars' landmarks as templates, of the network as it is.
-        locate: Canvases `[B, 1, H, W]` and where landmarks are first looked for, or None -> where they are `[B, K, 2]`.
-        sink: Takes the progress of finding pseudo-labels.
+        remember: Takes the exemplars' landmarks as templates of the network as it is now.
+        locate: Canvases `[B, 1, H, W]` and the places `[B, K, 2]` to search around, or None -> predictions `[B, K, 2]`.
+        sink: Takes the progress of Infer-PL.
     """
 
     def __init__(
@@ -75,7 +75,10 @@ class SLATask:
         return {**teacher, "labels": self.labels}
 
     def batch(self, generator: torch.Generator, fraction: float) -> Any:
-        """What the encoder learns from; later, radiographs with pseudo-labels and changed copies of exemplars."""
+        """Draw what the encoder learns from; later, radiographs with pseudo-labels and changed copies of exemplars.
+
+        A new epoch renews the pseudo-labels first.
+        """
         config = self.config
         if self.dense and fraction < config.before:
             return self.dense.batch(generator, fraction / config.before)
@@ -101,7 +104,11 @@ class SLATask:
             self.dense.after(fraction / self.config.before)
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Infer-PL: replace the pseudo-labels when an epoch begins; before the first, find or draw them."""
+        """Infer-PL: replace the pseudo-labels when epoch `epoch` (1, 2, ...) begins; the first ones are found or drawn.
+
+        Nothing happens in an epoch that has begun, so that a resumed fit goes on as an unbroken one. Exemplars keep
+        what a person annotated.
+        """
         labels = self.labels
         if not self.module.frozen:
             self.module.freeze()

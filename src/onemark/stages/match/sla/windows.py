@@ -1,4 +1,4 @@
-"""Foveal windows: the same number of cells at each fine level around a point, each level's seeing half as far."""
+"""Foveal windows around a point: equally many cells on each fine level, so that each sees half as far as the next."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from onemark.nn.embedding.locate import Vectors, window_peaks
 from onemark.nn.heatmaps.decode import Peaks, pixels_to_cells
 from onemark.stages.match.sla.decoder import zoom
 
-SIDE = 16
-LEVELS = 3
-OUTSIDE = -1e4
+SIDE = 16  # cells per side of a window, on every level
+LEVELS = 3  # strides 2, 4 and 8 belong to a landmark; deeper levels stay the encoder's
+OUTSIDE = -1e4  # logit of cells beyond the map
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Fovea:
 
     @classmethod
     def around(cls, xy: torch.Tensor, maps: Sequence[torch.Tensor]) -> Fovea:
-        """Windows around canvas points `[B, N, 2]` (x, y), on maps of the finest levels, finest first."""
+        """Lay windows around canvas points `[B, N, 2]` (x, y), px, on maps of the finest levels, finest first.
+
+        The deepest window is placed first and the finer ones nest in it, which `zoom` relies on.
+        """
         deepest = len(maps) - 1
         corner = (pixels_to_cells(xy, STRIDES[deepest]) - (SIDE - 1) / 2).round().long()
         corners = [corner]
@@ -42,7 +45,7 @@ class Fovea:
         return cls(corners, [(m.shape[-2], m.shape[-1]) for m in maps])
 
     def cut(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Windows `[B, N C, SIDE, SIDE]` of maps `[B, C, h, w]`, ordered by point; black beyond the borders."""
+        """Cut windows `[B, N C, SIDE, SIDE]` out of maps `[B, C, h, w]`, ordered by point; 0 beyond the borders."""
         cut = []
         for level, m in enumerate(maps):
             b, c, h, w = m.shape
@@ -64,7 +67,7 @@ class Fovea:
         return cells, inside
 
     def inner(self, xy: torch.Tensor, level: int) -> torch.Tensor:
-        """Canvas points `[B, N, ..., 2]` as cells of their windows."""
+        """Canvas points `[B, N, ..., 2]` (x, y), px, as cells of their windows."""
         corner = self.corners[level]
         return pixels_to_cells(xy, STRIDES[level]) - corner.view(*corner.shape[:2], *[1] * (xy.ndim - 3), 2)
 
@@ -77,7 +80,7 @@ class Fovea:
 
 
 def by_point(maps: Maps, length: int) -> Maps:
-    """Embeddings of windows `[B, N length, n, n]` as one map for each window: `[B N, length, n, n]`."""
+    """View embeddings of windows `[B, N length, n, n]` as one map for each window: `[B N, length, n, n]`."""
     return [split_dim(m, 1, (-1, length)).flatten(0, 1) for m in maps]
 
 
@@ -109,7 +112,7 @@ def cross_entropy(
 def peaks(
     vectors: Vectors, maps: Maps, fovea: Fovea, temperature: float, radius: int, finest: int = 0
 ) -> Peaks:
-    """Where described points lie in windows (Eq. 3, read as probabilities).
+    """Find described points in windows (Eq. 3, read as probabilities).
 
     Args:
         vectors: Per level `[B N, M, length]`: M descriptions of the point of each window.
@@ -117,10 +120,10 @@ def peaks(
         fovea: The windows.
         temperature: Factor on cosines.
         radius: Half the window of the sub-cell peak, cells; 0 for the best cell.
-        finest: The level in whose windows is looked; finer ones are passed over.
+        finest: The level whose windows are searched; finer ones are ignored.
 
     Returns:
-        Peaks `[B, N, M]` in canvas pixels, see `nn.locate.window_peaks`.
+        Peaks `[B, N, M]` in canvas pixels, see `onemark.nn.embedding.locate.window_peaks`.
     """
     total = sum_levels(vectors[finest:], maps[finest:]) * temperature
     b, n = fovea.corners[0].shape[:2]

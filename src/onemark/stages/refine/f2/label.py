@@ -1,4 +1,8 @@
-"""What heatmaps are learned from: the coarse points, matched again at full resolution."""
+"""What heatmaps are learned from: the coarse points, matched again at full resolution.
+
+Matching again is worth about 0.01 mm. Most of the gain comes from learning to read fine crops
+(docs/benchmarks/refiner.md).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class FineLabels:
 
     Args:
         coarse: Coarse points on a canvas.
-        matching: The exemplars in the matcher's eyes.
+        matching: Compares crops with the exemplars', by the matcher's network.
         config: Options.
     """
 
@@ -27,7 +31,7 @@ class FineLabels:
         self.known: dict[int, torch.Tensor] = {}
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
-        """`[K, 2]` canvas px of a radiograph by its position in the store."""
+        """`[K, 2]` (x, y), canvas px, of a radiograph by its position in the store."""
         if index not in self.known:
             coarse, stride = self.coarse(store, index), self.matching.stride
             crops, prior = crop_around(
@@ -41,11 +45,11 @@ class FineLabels:
 def crop_around(
     canvas: torch.Tensor, coarse: torch.Tensor, stride: int, side: int, deviation: float
 ) -> tuple[Crops, torch.Tensor]:
-    """Crops of a canvas `[1, 1, H, W]` around coarse points `[K, 2]`, and the log-prior `[K, h, w]` on their cells.
+    """Cut crops around coarse points; give them with the log-prior `[K, h, w]` on their cells.
 
     Args:
-        canvas: The fine canvas.
-        coarse: Canvas px.
+        canvas: The fine canvas, `[1, 1, H, W]`.
+        coarse: `[K, 2]` (x, y), canvas px.
         stride: Canvas px per cell.
         side: Of the crops, canvas px.
         deviation: Standard deviation of the prior, canvas px.
@@ -56,7 +60,7 @@ def crop_around(
 
 
 def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
-    """The crops of the exemplars around their landmarks; around the middle of the canvas where one is hidden."""
+    """Cut crops of the exemplars around their landmarks; around the middle of the canvas where one is not visible."""
     views, xy = [], []
     for one in level.exemplars:
         centre = torch.where(one.xy.isfinite(), one.xy, level.side / 2)

@@ -1,4 +1,4 @@
-"""Crops compared with the exemplars' crops: cosines with the exemplar's vector, and the way back (FM-OSD)."""
+"""Comparing crops with the exemplars' crops: cosines with the exemplar's vector, and the way back (FM-OSD)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ExemplarCrops:
 
     Attributes:
         views: `[M, K, 1, S, S]`, upright.
-        xy: `[M, K, 2]` the landmarks on them, crop px; NaN where an exemplar hides one.
+        xy: `[M, K, 2]` the landmarks (x, y) on them, crop px; NaN where one is not visible.
     """
 
     views: torch.Tensor
@@ -29,13 +29,13 @@ class ExemplarCrops:
 
 
 class Matching:
-    """What descriptors of crops say about landmarks.
+    """Finds landmarks on crops by descriptors.
 
     Args:
         reader: A network that turns crops `[N, 1, S, S]` into unit descriptors `[N, C, h, w]`.
         stride: Crop px per cell.
         temperature: Factor on cosines.
-        known: What the exemplars look like.
+        known: The exemplars' crops.
     """
 
     def __init__(self, reader: Reader, stride: int, temperature: float, known: ExemplarCrops) -> None:
@@ -49,13 +49,13 @@ class Matching:
         self.vectors = torch.stack(vectors)
 
     def find(self, views: torch.Tensor, prior: torch.Tensor, top: int = 1) -> tuple[torch.Tensor, Peaks]:
-        """Where landmarks lie on their crops.
+        """Find landmarks on their crops.
 
         Args:
             views: `[K, 1, S, S]`.
             prior: `[K, h, w]` log-prior.
-            top: How many places are looked at; of several the one counts whose way back ends nearest to the landmark of
-                the most similar exemplar.
+            top: How many places to try; with several, the one counts whose way back ends nearest to the landmark of the
+                most similar exemplar (FM-OSD's bidirectional rule).
 
         Returns:
             Log-probabilities up to a constant `[K, h, w]`, and peaks in cells.
@@ -85,13 +85,13 @@ class Matching:
     def _cycle_errors(
         self, maps: torch.Tensor, places: torch.Tensor, which: torch.Tensor, part: slice
     ) -> torch.Tensor:
-        """How far, in cells, from the exemplar's landmark the way back from each candidate ends: `[k, N]`.
+        """Cycle errors `[k, N]`: how far, in cells, from the exemplar's landmark the way back from each candidate ends.
 
         Args:
             maps: `[k, C, h, w]` descriptors of some landmarks' crops.
             places: `[k, N, 2]` candidates on them.
             which: `[k]` exemplar that each landmark is compared with.
-            part: Which landmarks these are.
+            part: Positions of these landmarks among all K.
         """
         numbers = range(part.start, part.start + len(maps))
         theirs = torch.stack([self.maps[m][k] for m, k in zip(which.tolist(), numbers, strict=True)])
@@ -103,6 +103,6 @@ class Matching:
 
 
 def _parts(views: torch.Tensor) -> Iterator[slice]:
-    """Slices of crops `[K, 1, S, S]` that are read at once."""
+    """Slices of crops `[K, 1, S, S]` that are small enough to read at once."""
     count = max(1, AT_ONCE // (views.shape[-1] * views.shape[-2]))
     return (slice(i, min(i + count, len(views))) for i in range(0, len(views), count))

@@ -19,13 +19,20 @@ from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
 from onemark.stages.refine.f2.search import log_gaussian
 
-DROP_FULLY_FROM = 0.3
+DROP_FULLY_FROM = 0.3  # share of the schedule after which the full share of labels is left out
 INTENSITY = Intensity(collimation=0, marker=0)
 
 
 @dataclass(frozen=True)
 class CropBatch:
-    """Crops of B radiographs, the exemplars last, and each crop's landmark on it `[B, K, 2]` (crop px, NaN unknown)."""
+    """Crops of B radiographs and their landmarks.
+
+    Attributes:
+        views: `[B * K, 1, S, S]`.
+        xy: `[B, K, 2]` each crop's landmark (x, y) on it, crop px; NaN where unknown.
+        exemplars: How many of the radiographs are exemplars; these come last.
+        drop: Share of the labels to leave out, 0...1.
+    """
 
     views: torch.Tensor
     xy: torch.Tensor
@@ -39,8 +46,8 @@ class LabelTask:
     Args:
         module: The network.
         level: The cohort and its exemplars on the fine canvas.
-        label: Labels `[K, 2]` on it.
-        coarse: Coarse points `[K, 2]` on it, around which a radiograph will be looked at.
+        label: Gives labels `[K, 2]` on it, canvas px.
+        coarse: Gives the coarse points `[K, 2]` on it, around which crops will be cut when radiographs are refined.
         config: Options.
     """
 
@@ -56,7 +63,10 @@ class LabelTask:
         return {"module": self.module}
 
     def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
-        """Draw radiographs and an exemplar; cut, turn and change every landmark's crop."""
+        """Draw radiographs and exemplars; cut and augment every landmark's crop.
+
+        Crops are centred near the coarse points, as they will be later, and not on the labels.
+        """
         config, store, device = self.config, self.level.store, generator.device
         true = max(1, round(config.batch / 8))
         chosen, xy = draw_labelled(self.level, config.batch - true, true, self.label, generator)
@@ -70,7 +80,7 @@ class LabelTask:
         return CropBatch(views, crops.inner(xy).view_as(xy), true, drop)
 
     def loss(self, module: nn.Module, batch: CropBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy of the heatmaps with narrow Gaussians; the labels that fit least left out."""
+        """Divergence of the heatmaps from narrow Gaussians, without the labels that fit least."""
         nats, known = divergence(module(batch.views), batch.xy, self.config.sigma, STRIDES[0])
         split = len(nats) - batch.exemplars
         pseudo = _trimmed_mean(nats[:split][known[:split]], batch.drop)
@@ -88,7 +98,7 @@ class LabelTask:
 
 
 class ExemplarTask:
-    """What the training loop trains for descriptors: changed crops of the exemplars alone (FM-OSD's local stage).
+    """What the training loop trains for descriptors: augmented crops of the exemplars alone (FM-OSD's local stage).
 
     Args:
         module: Turns crops into unit descriptors.
@@ -107,7 +117,7 @@ class ExemplarTask:
         return {"module": self.module}
 
     def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
-        """Draw an exemplar and landmarks of it; cut, turn and change their crops."""
+        """Draw an exemplar and landmarks of it; cut and augment their crops."""
         config, device = self.config, generator.device
         which = int(torch.randint(len(self.level.exemplars), (1,), generator=generator, device=device))
         exemplar = self.level.exemplars[which]
@@ -136,7 +146,7 @@ class ExemplarTask:
 
 
 def crop_geometry(config: F2Config) -> Geometry:
-    """The spatial augmentation of crops: without shifts, since their centres are moved."""
+    """The spatial augmentation of crops, without shifts, because the crops' centres are moved already."""
     usual = Geometry().times(config.strength)
     return Geometry(usual.rotation, usual.log_scale, usual.shear, 0.0, usual.elastic)
 

@@ -1,4 +1,4 @@
-"""How well key points are found again in a radiograph: the greatest product of the levels' cosines, coarse to fine."""
+"""How well key points can be found again in a radiograph: the greatest product of the levels' cosines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ CHUNK = 512  # key points at a time, so that their maps stay in the processor's 
 
 
 def similarities(vectors: Sequence[torch.Tensor], maps: Maps) -> torch.Tensor:
-    """The similarity of each key point to the place in a template where it is greatest (Quan et al. 2022, Eq. 7).
+    """The greatest similarity of each key point to a place in a template (Quan et al. 2022, Eq. 7).
+
+    The similarity is the product of the levels' cosines, as in the paper; the released code mostly takes one level's
+    maximum. Whole maps are compared at the three deepest strides, finer ones only in and around the best cell.
 
     Args:
         vectors: Per level `[N, C]`, finest first: unit vectors of the key points of other radiographs.
