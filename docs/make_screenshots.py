@@ -109,7 +109,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        opening.user_config_path = lambda app: Path(scratch)  # keeps your own recent folders out of the pictures
+        opening.user_config_path = lambda app: Path(
+            scratch
+        )  # keeps your own recent folders out of the pictures
         photographer = Photographer(Path(scratch), options.out, options.theme)
         photographer.tour(options.minutes)
         photographer.viewer.close()

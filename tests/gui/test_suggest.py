@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
@@ -227,7 +228,7 @@ def test_the_list_can_be_sorted_and_searched_by_the_suggestion(opened: Desktop, 
     assert panel.model.order == backend.ranking[1:2]
 
 
-def test_nothing_is_left_to_suggest_when_all_are_marked(opened: Desktop, truth: LandmarkTable) -> None:
+def test_nothing_is_left_to_suggest_when_all_are_annotated(opened: Desktop, truth: LandmarkTable) -> None:
     assert opened.control("suggest").isEnabled()
     opened.session.import_annotations(truth)
     opened.settle()
@@ -239,6 +240,30 @@ def test_ordinals() -> None:
         *("1st", "2nd", "3rd", "4th", "11th", "12th", "13th"),
         *("21st", "22nd"),
     ]
+
+
+def test_a_suggestion_comes_back_from_its_table(tmp_path: Path) -> None:
+    ranking = (("b.png", 0.75), ("c, d.png", 0.5), ("a.png", float("nan")))
+    Suggestion(("c, d.png", "b.png"), 0.8, ranking, tmp_path).to_csv(tmp_path / "suggestion.csv")
+    assert (tmp_path / "suggestion.csv").read_text() == (
+        'image,similarity,chosen\nb.png,0.750000,2\n"c, d.png",0.500000,1\na.png,nan,\n'
+    )
+    read = Suggestion.read_csv(tmp_path / "suggestion.csv")
+    assert read.chosen == ("c, d.png", "b.png")
+    assert read.ranking[:2] == ranking[:2]
+    assert np.isnan(read.ranking[2][1])
+    assert np.isnan(read.score)
+    assert read.run is None
+
+
+def test_a_suggestion_ranks_what_is_chosen_then_what_is_similar() -> None:
+    names = ("a.png", "b.png", "c.png", "d.png")
+    made = Suggestion(("d.png", "b.png"), 0.9, (("d.png", 0.9), ("c.png", 0.7), ("b.png", 0.6)))
+    assert sorted(names, key=made.rank) == ["d.png", "b.png", "c.png", "a.png"]
+    part = made.within({"a.png", "b.png", "c.png"}.__contains__)
+    assert [part.place(name) for name in names] == [None, 1, None, None]
+    assert [name for name, _ in part.ranking] == ["c.png", "b.png"]
+    assert part.score == 0.9
 
 
 def test_a_damaged_suggestion_is_told(tmp_path: Path) -> None:
