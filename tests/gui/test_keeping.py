@@ -20,7 +20,7 @@ from onemark.gui.state.backend import Order, Pipeline
 from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import convert_errors
-from onemark.pipeline import trainer as pipeline
+from onemark.pipeline import fit as pipeline
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 
@@ -121,7 +121,7 @@ def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: D
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
     desktop.open(xrays)
-    assert "lacks 'closed'" in desktop.said
+    assert "lacks 'annotations'" in desktop.said
     desktop.app.session_store.flush()
     assert json.loads(path.read_text())["closed"] is False
     assert path.with_name("session-set-aside.json").is_file()

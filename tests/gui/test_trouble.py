@@ -81,7 +81,7 @@ def test_going_on_after_the_points_changed_asks_first(annotated: Desktop, backen
     assert "You have changed points" in annotated.said
     assert len(backend.orders) == 1
     backend.steps = 4
-    annotated.answer("Train anew")
+    annotated.answer("Start over")
     annotated.until_idle()
     assert [order.kind for order in backend.orders] == ["new", "new"]
     assert backend.orders[1].out != backend.orders[0].out
