@@ -94,7 +94,7 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     np.testing.assert_allclose(begun.session.annotations[last].xy[0], (40, 40), atol=0.6)
 
 
-def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, xrays: Path) -> None:
+def test_a_click_places_a_point_after_the_folder_is_opened_again(begun: Desktop, xrays: Path) -> None:
     before = begun.layer
     begun.open(xrays)
     begun.until(lambda: begun.layer is not None and begun.layer is not before)
@@ -111,7 +111,7 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     from onemark.gui.controllers import opening
 
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
-    monkeypatch.setattr(contributions, "widget_of", lambda viewer: begun.widget)
+    monkeypatch.setattr(contributions, "open_widget", lambda viewer: begun.widget)
     threads = []
     written = opening.ensure_phantom
     monkeypatch.setattr(
@@ -242,7 +242,7 @@ def test_a_form_keeps_a_setting_that_has_more_decimals_than_it_shows(qtbot: Any)
     assert form.settings() == pytest.approx({"match.learning_rate": 0.0005, "match.steps": 33})
 
 
-def test_an_import_of_many_exemplars_is_told_once(
+def test_an_import_of_many_exemplars_is_reported_once(
     desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desktop.open(xrays)

@@ -131,7 +131,7 @@ def test_another_number_is_answered_by_the_same_matcher(opened: Desktop, backend
     assert opened.control("suggest_number").maximum() == len(backend.ranking)
 
 
-def test_other_options_train_anew_and_say_so(
+def test_other_options_train_again_and_say_so(
     opened: Desktop, backend: FakeBackend, truth: LandmarkTable
 ) -> None:
     suggest(opened)
@@ -149,7 +149,7 @@ def test_other_options_train_anew_and_say_so(
     assert backend.orders[1].out != backend.orders[0].out
 
 
-def test_a_recipe_that_needs_an_exemplar_is_told_and_keeps_the_former_suggestion(
+def test_a_recipe_that_needs_an_exemplar_is_reported_and_keeps_the_former_suggestion(
     opened: Desktop, backend: FakeBackend
 ) -> None:
     suggest(opened)
@@ -227,7 +227,7 @@ def test_the_list_can_be_sorted_and_searched_by_the_suggestion(opened: Desktop, 
     assert panel.model.order == backend.ranking[1:2]
 
 
-def test_nothing_is_left_to_suggest_when_all_are_marked(opened: Desktop, truth: LandmarkTable) -> None:
+def test_nothing_is_left_to_suggest_when_all_are_annotated(opened: Desktop, truth: LandmarkTable) -> None:
     assert opened.control("suggest").isEnabled()
     opened.session.import_annotations(truth)
     opened.settle()
@@ -241,7 +241,7 @@ def test_ordinals() -> None:
     ]
 
 
-def test_a_damaged_suggestion_is_told(tmp_path: Path) -> None:
+def test_a_damaged_suggestion_is_reported(tmp_path: Path) -> None:
     (tmp_path / "suggestion.csv").write_text("image,similarity\na.png,x\n")
     with pytest.raises(UserError, match=r"suggestion\.csv cannot be read"):
         Suggestion.read_csv(tmp_path / "suggestion.csv")
