@@ -132,7 +132,7 @@ def test_another_number_is_answered_by_the_same_matcher(opened: Desktop, backend
     assert opened.control("suggest_number").maximum() == len(backend.ranking)
 
 
-def test_other_options_train_anew_and_say_so(
+def test_other_options_train_again_and_say_so(
     opened: Desktop, backend: FakeBackend, truth: LandmarkTable
 ) -> None:
     suggest(opened)
@@ -150,7 +150,7 @@ def test_other_options_train_anew_and_say_so(
     assert backend.orders[1].out != backend.orders[0].out
 
 
-def test_a_recipe_that_needs_an_exemplar_is_told_and_keeps_the_former_suggestion(
+def test_a_recipe_that_needs_an_exemplar_is_reported_and_keeps_the_former_suggestion(
     opened: Desktop, backend: FakeBackend
 ) -> None:
     suggest(opened)
@@ -266,7 +266,7 @@ def test_a_suggestion_ranks_what_is_chosen_then_what_is_similar() -> None:
     assert part.score == 0.9
 
 
-def test_a_damaged_suggestion_is_told(tmp_path: Path) -> None:
+def test_a_damaged_suggestion_is_reported(tmp_path: Path) -> None:
     (tmp_path / "suggestion.csv").write_text("image,similarity\na.png,x\n")
     with pytest.raises(UserError, match=r"suggestion\.csv cannot be read"):
         Suggestion.read_csv(tmp_path / "suggestion.csv")

@@ -118,11 +118,11 @@ def test_the_keys_are_given_back(desktop: Desktop) -> None:
 def test_text_is_legible_in_every_theme(desktop: Desktop, theme: str) -> None:
     desktop.viewer.theme = theme
     desktop.settle()
-    theme = desktop.widget.theme
-    assert theme.dark == (theme == "dark")
-    for colour in (theme.text, theme.muted, theme.good, theme.warn, theme.bad):
-        assert _contrast(colour, theme.ground) > 3.5, colour
-    assert _contrast(theme.on_accent, theme.accent) > 3.5
+    colours = desktop.widget.theme
+    assert colours.dark == (theme == "dark")
+    for colour in (colours.text, colours.muted, colours.good, colours.warn, colours.bad):
+        assert _contrast(colour, colours.ground) > 3.5, colour
+    assert _contrast(colours.on_accent, colours.accent) > 3.5
 
 
 def _contrast(first: str, second: str) -> float:
