@@ -26,6 +26,16 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
+def generator() -> Callable[..., torch.Generator]:
+    """Makes a generator of random numbers from a seed, 0 where none is given."""
+
+    def make(seed: int = 0) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> LandmarkTable:
     """The landmarks of the twelve phantoms in `xrays`."""
     return write_phantom_cohort(tmp_path_factory.getbasetemp() / "phantoms", 12, size=SIZE)

@@ -39,6 +39,7 @@ def test_an_unknown_device(device: str):
 
 def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch):
     there(monkeypatch, cuda=False, mps=False)
+    # torch's own private name: it has no public one, and the precision must not depend on the machine of the test.
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert describe("cpu") == "CPU, 2 threads (as requested)"

@@ -79,6 +79,7 @@ class Warp:
         scale = torch.exp(uniform(batch) * geometry.log_scale)
         aspect = torch.exp(uniform(batch) * geometry.shear)
         shear = uniform(batch) * geometry.shear
+        # Drawn even where nothing is flipped, so that the option does not change the other draws.
         mirror = 1 - 2 * (torch.rand(batch, generator=generator, device=device) < geometry.flip).float()
         cos, sin, one, nil = torch.cos(turn), torch.sin(turn), torch.ones_like(turn), torch.zeros_like(turn)
         rotation = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)

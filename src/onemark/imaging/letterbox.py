@@ -59,6 +59,7 @@ class Letterbox:
     def render(self, pixels: NDArray[np.float32]) -> torch.Tensor:
         """Resize `[H, W]` pixels, antialiased, onto a black canvas `[canvas H, canvas W]` float32."""
         image = torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
+        # Antialiased, because radiographs are several times as large as a canvas.
         inner = F.interpolate(image, self.scaled, mode="bilinear", antialias=True, align_corners=False)
         top, left = self.offset
         out = torch.zeros(self.canvas)
@@ -89,6 +90,7 @@ def canvas_for(sizes: Iterable[Size], area: int, multiple: int = 32) -> Size:
     Returns:
         `(H, W)` with the median aspect ratio of the sizes.
     """
+    # Logarithms, so that tall and wide radiographs count alike.
     aspect = math.exp(float(np.median([math.log(h / w) for h, w in sizes])))
     h = max(1, round(math.sqrt(area * aspect) / multiple)) * multiple
     w = max(1, round(math.sqrt(area / aspect) / multiple)) * multiple

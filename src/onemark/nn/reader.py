@@ -37,6 +37,7 @@ class Reader:
         Raises:
             UserError: the device has too little memory.
         """
+        # In every call, because previews interrupt a training, which leaves the module in training mode.
         self.module.to(self.fabric.device).eval()
         with memory_errors(REMEDY), torch.inference_mode(), self.fabric.autocast():
             return self.module(canvases.to(self.fabric.device))
@@ -96,6 +97,7 @@ def heat_evidence(
         raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(names)}")
     shown = {}
     for name, p in maps.items():
+        # Each landmark by its own maximum, so that a sure one does not hide the others.
         p = p / p.amax((1, 2), keepdim=True).clamp(min=1e-12)
         one = p.amax(0) if landmark is None else p[names.index(landmark)]
         wide = F.interpolate(one[None, None], frame.canvas, mode="bilinear", align_corners=False)

@@ -61,9 +61,7 @@ def fit(
     get_recipe(recipe).configure(settings, minutes)
     exemplars = _read_exemplars(exemplars, cohort)
     _report_unshown(exemplars, progress)
-    config = new_config(
-        cohort, recipe, minutes=minutes, device=device, seed=seed, settings=settings, progress=progress
-    )
+    config = new_config(cohort, recipe, minutes, device, seed, settings, progress=progress)
     folder = None if out is None else RunFolder.create(out, config, exemplars)
     with folder.discarded_on_error() if folder else nullcontext():
         return Trainer(cohort, exemplars, config, folder, progress).finish()

@@ -115,15 +115,16 @@ def _from_first_format(values: dict[str, Any], has_predictions: bool) -> dict[st
     """The layout before versions: the refiner was the sharpener, and the life of a run was partly guessed."""
     for name in ("settings", "done"):
         if isinstance(values.get(name), dict):
-            values[name] = {_renamed(key): value for key, value in values[name].items()}
+            values[name] = {rename_slot(key): value for key, value in values[name].items()}
     if isinstance(values.get("warm"), list):
-        values["warm"] = [_renamed(slot) for slot in values["warm"]]
+        values["warm"] = [rename_slot(slot) for slot in values["warm"]]
     finished = "fingerprints" in values or values.get("state") == RunState.DONE
     values.setdefault("radiographs", [])
     return values | {"fits": int(finished), "predicted": int(finished and has_predictions)}
 
 
-def _renamed(name: object) -> str:
+def rename_slot(name: object) -> str:
+    """A slot, or a setting of a slot, under its present name."""
     slot, dot, rest = str(name).partition(".")
     return ("refine" if slot == "sharpen" else slot) + dot + rest
 

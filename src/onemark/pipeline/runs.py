@@ -12,7 +12,7 @@ from typing import Any
 from onemark.data.atomic import user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
-from onemark.pipeline.run_config import RunConfig, RunState
+from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
 CONFIG = "config.json"
@@ -207,7 +207,11 @@ class RunFolder:
             entries = [parse_json(line, path, SMALL) for line in path.read_text("utf-8").splitlines()]
         except (OSError, ValueError):
             return []
-        return [entry for entry in entries if isinstance(entry, dict)]
+        return [
+            entry | {"stage": rename_slot(entry.get("stage", ""))}
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
 
     def write_log(self, log: Iterable[Mapping[str, Any]]) -> None:
         """Write the training log, a JSON object per line."""

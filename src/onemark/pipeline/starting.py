@@ -19,11 +19,11 @@ from onemark.stages.base import MATCH, SELECT
 def new_config(
     cohort: Cohort,
     recipe: str,
-    *,
     minutes: float | None,
     device: str,
     seed: int,
     settings: Mapping[str, Any] | None,
+    *,
     progress: Sink,
     state: RunState = RunState.RUNNING,
 ) -> RunConfig:

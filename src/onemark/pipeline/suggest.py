@@ -72,22 +72,14 @@ def suggest(
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
         )
-    there = out is not None and (Path(out) / CONFIG).exists()
-    if there:
-        folder: RunFolder | None = RunFolder.open(out or "")
-        config = _settled_config(folder, cohort, device) if folder else None
+    folder = RunFolder.open(out) if out is not None and (Path(out) / CONFIG).exists() else None
+    there = folder is not None
+    if folder is not None:
+        config = _settled_config(folder, cohort, device)
     else:
-        config, folder = None, None
-    if config is None:
+        total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
         config = new_config(
-            cohort,
-            recipe,
-            minutes=None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe)),
-            device=device,
-            seed=seed,
-            settings=settings,
-            progress=progress,
-            state=RunState.SUGGESTED,
+            cohort, recipe, total, device, seed, settings, progress=progress, state=RunState.SUGGESTED
         )
         folder = None if out is None else RunFolder.create(out, config)
     chosen = _suggesting_recipe(config.recipe)

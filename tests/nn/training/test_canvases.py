@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,6 @@ from onemark.nn.training.canvases import (
 CANVAS = (96, 64)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture
 def mixed(xrays: Path, tmp_path: Path) -> Cohort:
     """Four phantoms and four files that are no radiographs, between them."""
@@ -49,7 +47,9 @@ def test_canvases_are_kept_to_16_bit(phantoms: Cohort):
             assert (canvas[0] - rendered).abs().max() <= 0.5 / 65535 + 1e-7
 
 
-def test_a_radiograph_is_decoded_once_and_kept_on_disk(phantoms: Cohort, monkeypatch: pytest.MonkeyPatch):
+def test_a_radiograph_is_decoded_once_and_kept_on_disk(
+    phantoms: Cohort, monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
     decoded: list[str] = []
     decode = Cohort.__getitem__
 
@@ -64,10 +64,12 @@ def test_a_radiograph_is_decoded_once_and_kept_on_disk(phantoms: Cohort, monkeyp
     assert sorted(decoded) == sorted(map(str, range(12)))
     held = [value for value in vars(store).values() if isinstance(value, torch.Tensor | np.ndarray)]
     assert held == []
-    assert all(isinstance(store.frame(index), Letterbox) for index in range(12))
+    assert all(isinstance(store.letterbox(index), Letterbox) for index in range(12))
 
 
-def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Cohort):
+def test_a_draw_holds_different_radiographs_where_there_are_as_many(
+    phantoms: Cohort, generator: Callable[..., torch.Generator]
+):
     store = CanvasCache(phantoms, CANVAS)
     for seed in range(5):
         assert len(set(store.draw(12, generator(seed)))) == 12
@@ -76,7 +78,9 @@ def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Co
     assert store.draw(5, generator(7)) == store.draw(5, generator(7)) != store.draw(5, generator(8))
 
 
-def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
+def test_bad_radiographs_are_named_once_and_replaced(
+    mixed: Cohort, generator: Callable[..., torch.Generator]
+):
     events: list[Progress] = []
     store = CanvasCache(mixed, CANVAS, events.append)
     for seed in range(10):
@@ -88,13 +92,17 @@ def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
     assert set(store.problems) == {"1.png", "3.png", "5.png", "7.png"}
 
 
-def test_what_is_known_of_bad_radiographs_does_not_change_a_draw(mixed: Cohort):
+def test_what_is_known_of_bad_radiographs_does_not_change_a_draw(
+    mixed: Cohort, generator: Callable[..., torch.Generator]
+):
     fresh = [CanvasCache(mixed, CANVAS).draw(3, generator(seed)) for seed in range(20)]
     used = CanvasCache(mixed, CANVAS)
     assert [used.draw(3, generator(seed)) for seed in range(20)] == fresh
 
 
-def test_a_few_good_ones_among_many_bad_ones_are_found(xrays: Path, tmp_path: Path):
+def test_a_few_good_ones_among_many_bad_ones_are_found(
+    xrays: Path, tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     for number in range(40):
         (tmp_path / f"{number:02}.png").write_bytes(b"")
     shutil.copy(xrays / "phantom-001.png", tmp_path / "40.png")
@@ -103,7 +111,9 @@ def test_a_few_good_ones_among_many_bad_ones_are_found(xrays: Path, tmp_path: Pa
         assert store.draw(2, generator(seed)) == [40, 40]
 
 
-def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
+def test_nothing_but_bad_radiographs_is_the_users_error(
+    tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     cohort = onemark.open_cohort(tmp_path)
@@ -114,11 +124,12 @@ def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_no_bad_radiograph(phantoms: Cohort):
-    store = CanvasCache(phantoms, CANVAS)
-    store._file.close()
+def test_a_full_disk_is_no_bad_radiograph(
+    phantoms: Cohort, monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
     with Path("/dev/full").open("r+b", buffering=0) as full:
-        store._file = full
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: full)
+        store = CanvasCache(phantoms, CANVAS)
         with pytest.raises(UserError, match="disk is full"):
             store.draw(2, generator(0))
     assert store.problems == {}
@@ -180,7 +191,9 @@ def test_framing_is_told_from_the_aspect_ratios(tmp_path: Path):
     assert cohort_framing(mixed, "alike") == "alike"
 
 
-def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(tmp_path: Path):
+def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(
+    tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     cohort = framed_cohort(tmp_path / "mixed", [(100, 80), (80, 80), (300, 80)])
     mixed, alike = (CanvasCache(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
     assert [mixed.letterbox(i).scaled for i in range(3)] == [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph, UserError
 from onemark.imaging.augment import UNCHANGED
@@ -18,7 +20,7 @@ from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
 from onemark.nn.training.canvases import CanvasCache, resolution_levels
 from onemark.progress import silent
 from onemark.stages.detect.tpl import TPL, TPLConfig
-from onemark.stages.detect.tpl.heatmap import HeatmapTask, _trimmed_mean
+from onemark.stages.detect.tpl.heatmap import HeatmapBatch, HeatmapTask
 from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
@@ -47,21 +49,28 @@ def task_of(
     return HeatmapTask(network, levels, Labels(truth), config)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 # --- targets and losses ----------------------------------------------------------------------------------
 
 
-def test_the_worst_labels_of_each_landmark_are_left_out():
-    nats = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0]])
-    known = torch.ones(4, 2, dtype=torch.bool)
-    assert _trimmed_mean(nats, known, 0.0).item() == pytest.approx(78 / 8)
-    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
+def test_the_worst_labels_of_each_landmark_are_left_out(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    task = task_of(phantoms, exemplars, truth)
+    misfits = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0], [0.0, 0.0]])
+    known = torch.ones(5, 2, dtype=torch.bool)
+    monkeypatch.setattr(task, "misfit", lambda output, xy: (misfits, known))
+
+    def pseudo(drop: float) -> float:
+        """The loss of the pseudo-labels, four fifths of the batch; the exemplar, which comes last, fits exactly."""
+        empty = torch.zeros(5)
+        return float(task.loss(nn.Identity(), HeatmapBatch(empty, empty, 1, drop))[0]) * 5 / 4
+
+    assert pseudo(0.0) == pytest.approx(78 / 8)
+    assert pseudo(0.25) == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
     known[0, 0] = False  # an unknown one counts as the worst
-    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
-    assert _trimmed_mean(nats, torch.zeros_like(known), 0.25).item() == 0
+    assert pseudo(0.25) == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
+    known[:] = False
+    assert pseudo(0.25) == 0
 
 
 def test_the_loss_is_zero_where_the_heatmap_is_the_target(
@@ -80,7 +89,10 @@ def test_the_loss_is_zero_where_the_heatmap_is_the_target(
 
 
 def test_an_exemplar_with_true_labels_ends_every_batch(
-    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(phantoms, exemplars, truth)
     batch = task.batch(generator(0), 0.5)
@@ -99,7 +111,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
 
 @pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
 def test_more_exemplars_have_a_larger_share_of_every_batch(
-    known: int, share: int, phantoms: Cohort, truth: LandmarkTable
+    known: int, share: int, phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
 ):
     exemplars = LandmarkTable.from_sets(truth.sets[:known])
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=8))
@@ -111,7 +123,9 @@ def test_more_exemplars_have_a_larger_share_of_every_batch(
     assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
 
 
-def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: LandmarkTable):
+def test_no_pseudo_label_is_asked_for_an_exemplar(
+    phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
+):
     task = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:2]), truth)
     for seed in range(10):
         task.batch(generator(seed), 0.5)
@@ -121,7 +135,11 @@ def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: Landm
 
 
 def test_landmarks_follow_the_augmentation(
-    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     still = task_of(phantoms, exemplars, truth).batch(generator(3), 0.5)
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, augment="spatial", strength=2.0))
@@ -136,13 +154,20 @@ def test_landmarks_follow_the_augmentation(
     assert (seen - batch.xy[:, :1]).norm(dim=-1).max() < 1.0
 
 
-def test_labels_are_left_out_more_and_more(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable):
+def test_labels_are_left_out_more_and_more(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    generator: Callable[..., torch.Generator],
+):
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, drop=0.4))
     drops = [task.batch(generator(0), fraction).drop for fraction in (0, 0.15, 0.3, 1)]
     assert drops == pytest.approx([0, 0.2, 0.4, 0.4])
 
 
-def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(phantoms: Cohort, truth: LandmarkTable):
+def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(
+    phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
+):
     xy = truth.sets[0].xy.copy()
     xy[2] = np.nan
     task = task_of(phantoms, LandmarkTable.from_sets([dataclasses.replace(truth.sets[0], xy=xy)]), truth)

@@ -59,7 +59,7 @@ def check(wanted: Mapping[str, tuple[str, str]], sink: Sink = silent) -> None:
 
     Args:
         wanted: Slot -> encoder and `weights` setting, of the stages that start from pretrained weights.
-        sink: Is told when a file is fetched.
+        sink: Takes a message when a file is fetched.
 
     Raises:
         UserError: as `start`.
@@ -108,6 +108,7 @@ def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sin
 
 
 def _find_known(source: Source) -> Path | None:
+    # Whoever uses torchvision may have the file already.
     for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"):
         if (folder / source.name).is_file():
             return folder / source.name
@@ -121,6 +122,7 @@ def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Pa
     sink(Progress("read", 0, 1, message=f"fetching {source.url} into {folder}"))
     pooch.get_logger().setLevel("WARNING")
     try:
+        # Without a hash: the digest is checked when the file is read, wherever it came from.
         return Path(pooch.retrieve(source.url, None, source.name, folder))
     except (OSError, ValueError) as error:
         without = " ".join(f"--set {slot}.weights=none" for slot in slots)

@@ -141,6 +141,7 @@ class DenseTask:
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
         if fraction >= config.cross_from and config.batch > 1 and level.exemplars:
             pairs = self._pair_across(level, canvases, points, generator)
+        # Moved by this much, a window still has the target two cells from its edge.
         reach = config.window - 2
         shape = (len(pairs), len(STRIDES), *points.shape)
         jitter = torch.randint(-reach, reach + 1, shape, generator=generator, device=device)
@@ -155,6 +156,7 @@ class DenseTask:
         metrics = {}
         for pairs, jitter in zip(batch.pairs, batch.jitter, strict=True):
             back = pairs.roll
+            # A warp belongs to its radiograph, so the partners' points are mapped in the partners' order and rolled back.
             target = batch.second.inverse(pairs.there.roll(back, 0)).roll(-back, 0)
             partner = [m.roll(-back, 0) for m in there]
             loss = self._contrast(
@@ -185,9 +187,9 @@ class DenseTask:
         focused = round(points.shape[1] * self.config.focus)
         which = int(torch.randint(len(level.exemplars), (1,), generator=generator, device=generator.device))
         exemplar = level.exemplars[which]
-        marked = level.store.read([exemplar.index]).to(canvases.device)
+        annotated = level.store.read([exemplar.index]).to(canvases.device)
         with self.fabric.autocast():
-            maps = self.teacher(torch.cat([canvases, marked]))
+            maps = self.teacher(torch.cat([canvases, annotated]))
         ours = [m[: len(canvases)] for m in maps]
         free = points[:, focused:]
         found, weight = self._match_cycle(ours, [m.roll(-1, 0) for m in ours], free)
@@ -200,6 +202,7 @@ class DenseTask:
             found, weight = self._match_cycle(theirs, ours, near)
             here.append(found)
             there.append(found.roll(-1, 0))
+            # A pair around a landmark counts where the teacher matched it in both radiographs.
             weights.append(weight * weight.roll(-1, 0))
         a, b, w = torch.cat(here, 1), torch.cat(there, 1), torch.cat(weights, 1)
         return [Pairs(a, a, torch.ones_like(w), 0), Pairs(a, b, w, 1)]

@@ -60,6 +60,7 @@ def vectors_at(m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     part = (cells - low)[:, None]
     corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=m.device)[:, None]
     at = low[:, None] + corners
+    # Beyond the map, the cells of its border count.
     x, y = at[..., 0].clamp(0, w - 1).long(), at[..., 1].clamp(0, h - 1).long()
     weight = torch.where(corners == 1, part, 1 - part).prod(-1)
     first = torch.arange(b, device=m.device)[:, None, None] * (h * w)
@@ -81,6 +82,7 @@ def whole_cosines(vectors: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """Cosines of unit vectors `[B, N, C]` with every cell of `[B, C, h, w]`: `[B, N, h, w]`."""
     table = rows(m).view(len(m), -1, m.shape[1]).float()
     inverse = table.norm(dim=-1).clamp(min=1e-6).reciprocal()
+    # Scaling the product needs no normalised copy of the map.
     product: torch.Tensor = torch.bmm(vectors, table.transpose(1, 2)) * inverse[:, None]
     return product.view(len(m), -1, *m.shape[-2:])
 

@@ -78,6 +78,7 @@ class Contrast:
             index, inside = window(target.long(), self.window, shape)
             cosines = window_cosines(vectors, m, index)
         bias = distance_bias(index, shape[1], target, self.slope, self.cap)
+        # Cells beyond the map take no part.
         logits = ((cosines + bias) * self.temperature).masked_fill(~inside, -1e4)
         right = (index == (target[..., 1] * shape[1] + target[..., 0])[..., None]) & inside
         return logits.logsumexp(-1) - (logits * right).sum(-1)

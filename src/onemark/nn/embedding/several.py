@@ -16,7 +16,7 @@ AGREE = 2.5  # canvas px within which answers agree
 
 def several_option() -> Any:
     """The option `several` of a matcher's Config."""
-    help = "of several exemplars: a mean weighted by likeness and agreement, or the most similar one (Eq. 3 of CC2D)"
+    help = "how several exemplars answer: a mean weighted by likeness and agreement, or the most similar one (CC2D)"
     return option("mean", help)
 
 

@@ -43,6 +43,7 @@ def divergence(
     known = on_map(cells, (h, w))
     target = gaussians(cells.nan_to_num(), (h, w), sigma / stride).flatten(2)
     log_p = logits.float().flatten(2).log_softmax(-1)
+    # Subtracted so that a perfect fit is 0 for every target; those that the border cuts off have less entropy.
     entropy = torch.special.entr(target).sum(-1)
     return -(target * log_p).sum(-1) - entropy, known
 
@@ -57,6 +58,7 @@ def gaussians(cells: torch.Tensor, shape: tuple[int, int], sigma: float) -> torc
     """Gaussians of sum 1 around cells `[B, K, 2]` (x, y), on a grid `shape` (h, w): `[B, K, h, w]`."""
     rows = torch.arange(shape[0], device=cells.device)
     columns = torch.arange(shape[1], device=cells.device)
+    # A softmax keeps the sum 1 where the border cuts a Gaussian off.
     y = (-((rows - cells[..., 1, None]) ** 2) / (2 * sigma**2)).softmax(-1)
     x = (-((columns - cells[..., 0, None]) ** 2) / (2 * sigma**2)).softmax(-1)
     return y[..., :, None] * x[..., None, :]

@@ -39,13 +39,14 @@ radiographs the matcher's error fell from 3.70 to 3.29 % of the image side (deci
 
 def framing_option(default: Framing = "auto") -> Any:
     """The option `framing` of a stage's Config."""
-    help = "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing"
+    help = "whether radiographs are framed alike; mixed ones are stretched, and their borders not trusted"
     return option(default, help)
 
 
 def pool_option() -> Any:
     """The option `pool` of a stage's Config."""
-    help = "most radiographs learned from; of a larger folder an even choice"
+    # The bound keeps memory and temporary files the same for a folder of any size.
+    help = "most radiographs to learn from; an even choice of a larger folder"
     return option(400, help, unit="radiographs", low=2)
 
 
@@ -171,6 +172,7 @@ class CanvasCache:
         with user_errors(f"a temporary file to {tempfile.gettempdir()}"):
             self._file.seek(index * self._bytes)
             self._file.write(canvas.tobytes())
+            # A full disk must fail here, where it is reported, and not in a later read.
             self._file.flush()
         self._letterboxes[index] = letterbox
 

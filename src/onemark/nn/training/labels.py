@@ -73,6 +73,7 @@ def draw_labelled(
     chosen = level.store.draw(pseudo, generator)
     which = torch.randint(len(level.exemplars), (true,), generator=generator, device=device)
     chosen += [level.exemplars[int(i)].index for i in which]
+    # Reversed, so that the first of two exemplars of one radiograph counts.
     placed = {one.index: one.xy for one in reversed(level.exemplars)}
     return chosen, torch.stack([placed[i] if i in placed else label(level.store, i) for i in chosen]).to(
         device

@@ -97,6 +97,7 @@ class Clock:
         """Whether another step would go beyond the schedule."""
         if self.plan.seconds is None:
             return self.step >= self.plan.steps
+        # Stop where another step would end farther from the budget than this one did.
         pace = self.elapsed / self.step if self.step >= STEPS_BEFORE_ESTIMATE else 0.0
         return self.step > 0 and self.elapsed + pace / 2 >= self.plan.seconds
 

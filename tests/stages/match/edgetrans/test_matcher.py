@@ -84,13 +84,12 @@ def test_each_landmark_comes_from_the_exemplar_that_shows_it(
     first, second = (hidden(truth[truth.images[k]], k) for k in (0, 1))
     both = LandmarkTable.from_sets([first, second])
     one = fit_stage(EdgeTrans, phantoms, both, CONFIG, former=matcher)
-    found = one.locate(phantoms[3])
-    assert np.isfinite(found.xy).all()
-    answer = one._register(phantoms[3])
-    assert (answer.score[0, 0], answer.score[1, 1]) == (0, 0)
-    shown = torch.stack([answer.xy[1, 0], answer.xy[0, 1]])
-    expected = answer.frame.to_image(shown.double().numpy())
-    np.testing.assert_allclose(found.xy[:2], np.clip(expected, 0, np.array(phantoms[3].size)[::-1] - 1))
+    found = one.locate(phantoms[3]).xy
+    assert np.isfinite(found).all()
+    for k, shows_it in ((0, 1), (1, 0)):
+        table = LandmarkTable.from_sets([truth[truth.images[shows_it]]])
+        alone = fit_stage(EdgeTrans, phantoms, table, CONFIG, former=matcher)
+        np.testing.assert_allclose(found[k], alone.locate(phantoms[3]).xy[k], atol=1e-3)
 
 
 def hidden(placed: LandmarkSet, k: int) -> LandmarkSet:

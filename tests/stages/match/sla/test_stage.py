@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,6 @@ def matcher(marked: LandmarkTable, some: Cohort) -> SLA:
     return fit_stage(SLA, some, marked, TINY)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def task_of(marked: LandmarkTable, some: Cohort, **changes: Any) -> SLATask:
     """A task in float32 whose matcher finds every landmark at (10, 20), and later at (30, 40)."""
     config = dataclasses.replace(TINY, **changes)
@@ -87,7 +84,9 @@ def of(drawn: WindowBatch, k: int, landmarks: int) -> WindowBatch:
     return WindowBatch(windows, fovea, drawn.xy[:, k : k + 1], drawn.known[:, k : k + 1], drawn.copies)
 
 
-def test_one_step_of_all_landmarks_is_a_step_of_each(marked: LandmarkTable, some: Cohort):
+def test_one_step_of_all_landmarks_is_a_step_of_each(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some)
     task.begin_epoch(1, generator())
     steps = [task.batch(generator(seed), 0.6) for seed in range(3)]
@@ -121,7 +120,11 @@ def test_a_landmark_weighs_the_same_however_often_it_is_known():
 
 @pytest.mark.parametrize("views", ["windows", "patches"])
 def test_views_show_landmarks_where_they_say(
-    views: str, marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    views: str,
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     config = PATCHES if views == "patches" else TINY
     task = task_of(marked, some, **dataclasses.asdict(config))
@@ -154,7 +157,9 @@ def test_views_show_landmarks_where_they_say(
 # --- what is learned when --------------------------------------------------------------------------------
 
 
-def test_first_the_encoder_learns_then_each_landmark(marked: LandmarkTable, some: Cohort):
+def test_first_the_encoder_learns_then_each_landmark(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some, before=0.5)
     assert isinstance(task.batch(generator(), 0.4), DenseBatch)
     assert not task.module.frozen
@@ -169,7 +174,7 @@ def test_first_the_encoder_learns_then_each_landmark(marked: LandmarkTable, some
 
 
 def test_pseudo_labels_are_replaced_every_epoch_and_exemplars_keep_theirs(
-    marked: LandmarkTable, some: Cohort
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
 ):
     task = task_of(marked, some, before=0.2, epochs=4)
     task.batch(generator(), 0.2)
@@ -183,7 +188,9 @@ def test_pseudo_labels_are_replaced_every_epoch_and_exemplars_keep_theirs(
         torch.testing.assert_close(task.labels.xy[one.index], one.xy, equal_nan=True)
 
 
-def test_they_can_start_at_random(marked: LandmarkTable, some: Cohort):
+def test_they_can_start_at_random(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some, start="random")
     task.batch(generator(3), 0.5)
     drawn = task.labels.xy[2:]
@@ -193,7 +200,10 @@ def test_they_can_start_at_random(marked: LandmarkTable, some: Cohort):
 
 
 def test_an_epoch_begins_with_copies_of_the_exemplars_alone(
-    marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(marked, some, before=0.2, epochs=2, template=0.5)
     seen: list[tuple[int, int]] = []
@@ -229,7 +239,10 @@ def test_landmarks_are_found_where_they_were_described(marked: LandmarkTable, so
 
 
 def test_whole_maps_are_looked_into_where_patches_were_described(
-    marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(marked, some, **dataclasses.asdict(PATCHES) | {"peak": "argmax"})
     places = torch.tensor([[21.0, 33.0], [40.0, 50.0], [9.0, 77.0]])

@@ -59,8 +59,10 @@ class NCC(Matcher):
             [[self._search(target, m, k) for k in range(len(self.names))] for m in range(len(self.xy))]
         )
         best = torch.from_numpy(found[found[..., 2].argmax(0), np.arange(len(self.names))]).float()
-        spread = self.config.patch * (1 - best[:, 2])
-        return landmark_set(radiograph, self.names, frame, best[:, :2], best[:, 2].clamp(0, 1), spread)
+        score = best[:, 2].clamp(0, 1)
+        return landmark_set(
+            radiograph, self.names, frame, best[:, :2], score, self.config.patch * (1 - score)
+        )
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """Where the first exemplar's patch fits, at the coarsest level."""

@@ -21,6 +21,7 @@ class C2TConfig(TrainedConfig):
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )
+    # Below 1 a step costs less and the second network sees more of the anatomy at once.
     coarse: float = option(
         1.0, "sides of the second detector's canvas, as a share of the first one's", low=0.25, high=1
     )
@@ -30,9 +31,11 @@ class C2TConfig(TrainedConfig):
     loss: Literal["divergence", "square"] = option(
         "divergence", "softmax heatmap and divergence, or plain heatmap and mean square (paper)"
     )
+    # As TPL's, which was measured.
     sigma: float = option(
         2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
     )
+    # Own views cost two passes a step instead of four, and let the networks err differently.
     views: Literal["own", "pair"] = option(
         "own", "own: a strong view for each detector; pair: a weak and a strong one for both (paper)"
     )
@@ -52,6 +55,7 @@ class C2TConfig(TrainedConfig):
     cross: float = option(
         0.3, "weight of the agreement with the other detector against the pseudo-labels", low=0, high=100
     )
+    # The released code lets gradients through both networks.
     detach: bool = option(True, "whether the other detector's answer is taken as given; no as published")
     exemplar: float = option(
         0.15,

@@ -54,6 +54,7 @@ class Pair(nn.Module):
         """Views `[B, 1, H, W]`, one for each network or one for both -> maps `[B, K, h, w]` of each."""
         ours: torch.Tensor = self.first(first)
         theirs = self.second(self._coarsen(first if second is None else second))
+        # Losses compare both networks cell by cell.
         if theirs.shape != ours.shape:
             theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
         return ours, theirs

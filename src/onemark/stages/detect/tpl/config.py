@@ -29,6 +29,7 @@ class TPLConfig(TrainedConfig):
     schedule: Schedule = option(
         "cosine", "how the learning rate falls; tenths, after each third, as published"
     )
+    # 4 px cost 0.14 mm and 7 points of SDR at 2 mm, 1.4 px 0.04 mm (docs/benchmarks/what-was-tried.md).
     sigma: float = option(
         2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
     )
@@ -42,10 +43,12 @@ class TPLConfig(TrainedConfig):
     augment: Augment = option(
         "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
     )
+    # CC2D's R: 19 px on a canvas of 384 x 384 px.
     disc: float = option(0.05, "radius of the discs of head voting", unit="canvas sides", low=0.005, high=0.5)
     loss: Literal["bce", "focal"] = option(
         "bce", "loss of the discs of head voting: bce (paper) or focal (code)"
     )
+    # The paper weighs both losses alike; the released code doubles this one.
     heat_weight: float = option(
         1.0, "weight of the discs against the offsets: 1 (paper) or 2 (code)", low=0, high=1000
     )

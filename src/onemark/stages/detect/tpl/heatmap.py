@@ -81,6 +81,7 @@ class HeatmapTask:
         split = len(nats) - batch.exemplars
         pseudo = _trimmed_mean(nats[:split], known[:split], batch.drop)
         true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
+        # Exemplars weigh as much as their share of the batch.
         share = batch.exemplars / len(nats)
         return (1 - share) * pseudo + share * true, {"exemplar": float(true.detach())}
 
@@ -103,6 +104,7 @@ class HeatmapTask:
 def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
     """Mean over a batch `[B, K]` without the `drop` largest share of each landmark."""
     keep = max(1, round(len(nats) * (1 - drop)))
+    # Unknown labels count as the worst, so that they are left out first.
     order = nats.masked_fill(~known, torch.inf).sort(0).values[:keep]
     kept = order.isfinite()
     return order.masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)

@@ -48,6 +48,7 @@ class VotingTask(HeatmapTask):
         """Eq. 4 for discs and offsets `[B, 3, K, H, W]`: `[B, K]`, and whether the landmark lies on the view."""
         h, w = output.shape[-2:]
         radius = disc_radius((h, w), self.config.disc)
+        # A finite place for unknown landmarks, whose loss is masked: NaN would spread through the gradient.
         known, xy = on_map(xy, (h, w)), xy.nan_to_num()
         right = (xy[..., 0, None] - torch.arange(w, device=xy.device))[..., None, :]
         down = (xy[..., 1, None] - torch.arange(h, device=xy.device))[..., :, None]
@@ -78,7 +79,7 @@ def vote(output: torch.Tensor, radius: int, subpixel: bool = True) -> tuple[Peak
 
     Args:
         output: `[3, K, H, W]` of one radiograph.
-        radius: Of the discs, px.
+        radius: Radius of the discs, px.
         subpixel: Whether the peak is the mean of the votes around the best pixel; else that pixel, as published.
 
     Returns:

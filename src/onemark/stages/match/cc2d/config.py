@@ -65,6 +65,7 @@ class CC2DConfig(TrainedConfig):
     extractors: Literal["shared", "two"] = option(
         "shared", "networks for radiographs and patches: one (code) or two (paper, task patch)"
     )
+    # In the released code (CC2Dv2's), not in the paper.
     distance_bias: float = option(
         DenseOptions.distance_bias,
         "added while learning to the cosines of wrong cells, per cell of distance",
@@ -72,6 +73,7 @@ class CC2DConfig(TrainedConfig):
         high=10,
     )
     bias_cap: float = option(DenseOptions.bias_cap, "greatest distance bias", low=0, high=10)
+    # The sum of logits is the product read as probabilities, which a temperature and a sub-pixel peak need.
     cascade: Literal["sum", "product"] = option(
         "sum", "how levels are joined: sum of logits, or product of clipped cosines as published"
     )

@@ -101,6 +101,7 @@ class PatchTask:
         for stride, a, b in zip(STRIDES, patches, whole, strict=True):
             vectors = vectors_at(a, nearest_cells(batch.here, stride))
             cells = nearest_cells(batch.there, stride)
+            # Eq. 1 compares the whole map at the deepest level, Eq. 2 a window at the finer ones.
             nats = self.contrast.nats(vectors, b, cells, whole=stride == STRIDES[-1])
             total = total + (nats * batch.inside).sum() / batch.inside.sum().clamp(min=1)
         return total, {}

@@ -93,6 +93,7 @@ class Level(nn.Module):
             below = None if lower is None else torch.cat([token, lower.flatten(2).transpose(1, 2)], 1)
         else:
             x = cut_windows(m, WINDOW)
+            # Half as many cells of the lower level cover the same area.
             below = None if lower is None else cut_windows(lower, WINDOW // 2)
         for layer in self.layers:
             x = layer(x, below)

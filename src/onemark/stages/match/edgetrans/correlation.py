@@ -98,6 +98,7 @@ def smooth_field(match: Match) -> torch.Tensor:
     line = (line / line.sum()).expand(3, 1, -1)
     weight = match.sure.float().square()
     maps = torch.cat([weight * match.move.float(), weight], 1)
+    # bfloat16 would round moves to whole pixels.
     with torch.autocast(maps.device.type, enabled=False):
         maps = F.conv2d(maps, line[..., None, :], padding=(0, reach), groups=3)
         maps = F.conv2d(maps, line[..., None], padding=(reach, 0), groups=3)

@@ -54,6 +54,7 @@ def landmark_weights(points: torch.Tensor, size: tuple[int, int], stride: int, w
         width: Standard deviation of the Gaussians, in half sides of the canvas: an ellipse on one that is not square.
     """
     h, w = size
+    # Far off the grid, an unknown landmark has no weight.
     x, y = pixels_to_cells(points.nan_to_num(nan=-1e6), stride).unbind(-1)
     columns = ((torch.arange(w, device=points.device) - x[..., None]) / (w / 2 * width)).square()
     rows = ((torch.arange(h, device=points.device) - y[..., None]) / (h / 2 * width)).square()
@@ -71,8 +72,9 @@ def dissimilarity(
         target: `[P, 1, h, w]`.
         inside: `[P, 1, h, w]`, 1 where there is a source.
         focus: `[P, 1, h, w]` weights around landmarks; None to leave the edges out.
-        share: Of the edges, 0...1.
+        share: Weight of the edges, 0...1.
     """
+    # Where the source has nothing, both are black and alike.
     whole = _mean(1 - ssim(warped * inside, target * inside), inside)
     if focus is None or share == 0:
         return whole

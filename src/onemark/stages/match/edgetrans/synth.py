@@ -31,6 +31,7 @@ def views(batch: int, canvas: Size, config: EdgeTransConfig, generator: torch.Ge
     if config.synthesis == "elastic":
         return Warp.draw(batch, canvas, STILL, generator)
     draw = _Normal(batch, generator)
+    # As in the released code: turned with probability 0.6, scaled always.
     turned = (torch.rand(batch, generator=generator, device=generator.device) < 0.6).float()
     angle = turned * draw(15 * DEGREE, 30 * DEGREE)
     scale = 1 + draw(0.25, 0.25)

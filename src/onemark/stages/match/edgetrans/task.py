@@ -41,8 +41,8 @@ class RegistrationBatch:
             way round where both ways are needed.
         target: `[P]` positions of the targets.
         truth: The S known maps.
-        focus: `[R, K, 2]` pseudo-labels (x, y) on the real pairs' targets, canvas px; NaN where nothing is known.
-        marks: `[R, K, 2]` the same on their sources.
+        target_xy: `[R, K, 2]` pseudo-labels (x, y) on the real pairs' targets, canvas px; NaN where nothing is known.
+        source_xy: `[R, K, 2]` the same on their sources.
         ways: In how many directions each real pair is registered: 1 or 2.
         start: Affine maps of all pairs where they are not learned (SIFT); None where they are.
         fraction: Share of the schedule that is done, 0...1.
@@ -53,8 +53,8 @@ class RegistrationBatch:
     source: torch.Tensor
     target: torch.Tensor
     truth: Transform
-    focus: torch.Tensor
-    marks: torch.Tensor
+    target_xy: torch.Tensor
+    source_xy: torch.Tensor
     ways: int
     start: Transform | None
     fraction: float
@@ -125,8 +125,8 @@ class RegistrationTask:
         second = synth.partners(len(index), store.canvas, config, generator)
         ours = first.images(canvases)
         theirs = second.images(ours)
-        marked = store.read([exemplar.index]).to(device)
-        plain = torch.cat([ours, theirs, marked])
+        annotated = store.read([exemplar.index]).to(device)
+        plain = torch.cat([ours, theirs, annotated])
         source, target = self._pairs(len(index), device)
         xy = first.inverse(self.labels.xy[index])
         points = torch.cat([xy, second.inverse(xy), self.labels.xy[[exemplar.index]]])
@@ -176,6 +176,7 @@ class RegistrationTask:
         """Losses of the first `known` pairs, which are synthetic: misses of the maps and of the correlations."""
         config, canvas = self.config, truth.canvas
         some = slice(None, known)
+        # An affine map needs no finer grid.
         grid = truth.grid(8)
         parts = {"global": miss(found.affine.take(some).grid(8), grid, canvas, config.miss)}
         if config.affine in ("identity", "sift"):
@@ -207,12 +208,12 @@ class RegistrationTask:
 
     def _real_losses(self, found: Cascade, batch: RegistrationBatch, known: int) -> dict[str, torch.Tensor]:
         """Losses of the real pairs, which need no correspondence: similarity, smoothness, invertibility."""
-        config, count = self.config, len(batch.focus)
+        config, count = self.config, len(batch.target_xy)
         real = slice(known, None)
         stride = config.compare
         small = F.avg_pool2d(batch.plain, stride) if stride > 1 else batch.plain
         source, target = small[batch.source[real]], small[batch.target[real]]
-        points = torch.cat([batch.focus, batch.marks])[: batch.ways * count]
+        points = torch.cat([batch.target_xy, batch.source_xy])[: batch.ways * count]
         focus = None
         if config.w_focus > 0 and batch.fraction >= config.focus_from:
             focus = landmark_weights(points, (target.shape[2], target.shape[3]), stride, config.edge_width)

@@ -115,6 +115,7 @@ class Decoder(nn.Module):
             block.outputs if isinstance(block, Parallel) else c
             for block, c in zip(blocks, channels, strict=True)
         ]
+        # The adapter shares the 1 x 1 convolutions to the embeddings.
         ends = (0, length) if sharing.adapter is None else (length, 0)
         self.heads = nn.ModuleList(Parallel(_point, sharing.landmarks, c, *ends) for c in wide)
 
@@ -124,6 +125,7 @@ class Decoder(nn.Module):
         A joint decoder gives one embedding for all landmarks, `[B, length, h, w]`, where the maps are shared.
         """
         count = maps[-1].shape[1] // self.taps[-1]
+        # Shared maps are repeated, because each landmark's group of channels convolves its own copy.
         if count < self.sharing.landmarks and not self.sharing.joint:
             maps, count = [m.repeat(1, self.sharing.landmarks, 1, 1) for m in maps], self.sharing.landmarks
         found = [maps[-1]]

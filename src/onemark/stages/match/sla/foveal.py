@@ -99,6 +99,7 @@ class WindowViews:
         count = len(drawn.xy) // 2
         all_ = torch.arange(count, device=drawn.xy.device)
         own, copies = all_[: count - drawn.copies], all_[count - drawn.copies :]
+        # A single copy of the exemplar is matched with its own other view.
         pairs = {"same": (own, own, 1.0), "copies": (copies, copies.roll(1), 1.0)}
         if len(own) and len(copies) and self.config.cross > 0:
             pairs["across"] = (copies[own % len(copies)], own, self.config.cross)
@@ -162,6 +163,7 @@ class WindowViews:
             h, w = fovea.shapes[level]
             cosines = whole_cosines(v, m).clamp(0, 1).view(-1, SIDE * SIDE) * inside[0]
             index = cells[0, ..., 1].clamp(0, h - 1) * w + cells[0, ..., 0].clamp(0, w - 1)
+            # Cells beyond the map fall on its border, where the greatest value counts.
             flat = torch.zeros(len(cosines), h * w, device=m.device).scatter_reduce(1, index, cosines, "amax")
             wide = flat.view(1, -1, h, w)
             shown.append(

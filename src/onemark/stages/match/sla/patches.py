@@ -94,6 +94,7 @@ class PatchViews:
         patches = warp.images(JITTER.apply(flat, generator))
         here = warp.inverse((points - corner).flatten(0, 1)[:, None])[:, 0].view(*shape, 2)
         last = torch.tensor([self.canvas[1], self.canvas[0]], device=xy.device) - 1
+        # A turn may take a landmark off its patch; such a pair does not count.
         known = (xy >= 0).all(-1) & (xy <= last).all(-1) & ((here >= 0) & (here <= size - 1)).all(-1)
         with self.fabric.autocast():
             whole = self.network.taps(canvases)

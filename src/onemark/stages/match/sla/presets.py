@@ -14,6 +14,7 @@ PUBLISHED_SLA: Preset = {
     "context": "rfb",
     "patch": 192,
     "length": 16,
+    # The paper is silent on these; they are CC2D's.
     "temperature": 10.0,
     "window": 9,
     "copies": 0,

@@ -84,7 +84,9 @@ class SLATask:
             return self.dense.batch(generator, fraction / config.before)
         along = (fraction - config.before) / (1 - config.before) * config.epochs
         self.begin_epoch(int(along) + 1, generator)
+        # As in ATD, each epoch starts with Train-Template: copies of the exemplars alone.
         only_copies = along % 1 < config.template
+        # At least one radiograph stays in a batch of both.
         copies = config.batch if only_copies else min(config.copies, config.batch - 1)
         rows = self.store.draw(config.batch - copies, generator) if copies < config.batch else []
         which = torch.randint(len(self.exemplars), (copies,), generator=generator, device=generator.device)

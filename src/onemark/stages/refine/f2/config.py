@@ -19,15 +19,18 @@ class F2Config(TrainedConfig):
         "compact", "network that reads the crops; compact starts from the matcher's"
     )
     weights: str = option("none", "starting weights of dino: none, imagenet, or a .safetensors file")
+    # Heatmaps gain twice as much as comparing crops (docs/benchmarks/refiner.md).
     learn: Learn = option(
         "labels",
         "labels: heatmaps, from the cohort; nothing: the matcher's descriptors as they are; exemplar: descriptors, "
         "from its changed copies, as published",
     )
+    # Four times the matcher's: 0.38 mm per px on a cephalogram instead of 0.76.
     area: int = option(
         327680, "size of the canvas the crops are taken from", unit="px", low=4096, high=16777216
     )
     crop: int = option(64, "side of the crops, a multiple of 32", unit="canvas px", low=32, high=1024)
+    # 2 mm on a cephalogram; 1 mm cost 0.03 mm, and no prior 0.01 mm (docs/benchmarks/refiner.md).
     prior: float = option(
         5.0,
         "how far heatmaps may move a landmark from its coarse place (standard deviation)",
@@ -35,6 +38,7 @@ class F2Config(TrainedConfig):
         low=0.1,
         high=100000,
     )
+    # 0.75 mm on a cephalogram, with temperature 20 the best of those tried; 3 mm made points worse than coarse ones.
     match_prior: float = option(
         2.0,
         "the same where crops are compared with the exemplar's: for labels, and for answers without heatmaps",
@@ -42,6 +46,7 @@ class F2Config(TrainedConfig):
         low=0.1,
         high=100000,
     )
+    # The cycle error among 3 places gained nothing: 98 % of the time it chose the likeliest one.
     top: int = option(
         1,
         "places of a crop of which the one counts whose way back to the exemplar is most exact; 1 = the likeliest",

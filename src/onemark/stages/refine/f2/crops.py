@@ -30,7 +30,7 @@ class Crops:
         Args:
             canvases: `[B, 1, H, W]`.
             centre: `[B, K, 2]` points (x, y), canvas px.
-            side: Of the crops, canvas px.
+            side: Side of the crops, canvas px.
             warp: `B * K` warps of crops of this side.
         """
         count = centre.shape[1]

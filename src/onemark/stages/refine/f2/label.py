@@ -51,7 +51,7 @@ def crop_around(
         canvas: The fine canvas, `[1, 1, H, W]`.
         coarse: `[K, 2]` (x, y), canvas px.
         stride: Canvas px per cell.
-        side: Of the crops, canvas px.
+        side: Side of the crops, canvas px.
         deviation: Standard deviation of the prior, canvas px.
     """
     crops = Crops.cut(canvas, coarse[None], side)
@@ -63,6 +63,7 @@ def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
     """Cut crops of the exemplars around their landmarks; around the middle of the canvas where one is not visible."""
     views, xy = [], []
     for one in level.exemplars:
+        # Every landmark needs a crop to stack; `xy` stays NaN and says that this one does not count.
         centre = torch.where(one.xy.isfinite(), one.xy, level.side / 2)
         crops = Crops.cut(level.store.read([one.index]), centre[None], side)
         views.append(crops.views)

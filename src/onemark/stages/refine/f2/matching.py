@@ -44,6 +44,7 @@ class Matching:
         self.cells = pixels_to_cells(known.xy, stride).to(device)
         self.visible = known.xy.isfinite().all(-1).to(device)
         self.maps = [torch.cat([reader(one[part]) for part in _parts(one)]) for one in known.views]
+        # Vectors of landmarks that are not visible are never used: `visible` masks them.
         places = self.cells.nan_to_num()
         vectors = [vectors_at(m, at[:, None])[:, 0] for m, at in zip(self.maps, places, strict=True)]
         self.vectors = torch.stack(vectors)
@@ -70,6 +71,7 @@ class Matching:
         maps = self.reader(views)
         cosines = torch.einsum("mkc,kchw->mkhw", self.vectors[:, part], maps)
         likeness = cosines.flatten(2).amax(-1).masked_fill(~self.visible[:, part], -torch.inf)
+        # The cycle needs one exemplar to come back to: the most similar one.
         which, k = likeness.argmax(0), torch.arange(len(maps), device=maps.device)
         weight = (likeness * self.temperature).softmax(0)
         joint = torch.einsum("mk,mkhw->khw", weight, cosines)

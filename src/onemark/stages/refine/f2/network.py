@@ -38,6 +38,7 @@ class HeatNet(nn.Module):
         fine = self.backbone(crops)[0]
         weight = self.head.weight[:, :, 0, 0]
         fine = fine.view(-1, len(weight), *fine.shape[1:])
+        # Under mixed precision the maps may be bfloat16.
         logits: torch.Tensor = torch.einsum("bkchw,kc->bkhw", fine, weight.to(fine.dtype))
         return logits if self.head.bias is None else logits + self.head.bias[:, None, None]
 
@@ -109,6 +110,7 @@ class DinoNet(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Crops -> descriptors."""
         with torch.no_grad():
+            # In every call, because the training loop switches all modules to training mode.
             keys = self.keys.eval()(crops)
         return _unit(self.decoder(keys))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onemark.stages.presets import ALL, Preset
 
+# The priors are the default's in mm; 1.947 -> 1.913 mm behind an hour's run (docs/benchmarks/refiner.md).
 FINE: Preset = {"area": 737_280, "prior": 7.5, "match_prior": 3.0}
 
 PUBLISHED: Preset = {
@@ -14,6 +15,7 @@ PUBLISHED: Preset = {
     "crop": 224,
     "match_prior": 100_000.0,  # none: the crop is the only bound
     "top": 3,
+    # The released code stops at the 20th step by the test error; here the last step counts.
     "steps": 1_000,
     "rate": 2e-4,
     "batch": 8,

@@ -68,6 +68,7 @@ class LabelTask:
         Crops are centred near the coarse points, as they will be later, and not on the labels.
         """
         config, store, device = self.config, self.level.store, generator.device
+        # An eighth of the batch are exemplars, as in the detectors'.
         true = max(1, round(config.batch / 8))
         chosen, xy = draw_labelled(self.level, config.batch - true, true, self.label, generator)
         centre = self._centres(chosen[: len(chosen) - true], xy)

@@ -24,6 +24,7 @@ def greedy(similar: torch.Tensor, number: int) -> list[int]:
     chosen: list[int] = []
     for _ in range(number):
         scores = torch.maximum(similar, reached).mean(0)
+        # No radiograph twice, not even where it would add as much as others.
         scores[chosen] = -1
         chosen.append(int(scores.argmax()))
         reached = torch.maximum(reached, similar[:, chosen[-1:]])
