@@ -92,6 +92,8 @@ class Photographer:
         session = self.app.session
         worst = next(n for n in self.app.viewing.order if n not in session.annotations)
         self.show(worst)
+        # The switches show every kind until the model has said which ones it has.
+        self.wait(30, lambda: "warped exemplar" not in self.widget.review.switches.shown)
         self.take("review")
         self.widget.press("evidence.similarity")
         self.wait(10, lambda: self.app.context.canvas.layer("similarity"))

@@ -167,7 +167,7 @@ def test_the_exemplars_own_radiograph_cannot_be_decoded(folder: Path, words: lis
 def test_a_radiograph_that_vanishes_meanwhile(
     folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    fit = onemark.pipeline.trainer.fit
+    fit = onemark.pipeline.fit.fit
 
     def fit_then_lose(*args: object, **options: object) -> object:
         model = fit(*args, **options)  # type: ignore[arg-type]

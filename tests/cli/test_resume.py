@@ -16,6 +16,7 @@ import pytest
 import onemark
 from onemark.cli import main
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.pipeline.runs import RunFolder
 
 Fails = Callable[..., str]
 RunWords = Callable[..., list[str]]
@@ -70,6 +71,7 @@ def test_resume_predicts_where_a_run_was_stopped_while_predicting(
     shutil.copytree(trained, run)
     (run / "landmarks.csv").unlink()
     (run / "report.html").unlink()
+    RunFolder.open(run).update(predicted=0)
     assert main(["resume", str(run)]) == 0
     assert (run / "landmarks.csv").read_bytes() == (trained / "landmarks.csv").read_bytes()
     assert "finished" in fails("resume", run)
@@ -80,7 +82,7 @@ def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, t
     shutil.copytree(trained, run)
     (run / "report.html").unlink()
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}))
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone"), "predicted": 0}))
     assert "--xrays" in fails("resume", run)
     assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
     assert (run / "report.html").exists()

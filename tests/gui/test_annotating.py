@@ -115,7 +115,7 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     threads = []
     written = opening.ensure_phantom
     monkeypatch.setattr(
-        opening, "phantom_folder", lambda: threads.append(threading.current_thread()) or written()
+        opening, "ensure_phantom", lambda: threads.append(threading.current_thread()) or written()
     )
     first = dict(begun.session.annotations)
     begun.viewer.open_sample("onemark", "phantom")

@@ -21,6 +21,7 @@ from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import convert_errors
 from onemark.pipeline import fit as pipeline
+from onemark.pipeline.runs import RunFolder
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 
@@ -277,6 +278,7 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
     first, cohort, run = truth.images[0], open_cohort(xrays), tmp_path / "my-run"
     model = backend.train(Order(cohort, LandmarkTable.from_sets([truth[first]]), run), silent)
     model.predict(cohort).to_csv(run / "landmarks.csv")
+    RunFolder.open(run).note_predicted()
     desktop.drop(run)
     desktop.until(lambda: desktop.session.predictions)
     assert desktop.session.cohort.folder == xrays

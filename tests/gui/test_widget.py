@@ -118,11 +118,11 @@ def test_the_keys_are_given_back(desktop: Desktop) -> None:
 def test_text_is_legible_in_every_theme(desktop: Desktop, theme: str) -> None:
     desktop.viewer.theme = theme
     desktop.settle()
-    colours = desktop.widget.theme
-    assert colours.dark == (theme == "dark")
-    for colour in (colours.text, colours.muted, colours.good, colours.warn, colours.bad):
-        assert _contrast(colour, colours.ground) > 3.5, colour
-    assert _contrast(colours.on_accent, colours.accent) > 3.5
+    ours = desktop.widget.theme
+    assert ours.dark == (theme == "dark")
+    for colour in (ours.text, ours.muted, ours.good, ours.warn, ours.bad):
+        assert _contrast(colour, ours.ground) > 3.5, colour
+    assert _contrast(ours.on_accent, ours.accent) > 3.5
 
 
 def _contrast(first: str, second: str) -> float:

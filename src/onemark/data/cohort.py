@@ -17,6 +17,7 @@ from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
 from onemark.data.images.read import SUFFIXES, is_dicom, is_image_name, read_header, read_radiograph
 from onemark.data.keys import image_key
+from onemark.data.paths import key_fault, printable
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
@@ -59,8 +60,13 @@ class Cohort:
         return read_radiograph(self.path(name), name, self.spacing_mm)
 
     def path(self, name: str) -> Path:
-        """The file of a radiograph. Raises UserError when the cohort has no such name."""
-        return self.folder / self.files[self.resolve(name)]
+        """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
+        key = self.resolve(name)
+        # Names become names of overlays and exports, and a stranger's archive may hold one that leads elsewhere.
+        fault = key_fault(key)
+        if fault is not None:
+            raise UserError(f"{printable(key)} in {self.folder} cannot be used: {fault}; rename the file")
+        return self.folder / self.files[key]
 
     def header(self, name: str) -> Header:
         """Size `(H, W)` in px and spacing `(x, y)` in mm or None, without decoding.

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from onemark.data.atomic import writing
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.paths import safe_child
 from onemark.evaluation.report.cards import pick_hue
 from onemark.progress import Progress, Sink, silent
 from onemark.types import LandmarkSet, Radiograph
@@ -50,7 +51,7 @@ def write_overlays(
     files = name_overlays(names)
     for step, radiograph in enumerate(cohort.readable(names, progress), 1):
         picture = draw_overlay(radiograph, points[radiograph.name], true.get(radiograph.name))
-        with writing(Path(folder) / files[radiograph.name], "wb") as stream:
+        with writing(safe_child(folder, files[radiograph.name]), "wb") as stream:
             picture.save(stream, "PNG")
         progress(Progress("overlays", step, len(names)))
 
