@@ -1,12 +1,12 @@
-"""How long the window is held up: an event-loop probe while a folder is opened, trained on and reviewed.
+"""Measures for how long the window does not respond: it opens a folder, trains on it and reviews it.
 
-    python benchmarks/gui.py                                  the phantom, drawn at 960 x 774 px
+    python benchmarks/gui.py                                  the phantom, at 960 x 774 px
     python benchmarks/gui.py XRAYS --exemplar exemplar.csv    any folder
 
-A timer that wants to fire every millisecond writes down when it does. The gap between two firings is what a person
-could notice; the GUI thread's own processor time within that gap is what onemark and napari are to blame for (the rest
-is the machine doing something else). The longest single event that the thread handled is told apart from the longest
-painting, for without a graphics card the processor does that as well. Needs a screen, or `xvfb-run -a`.
+A timer that should fire every millisecond notes when it does. A person could notice the gap between two firings. onemark
+and napari answer only for the processor time of the GUI thread in that gap, because the machine may do something else in
+the rest. The longest event and the longest painting are separate figures, because without a graphics card the processor
+paints, too. Needs a screen, or `xvfb-run -a`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAINTING = (QEvent.Type.UpdateRequest, QEvent.Type.Paint)
 
 
 class Loop(QApplication):
-    """Times every event from outside, those that are handled within another one not by themselves.
+    """Times every event from outside; an event inside another one counts as part of that one.
 
     Attributes:
         calls: Processor time of this thread in each event, ms, and whether it painted.
@@ -43,7 +43,7 @@ class Loop(QApplication):
         self._within = False
 
     def notify(self, receiver: QObject, event: QEvent) -> bool:
-        """Pass an event on, and write down what it took."""
+        """Pass an event on, and note how long it took."""
         if self._within:
             return bool(super().notify(receiver, event))
         self._within, painting, started = True, event.type() in PAINTING, time.thread_time()
@@ -73,7 +73,7 @@ class Probe:
         self.last = now
 
     def start(self) -> None:
-        """Forget what was before."""
+        """Forget earlier measurements."""
         self.gaps.clear()
         self.loop.calls.clear()
         self.last = None
@@ -137,9 +137,9 @@ def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
 
     loop = Loop()
     viewer = napari.Viewer()
-    viewer.window._qt_window.resize(1280, 720)
     widget = OnemarkWidget(viewer)
     viewer.window.add_dock_widget(widget, name="onemark", area="right")
+    widget.window().resize(1280, 720)
     probe = Probe(loop)
     timer = QTimer()
     timer.setInterval(1)

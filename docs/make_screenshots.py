@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/gui.md from a real window, on the phantom, so that they never go stale.
+"""Takes the pictures of docs/gui.md in a real window, on the phantom, so that they always show the present window.
 
 Run it as `make screenshots`. Needs a screen, or `xvfb-run -a -s "-screen 0 1280x720x24"`.
 """
@@ -34,9 +34,9 @@ class Photographer:
         self.truth = write_phantom_cohort(self.folder, 16, seed=3, size=SIZE)
         self.viewer = napari.Viewer()
         self.viewer.theme = theme
-        self.viewer.window._qt_window.resize(*WINDOW)
         self.widget = OnemarkWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.widget, name="onemark", area="right")
+        self.widget.window().resize(*WINDOW)
         self.app = self.widget.app
 
     def wait(self, seconds: float, until: Callable[[], object] = lambda: False) -> None:
@@ -69,7 +69,7 @@ class Photographer:
         first = session.current
         for i in range(6):
             session.place(i, self.truth[first].xy[i])
-        self.take("mark")
+        self.take("annotate")
         for i in range(6, len(self.truth.names)):
             session.place(i, self.truth[first].xy[i])
         self.app.go(2)
@@ -92,6 +92,8 @@ class Photographer:
         session = self.app.session
         worst = next(n for n in self.app.viewing.order if n not in session.annotations)
         self.show(worst)
+        # The switches show every kind until the model has said which ones it has.
+        self.wait(30, lambda: "warped exemplar" not in self.widget.review.switches.shown)
         self.take("review")
         self.widget.press("evidence.similarity")
         self.wait(10, lambda: self.app.context.canvas.layer("similarity"))
@@ -109,7 +111,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        opening.user_config_path = lambda app: Path(scratch)  # no list of your own folders in the pictures
+        opening.user_config_path = lambda app: Path(
+            scratch
+        )  # keeps your own recent folders out of the pictures
         photographer = Photographer(Path(scratch), options.out, options.theme)
         photographer.tour(options.minutes)
         photographer.viewer.close()

@@ -94,11 +94,11 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     np.testing.assert_allclose(begun.session.annotations[last].xy[0], (40, 40), atol=0.6)
 
 
-def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, xrays: Path) -> None:
+def test_a_click_places_a_point_after_the_folder_is_opened_again(begun: Desktop, xrays: Path) -> None:
     before = begun.layer
     begun.open(xrays)
     begun.until(lambda: begun.layer is not None and begun.layer is not before)
-    begun.until_shown(begun.session.current)
+    begun.until(lambda: begun.shown(begun.session.current))
     assert begun.viewer.canvas.overlays.text.text.startswith("Click: ")
     assert begun.layer.mode == "add"
     begun.click((40, 40))
@@ -242,7 +242,7 @@ def test_a_form_keeps_a_setting_that_has_more_decimals_than_it_shows(qtbot: Any)
     assert form.settings() == pytest.approx({"match.learning_rate": 0.0005, "match.steps": 33})
 
 
-def test_an_import_of_many_exemplars_is_told_once(
+def test_an_import_of_many_exemplars_is_reported_once(
     desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desktop.open(xrays)
@@ -303,7 +303,7 @@ def test_the_keys_work_in_the_table_of_landmarks(begun: Desktop, truth: Landmark
     for key, expected in ((Qt.Key.Key_N, 1), (Qt.Key.Key_PageDown, 2), (Qt.Key.Key_PageUp, 1)):
         press(table, key)
         assert session.current == truth.images[expected]
-        begun.until_shown(session.current)
+        begun.until(lambda: begun.shown(session.current))
 
 
 def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: LandmarkTable) -> None:
@@ -311,7 +311,7 @@ def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: 
     assert begun.session.current == truth.images[1]
     press(begun.control("images"), Qt.Key.Key_Down)
     assert begun.session.current == truth.images[2]
-    begun.until_shown(begun.session.current)
+    begun.until(lambda: begun.shown(begun.session.current))
 
 
 @pytest.mark.parametrize(("step", "name"), [(2, "landmark.next"), (5, "export.csv"), (2, "next")])
@@ -327,7 +327,7 @@ def test_the_keys_work_while_a_button_has_the_focus(
     session.select(2)
     press(button, Qt.Key.Key_PageDown)
     assert session.current == truth.images[1]
-    begun.until_shown(session.current)
+    begun.until(lambda: begun.shown(session.current))
 
 
 def test_colours_go_by_the_size_of_the_radiograph_where_no_scale_is_known(begun: Desktop) -> None:

@@ -110,7 +110,7 @@ def test_next_and_previous_by_keys(annotated: Desktop) -> None:
     ):
         annotated.key(key)
         assert annotated.session.current == names[expected]
-        annotated.until_shown(annotated.session.current)
+        annotated.until(lambda: annotated.shown(annotated.session.current))
 
 
 def test_the_layer_asks_for_landmarks_by_name(annotated: Desktop, truth: LandmarkTable) -> None:

@@ -79,7 +79,7 @@ def test_the_chosen_device_counts_when_a_run_goes_on(
     assert asked == [device if kind == "predict" else said]
 
 
-def test_what_another_window_has_written_is_told_and_found_again(
+def test_what_another_window_has_written_is_reported_and_found_again(
     annotated: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     first, second, third = truth.images[:3]
@@ -117,7 +117,9 @@ def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks(
     assert whole["run"] == "run-1"
 
 
-def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: Desktop, xrays: Path) -> None:
+def test_a_session_that_another_program_has_cut_is_set_aside_and_reported(
+    desktop: Desktop, xrays: Path
+) -> None:
     path = xrays.parent / "xrays-onemark" / "session.json"
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
@@ -141,7 +143,7 @@ def full_disk(annotated: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_points_that_cannot_be_saved_are_told_at_once(annotated: Desktop) -> None:
+def test_points_that_cannot_be_saved_are_reported_at_once(annotated: Desktop) -> None:
     annotated.session.place(0, (20, 30))
     annotated.until_said("cannot save your points: the disk is full")
 
@@ -204,7 +206,7 @@ def test_a_window_closed_early_in_a_training_reopens_with_the_finished_one(
     assert annotated.app.session_store.run == backend.orders[1].out, "it has ended well"
 
 
-def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
+def test_a_retraining_without_memory_is_repeated_and_not_started_over(
     annotated: Desktop, backend: FakeBackend, truth: LandmarkTable
 ) -> None:
     annotated.train()

@@ -166,7 +166,7 @@ def test_autosave_writes_the_newest_and_never_over_another_program(tmp_path: Pat
     assert json.loads((tmp_path / "session-2.json").read_text())["number"] == "ours"
 
 
-def test_a_damaged_autosave_is_told_and_kept(tmp_path: Path) -> None:
+def test_a_damaged_autosave_is_reported_and_kept(tmp_path: Path) -> None:
     (tmp_path / "session.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         autosave.read(tmp_path / "session.json")

@@ -1,10 +1,11 @@
-"""Suggest: which radiograph to mark first, by clicks and keys, and the training that goes on from it."""
+"""Suggest: which radiograph to annotate first, by clicks and keys, and the training that goes on from it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
@@ -66,7 +67,7 @@ def test_from_the_button_to_a_training_without_learning_twice(
     opened.annotate(truth[best[0]])
     assert states(opened)[best[0]] == "exemplar"
     opened.key(Qt.Key.Key_N)
-    assert opened.session.current == best[1], "the next one to mark is the next of the list"
+    assert opened.session.current == best[1], "the next one to annotate is the next of the list"
     opened.train()
     assert [order.kind for order in backend.orders] == ["suggest", "follow"]
     assert backend.orders[1].out == order.out
@@ -131,7 +132,7 @@ def test_another_number_is_answered_by_the_same_matcher(opened: Desktop, backend
     assert opened.control("suggest_number").maximum() == len(backend.ranking)
 
 
-def test_other_options_train_anew_and_say_so(
+def test_other_options_train_again_and_say_so(
     opened: Desktop, backend: FakeBackend, truth: LandmarkTable
 ) -> None:
     suggest(opened)
@@ -149,7 +150,7 @@ def test_other_options_train_anew_and_say_so(
     assert backend.orders[1].out != backend.orders[0].out
 
 
-def test_a_recipe_that_needs_an_exemplar_is_told_and_keeps_the_former_suggestion(
+def test_a_recipe_that_needs_an_exemplar_is_reported_and_keeps_the_former_suggestion(
     opened: Desktop, backend: FakeBackend
 ) -> None:
     suggest(opened)
@@ -227,7 +228,7 @@ def test_the_list_can_be_sorted_and_searched_by_the_suggestion(opened: Desktop, 
     assert panel.model.order == backend.ranking[1:2]
 
 
-def test_nothing_is_left_to_suggest_when_all_are_marked(opened: Desktop, truth: LandmarkTable) -> None:
+def test_nothing_is_left_to_suggest_when_all_are_annotated(opened: Desktop, truth: LandmarkTable) -> None:
     assert opened.control("suggest").isEnabled()
     opened.session.import_annotations(truth)
     opened.settle()
@@ -241,7 +242,31 @@ def test_ordinals() -> None:
     ]
 
 
-def test_a_damaged_suggestion_is_told(tmp_path: Path) -> None:
+def test_a_suggestion_comes_back_from_its_table(tmp_path: Path) -> None:
+    ranking = (("b.png", 0.75), ("c, d.png", 0.5), ("a.png", float("nan")))
+    Suggestion(("c, d.png", "b.png"), 0.8, ranking, tmp_path).to_csv(tmp_path / "suggestion.csv")
+    assert (tmp_path / "suggestion.csv").read_text() == (
+        'image,similarity,chosen\nb.png,0.750000,2\n"c, d.png",0.500000,1\na.png,nan,\n'
+    )
+    read = Suggestion.read_csv(tmp_path / "suggestion.csv")
+    assert read.chosen == ("c, d.png", "b.png")
+    assert read.ranking[:2] == ranking[:2]
+    assert np.isnan(read.ranking[2][1])
+    assert np.isnan(read.score)
+    assert read.run is None
+
+
+def test_a_suggestion_ranks_what_is_chosen_then_what_is_similar() -> None:
+    names = ("a.png", "b.png", "c.png", "d.png")
+    made = Suggestion(("d.png", "b.png"), 0.9, (("d.png", 0.9), ("c.png", 0.7), ("b.png", 0.6)))
+    assert sorted(names, key=made.rank) == ["d.png", "b.png", "c.png", "a.png"]
+    part = made.within({"a.png", "b.png", "c.png"}.__contains__)
+    assert [part.place(name) for name in names] == [None, 1, None, None]
+    assert [name for name, _ in part.ranking] == ["c.png", "b.png"]
+    assert part.score == 0.9
+
+
+def test_a_damaged_suggestion_is_reported(tmp_path: Path) -> None:
     (tmp_path / "suggestion.csv").write_text("image,similarity\na.png,x\n")
     with pytest.raises(UserError, match=r"suggestion\.csv cannot be read"):
         Suggestion.read_csv(tmp_path / "suggestion.csv")

@@ -54,7 +54,7 @@ def test_stop_stops_within_a_second_and_can_go_on(annotated: Desktop, backend: F
     assert len(annotated.session.predictions) == 6
 
 
-def test_a_stop_while_marking_keeps_what_is_marked_and_can_go_on(
+def test_a_stop_while_predicting_keeps_the_predictions_and_can_go_on(
     annotated: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeModel, "pause", 0.3)
@@ -87,7 +87,7 @@ def test_going_on_after_the_points_changed_asks_first(annotated: Desktop, backen
     assert backend.orders[1].out != backend.orders[0].out
 
 
-def test_a_crash_while_training_is_told_and_everything_still_works(
+def test_a_crash_while_training_is_reported_and_everything_still_works(
     annotated: Desktop, backend: FakeBackend
 ) -> None:
     backend.fail_at = 3
@@ -192,7 +192,7 @@ def test_switching_radiographs_while_training(
     assert not annotated.app.context.canvas.layer("preview").visible
 
 
-def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_marking(
+def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_annotating(
     annotated: Desktop, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
     backend.steps = 10_000
@@ -225,7 +225,7 @@ def test_results_of_another_folder_are_not_shown_on_this_one(
     assert annotated.app.step == 1, "there is nothing to review in the folder that is open"
 
 
-def test_wrong_folders_are_told_and_change_nothing(annotated: Desktop, tmp_path: Path) -> None:
+def test_wrong_folders_are_reported_and_change_nothing(annotated: Desktop, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("hello")
     before = dict(annotated.session.annotations)
@@ -236,7 +236,7 @@ def test_wrong_folders_are_told_and_change_nothing(annotated: Desktop, tmp_path:
     assert annotated.session.cohort.folder.name == "xrays"
 
 
-def test_an_unreadable_radiograph_is_told_and_passed_over(desktop: Desktop, xrays: Path) -> None:
+def test_an_unreadable_radiograph_is_reported_and_passed_over(desktop: Desktop, xrays: Path) -> None:
     (xrays / "phantom-002.png").write_bytes(b"\x89PNG broken")
     desktop.open(xrays)
     desktop.key(Qt.Key.Key_N)

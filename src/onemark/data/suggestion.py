@@ -76,6 +76,6 @@ class Suggestion:
                 rows = list(csv.DictReader(file))
             places = {int(row["chosen"]): row["image"] for row in rows if row["chosen"]}
             ranking = tuple((row["image"], float(row["similarity"])) for row in rows)
-        except (KeyError, TypeError, ValueError) as error:
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}): make the suggestion again") from None
         return cls(tuple(places[place] for place in sorted(places)), math.nan, ranking)

@@ -14,6 +14,7 @@ from onemark.types import Radiograph
 
 TAG = "onemark"
 RADIOGRAPH, LANDMARKS, PREVIEW = "radiograph", "landmarks", "preview"
+# napari accepts short names of units but returns long ones.
 LONG_UNITS = {"mm": ("millimeter", "millimeter"), "pixel": ("pixel", "pixel")}
 
 
@@ -60,6 +61,7 @@ class Canvas:
         self.show_image(RADIOGRAPH, "radiograph", radiograph.pixels, contrast_limits=(0, 1))
         for tag in (LANDMARKS, PREVIEW):
             if (layer := self.layer(tag)) is not None:
+                # Points of a larger radiograph would count when napari fits the view.
                 if not same and len(layer.data):
                     layer.data = np.empty((0, 2))
                 self._place(layer)
@@ -119,6 +121,7 @@ class Canvas:
         """Remove a layer, if it is there."""
         layer = self.layer(tag)
         if layer is not None:
+            # Only a removal by the person is worth reporting.
             self._removing = True
             try:
                 self.viewer.layers.remove(layer)
@@ -156,6 +159,7 @@ class Canvas:
         tags = [one.metadata.get(TAG) for one in self.viewer.layers]
         points = [i for i, tag in enumerate(tags) if tag in (LANDMARKS, PREVIEW)]
         at = min(points) if points and below_points else (0 if points else len(tags))
+        # napari activates what it inserts, but clicks must still go to the landmarks.
         active = self.viewer.layers.selection.active
         self.viewer.layers.insert(at, layer)
         if active is not None:

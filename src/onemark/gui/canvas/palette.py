@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from onemark.gui.state.annotation import State
 
+# Steps of the golden ratio spread hues evenly, however many there are.
 GOLDEN = 0.61803398875
+# Cyan to magenta-red by way of yellow: the brightness changes too, for people who cannot tell red from green.
 SURE, MIDDLE, UNSURE = (0.16, 0.82, 0.90), (1.0, 0.85, 0.30), (1.0, 0.25, 0.45)
 STATES = {
     State.NONE: "#7f8791",

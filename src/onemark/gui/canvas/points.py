@@ -17,7 +17,7 @@ from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state.annotation import Annotation, State
 from onemark.gui.state.session import Session
 
-DRAG_PIXELS = 5
+DRAG_PIXELS = 5  # on the screen: a hand that clicks moves the mouse less than this
 LIMIT_SHARE = 0.02  # of the mean side: the error with the warmest colour where no scale in mm is known
 STYLE = {
     "face_color": "#00000000",
@@ -151,6 +151,7 @@ class PointsEditor:
     def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
         names, labels = self.session.schema.names, self.session.schema.labels
         layer.selected_data = set()
+        # One refresh at the end instead of one for every attribute.
         with layer.events.set_data.blocker():
             layer.data = yx
             rows = {"landmark": [names[i] for i in self._drawn], "label": [labels[i] for i in self._drawn]}
@@ -293,6 +294,7 @@ class PointsEditor:
         if hit is None:
             return
         landmark, start, image = self._drawn[hit], event.pos, self.session.current
+        # Otherwise the camera would follow the drag as well.
         layer.mouse_pan = False
         yield
         while event.type == "mouse_move":
@@ -340,10 +342,12 @@ class PointsEditor:
     def _clip(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self.canvas.radiograph is not None
         height, width = self.canvas.radiograph.size
+        # Coordinates are pixel centres, so the picture reaches half a pixel beyond the first and the last.
         return np.clip(xy, -0.5, (width - 0.5, height - 0.5))
 
     @contextlib.contextmanager
     def _silence_events(self) -> Iterator[None]:
+        # Calls nest, so restore what was there instead of setting False.
         before, self._drawing = self._drawing, True
         try:
             yield

@@ -17,8 +17,10 @@ from onemark.gui.controllers.training import Training
 from onemark.types import Evidence, Radiograph
 
 GRID = "deformation grid"
+# Longer than the pause between repeats of a held key, so that leafing through asks for nothing.
 SETTLE_MS = 120
 LINES = 24
+# Matchers name the maps of one kind by resolution level, as in `similarity s4`, and their product.
 LEVEL = re.compile(r" (s\d+|product)$")
 # Transparent where the map is low, so that the radiograph stays legible; bright enough to show on bone and on air.
 GLOW = Colormap([[0, 0, 0, 0], [0.95, 0.35, 0.05, 0.55], [1, 0.92, 0.25, 0.95]], name="onemark glow")
@@ -111,6 +113,7 @@ class EvidenceView(QObject):
             self._show(self._latest)
             return
         landmark = session.schema.names[session.landmark]
+        # The same question is asked only once, although moving on emits several signals.
         key = (id(model), radiograph.name, landmark)
         if key == self._asked:
             return
@@ -123,6 +126,7 @@ class EvidenceView(QObject):
         )
 
     def _take(self, key: tuple[Any, ...], evidence: Evidence) -> None:
+        # The person has gone on since, and the answer to the newer question is on its way.
         if key != self._asked:
             return
         self._asked, self._latest = (), evidence
@@ -165,6 +169,7 @@ class EvidenceView(QObject):
             layer = self.context.canvas.show_vectors(
                 GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
             )
+            # In pixels of the radiograph, so the lines look equally thin on small and large ones.
             layer.edge_width = max(evidence.field.shape[:2]) / 500
             layer.visible = True
 

@@ -14,6 +14,7 @@ from onemark.types import Radiograph
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
 
+# Sixteen cephalograms of 1935 x 2400 px as float32; the training needs the rest of the memory.
 KEEP_BYTES = 300_000_000
 
 
@@ -39,12 +40,14 @@ class Loader:
         if name in self._kept:
             self._kept.move_to_end(name)
             kept = self._kept[name]
+            # Callers rely on `done` coming later, whether or not the radiograph was kept.
             QTimer.singleShot(0, lambda: done(kept))
             return
         cohort = self._cohort
         assert cohort is not None
 
         def keep(radiograph: Radiograph) -> None:
+            # Another folder may have been opened during the decoding.
             if cohort is self._cohort:
                 self._keep(radiograph)
                 done(radiograph)

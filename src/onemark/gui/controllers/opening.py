@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
 
 PHANTOMS = 24
-RECENT = 6
+RECENT = 6  # as many as fit below the drop zone in a window of 720 px
 
 
 class Opening(QObject):
@@ -69,6 +69,7 @@ class Opening(QObject):
             if not len(self.context.session.schema):
                 self.context.session.set_schema(schema_from_names(LANDMARKS, "phantom"))
 
+        # The schema of a saved session comes first, so wait until the folder is open.
         self._then = name_them
         self.open(folder)
 

@@ -46,6 +46,7 @@ class Preview(QObject):
         # Setting it makes napari lay out all layers again, even if nothing changes.
         if not layer.visible:
             layer.visible = True
+        # The landmarks layer is the one to edit.
         layer.editable = False
 
     def _find_newest(self) -> LandmarkSet | None:

@@ -109,9 +109,8 @@ class SessionStore(QObject):
 
     def end_run(self, run: Path) -> None:
         """Note that the training in this folder has ended; return to the run before it if it has learned nothing."""
-        self.begin_run(
-            run
-        )  # reopening the folder during the training has made the run before it the last one again
+        # If the folder was reopened during the training, the run before it has become the last one again.
+        self.begin_run(run)
         self._settle_run()
 
     def _settle_run(self) -> None:
@@ -173,6 +172,7 @@ class SessionStore(QObject):
         self.run, self.former, self.suggestion_run = (
             _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")
         )
+        # A window that closed during a training must not come back with a run that has learned nothing.
         self._settle_run()
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]

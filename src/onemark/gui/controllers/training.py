@@ -24,6 +24,7 @@ from onemark.types import UserError
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
 
+# Often enough to look continuous, rarely enough that drawing never delays the person's clicks.
 POLL_MS = 100
 
 
@@ -94,6 +95,7 @@ class Training(QObject):
             self.session_store.begin_run(order.out)
         self.session_store.save()
         self._skipped = []
+        # Listeners prepare their layers and plots now, before the first news can arrive.
         self.began.emit()
         self.running.start()
         self._timer.start()
@@ -136,6 +138,7 @@ class Training(QObject):
 
     def belongs_here(self, run: BackgroundRun) -> bool:
         """Whether a run works on the folder that is open now."""
+        # Not by identity: opening the same folder again, as for a typed pixel size, makes a new cohort.
         now, then = self.context.session.cohort, run.order.cohort
         return now is not None and (now.folder, now.names) == (then.folder, then.names)
 

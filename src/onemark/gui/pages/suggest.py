@@ -9,7 +9,7 @@ from onemark.gui.state.annotation import State
 from onemark.gui.state.background_run import News
 from onemark.gui.widgets.parts import Bar, lay_column, lay_row, make_button, name_control
 
-MOST = 25
+MOST = 25  # more than anybody annotates before the first predictions
 
 
 class SuggestLine(QWidget):

@@ -143,6 +143,7 @@ class Autosave:
         Args:
             content: Called in the writer's thread, so it must use a snapshot.
         """
+        # Quick edits queue faster than a slow disk writes, and only the newest content matters.
         if self._last is not None:
             self._last.cancel()
         self._last = self._writer.submit(self._write, content)

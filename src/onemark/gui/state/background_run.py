@@ -16,7 +16,7 @@ from onemark.gui.state.units import note_predictions
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
-KEEP = 4000
+KEEP = 4000  # more than a training sends between two polls; a limit in case the window stops polling
 T = TypeVar("T")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
 
-UNDO_DEPTH = 500
+UNDO_DEPTH = 500  # edits per radiograph, some KB each
 Step = tuple[Annotation | None, Annotation | None]
 
 
@@ -91,6 +91,7 @@ class Session:
         self._rename_predictions(schema.names, sources)
         for image in self.annotations:
             self.annotations[image] = self.annotations[image].reorder(sources)
+        # The recorded steps hold points in the order of the old schema.
         self._undo.clear()
         self._redo.clear()
         self.schema = schema

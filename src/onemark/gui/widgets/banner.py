@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from onemark.gui.controllers.context import Message
 from onemark.gui.widgets.theme import Theme
 
+# Warnings and failures are missing here, so they stay until the person acts.
 STAY_MS = {"info": 6000, "good": 10_000}
 
 

@@ -51,6 +51,7 @@ class SettingsForm(QWidget):
             hints = get_type_hints(type(config))
             for one in dataclasses.fields(config):  # type: ignore[arg-type]
                 self._add(f"{slot}.{one.name}", one, hints[one.name])
+        # What the fields make of the values, to recognise the untouched ones later.
         self._filled = {name: widget.value for name, widget in self._widgets.items()}
 
     def settings(self) -> dict[str, object]:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from onemark.gui.widgets.theme import Theme
 
 KEEP = 4000
-DRAWN = 400
+DRAWN = 400  # about the width of the panel in pixels; more points cost time and show nothing
 COLOURS = ("#4aa3ff", "#ffb020", "#b48cff", "#2fbf8f")
 
 
@@ -49,6 +49,7 @@ class LossPlot(QWidget):
         for seconds, stage, loss in losses:
             if np.isfinite(loss):
                 self._values[stage].append((seconds / 60, loss))
+        # Draw once per stage and poll, not once per step.
         for stage in {stage for _, stage, _ in losses}:
             del self._values[stage][:-KEEP]
             self._draw(stage)
@@ -77,6 +78,7 @@ class LossPlot(QWidget):
 
 def smooth(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth `[N, 2]` (minutes, loss): minutes and running mean, at no more than about `DRAWN` points."""
+    # A share of the length, so that the curve stays readable early and late in the training.
     window = max(1, len(values) // 40)
     kernel = np.ones(window) / window
     mean = np.convolve(values[:, 1], kernel, mode="valid")

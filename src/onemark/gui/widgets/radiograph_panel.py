@@ -67,7 +67,7 @@ class RadiographPanel(QWidget):
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         text = view.fontMetrics()
-        header.resizeSection(STATE, text.horizontalAdvance("annotate 10th") + 32)
+        header.resizeSection(STATE, text.horizontalAdvance("annotate 1st") + 26)
         header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
         header.setMinimumHeight(view.fontMetrics().height() + 10)
         view.setMinimumHeight(110)
