@@ -73,12 +73,17 @@ def open_regular(path: Path | str) -> BinaryIO:
         UserError: it is not a regular file.
         OSError: as `open`.
     """
+    return os.fdopen(regular_handle(path), "rb")
+
+
+def regular_handle(path: Path | str) -> int:
+    """The handle of a regular file, open for reading. Raises as `open_regular` does."""
     # Without O_NONBLOCK the call itself would wait until somebody writes into a named pipe.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
+        return handle
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from onemark.data.atomic import writing
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.paths import safe_child
 from onemark.evaluation.report.cards import hue
 from onemark.progress import Progress, Sink, silent
 from onemark.types import LandmarkSet, Radiograph
@@ -41,7 +42,7 @@ def write_overlays(
         progress: Gets one event per radiograph, with a message for each that cannot be read.
 
     Raises:
-        UserError: a picture cannot be written.
+        UserError: a picture cannot be written, or a name leads out of the folder.
     """
     points = {one.image: one for one in found}
     true = {} if truth is None else {one.image: one for one in truth}
@@ -49,7 +50,7 @@ def write_overlays(
     files = overlay_names(names)
     for step, radiograph in enumerate(cohort.readable(names, progress), 1):
         picture = overlay(radiograph, points[radiograph.name], true.get(radiograph.name))
-        with writing(Path(folder) / files[radiograph.name], "wb") as stream:
+        with writing(safe_child(folder, files[radiograph.name]), "wb") as stream:
             picture.save(stream, "PNG")
         progress(Progress("overlays", step, len(names)))
 
