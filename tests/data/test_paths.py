@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onemark.data.paths import open_regular, printable, read_regular, safe_child
+from onemark.data.paths import open_regular, printable, quoted, read_regular, safe_child
 from onemark.types import UserError
 
 
@@ -73,6 +73,11 @@ def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
         == r"a\x1b[31m\u202egnp.\ud800\U000e0001\u2028ä"
     )
     assert printable(Path("Müller, 額.png")) == "Müller, 額.png"
+
+
+def test_a_quoted_name_is_short_enough_for_a_sentence() -> None:
+    assert quoted("a\u202eb") == r"'a\u202eb'"
+    assert len(quoted("x" * 10_000)) < 200
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

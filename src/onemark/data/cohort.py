@@ -18,12 +18,13 @@ from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import read_header, read_radiograph
 from onemark.data.json import SMALL, read_json
 from onemark.data.keys import image_key
-from onemark.data.paths import key_fault, printable
+from onemark.data.paths import key_fault, printable, quoted
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
 _natural = natsort_keygen()
 _SHOWN = 5
+_LONGEST_NAME = 1000
 # What lies beside radiographs and is meant to; nobody needs to hear that these are none.
 _BESIDE = (
     ".csv .tsv .txt .tps .pts .fcsv .json .jsonl .xml .md .html .htm .xls .xlsx .ods .log .ini .db .py .yaml .yml"
@@ -127,7 +128,7 @@ class Cohort:
             UserError: no radiograph of that name, or several with that stem.
         """
         key = image_key(name)
-        return key if key in self.files else completed(name, self.names, self._stems, str(self.folder))
+        return key if key in self.files else completed(name, self.names, self._stems, printable(self.folder))
 
     @cached_property
     def _stems(self) -> dict[str, list[str]]:
@@ -155,10 +156,11 @@ def completed(name: str, names: Sequence[str], stems: Mapping[str, Sequence[str]
         return same[0]
     if same:
         found = ", ".join(same)
-        raise UserError(f"{name!r} may be any of {found} in {where}; give the name with its suffix")
-    close = difflib.get_close_matches(key, names, 1)
+        raise UserError(f"{quoted(name)} may be any of {found} in {where}; give the name with its suffix")
+    # Comparing takes the product of the lengths, so a name that can be none is not compared.
+    close = difflib.get_close_matches(key, names, 1) if len(key) <= _LONGEST_NAME else []
     hint = f"did you mean {close[0]!r}?" if close else f"there is, for one, {next(iter(names), 'nothing')!r}"
-    raise UserError(f"no radiograph {name!r} in {where}; {hint}")
+    raise UserError(f"no radiograph {quoted(name)} in {where}; {hint}")
 
 
 def open_cohort(

@@ -16,6 +16,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 # Beyond control characters: marks that reverse the text around them, and line ends that are no control characters.
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _HEAD = 1 << 20
+_LONGEST = 120
 
 
 def key_fault(key: str) -> str | None:
@@ -57,6 +58,11 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def printable(name: object) -> str:
     """A name as it may reach a terminal: what steers the terminal or reverses the text stands as an escape."""
     return "".join(_escaped(c) if unicodedata.category(c) in _DECEPTIVE else c for c in str(name))
+
+
+def quoted(name: str) -> str:
+    """A name in quotes and escaped, shortened when it is longer than any honest one."""
+    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
 
 
 def _escaped(character: str) -> str:
