@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.codestream import check_codestream
 from onemark.data.images.dicom_tags import Tags
-from onemark.data.images.dicom_window import modality_values, windowed
+from onemark.data.images.dicom_window import modality_values, show
 from onemark.data.images.header import (
     Decoded,
     Header,
@@ -186,7 +186,7 @@ def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
         raise several_pages(stored.shape[0] if stored.ndim else 0, "frames")
     padding = _padding(tags, stored)
     values = modality_values(tags, stored)
-    values = windowed(tags, values, None if padding is None else ~padding)
+    show(tags, values, padding)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         np.subtract(values.max() + values.min(), values, out=values)
     if padding is not None:

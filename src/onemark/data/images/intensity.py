@@ -11,7 +11,8 @@ from onemark.types import UserError
 
 PERCENTILES = (0.5, 99.5)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SAMPLE = 1 << 18
+SAMPLE = 1 << 18
+"""Pixels in an even grid that stand for a radiograph's histogram."""
 _ROWS = 256
 _WIDEST = 1e38
 """Differences beyond it would overflow float32."""
@@ -68,7 +69,7 @@ def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     if most - least > _WIDEST:
         pixels *= 0.25
         least, most = least / 4, most / 4
-    step = max(1, round((pixels.size / _SAMPLE) ** 0.5))
+    step = max(1, round((pixels.size / SAMPLE) ** 0.5))
     low, high = (np.float32(v) for v in np.percentile(pixels[::step, ::step], PERCENTILES))
     if low == high:
         low, high = np.float32(least), np.float32(most)

@@ -23,6 +23,7 @@ class BoundedReader(io.BufferedReader):
     Attributes:
         size: Of the file, in bytes.
         calls: Reads that are left. A reader whose objects are large for their bytes may lower it.
+        budget: Bytes that are left. A reader may lower it while it reads what becomes Python objects.
     """
 
     def __init__(self, raw: io.RawIOBase | io.BytesIO, path: Path) -> None:
@@ -31,7 +32,7 @@ class BoundedReader(io.BufferedReader):
         self.size = self.seek(0, io.SEEK_END)
         self.seek(0)
         self.calls = _CALLS
-        self._budget = _TIMES * self.size + _SPARE
+        self.budget = _TIMES * self.size + _SPARE
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -50,6 +51,8 @@ class BoundedReader(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any stream. Raises UserError, without the file's name, when the budget is spent."""
+        if size is not None and min(size, self.size) > self.budget:
+            self._spend(size)
         data = super().read(size)
         self._spend(len(data))
         return data
@@ -61,9 +64,9 @@ class BoundedReader(io.BufferedReader):
         return count
 
     def _spend(self, count: int) -> None:
-        self._budget -= count
+        self.budget -= count
         self.calls -= 1
-        if self._budget < 0 or self.calls < 0:
+        if self.budget < 0 or self.calls < 0:
             raise UserError(
                 "makes its reader go in circles or through countless pieces; export it again or remove it"
             )

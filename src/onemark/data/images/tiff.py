@@ -23,11 +23,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _PHOTOMETRICS = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE")
 # What scanners and radiography programs write. Each of tifffile's others is one more decoder to be attacked.
-_COMPRESSIONS = (
-    "NONE CCITTRLE CCITT_T4 CCITT_T6 LZW OJPEG JPEG ADOBE_DEFLATE DEFLATE PACKBITS LZMA ZSTD "
-    "APERIO_JP2000_YCBC APERIO_JP2000_RGB JPEG_2000_LOSSY JPEG2000"
+_COMPRESSIONS = frozenset(
+    (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34892, 34925, 34926, 50000)
 )
+"""None, CCITT, LZW, JPEG, deflate, PackBits, JPEG 2000, LZMA, Zstandard."""
 _MOST_PAGES = 1000
+_DIRECTORY_BYTES = 16 << 20
 _SAME_ASPECT = 0.02
 _MASK = 4
 # Other programs' containers: tifffile would open further files that the content names.
@@ -50,18 +51,22 @@ def read_values(stream: BoundedReader) -> Decoded:
     Raises:
         UserError: too small, too large, several pages, complex numbers; without the file's name.
     """
+    whole = stream.budget
     with _opened(stream) as file:
         page = _picture(file)
         header = _header(file, page)
         check_size(*header.size)
         _check_stack(file)
         _check_page(page)
+        stream.budget = whole
         _check_segments(stream, page)
         values = _channels_last(page, page.asarray())
         return Decoded(header, _grey(page, values))
 
 
 def _opened(stream: BoundedReader) -> Any:
+    # Every number of a directory becomes a Python object of many times its bytes.
+    stream.budget = min(stream.budget, _DIRECTORY_BYTES)
     return tifffile.TiffFile(stream, name=stream.name, **_FLAT)
 
 
@@ -123,8 +128,8 @@ def _check_stack(file: Any) -> None:
 
 
 def _check_page(page: Any) -> None:
-    compression = _name(tifffile.COMPRESSION, page.compression)
-    if compression not in _COMPRESSIONS.split():
+    if page.compression not in _COMPRESSIONS:
+        compression = _name(tifffile.COMPRESSION, page.compression)
         raise UserError(f"is compressed as {compression}; save it uncompressed or with LZW or deflate")
     if page.dtype is None:
         raise UserError(f"stores samples of {page.bitspersample} bits; save it with 8 or 16 bits")
