@@ -28,10 +28,11 @@ test: window $(VENV)/.with-test ## Install, then run every test, the ones that o
 screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md anew, in a real window
 	QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1280x720x24")) $(BIN)/python docs/make_screenshots.py $(ARGS)
 
-lint: $(VENV)/.with-dev ## Check style and types
+lint: $(VENV)/.with-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean: ## Remove the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What the accuracy benchmarks share: whole-process runs of the command line, folders of links, tables."""
+"""What the accuracy benchmarks share: runs of the command line in processes of their own, folders of links, tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from onemark.evaluation.metrics import paired_bootstrap
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: wall seconds, and the most memory it held, in MiB."""
+    """Cost of a process: wall time in seconds and peak memory in MiB."""
 
     seconds: float
     peak_mib: float
@@ -31,17 +31,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One exemplar: its scores and what fitting and marking cost; `marked` radiographs were marked."""
+    """One exemplar: its scores, and what fitting and predicting `predicted` radiographs cost."""
 
     exemplar: str
     scores: Scores
     fit: Cost
     predict: Cost
-    marked: int
+    predicted: int
 
 
 def arguments(description: str, exemplars: str) -> argparse.ArgumentParser:
-    """The options that the accuracy benchmarks share."""
+    """Make a parser with the options that the accuracy benchmarks share."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,17 +59,17 @@ def arguments(description: str, exemplars: str) -> argparse.ArgumentParser:
     return parser
 
 
-def numbers(text: str) -> list[int]:
-    """`1-3,7` -> 1, 2, 3, 7."""
-    found: list[int] = []
+def parse_numbers(text: str) -> list[int]:
+    """Parse `1-3,7` to 1, 2, 3, 7."""
+    values: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+        values += range(int(first), int(last or first) + 1)
+    return values
 
 
-def command(*words: object) -> Cost:
-    """Run `onemark` with these words in a process of its own; ends the benchmark when it fails."""
+def run_command(*words: object) -> Cost:
+    """Run `onemark` with these words in a process of its own; end the benchmark if it fails."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "onemark", *map(str, words)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -77,12 +77,13 @@ def command(*words: object) -> Cost:
         raise SystemExit(
             f"onemark {' '.join(map(str, words))}: exit status {os.waitstatus_to_exitcode(status)}"
         )
+    # The unit of ru_maxrss is bytes on macOS and KiB on Linux.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return Cost(time.perf_counter() - started, usage.ru_maxrss / unit)
 
 
-def links(images: Path, names: Iterable[str], folder: Path) -> Path:
-    """A folder of links to some of the images."""
+def link_images(images: Path, names: Iterable[str], folder: Path) -> Path:
+    """Make a folder of links to some of the images."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         target = folder / name
@@ -91,31 +92,33 @@ def links(images: Path, names: Iterable[str], folder: Path) -> Path:
     return folder
 
 
-def kept(folder: Path | None) -> Path:
-    """The folder to work in: the one asked for, or a temporary one."""
+def work_folder(folder: Path | None) -> Path:
+    """Return the folder to work in: the given one, or a new temporary one."""
     return folder or Path(tempfile.mkdtemp(prefix="onemark-benchmark-"))
 
 
-def fitted_and_marked(
+def fit_and_predict(
     options: argparse.Namespace, work: Path, exemplar: str, train: Path, test: Path
 ) -> tuple[LandmarkTable, Cost, Cost]:
-    """Fit on `train` with one exemplar, mark `test`; both by the command line."""
+    """Fit on `train` with one exemplar and predict `test`, both by the command line."""
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     name = Path(exemplar).stem
-    run, found = work / f"run-{name}", work / f"found-{name}.csv"
+    run, predictions = work / f"run-{name}", work / f"predictions-{name}.csv"
     LandmarkTable.from_sets([truth[exemplar]]).to_csv(work / f"exemplar-{name}.csv")
     budget = [] if options.minutes is None else ["--minutes", options.minutes]
     settings = [word for setting in options.set for word in ("--set", setting)]
     shared = ["--recipe", options.recipe, "--seed", options.seed, "--device", options.device]
-    fit = command(
+    fit = run_command(
         "fit", train, "--exemplar", work / f"exemplar-{name}.csv", "--out", run, *shared, *budget, *settings
     )
-    predict = command("predict", run, test, "--out", found, "--device", options.device, "--overwrite")
-    return onemark.read_landmarks(found), fit, predict
+    predict = run_command(
+        "predict", run, test, "--out", predictions, "--device", options.device, "--overwrite"
+    )
+    return onemark.read_landmarks(predictions), fit, predict
 
 
-def machine() -> str:
-    """Commit, processor and precision, for the record."""
+def describe_machine() -> str:
+    """Return commit, processor, device and command line, for the record."""
     from onemark.nn.device import describe
 
     here = Path(__file__).parent
@@ -135,7 +138,7 @@ ARMS = (
 
 
 def arm_row(arm: str, scores: Scores, first: Scores | None, seconds: float) -> str:
-    """A line of the table whose head is `ARMS`: an arm, and how far it is from the first by a paired bootstrap."""
+    """Format a row of the table whose head is `ARMS`; the difference from the first arm is a paired bootstrap."""
     all_ = scores.overall
     sdr = " / ".join(f"{value:.1f}" for value in all_.sdr.values())
     apart = ""
@@ -147,11 +150,15 @@ def arm_row(arm: str, scores: Scores, first: Scores | None, seconds: float) -> s
 
 
 def show(outcomes: Sequence[Outcome], as_json: bool) -> None:
-    """Print a row per exemplar, mean and spread over them, and every landmark of each."""
+    """Print a row per exemplar, mean and spread over exemplars, and the landmarks of each."""
     if as_json:
-        print(json.dumps({"machine": machine(), "exemplars": [_row(one) for one in outcomes]}, indent=2))
+        print(
+            json.dumps(
+                {"machine": describe_machine(), "exemplars": [_row(one) for one in outcomes]}, indent=2
+            )
+        )
         return
-    print(machine())
+    print(describe_machine())
     unit = outcomes[0].scores.unit
     print(
         f"\nexemplar        MRE {unit} [95 % interval]  median   SDR 2 / 2.5 / 3 / 4       fit s   MiB  predict s  MiB"
@@ -162,7 +169,7 @@ def show(outcomes: Sequence[Outcome], as_json: bool) -> None:
         print(
             f"{one.exemplar[:14]:14}  {all_.mean:.3f} [{s.low:.3f}, {s.high:.3f}]  {all_.median:.3f}  {sdr}  "
             f"{one.fit.seconds:7.0f} {one.fit.peak_mib:5.0f}"
-            f"  {one.predict.seconds / one.marked:7.3f} {one.predict.peak_mib:5.0f}"
+            f"  {one.predict.seconds / one.predicted:7.3f} {one.predict.peak_mib:5.0f}"
         )
     means = [one.scores.overall.mean for one in outcomes]
     medians = [one.scores.overall.median for one in outcomes]
@@ -177,5 +184,5 @@ def _row(one: Outcome) -> dict[str, object]:
         "exemplar": one.exemplar,
         "scores": json.loads(one.scores.to_json()),
         "fit": vars(one.fit),
-        "predict": vars(one.predict) | {"per_radiograph": one.predict.seconds / one.marked},
+        "predict": vars(one.predict) | {"per_radiograph": one.predict.seconds / one.predicted},
     }

@@ -1,10 +1,10 @@
-"""What corrections buy: a finished run is taught a few corrected radiographs, the worst first, or any.
+"""What do corrections gain? A finished run learns from a few corrected radiographs, the worst or random ones.
 
     python benchmarks/corrections.py DATA RUN --worst 3,5 --random 5,5 --minutes 1
 
 DATA is as for `ceph.py`; RUN is the folder of a finished fit, which stays as it is. Radiographs are corrected with the
-truth. Worst is the largest mean expected error, which knows nothing of it. Arms are compared with the run before any
-correction, by a paired bootstrap over images.
+truth. The worst ones have the largest mean expected error, which does not use the truth. A paired bootstrap over images
+compares the arms with the run before any correction.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pathlib import Path
 import numpy as np
 
 import onemark
-from common import ARMS, arm_row, kept, links, machine, numbers
+from common import ARMS, arm_row, describe_machine, link_images, parse_numbers, work_folder
 from onemark import Cohort, LandmarkTable, Model, Scores
 
 SPACING_MM = 0.25
 
 
 def main() -> None:
-    """Teach, mark and score arm by arm."""
+    """Teach, predict and score arm by arm."""
     options = _options()
-    images, work = options.data / "images", kept(options.out)
+    images, work = options.data / "images", work_folder(options.out)
     train, test = (
-        onemark.open_cohort(links(images, [f"{n:03d}.jpg" for n in which], work / name))
+        onemark.open_cohort(link_images(images, [f"{n:03d}.jpg" for n in which], work / name))
         for name, which in (("train", range(1, 151)), ("test", range(151, 301)))
     )
     truth, before = onemark.read_landmarks(options.data / "landmarks.csv"), onemark.load(options.run)
-    print(f"{machine()}\n\n{ARMS}", flush=True)
+    print(f"{describe_machine()}\n\n{ARMS}", flush=True)
     first = onemark.evaluate(before.predict(test), truth, spacing_mm=SPACING_MM)
     print(arm_row("no correction", first, None, 0.0), flush=True)
     judged = {"no correction": first}
@@ -45,9 +45,9 @@ def main() -> None:
         model = onemark.resume(run, cohort=train, exemplars=corrected, minutes=options.minutes)
         taught = time.perf_counter() - started
         started = time.perf_counter()
-        found = model.predict(test)
+        predictions = model.predict(test)
         each = (time.perf_counter() - started) / len(test)
-        scores = onemark.evaluate(found, truth, spacing_mm=SPACING_MM)
+        scores = onemark.evaluate(predictions, truth, spacing_mm=SPACING_MM)
         print(arm_row(f"{arm}, {taught:.0f} s: {' '.join(names)}", scores, first, each), flush=True)
         judged[arm] = scores
     if options.plot:
@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def plot(judged: dict[str, Scores], path: Path) -> None:
-    """Mean error of each arm with its 95 % interval."""
-    import matplotlib.pyplot as plt  # beside the package's requirements: pip install matplotlib
+    """Plot the mean error of each arm with its 95 % interval."""
+    import matplotlib.pyplot as plt  # an extra of this script: pip install matplotlib
 
     figure, axes = plt.subplots(figsize=(6, 0.45 * len(judged) + 1), layout="constrained")
     for row, scores in enumerate(judged.values()):
@@ -69,14 +69,14 @@ def plot(judged: dict[str, Scores], path: Path) -> None:
 
 
 def _arms(options: argparse.Namespace, before: Model, train: Cohort) -> Iterator[tuple[str, list[str]]]:
-    """Name of an arm, and the radiographs that are corrected."""
-    found = before.predict(train)
-    rest = [one for one in found if one.image not in before.exemplars.images]
+    """Yield the name of each arm and the radiographs that are corrected."""
+    predictions = before.predict(train)
+    rest = [one for one in predictions if one.image not in before.exemplars.images]
     worst = sorted(rest, key=lambda one: -float(np.mean(one.expected_error)))
-    for count in numbers(options.worst):
+    for count in parse_numbers(options.worst):
         yield f"worst {count}", [one.image for one in worst[:count]]
     draws = np.random.default_rng(0)
-    for n, count in enumerate(numbers(options.random)):
+    for n, count in enumerate(parse_numbers(options.random)):
         picked = draws.choice(len(rest), count, replace=False)
         yield f"random {count} no {n + 1}", [rest[i].image for i in picked]
 

@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
-    from onemark.gui.state.schema import of_names
+    from onemark.gui.state.schema import schema_from_names
 
     loop = Loop()
     viewer = napari.Viewer()
@@ -153,19 +153,19 @@ def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
         flush=True,
     )
     bench.measure("open the folder", lambda: widget.open(folder), 20, lambda: app.context.canvas.radiograph)
-    app.session.set_schema(of_names(exemplar.names, "bench"))
-    bench.measure("take the exemplar", lambda: app.session.take_marks(exemplar), 1)
+    app.session.set_schema(schema_from_names(exemplar.names, "bench"))
+    bench.measure("take the exemplar", lambda: app.session.import_annotations(exemplar), 1)
     browse = _browser(widget)
     bench.measure("look through", browse.start, 5)
     browse.stop()
     app.session_store.preferences.minutes = minutes
     app.training.start()
-    bench.measure("train", lambda: None, 60 * minutes * 0.5, lambda: app.training.job is None)
+    bench.measure("train", lambda: None, 60 * minutes * 0.5, lambda: app.training.running is None)
     bench.measure(
-        "train and look through", browse.start, 60 * minutes * 3 + 120, lambda: app.training.job is None
+        "train and look through", browse.start, 60 * minutes * 3 + 120, lambda: app.training.running is None
     )
     if app.training.model is None:
-        raise SystemExit(f"the training did not end well: {widget.notice.text}")
+        raise SystemExit(f"the training did not end well: {widget.banner.text}")
     browse.stop()
     bench.measure("look through the results", browse.start, 5)
     widget.press("evidence")

@@ -1,9 +1,9 @@
-"""What a user would otherwise pick: itk-elastix carries the exemplar's landmarks to every test radiograph.
+"""The alternative that a user has today: itk-elastix carries the exemplar's landmarks to every test radiograph.
 
     python benchmarks/peers.py IMAGES LANDMARKS.csv --exemplar 125.jpg --test 151-300 --spacing-mm 0.25
 
-Rigid, affine and B-spline registration (final grid 30 px, elastix' default metric) of the exemplar to each
-target, at half resolution. `pip install itk-elastix` first: this comparison alone needs it.
+The exemplar is registered with each target at half resolution: rigid, affine and B-spline (final grid 30 px, elastix'
+default metric). Only this comparison needs itk-elastix; install it first: `pip install itk-elastix`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ GRID_PX = 30.0
 RESOLUTIONS = 4
 
 
-def elastix() -> Any:
-    """The itk module, or a word on how to get it."""
+def load_elastix() -> Any:
+    """Return the itk module, or exit and say how to install it."""
     try:
         import itk
 
@@ -35,7 +35,7 @@ def elastix() -> Any:
     return itk
 
 
-def halved(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def halve(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """`[H, W]` -> `[H // 2, W // 2]`, the mean of each 2 x 2 block; an odd last row or column is dropped."""
     h, w = pixels.shape[0] // 2, pixels.shape[1] // 2
     return np.ascontiguousarray(pixels[: 2 * h, : 2 * w].reshape(h, 2, w, 2).mean((1, 3)), dtype=np.float32)
@@ -56,8 +56,8 @@ def carry(
 ) -> NDArray[np.float64]:
     """Register two images and carry points from one to the other.
 
-    elastix' transform leads from the fixed image to the moving one. So the exemplar is the fixed image, and
-    its points go through the transform as they are.
+    elastix' transform maps points of the fixed image to the moving one. So the exemplar is the fixed image, and
+    its points need no inverse.
 
     Args:
         source: `[H, W]`, the exemplar.
@@ -67,7 +67,7 @@ def carry(
     Returns:
         `[K, 2]` pixels of `target`.
     """
-    itk = elastix()
+    itk = load_elastix()
     fixed, moving = itk.image_view_from_array(source), itk.image_view_from_array(target)
     parameters = itk.ParameterObject.New()
     for kind in ("rigid", "affine"):
@@ -86,29 +86,29 @@ def carry(
     return np.asarray(moved, dtype=np.float64).reshape(-1, 2)
 
 
-def located(exemplar: Radiograph, landmarks: LandmarkSet, target: Radiograph) -> LandmarkSet:
-    """The exemplar's landmarks on the target, in the target's original pixels."""
-    xy = carry(halved(exemplar.pixels), halved(target.pixels), to_half(landmarks.xy))
+def locate(exemplar: Radiograph, landmarks: LandmarkSet, target: Radiograph) -> LandmarkSet:
+    """Carry the exemplar's landmarks to the target, in the target's original pixels."""
+    xy = carry(halve(exemplar.pixels), halve(target.pixels), to_half(landmarks.xy))
     return LandmarkSet(target.name, landmarks.names, from_half(xy))
 
 
-def positions(text: str) -> slice:
-    """`151-300`, counted from 1, as a slice; `7` is one position."""
+def parse_positions(text: str) -> slice:
+    """Parse `151-300`, counted from 1, or `7` to a slice."""
     first, _, last = text.partition("-")
     return slice(int(first) - 1, int(last or first))
 
 
-def timed(
+def locate_all(
     cohort: Cohort, names: list[str], exemplar: Radiograph, landmarks: LandmarkSet
 ) -> Iterator[tuple[LandmarkSet, float]]:
-    """Each radiograph's landmarks and the seconds they took, decoding included."""
+    """Yield each radiograph's landmarks and the seconds they took, including decoding."""
     for name in names:
         start = time.perf_counter()
-        yield located(exemplar, landmarks, cohort[name]), time.perf_counter() - start
+        yield locate(exemplar, landmarks, cohort[name]), time.perf_counter() - start
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -116,7 +116,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("landmarks", type=Path)
     parser.add_argument("--exemplar", required=True, help="image whose landmarks are carried to the others")
     parser.add_argument(
-        "--test", type=positions, required=True, help="positions in natural order, such as 151-300"
+        "--test", type=parse_positions, required=True, help="positions in natural order, such as 151-300"
     )
     parser.add_argument("--limit", type=int, help="score the first N of them")
     parser.add_argument("--spacing-mm", type=float)
@@ -126,16 +126,16 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Register, score, print."""
-    asked = arguments()
+    asked = parse_arguments()
     cohort = onemark.open_cohort(asked.images)
     truth = onemark.read_landmarks(asked.landmarks)
     names = [name for name in cohort.names[asked.test] if name != asked.exemplar][: asked.limit]
-    rows = list(timed(cohort, names, cohort[asked.exemplar], truth[asked.exemplar]))
-    found = LandmarkTable.from_sets(landmarks for landmarks, _ in rows)
+    rows = list(locate_all(cohort, names, cohort[asked.exemplar], truth[asked.exemplar]))
+    predictions = LandmarkTable.from_sets(landmarks for landmarks, _ in rows)
     if asked.out:
-        found.to_csv(asked.out)
+        predictions.to_csv(asked.out)
     print(f"itk-elastix, rigid + affine + B-spline, exemplar {asked.exemplar}")
-    print(onemark.evaluate(found, truth, spacing_mm=asked.spacing_mm).as_text())
+    print(onemark.evaluate(predictions, truth, spacing_mm=asked.spacing_mm).as_text())
     print(f"seconds per radiograph: median {np.median([seconds for _, seconds in rows]):.2f}")
 
 

@@ -1,12 +1,12 @@
-"""Landmark-specific matchers: all landmarks at once against one after the other, and what landmarks share.
+"""Per-landmark matchers: all landmarks at once against one after the other, and what landmarks share.
 
     python benchmarks/sla.py speed                     # phantoms: seconds per step, and the largest gap between losses
     python benchmarks/sla.py size                      # parameters of joint, adapter and single decoders
     python benchmarks/sla.py seesaw DATA --minutes 60  # cephalograms: error per landmark of joint, single and adapter
 
-`seesaw` shows whether landmarks that share one decoder win at the others' cost: DATA is as for `ceph.py`. Each arm is a
-whole fit of the recipe `sla-compact`; all have the same seed, and so the same encoder where `--set match.steps=N` is
-given instead of minutes.
+`seesaw` shows whether landmarks that share one decoder gain at the expense of others; DATA is as for `ceph.py`. Each arm
+is a whole fit of the recipe `sla-compact` with the same seed. With `--set match.steps=N` instead of minutes, all arms
+also have the same encoder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import onemark
-from common import arguments, fitted_and_marked, kept, links, machine, numbers
+from common import arguments, describe_machine, fit_and_predict, link_images, parse_numbers, work_folder
 from onemark.nn.backbones.unet import WIDTHS
 from onemark.nn.backbones.vgg import TAPS
 from onemark.nn.backbones.vgg import WIDTHS as PUBLISHED
@@ -46,7 +46,7 @@ ARMS = {
 
 
 def speed() -> None:
-    """Steps of all landmarks at once and of one landmark after the other, on phantoms."""
+    """Time the steps of all landmarks at once and of one landmark after the other, on phantoms."""
     with tempfile.TemporaryDirectory() as folder:
         truth = write_phantom_cohort(folder, 8)
         cohort = onemark.open_cohort(folder)
@@ -54,7 +54,7 @@ def speed() -> None:
         canvas = cohort_canvas(cohort, config.area)
         store = CanvasCache(cohort, canvas)
         canvases = store.read([i for i in range(len(store)) if store.usable(i)])
-        marks = [one.xy for one in store.marked(truth)]
+        marks = [one.xy for one in store.place_exemplars(truth)]
     xy = torch.stack(marks)
     xy = torch.cat([xy, xy], 1)[:, :19]  # as many landmarks as a cephalogram has
     together, alone = _networks(config, xy.shape[1])
@@ -70,7 +70,7 @@ def speed() -> None:
 
 
 def _networks(config: SLAConfig, count: int) -> tuple[LandmarkNet, list[LandmarkNet]]:
-    """All landmarks' decoders, and the same one by one."""
+    """Make all landmarks' decoders as one network, and the same decoders one by one."""
     torch.manual_seed(0)
     together, alone = LandmarkNet(config, count), [LandmarkNet(config, 1) for _ in range(count)]
     state = together.decoder.state_dict()
@@ -83,7 +83,7 @@ def _networks(config: SLAConfig, count: int) -> tuple[LandmarkNet, list[Landmark
 def _steps(
     network: LandmarkNet, config: SLAConfig, canvas: Any, canvases: torch.Tensor, xy: torch.Tensor
 ) -> tuple[float, list[float]]:
-    """Seconds and losses of whole steps: views, encoder, decoders and their descent."""
+    """Return seconds and losses of whole steps: views, encoder, decoders and their update."""
     fabric = fabric_for("cpu")
     views = WindowViews(network, config, canvas, fabric)
     optimizer = torch.optim.AdamW(network.decoder.parameters(), config.rate)
@@ -106,7 +106,7 @@ def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 def _gap(config: SLAConfig, canvas: Any, canvases: torch.Tensor, xy: torch.Tensor) -> float:
-    """Largest difference between the loss of all landmarks and the mean of each one's, step by step.
+    """Return the largest difference over steps between the joint loss and the mean of the single ones.
 
     In double precision: Adam turns the rounding of a gradient near zero into a whole step in either direction.
     """
@@ -138,7 +138,7 @@ def _of(drawn: WindowBatch, k: int, count: int) -> WindowBatch:
 
 
 def size() -> None:
-    """Parameters of the decoders of 19 landmarks."""
+    """Print the numbers of parameters of the decoders of 19 landmarks."""
     forms: dict[str, Callable[[int | None], Decoder]] = {
         "published": lambda a: Decoder(TAPS, PUBLISHED[:-1], 16, Sharing(19, a), context=True),
         "compact": lambda a: Decoder(WIDTHS[:LEVELS], (32, 32), 32, Sharing(19, a), foveal=True),
@@ -157,27 +157,27 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def seesaw() -> None:
-    """Error per landmark of the three arms."""
+    """Print the error per landmark of the three arms."""
     parser = arguments(__doc__ or "", "125")
     parser.set_defaults(recipe="sla-compact")
     options = parser.parse_args(sys.argv[2:])
-    work, images = kept(options.out), options.data / "images"
-    train = links(images, [f"{n:03d}.jpg" for n in range(1, 151)], work / "train")
-    test = links(images, [f"{n:03d}.jpg" for n in range(151, 301)], work / "test")
+    work, images = work_folder(options.out), options.data / "images"
+    train = link_images(images, [f"{n:03d}.jpg" for n in range(1, 151)], work / "train")
+    test = link_images(images, [f"{n:03d}.jpg" for n in range(151, 301)], work / "test")
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
-    exemplar, asked, rows = f"{numbers(options.exemplars)[0]:03d}.jpg", list(options.set), {}
+    exemplar, asked, rows = f"{parse_numbers(options.exemplars)[0]:03d}.jpg", list(options.set), {}
     for arm, settings in ARMS.items():
         options.set = [*asked, *(f"{k}={v}" for k, v in settings.items())]
         folder = Path(work) / arm
         folder.mkdir(exist_ok=True)
-        found, fit, _ = fitted_and_marked(options, folder, exemplar, train, test)
-        rows[arm] = onemark.evaluate(found, truth, spacing_mm=SPACING_MM)
+        predictions, fit, _ = fit_and_predict(options, folder, exemplar, train, test)
+        rows[arm] = onemark.evaluate(predictions, truth, spacing_mm=SPACING_MM)
         print(f"{arm}: MRE {rows[arm].mre:.3f} mm, fit {fit.seconds:.0f} s, {fit.peak_mib:.0f} MiB")
     errors = {arm: _per_landmark(scores) for arm, scores in rows.items()}
     print("\nlandmark  " + "  ".join(f"{arm:>8}" for arm in errors))
     for name in errors["joint"]:
         print(f"{name:8}  " + "  ".join(f"{errors[arm][name]:8.3f}" for arm in errors))
-    print(machine())
+    print(describe_machine())
 
 
 def _per_landmark(scores: onemark.Scores) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""Does the suggested exemplar give a small error? SCP's R against the error that each exemplar really gives.
+"""Does the suggested exemplar give a small error? SCP's R against the error of each exemplar.
 
     python benchmarks/suggest.py DATA RUN --plot docs/images/suggested-exemplars.png
 
 DATA holds images/001.jpg ... and landmarks.csv (ISBI 2015 at 0.25 mm per pixel); RUN is what `benchmarks/ceph.py --out`
-or `onemark suggest --out` kept. The matcher's network is the run's throughout and only its templates change, so that
-errors are the matcher's, without a detector. Labels of the test images are used for scoring alone.
+or `onemark suggest --out` wrote. The matcher's network is always the run's and only its templates change, so the errors
+are the matcher's, without a detector. Labels of the test images only serve for scoring.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
 import onemark
-from common import kept, links, machine, numbers
+from common import describe_machine, link_images, parse_numbers, work_folder
 from onemark.imaging.letterbox import Letterbox
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import CanvasCache
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Compare, score, correlate."""
+    """Compare, score and correlate."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,29 +50,29 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10_000, help="random sets, as published")
     parser.add_argument("--plot", type=Path, help="picture to write")
     options = parser.parse_args()
-    work, images = kept(None), options.data / "images"
+    work, images = work_folder(None), options.data / "images"
     train, test = (
-        onemark.open_cohort(links(images, [f"{n:03d}.jpg" for n in numbers(text)], work / name))
+        onemark.open_cohort(link_images(images, [f"{n:03d}.jpg" for n in parse_numbers(text)], work / name))
         for name, text in {"train": options.train, "test": options.test}.items()
     )
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     matcher = CC2D.restore(*read_weights(options.run / "weights.safetensors")["match"], fabric_for())
-    print(machine())
+    print(describe_machine())
     store = CanvasCache(train, matcher.canvas, framing=matcher.config.framing)
-    selector = compared(matcher, store)
+    selector = compare_all(matcher, store)
     similar, alone = selector.similar, selector.similar.mean(0).numpy()
-    chosen = timed("greedy", lambda: greedy(similar, options.number))
+    chosen = time_work("greedy", lambda: greedy(similar, options.number))
     draws = torch.Generator().manual_seed(0)
-    random = timed(
+    random = time_work(
         f"best of {options.draws}", lambda: best_of_random(similar, options.number, options.draws, draws)
     )
     print(
         f"R of the greedy set {score(similar, chosen):.4f}, of the best random one {score(similar, random):.4f}"
     )
     spread = list(range(2, len(train), options.every))
-    named = [train.names.index(f"{n:03d}.jpg") for n in numbers(ALWAYS) if f"{n:03d}.jpg" in train]
+    named = [train.names.index(f"{n:03d}.jpg") for n in parse_numbers(ALWAYS) if f"{n:03d}.jpg" in train]
     tried = list(dict.fromkeys([*spread, *chosen, *random, *named]))
-    xy, scores, right = answers(matcher, store, test, truth, [train.names[n] for n in tried])
+    xy, scores, right = locate_all(matcher, store, test, truth, [train.names[n] for n in tried])
     errors = np.linalg.norm(xy - right[:, None], axis=-1) * SPACING_MM
     each = errors.mean((0, 2))
     report(each[: len(spread)], alone[spread], each, [train.names[n] for n in tried], alone[tried])
@@ -81,43 +81,43 @@ def main() -> None:
         plot(alone[spread], each[: len(spread)], alone[chosen[0]], each[tried.index(chosen[0])], options.plot)
 
 
-def timed(what: str, work: Callable[[], T]) -> T:
-    """Do it and print what it took."""
+def time_work(what: str, work: Callable[[], T]) -> T:
+    """Do the work and print how long it took."""
     started, spent = time.perf_counter(), time.process_time()
     result = work()
     print(f"{what}: {time.perf_counter() - started:.1f} s, processor {time.process_time() - spent:.1f} s")
     return result
 
 
-def compared(matcher: CC2D, store: CanvasCache) -> SCP:
-    """The matrix of similarities; features and matching are timed together."""
-    timed("reading", lambda: [store.usable(n) for n in range(len(store))])
-    timed("features", lambda: [matcher.reader(store.read([n])) for n in range(len(store))])
-    return timed(
-        "features again, key points and matching", lambda: SCP(SCPConfig(), matcher.reader).compare(store)
+def compare_all(matcher: CC2D, store: CanvasCache) -> SCP:
+    """Compare all radiographs; features and matching are timed together."""
+    time_work("reading", lambda: [store.usable(n) for n in range(len(store))])
+    time_work("features", lambda: [matcher.embed(store.read([n])) for n in range(len(store))])
+    return time_work(
+        "features again, key points and matching", lambda: SCP(SCPConfig(), matcher.embed).compare(store)
     )
 
 
-def answers(
+def locate_all(
     matcher: CC2D, store: CanvasCache, test: onemark.Cohort, truth: onemark.LandmarkTable, names: list[str]
 ) -> tuple[Table, Table, Table]:
-    """Every exemplar's answer `[N, M, K, 2]` original px and score `[N, M, K]` on N test images, and the truth."""
+    """Return the truth, and every exemplar's answer `[N, M, K, 2]` in original px with its score `[N, M, K]`."""
     exemplars = onemark.LandmarkTable.from_sets(truth[name] for name in names)
     matcher.names = exemplars.names
-    matcher.remember(store, store.marked(exemplars))
+    matcher.remember(store, store.place_exemplars(exemplars))
     xy, scores, right = [], [], []
     for radiograph in test.readable():
         frame = Letterbox.fit(radiograph.size, matcher.canvas)
-        maps = matcher.reader(frame.render(radiograph.pixels)[None, None])
-        found, _ = matcher._all_peaks(maps)
-        xy.append(frame.to_image(found.xy.double().numpy()))
-        scores.append(found.score.numpy())
+        maps = matcher.embed(frame.render(radiograph.pixels)[None, None])
+        peaks = matcher._all_peaks(maps)
+        xy.append(frame.to_image(peaks.xy.double().numpy()))
+        scores.append(peaks.score.numpy())
         right.append(truth[radiograph.name].xy)
     return np.stack(xy), np.stack(scores), np.stack(right)
 
 
 def report(spread: Table, r: Table, each: Table, names: list[str], alone: Table) -> None:
-    """Correlations, and every exemplar's R and error."""
+    """Print correlations, and every exemplar's R and error."""
     print(f"\n{len(spread)} evenly spread exemplars: MRE {spread.mean():.3f} +- {spread.std(ddof=1):.3f} mm")
     print(
         f"best quarter below {np.quantile(spread, 0.25):.3f}; best {spread.min():.3f}, worst {spread.max():.3f}"
@@ -128,7 +128,7 @@ def report(spread: Table, r: Table, each: Table, names: list[str], alone: Table)
 
 
 def sets(xy: Table, scores: Table, right: Table, chosen: list[int], random: list[int], spread: int) -> None:
-    """Several exemplars: the matcher's error with the chosen ones against random ones."""
+    """Print the matcher's error with several chosen exemplars and with random ones."""
 
     def combine(members: list[int]) -> float:
         best = scores[:, members].argmax(1)[:, None, :, None]
@@ -146,8 +146,8 @@ def sets(xy: Table, scores: Table, right: Table, chosen: list[int], random: list
 
 
 def plot(r: Table, each: Table, r_chosen: float, chosen: float, path: Path) -> None:
-    """R against the error."""
-    import matplotlib.pyplot as plt  # beside the package's requirements: pip install matplotlib
+    """Plot R against the error."""
+    import matplotlib.pyplot as plt  # an extra of this script: pip install matplotlib
 
     figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
     axes.scatter(r, each, label="exemplars, evenly spread")

@@ -16,7 +16,7 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox
 
 from onemark.gui.controllers import opening
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
 from onemark.gui.widget import OnemarkWidget
 from onemark.phantom import write_phantom_cohort
 
@@ -62,7 +62,7 @@ class Photographer:
         self.take("open")
         self.widget.open(self.folder)
         self.wait(30, lambda: self.app.context.canvas.radiograph)
-        session.set_schema(of_names(self.truth.names, "phantom"))
+        session.set_schema(schema_from_names(self.truth.names, "phantom"))
         self.widget.findChild(QDoubleSpinBox, "onemark.minutes").setValue(minutes)
         self.suggest(minutes)
         self.widget.press("message.close")
@@ -75,27 +75,27 @@ class Photographer:
         self.app.go(2)
         self.show(next(name for name in self.app.viewing.order if name != first))
         self.app.training.start()
-        self.wait(minutes * 60 * 0.3, lambda: self.app.training.job is None)
+        self.wait(minutes * 60 * 0.3, lambda: self.app.training.running is None)
         self.take("train")
-        self.wait(minutes * 60 * 5 + 120, lambda: self.app.training.job is None)
+        self.wait(minutes * 60 * 5 + 120, lambda: self.app.training.running is None)
         self.review()
         self.app.go(4)
         self.take("export")
 
     def suggest(self, minutes: float) -> None:
         self.widget.press("suggest")
-        self.wait(minutes * 60 * 2 + 60, lambda: self.app.training.job is None)
+        self.wait(minutes * 60 * 2 + 60, lambda: self.app.training.running is None)
         self.wait(5, lambda: self.app.context.canvas.radiograph.name == self.app.session.current)
         self.take("suggest")
 
     def review(self) -> None:
         session = self.app.session
-        worst = next(n for n in self.app.viewing.order if n not in session.marks)
+        worst = next(n for n in self.app.viewing.order if n not in session.annotations)
         self.show(worst)
         self.take("review")
         self.widget.press("evidence.similarity")
         self.wait(10, lambda: self.app.context.canvas.layer("similarity"))
-        session.select(int(session.found[worst].expected_error.argmax()))
+        session.select(int(session.predictions[worst].expected_error.argmax()))
         self.wait(2)
         self.take("evidence")
         self.widget.press("evidence.similarity")

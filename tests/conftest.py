@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # read when torch loads; tiny convolutions are no faster on more
+# torch reads this when it loads; tiny convolutions are no faster on more threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -23,6 +23,16 @@ SIZE = (160, 128)
 def seeded() -> None:
     """Every test draws the same numbers, whichever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def generator() -> Callable[..., torch.Generator]:
+    """Makes a generator of random numbers from a seed, 0 where none is given."""
+
+    def make(seed: int = 0) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +65,28 @@ def tiny() -> dict[str, object]:
     stages = ("match", "detect", "refine")
     tiny = {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
     return tiny | {"refine.crop": 32}
+
+
+@pytest.fixture(scope="session")
+def tiny_words(tiny: dict[str, object]) -> list[str]:
+    """The settings of `tiny` as words of the command line."""
+    return [f"--set={name}={value}" for name, value in tiny.items()]
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must fail with exit status 2, print nothing and end with one line; returns the line."""
+    from onemark.cli import main
+
+    def run(*words: object) -> str:
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "Traceback" not in err
+        *before, last = err.splitlines()
+        assert last.startswith("onemark: ")
+        assert not any(line.startswith("onemark: ") for line in before), err
+        return last
+
+    return run

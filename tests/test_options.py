@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onemark import RECIPES, UserError
-from onemark.options import check_wishes, from_settings, option, settings_of
+from onemark.options import check_budget_and_seed, from_settings, option, settings_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def test_every_option_of_every_stage_has_help_and_a_default_in_range():
 
 
 @pytest.mark.parametrize("seed", [10**20, -(10**18)])
-def test_a_seed_beyond_those_of_torch_is_told(seed: int):
+def test_a_seed_too_large_for_torch_is_refused(seed: int):
     with pytest.raises(UserError, match=r"seed must be a whole number of at most 18 digits, not "):
-        check_wishes(None, seed)
-    check_wishes(None, 10**18 - 1)
+        check_budget_and_seed(None, seed)
+    check_budget_and_seed(None, 10**18 - 1)

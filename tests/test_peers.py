@@ -1,4 +1,4 @@
-"""The comparison with itk-elastix must not lose by a mistake of ours: directions, half pixels."""
+"""The comparison with itk-elastix must be fair: no mistake of ours in directions or half pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def peers() -> ModuleType:
 def test_halving_keeps_points_on_their_pixels(peers: ModuleType):
     pixels = np.zeros((9, 12), np.float32)
     pixels[4:6, 6:8] = 1  # centre of mass (6.5, 4.5)
-    half = peers.halved(pixels)
+    half = peers.halve(pixels)
     assert half.shape == (4, 6)
     y, x = np.argwhere(half == 1)[0]
     np.testing.assert_allclose(peers.to_half(np.array([[6.5, 4.5]])), [[x, y]])
@@ -37,8 +37,8 @@ def test_halving_keeps_points_on_their_pixels(peers: ModuleType):
 
 
 def test_positions_count_from_one(peers: ModuleType):
-    assert list(range(10))[peers.positions("3-5")] == [2, 3, 4]
-    assert list(range(10))[peers.positions("7")] == [6]
+    assert list(range(10))[peers.parse_positions("3-5")] == [2, 3, 4]
+    assert list(range(10))[peers.parse_positions("7")] == [6]
 
 
 def test_points_go_from_the_exemplar_to_the_target(peers: ModuleType):
@@ -48,8 +48,8 @@ def test_points_go_from_the_exemplar_to_the_target(peers: ModuleType):
     exemplar, landmarks = phantom_radiograph(1)
     shift = np.array([6, -10])
     moved = np.roll(exemplar.pixels, (shift[1], shift[0]), axis=(0, 1))
-    found = peers.located(exemplar, landmarks, Radiograph("moved.png", moved))
-    assert isinstance(found, LandmarkSet)
-    assert found.image == "moved.png"
-    errors = np.linalg.norm(found.xy - (landmarks.xy + shift), axis=1)
+    predicted = peers.locate(exemplar, landmarks, Radiograph("moved.png", moved))
+    assert isinstance(predicted, LandmarkSet)
+    assert predicted.image == "moved.png"
+    errors = np.linalg.norm(predicted.xy - (landmarks.xy + shift), axis=1)
     assert np.median(errors) < 0.7

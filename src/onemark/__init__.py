@@ -3,10 +3,10 @@
     cohort = onemark.open_cohort("xrays/")
     exemplars = onemark.read_landmarks("exemplar.csv")
     model = onemark.fit(cohort, exemplars, minutes=10)
-    found = model.predict(cohort)
-    found.to_csv("landmarks.csv")
+    predictions = model.predict(cohort)
+    predictions.to_csv("landmarks.csv")
 
-Importing onemark is quick: each name loads its module, and with it torch or pandas, when it is first used.
+Importing onemark is quick: a name loads its module, and with it torch or pandas, when it is first used.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from onemark.data.images.read import read_radiograph
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+    from onemark.data.suggestion import Suggestion
     from onemark.evaluation.metrics import Scores, evaluate
+    from onemark.measurement.table import measure
+    from onemark.pipeline.fit import fit, load, resume
+    from onemark.pipeline.model import Model
     from onemark.pipeline.recipes import RECIPES
-    from onemark.pipeline.suggest import Suggestion, suggest
-    from onemark.pipeline.trainer import Model, fit, load, resume
+    from onemark.pipeline.suggest import suggest
     from onemark.progress import Cancelled, Progress
     from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -34,10 +37,13 @@ _HOMES = {
     "data.images.read": ("read_radiograph",),
     "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
     "evaluation.metrics": ("Scores", "evaluate"),
-    "pipeline.trainer": ("Model", "fit", "load", "resume"),
+    "measurement.table": ("measure",),
+    "data.suggestion": ("Suggestion",),
+    "pipeline.fit": ("fit", "load", "resume"),
+    "pipeline.model": ("Model",),
     "progress": ("Cancelled", "Progress"),
     "pipeline.recipes": ("RECIPES",),
-    "pipeline.suggest": ("Suggestion", "suggest"),
+    "pipeline.suggest": ("suggest",),
     "types": ("Evidence", "LandmarkSet", "Radiograph", "UserError"),
 }
 _HOME_OF = {name: f"onemark.{home}" for home, names in _HOMES.items() for name in names}
@@ -59,6 +65,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "measure",
     "open_cohort",
     "read_landmarks",
     "read_radiograph",

@@ -1,4 +1,4 @@
-"""Progress events. A sink is any callable that takes a Progress; raising Cancelled in it stops the work."""
+"""Progress events. A sink is any callable that takes a Progress; it may raise Cancelled to stop the work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from onemark.types import LandmarkSet
 
 SKIPPED = "skipped: "
-"""Begins the message about a radiograph that is passed over; other messages do not begin so."""
+"""Prefix of messages about a radiograph that is skipped; no other message starts with it."""
 
 
 class Cancelled(Exception):
-    """Raised by a progress sink to stop the work at the next step; the run folder then holds a resumable state."""
+    """Raised by a progress sink to stop the work at once; a run folder then holds a resumable state."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Progress:
     """One event of a running job.
 
     Attributes:
-        stage: What is being done: `read`, `match`, `select`, `detect`, `expect`, `predict`, `report`.
-        step: Steps done in this stage, 0...total.
-        total: Steps of this stage; an estimate while a time budget rules.
-        metrics: Names and values such as `loss`, `images/s`.
-        seconds_left: Of the whole job, when known.
-        preview: Predictions on a few radiographs, now and then.
-        message: One line for the person, such as the name of a radiograph that was skipped and why.
+        stage: What is being done, such as `match`, `detect`, `refine`, `predict`, `overlays` or `report`.
+        step: Steps done in this stage, from 0 to `total`.
+        total: Steps of this stage; an estimate under a time budget.
+        metrics: Name -> value, such as `loss` or `images/s`.
+        seconds_left: Time left for the whole job, None when unknown.
+        preview: Current predictions on a few radiographs; most events have none.
+        message: One line for the user, such as which radiograph was skipped and why.
     """
 
     stage: str
@@ -42,10 +42,10 @@ Sink = Callable[[Progress], None]
 
 
 def silent(event: Progress) -> None:
-    """The sink that shows nothing."""
+    """Ignore the event: the sink that shows nothing."""
 
 
 def watched_by(sink: Sink) -> str | None:
-    """Name of the radiograph in view, where the sink tells it by a method `watched`: previews show it first."""
+    """Return the radiograph that previews should show first: what the sink's method `watched` says, if it has one."""
     watched = getattr(sink, "watched", None)
     return watched() if callable(watched) else None

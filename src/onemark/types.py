@@ -1,4 +1,4 @@
-"""The nouns of onemark: radiographs, landmarks, evidence. NumPy only.
+"""The nouns of onemark: radiographs, landmarks and evidence, on NumPy alone.
 
 Coordinates are `xy`, floats in pixels of the ORIGINAL image: x right, y down, pixel centres at integers.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class UserError(ValueError):
-    """The user's input is wrong: one sentence says what, where and how to mend it (CLI exit status 2)."""
+    """The user's input is wrong. One sentence says what, where and how to fix it; the CLI exits with status 2."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Radiograph:
     """One 2-D grey image.
 
     Attributes:
-        name: File name relative to the cohort's folder, with `/` as separator. The key of everything.
-        pixels: `[H, W]` float32, scaled robustly to [0, 1], bright = dense (MONOCHROME1 already inverted).
+        name: File name relative to the cohort's folder, with `/` as separator; the key in every table.
+        pixels: `[H, W]` float32, scaled robustly to [0, 1]; dense tissue is bright (MONOCHROME1 is inverted).
         spacing: `(x, y)` mm per pixel, or None when unknown.
         notes: What its reader passed over, such as an unusable DICOM tag; ends of sentences that start with the file.
     """
@@ -46,8 +46,11 @@ class LandmarkSet:
         image: Name of the radiograph.
         names: K landmark names, unique, in the exemplar's order.
         xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible.
-        score: `[K]` in [0, 1], higher is surer; empty when a person placed the points.
+        score: `[K]` in [0, 1], higher is more certain; empty when a person placed the points.
         expected_error: `[K]` in mm when the spacing is known, else px; empty when a person placed the points.
+
+    Raises:
+        ValueError: `xy` does not fit the names, or a name occurs twice.
     """
 
     image: str
@@ -65,15 +68,15 @@ class LandmarkSet:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a stage can show for its answer on one radiograph.
+    """What a stage can show to explain its answer on one radiograph.
 
     Attributes:
         image: Name of the radiograph.
-        landmark: The landmark asked about, or None.
-        maps: Layer name -> `[H, W]` float32 in the ORIGINAL image's pixels, such as `similarity s4`,
+        landmark: The landmark in question; None for the radiograph as a whole.
+        maps: Layer name -> `[H, W]` float32 on the ORIGINAL image's pixel grid, such as `similarity s4`,
             `similarity product`, `heatmap`, `warped exemplar`.
-        field: Deformation `[H, W, 2]` (dx, dy) in original pixels, or None.
-        numbers: Name -> value for the radiograph as a whole, such as `similarity`; None where there are none.
+        field: Displacement `[H, W, 2]`, (dx, dy) in original pixels, or None.
+        numbers: Name -> value for the radiograph as a whole, such as `similarity`, or None.
     """
 
     image: str

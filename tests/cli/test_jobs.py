@@ -1,4 +1,4 @@
-"""Training and marking by command, over the real pipeline."""
+"""Training and predicting by command, over the real pipeline."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_run_leaves_landmarks_report_and_model(
     trained: Path, cohort: Path, fails: Fails, run_words: RunWords
 ):
-    found = rows(trained / "landmarks.csv")
+    predictions = rows(trained / "landmarks.csv")
     truth = rows(cohort / "truth.csv")
-    assert [(row["image"], row["landmark"]) for row in found] == [
+    assert [(row["image"], row["landmark"]) for row in predictions] == [
         (row["image"], row["landmark"]) for row in truth
     ]
-    assert list(found[0]) == ["image", "landmark", "x", "y", "score", "expected_error"]
-    assert all(np.isfinite(float(row["x"])) for row in found)
+    assert list(predictions[0]) == ["image", "landmark", "x", "y", "score", "expected_error"]
+    assert all(np.isfinite(float(row["x"])) for row in predictions)
     assert "phantom-002.png" in (trained / "report.html").read_text("utf-8")
     assert len(list((trained / "overlays").iterdir())) == 3
     assert onemark.load(trained).names == onemark.read_landmarks(cohort / "truth.csv").names
@@ -50,12 +50,14 @@ def test_fit_then_predict_is_run(
         main(["predict", str(tmp_path / "run"), str(cohort / "xrays"), "--out", str(tmp_path / "l.csv")]) == 0
     )
     captured = capsys.readouterr()
-    assert captured.out == f"marked 3 of 3 radiographs: {tmp_path / 'l.csv'}\n"
+    assert captured.out == f"predicted 3 of 3 radiographs: {tmp_path / 'l.csv'}\n"
     assert "predict 3/3" in captured.err
     assert (tmp_path / "l.csv").read_bytes() == (trained / "landmarks.csv").read_bytes()
 
 
-def test_predict_replaces_a_file_only_when_told(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
+def test_predict_replaces_a_file_only_with_overwrite(
+    trained: Path, cohort: Path, tmp_path: Path, fails: Fails
+):
     out = tmp_path / "mine.csv"
     out.write_text("by hand")
     words = ["predict", str(trained), str(cohort / "xrays"), "--out", str(out), "--mm"]
@@ -76,7 +78,7 @@ def test_predict_replaces_a_file_only_when_told(trained: Path, cohort: Path, tmp
         ("file/p.csv", [], "is a file, not a folder"),
     ],
 )
-def test_predict_checks_where_it_writes_before_it_marks(
+def test_predict_checks_its_target_before_the_work(
     out: str,
     more: list[str],
     said: str,
@@ -93,7 +95,7 @@ def test_predict_checks_where_it_writes_before_it_marks(
     (tmp_path / "points" / "phantom-002.png.mrk.json").write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(onemark.pipeline.trainer.Model, "predict", lambda *_, **__: pytest.fail("marked"))
+    monkeypatch.setattr(onemark.pipeline.fit.Model, "predict", lambda *_, **__: pytest.fail("predicted"))
     assert said in fails("predict", trained, tmp_path / "xrays", "--out", tmp_path / out, *more)
 
 
@@ -106,23 +108,23 @@ def test_predict_says_when_the_run_is_not_finished(
     (run / "config.json").write_text(json.dumps(config | {"state": "stopped"}), "utf-8")
     words = ["predict", str(run), str(cohort / "xrays"), "--out"]
     assert main([*words, str(tmp_path / "l.csv")]) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "not finished" in line]
-    assert len(told) == 1
-    assert "(match, detect, refine)" in told[0]
-    assert f"onemark resume {run}" in told[0]
+    said = [line for line in capsys.readouterr().err.splitlines() if "not finished" in line]
+    assert len(said) == 1
+    assert "(match, detect, refine)" in said[0]
+    assert f"onemark resume {run}" in said[0]
     (run / "config.json").write_text(json.dumps(config), "utf-8")
     assert main([*words, str(tmp_path / "m.csv")]) == 0
     assert "not finished" not in capsys.readouterr().err
 
 
-def test_a_bad_radiograph_is_named_and_passed_over(
+def test_a_bad_radiograph_is_named_and_skipped(
     trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     shutil.copytree(cohort / "xrays", tmp_path / "xrays")
     (tmp_path / "xrays" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert main(["predict", str(trained), str(tmp_path / "xrays"), "--out", str(tmp_path / "l.csv")]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("marked 3 of 4 radiographs")
+    assert captured.out.startswith("predicted 3 of 4 radiographs")
     assert len([line for line in captured.err.splitlines() if "broken.png" in line]) == 1
     assert {row["image"] for row in rows(tmp_path / "l.csv")} == {f"phantom-00{k}.png" for k in (1, 2, 3)}
 
@@ -131,7 +133,7 @@ def test_predict_without_a_run(cohort: Path, tmp_path: Path, fails: Fails):
     assert str(tmp_path) in fails("predict", tmp_path, cohort / "xrays", "--out", tmp_path / "l.csv")
 
 
-def test_the_demo_tells_its_error(
+def test_the_demo_prints_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Fails
 ):
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,7 @@ import pytest
 import onemark
 from onemark.cli import main
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.pipeline.runs import RunFolder
 
 Fails = Callable[..., str]
 RunWords = Callable[..., list[str]]
@@ -45,7 +46,7 @@ def test_ctrl_c_stops_and_resume_finishes(
     assert not (out / "landmarks.csv").exists()
 
     assert main(["resume", str(out), "--minutes", "0.05"]) == 0
-    assert capsys.readouterr().out == f"marked 3 of 3 radiographs: {out / 'landmarks.csv'}\n"
+    assert capsys.readouterr().out == f"predicted 3 of 3 radiographs: {out / 'landmarks.csv'}\n"
     assert len(onemark.read_landmarks(out / "landmarks.csv")) == 3
     assert "finished" in fails("resume", out)
 
@@ -63,13 +64,14 @@ def test_the_second_ctrl_c_ends_the_process():
     assert (done.returncode, done.stdout) == (130, "still here\n")
 
 
-def test_resume_marks_a_run_that_was_stopped_while_marking(
+def test_resume_predicts_where_a_run_was_stopped_while_predicting(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
 ):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     (run / "landmarks.csv").unlink()
     (run / "report.html").unlink()
+    RunFolder.open(run).update(predicted=0)
     assert main(["resume", str(run)]) == 0
     assert (run / "landmarks.csv").read_bytes() == (trained / "landmarks.csv").read_bytes()
     assert "finished" in fails("resume", run)
@@ -80,7 +82,7 @@ def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, t
     shutil.copytree(trained, run)
     (run / "report.html").unlink()
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}))
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone"), "predicted": 0}))
     assert "--xrays" in fails("resume", run)
     assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
     assert (run / "report.html").exists()
@@ -93,5 +95,5 @@ def test_resume_learns_from_a_further_exemplar(trained: Path, cohort: Path, tmp_
     LandmarkTable.from_sets([truth["phantom-002.png"]]).to_csv(tmp_path / "more.csv")
     assert main(["resume", str(run), "--exemplar", str(tmp_path / "more.csv"), "--minutes", "0.05"]) == 0
     assert onemark.load(run).exemplars.images == ("phantom-001.png", "phantom-002.png")
-    found = onemark.read_landmarks(run / "landmarks.csv")
-    np.testing.assert_array_equal(found["phantom-002.png"].xy, truth["phantom-002.png"].xy)
+    predictions = onemark.read_landmarks(run / "landmarks.csv")
+    np.testing.assert_array_equal(predictions["phantom-002.png"].xy, truth["phantom-002.png"].xy)

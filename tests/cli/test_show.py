@@ -8,8 +8,8 @@ from onemark.cli.show import Show
 from onemark.progress import SKIPPED, Progress
 
 
-def test_only_radiographs_are_passed_over(capsys: pytest.CaptureFixture[str]):
-    bad, note = f"{SKIPPED}a.png: cut off; copy it again", "left out, for no exemplar shows it: nose"
+def test_only_skipped_radiographs_are_collected(capsys: pytest.CaptureFixture[str]):
+    bad, note = f"{SKIPPED}a.png: cut off; copy it again", "no exemplar shows it: nose"
     with Show() as show:
         for message in (bad, note, bad, note):
             show(Progress("read", 0, 1, message=message))

@@ -19,7 +19,7 @@ RunWords = Callable[..., list[str]]
 @pytest.fixture
 def shifted(cohort: Path, tmp_path: Path) -> Path:
     """The truth moved by (3, 4) px."""
-    path = tmp_path / "found.csv"
+    path = tmp_path / "predictions.csv"
     table = onemark.read_landmarks(cohort / "truth.csv")
     frame = table.to_frame()
     frame["x"] += 3
@@ -48,7 +48,7 @@ def test_evaluate(shifted: Path, cohort: Path, capsys: pytest.CaptureFixture[str
 def test_evaluate_asks_the_radiographs_for_the_height_that_a_foreign_table_lacks(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
 ):
-    tps = tmp_path / "found.tps"
+    tps = tmp_path / "predictions.tps"
     tps.write_text("LM=1\n10 76\nIMAGE=phantom-001.png\n")  # 96 px high: y = 20 from the top
     (tmp_path / "truth.csv").write_text("image,landmark,x,y\nphantom-001.png,1,13,24\n")
     assert "give the folder of images" in fails("evaluate", tps, tmp_path / "truth.csv")
@@ -92,6 +92,6 @@ def test_every_setting_that_is_listed_can_be_set(capsys: pytest.CaptureFixture[s
         assert main(["recipes", recipe.name]) == 0
         settings = dict(line.split()[0].split("=", 1) for line in capsys.readouterr().out.splitlines())
         assert recipe.configure(settings) == recipe.configure()
-        assert recipe.selecting(settings) == recipe.selecting()
-        slots = {"select": recipe.selecting(), **recipe.configure()}
+        assert recipe.configure_selector(settings) == recipe.configure_selector()
+        slots = {"select": recipe.configure_selector(), **recipe.configure()}
         assert set(settings) == {f"{slot}.{name}" for slot, config in slots.items() for name in vars(config)}

@@ -16,7 +16,7 @@ def one(image: str, **points: tuple[float, float]) -> LandmarkSet:
 
 
 TRUTH = [one("b.png", tip=(10, 10), base=(20, 20)), one("a.png", tip=(0, 0), base=(5, 5))]
-FOUND = [one("a.png", tip=(3, 4), base=(5, 7)), one("b.png", base=(20, 20), tip=(10, 12.5))]
+PREDICTED = [one("a.png", tip=(3, 4), base=(5, 7)), one("b.png", base=(20, 20), tip=(10, 12.5))]
 
 
 def errors(scores: Scores) -> dict[tuple[str, str], float]:
@@ -28,9 +28,9 @@ def cohorts(images: int = 40, noise: float = 2.5, seed: int = 0) -> tuple[pd.Dat
     rows = [(f"{i}.png", name) for i in rng.permutation(images) for name in ("c", "a", "b")]
     truth = pd.DataFrame(rows, columns=["image", "landmark"])
     truth[["x", "y"]] = rng.uniform(0, 100, (len(truth), 2))
-    found = truth.copy()
-    found[["x", "y"]] += rng.normal(0, noise, (len(truth), 2)) * rng.uniform(0.3, 2, (len(truth), 1))
-    return found, truth
+    predictions = truth.copy()
+    predictions[["x", "y"]] += rng.normal(0, noise, (len(truth), 2)) * rng.uniform(0.3, 2, (len(truth), 1))
+    return predictions, truth
 
 
 def sets(frame: pd.DataFrame) -> list[LandmarkSet]:
@@ -41,7 +41,7 @@ def sets(frame: pd.DataFrame) -> list[LandmarkSet]:
 
 
 def test_errors_are_radial_and_matched_by_name():
-    scores = evaluate(FOUND, TRUTH)
+    scores = evaluate(PREDICTED, TRUTH)
     assert errors(scores) == {
         ("b.png", "tip"): 2.5,
         ("b.png", "base"): 0.0,
@@ -53,7 +53,7 @@ def test_errors_are_radial_and_matched_by_name():
     assert scores.median == pytest.approx(2.25)
     assert scores.sd == pytest.approx(np.std([2.5, 0, 5, 2], ddof=1))
     assert scores.sdr == {2.0: 50.0, 2.5: 75.0, 3.0: 75.0, 4.0: 75.0}
-    assert (scores.found, scores.asked, scores.coverage) == (4, 4, 1.0)
+    assert (scores.predicted, scores.asked, scores.coverage) == (4, 4, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -66,34 +66,34 @@ def test_errors_are_radial_and_matched_by_name():
     ],
 )
 def test_spacing_scales_each_axis_of_each_image(spacing, tip, base):
-    scores = evaluate(FOUND, TRUTH, spacing_mm=spacing)
+    scores = evaluate(PREDICTED, TRUTH, spacing_mm=spacing)
     assert scores.unit == "mm"
     assert errors(scores)["a.png", "tip"] == pytest.approx(tip)
     assert errors(scores)["a.png", "base"] == pytest.approx(base)
 
 
 def test_the_unit_can_be_named():
-    assert evaluate(FOUND, TRUTH, spacing_mm=0.5, unit="% of side").unit == "% of side"
+    assert evaluate(PREDICTED, TRUTH, spacing_mm=0.5, unit="% of side").unit == "% of side"
 
 
-def test_what_is_not_found_lowers_the_coverage_alone():
-    found = [one("a.png", tip=(3, 4), base=(np.nan, np.nan)), one("c.png", tip=(0, 0))]
-    scores = evaluate(found, TRUTH)
+def test_a_missing_prediction_lowers_the_coverage_alone():
+    predictions = [one("a.png", tip=(3, 4), base=(np.nan, np.nan)), one("c.png", tip=(0, 0))]
+    scores = evaluate(predictions, TRUTH)
     assert errors(scores) == {("a.png", "tip"): 5.0}
-    assert (scores.found, scores.asked, scores.coverage) == (1, 2, 0.5)
+    assert (scores.predicted, scores.asked, scores.coverage) == (1, 2, 0.5)
     assert scores.absent == ("b.png",)
     assert scores.sd == 0.0
 
 
 def test_what_the_truth_does_not_have_is_not_asked():
     truth = [one("a.png", tip=(0, 0), base=(np.nan, np.nan))]
-    scores = evaluate(FOUND, truth)
-    assert (scores.found, scores.asked) == (1, 1)
+    scores = evaluate(PREDICTED, truth)
+    assert (scores.predicted, scores.asked) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["./a.png", "a"])
 def test_excluded_images_count_nowhere(name):
-    scores = evaluate(FOUND, TRUTH, exclude=[name])
+    scores = evaluate(PREDICTED, TRUTH, exclude=[name])
     assert set(scores.image) == {"b.png"}
     assert scores.asked == 2
     assert scores.absent == ()
@@ -101,22 +101,22 @@ def test_excluded_images_count_nowhere(name):
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_the_summary_agrees_with_a_plain_calculation_on_the_same_files(tmp_path, missing):
-    found, truth = cohorts()
+    predictions, truth = cohorts()
     if missing:
-        found = found.sample(frac=0.8, random_state=1)
-        found = found[~found.image.isin(["3.png", "17.png"])]
-    found.to_csv(tmp_path / "found.csv", index=False)
+        predictions = predictions.sample(frac=0.8, random_state=1)
+        predictions = predictions[~predictions.image.isin(["3.png", "17.png"])]
+    predictions.to_csv(tmp_path / "predictions.csv", index=False)
     truth.to_csv(tmp_path / "truth.csv", index=False)
     scores = evaluate(
-        read_landmarks(tmp_path / "found.csv"), read_landmarks(tmp_path / "truth.csv"), spacing_mm=0.7
+        read_landmarks(tmp_path / "predictions.csv"), read_landmarks(tmp_path / "truth.csv"), spacing_mm=0.7
     )
-    asked = truth[truth.image.isin(found.image)]
-    both = asked.merge(found, on=["image", "landmark"], suffixes=("_truth", ""))
+    asked = truth[truth.image.isin(predictions.image)]
+    both = asked.merge(predictions, on=["image", "landmark"], suffixes=("_truth", ""))
     error = np.hypot(both.x - both.x_truth, both.y - both.y_truth) * 0.7
     total, count = (getattr(error.groupby(both.image), how)().to_numpy() for how in ("sum", "count"))
     picks = np.random.default_rng(0).choice(len(total), (2000, len(total)))
     draws = total[picks].sum(1) / count[picks].sum(1)
-    assert (scores.asked, scores.found) == (len(asked), len(both))
+    assert (scores.asked, scores.predicted) == (len(asked), len(both))
     assert scores.mre == pytest.approx(error.mean(), abs=1e-9)
     assert scores.median == pytest.approx(error.median(), abs=1e-9)
     assert scores.low == pytest.approx(np.quantile(draws, 0.025), abs=1e-9)
@@ -130,11 +130,11 @@ def test_the_summary_agrees_with_a_plain_calculation_on_the_same_files(tmp_path,
 
 
 def test_the_table_of_landmarks_is_in_the_order_of_the_truth():
-    assert [summary.name for summary in evaluate(FOUND, TRUTH).per_landmark] == ["tip", "base"]
+    assert [summary.name for summary in evaluate(PREDICTED, TRUTH).per_landmark] == ["tip", "base"]
 
 
 def test_the_cumulative_curve_counts_errors_up_to_and_at_the_limit():
-    curve = evaluate(FOUND, TRUTH).cumulative([0, 1.9, 2, 2.5, 100])
+    curve = evaluate(PREDICTED, TRUTH).cumulative([0, 1.9, 2, 2.5, 100])
     assert curve.tolist() == [25.0, 25.0, 50.0, 75.0, 100.0]
 
 
@@ -142,10 +142,10 @@ def test_the_interval_is_of_the_printed_mean_where_images_show_unequally_many_la
     points = {f"{k}": (0.0, 0.0) for k in range(20)}
     truth = [one(f"full-{i}.png", **points) for i in range(4)]
     truth += [one(f"bare-{i}.png", tip=(0, 0)) for i in range(6)]
-    found = [
+    predictions = [
         one(s.image, **dict.fromkeys(s.names, (1.0, 0.0) if "full" in s.image else (9.0, 0.0))) for s in truth
     ]
-    scores = evaluate(found, truth)
+    scores = evaluate(predictions, truth)
     assert scores.mre == pytest.approx((80 * 1 + 6 * 9) / 86)
     assert scores.low < scores.mre < scores.high
 
@@ -158,7 +158,7 @@ def test_the_interval_is_that_of_image_means_where_all_show_as_many_landmarks():
 
 
 def test_json_holds_what_was_scored():
-    scores = evaluate(FOUND, TRUTH, spacing_mm=0.5)
+    scores = evaluate(PREDICTED, TRUTH, spacing_mm=0.5)
     record = json.loads(scores.to_json())
     assert record["mre"] == scores.mre
     assert record["mre_interval_95"] == [scores.low, scores.high]
@@ -171,8 +171,8 @@ def test_json_holds_what_was_scored():
 
 
 def test_text_is_aligned_and_says_the_figures():
-    lines = evaluate(FOUND, TRUTH, spacing_mm=0.5).as_text().splitlines()
-    assert lines[0] == "images 2  landmarks 4 of 4 asked"
+    lines = evaluate(PREDICTED, TRUTH, spacing_mm=0.5).as_text().splitlines()
+    assert lines[0] == "images 2  landmarks predicted 4 of 4"
     assert lines[1].startswith("MRE 1.188 mm  [95 % ")
     assert lines[2] == "SDR 2: 75.00 %  2.5: 100.00 %  3: 100.00 %  4: 100.00 %"
     table = lines[4:]
@@ -180,39 +180,49 @@ def test_text_is_aligned_and_says_the_figures():
     assert len({len(line) for line in table}) == 1
 
 
-def test_text_names_images_that_were_not_looked_at():
-    assert "(of the truth's images, not looked at: 1)" in evaluate(FOUND[:1], TRUTH).as_text()
+def test_text_counts_images_without_predictions():
+    assert "(images of the truth without predictions: 1)" in evaluate(PREDICTED[:1], TRUTH).as_text()
 
 
 @pytest.mark.parametrize(
-    ("found", "truth", "more", "message"),
+    ("predictions", "truth", "more", "message"),
     [
-        (FOUND, [one("z.png", tip=(0, 0))], {}, r"no image in common.*'a.png' and 'z.png'"),
-        (FOUND, TRUTH, {"exclude": ["a.png", "b.png"]}, "no image in common"),
-        (FOUND, TRUTH, {"exclude": ["c.png"]}, r"no radiograph 'c.png' in .* did you mean"),
-        (FOUND, TRUTH, {"exclude": ["125"]}, "no radiograph '125' in the found landmarks or the truth"),
-        ([*FOUND, one("a.jpg", tip=(0, 0))], TRUTH, {"exclude": ["a"]}, r"'a' may be any of a.png, a.jpg"),
-        (FOUND, [one("a.png", nose=(0, 0))], {}, r"no landmark with a position in common.*'tip' and 'nose'"),
+        (PREDICTED, [one("z.png", tip=(0, 0))], {}, r"no image in common.*'a.png' and 'z.png'"),
+        (PREDICTED, TRUTH, {"exclude": ["a.png", "b.png"]}, "no image in common"),
+        (PREDICTED, TRUTH, {"exclude": ["c.png"]}, r"no radiograph 'c.png' in .* did you mean"),
+        (PREDICTED, TRUTH, {"exclude": ["125"]}, "no radiograph '125' in the predictions or the truth"),
+        (
+            [*PREDICTED, one("a.jpg", tip=(0, 0))],
+            TRUTH,
+            {"exclude": ["a"]},
+            r"'a' may be any of a.png, a.jpg",
+        ),
+        (
+            PREDICTED,
+            [one("a.png", nose=(0, 0))],
+            {},
+            r"no landmark with a position in common.*'tip' and 'nose'",
+        ),
         ([one("a.png", tip=(np.nan, np.nan))], TRUTH, {}, "no landmark with a position in common"),
-        ([FOUND[0], FOUND[0]], TRUTH, {}, "image 'a.png' twice"),
-        (FOUND, TRUTH, {"spacing_mm": 0.0}, "more than 0"),
-        (FOUND, TRUTH, {"spacing_mm": (0.1, -0.1)}, "more than 0"),
-        (FOUND, TRUTH, {"spacing_mm": float("nan")}, "more than 0"),
-        (FOUND, TRUTH, {"spacing_mm": {"a.png": 0.1}}, "spacing of 'b.png' is not known"),
-        (FOUND, TRUTH, {"spacing_mm": {"a.png": 0.1, "b.png": None}}, "spacing of 'b.png' is not known"),
+        ([PREDICTED[0], PREDICTED[0]], TRUTH, {}, "image 'a.png' twice"),
+        (PREDICTED, TRUTH, {"spacing_mm": 0.0}, "more than 0"),
+        (PREDICTED, TRUTH, {"spacing_mm": (0.1, -0.1)}, "more than 0"),
+        (PREDICTED, TRUTH, {"spacing_mm": float("nan")}, "more than 0"),
+        (PREDICTED, TRUTH, {"spacing_mm": {"a.png": 0.1}}, "spacing of 'b.png' is unknown"),
+        (PREDICTED, TRUTH, {"spacing_mm": {"a.png": 0.1, "b.png": None}}, "spacing of 'b.png' is unknown"),
     ],
 )
-def test_wrong_input_is_the_users_error(found, truth, more, message):
+def test_wrong_input_is_a_user_error(predictions, truth, more, message):
     with pytest.raises(UserError, match=message):
-        evaluate(found, truth, **more)
+        evaluate(predictions, truth, **more)
 
 
 def test_tables_and_sets_score_alike():
-    tables = evaluate(LandmarkTable.from_sets(FOUND), LandmarkTable.from_sets(TRUTH))
-    assert errors(tables) == errors(evaluate(FOUND, TRUTH))
+    tables = evaluate(LandmarkTable.from_sets(PREDICTED), LandmarkTable.from_sets(TRUTH))
+    assert errors(tables) == errors(evaluate(PREDICTED, TRUTH))
 
 
-def test_a_real_difference_is_told_from_chance():
+def test_a_real_difference_is_distinguished_from_chance():
     rng = np.random.default_rng(0)
     images = np.repeat([f"{i}" for i in range(60)], 5)
     b = rng.gamma(2.0, 1.0, len(images))
@@ -245,6 +255,6 @@ def test_whole_images_are_drawn():
     ("a", "b", "images"),
     [([1.0], [1.0, 2.0], ["a"]), ([], [], []), ([np.nan], [1.0], ["a"]), ([1.0, 2.0], [1.0, 2.0], ["a"])],
 )
-def test_unpaired_errors_are_the_users_error(a, b, images):
+def test_unpaired_errors_are_a_user_error(a, b, images):
     with pytest.raises(UserError, match="paired_bootstrap"):
         paired_bootstrap(a, b, images)

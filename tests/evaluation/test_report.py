@@ -14,8 +14,8 @@ from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.evaluation.metrics import evaluate
 from onemark.evaluation.report import write_overlays, write_report
-from onemark.evaluation.report.charts import line_chart, loss_charts
-from onemark.evaluation.report.overlays import overlay, overlay_names
+from onemark.evaluation.report.charts import draw_line_chart, draw_loss_charts
+from onemark.evaluation.report.overlays import draw_overlay, name_overlays
 from onemark.phantom import LANDMARKS, write_phantom_cohort
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet, Radiograph, UserError
@@ -67,8 +67,8 @@ def cohort(truth, folder) -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def found(truth) -> LandmarkTable:
-    """Found 1, 2, 3, ... px beside the truth; what the model expects runs the other way."""
+def predictions(truth) -> LandmarkTable:
+    """1, 2, 3, ... px beside the truth, with expected errors that decrease instead."""
     sets = []
     for k, one in enumerate(truth):
         expected = np.full(len(one.names), float(COUNT - k))
@@ -78,24 +78,24 @@ def found(truth) -> LandmarkTable:
     return LandmarkTable.from_sets(sets)
 
 
-def page(tmp_path: Path, cohort: Cohort, found: LandmarkTable, **more: object) -> Page:
-    write_report(tmp_path / "report.html", cohort, found, **more)
+def page(tmp_path: Path, cohort: Cohort, predictions: LandmarkTable, **more: object) -> Page:
+    write_report(tmp_path / "report.html", cohort, predictions, **more)
     return Page((tmp_path / "report.html").read_text("utf-8"))
 
 
-def test_every_radiograph_is_shown_worst_expected_error_first(tmp_path, cohort, found):
-    shown = page(tmp_path, cohort, found)
+def test_every_radiograph_is_shown_worst_expected_error_first(tmp_path, cohort, predictions):
+    shown = page(tmp_path, cohort, predictions)
     assert shown.cards == [f"phantom-00{k}.png" for k in (1, 2, 3, 4)]
-    assert len(shown.all("circle", "found")) == COUNT * len(LANDMARKS)
+    assert len(shown.all("circle", "point")) == COUNT * len(LANDMARKS)
     assert "expected error 4.00 mm" in shown.said
     assert "nose tip · expected error 4.00 mm · score 0.40" in shown.said
     assert not shown.all("path", "true")
 
 
-def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, found, truth):
-    shown = page(tmp_path, cohort, found, truth=truth)
+def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, predictions, truth):
+    shown = page(tmp_path, cohort, predictions, truth=truth)
     assert shown.cards == [f"phantom-00{k}.png" for k in (4, 3, 2, 1)]
-    scores = evaluate(found, truth, spacing_mm=0.8)
+    scores = evaluate(predictions, truth, spacing_mm=0.8)
     assert f"{scores.mre:.2f} mm mean radial error" in shown.said
     for rate in scores.sdr.values():
         assert f"{rate:.1f} %" in shown.said
@@ -106,51 +106,51 @@ def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, found, tr
     assert "error 3.20 mm" in shown.said
 
 
-def test_points_lie_where_they_were_found_in_original_pixels(tmp_path, cohort, found):
-    shown = page(tmp_path, cohort, found)
-    drawn = [(float(c["cx"]), float(c["cy"])) for c in shown.all("circle", "found")]
-    assert np.allclose(drawn, np.concatenate([one.xy for one in found]), atol=0.051)
+def test_points_lie_at_the_predictions_in_original_pixels(tmp_path, cohort, predictions):
+    shown = page(tmp_path, cohort, predictions)
+    drawn = [(float(c["cx"]), float(c["cy"])) for c in shown.all("circle", "point")]
+    assert np.allclose(drawn, np.concatenate([one.xy for one in predictions]), atol=0.051)
     frame = next(a for t, a in shown.tags if t == "image")
     # Pixel centres at integers: the picture reaches half a pixel beyond the first and last centre.
     assert (frame["x"], frame["y"], frame["width"], frame["height"]) == ("-0.5", "-0.5", "256", "320")
     assert any(a.get("viewbox") == "-0.5 -0.5 256 320" for a in shown.all("svg"))
 
 
-def test_given_scores_are_shown_as_they_are(tmp_path, cohort, found, truth):
-    scores = evaluate(found, truth, spacing_mm=10.0, unit="furlongs")
-    assert "25.00 furlongs mean radial error" in page(tmp_path, cohort, found, scores=scores).said
+def test_given_scores_are_shown_as_they_are(tmp_path, cohort, predictions, truth):
+    scores = evaluate(predictions, truth, spacing_mm=10.0, unit="furlongs")
+    assert "25.00 furlongs mean radial error" in page(tmp_path, cohort, predictions, scores=scores).said
 
 
-def test_exemplars_come_first_and_do_not_count(tmp_path, cohort, found, truth):
+def test_exemplars_come_first_and_do_not_count(tmp_path, cohort, predictions, truth):
     exemplars = LandmarkTable.from_sets([truth["phantom-002.png"]])
-    shown = page(tmp_path, cohort, found, truth=truth, exemplars=exemplars)
+    shown = page(tmp_path, cohort, predictions, truth=truth, exemplars=exemplars)
     assert shown.cards == [f"phantom-00{k}.png" for k in (2, 4, 3, 1)]
     assert "exemplar placed by a person" in shown.said
     assert "Scored on 3 radiographs; the exemplars do not count" in shown.said
-    first = shown.all("circle", "found")[0]
+    first = shown.all("circle", "point")[0]
     assert float(first["cx"]) == pytest.approx(truth["phantom-002.png"].xy[0, 0], abs=0.051)
 
 
-def test_exemplars_that_nothing_was_found_on_change_no_score(tmp_path, cohort, found, truth):
+def test_exemplars_without_predictions_change_no_score(tmp_path, cohort, predictions, truth):
     exemplars = LandmarkTable.from_sets([truth["phantom-002.png"]])
-    found, truth = (
+    predictions, truth = (
         LandmarkTable.from_sets(one for one in table if one.image not in exemplars)
-        for table in (found, truth)
+        for table in (predictions, truth)
     )
-    shown = page(tmp_path, cohort, found, truth=truth, exemplars=exemplars)
+    shown = page(tmp_path, cohort, predictions, truth=truth, exemplars=exemplars)
     assert "Scored on 3 radiographs" in shown.said
 
 
-def test_the_cap_keeps_the_worst_and_names_the_others(tmp_path, cohort, found):
-    shown = page(tmp_path, cohort, found, cap=1)
+def test_the_cap_keeps_the_worst_and_names_the_others(tmp_path, cohort, predictions):
+    shown = page(tmp_path, cohort, predictions, cap=1)
     assert shown.cards == ["phantom-001.png"]
     assert "1 of 4 radiographs are shown" in shown.said
     assert "phantom-002.png, phantom-003.png, phantom-004.png" in shown.said
 
 
-def test_thumbnails_are_small_pictures_inside_the_file(tmp_path, cohort, found, monkeypatch):
+def test_thumbnails_are_small_pictures_inside_the_file(tmp_path, cohort, predictions, monkeypatch):
     monkeypatch.setattr("onemark.evaluation.report.cards.SIDE", 100)
-    shown = page(tmp_path, cohort, found)
+    shown = page(tmp_path, cohort, predictions)
     pictures = [a["href"] for t, a in shown.tags if t == "image"]
     assert len(pictures) == COUNT
     kind, data = pictures[0].split(",")
@@ -160,8 +160,8 @@ def test_thumbnails_are_small_pictures_inside_the_file(tmp_path, cohort, found, 
         assert np.asarray(picture).std() > 20
 
 
-def test_the_page_needs_nothing_else(tmp_path, cohort, found, truth):
-    shown = page(tmp_path, cohort, found, truth=truth, log=[{"stage": "match", "step": 1, "loss": 1.0}])
+def test_the_page_needs_nothing_else(tmp_path, cohort, predictions, truth):
+    shown = page(tmp_path, cohort, predictions, truth=truth, log=[{"stage": "match", "step": 1, "loss": 1.0}])
     links = [a[k] for _, a in shown.tags for k in ("href", "src") if a.get(k)]
     assert all(link.startswith("data:") for link in links)
     html = (tmp_path / "report.html").read_text("utf-8")
@@ -171,12 +171,12 @@ def test_the_page_needs_nothing_else(tmp_path, cohort, found, truth):
     assert "@media print" in html
 
 
-def test_names_that_are_code_do_no_harm(tmp_path, found, cohort):
+def test_names_that_are_code_do_no_harm(tmp_path, predictions, cohort):
     folder = tmp_path / "in"
     folder.mkdir()
     image = EVIL.replace("/", "") + '"onload="alert(1).png'
     (folder / image).write_bytes(cohort.path("phantom-001.png").read_bytes())
-    points = found["phantom-001.png"]
+    points = predictions["phantom-001.png"]
     names = (EVIL, *points.names[1:])
     table = LandmarkTable.from_sets(
         [LandmarkSet(image, names, points.xy, points.score, points.expected_error)]
@@ -197,7 +197,7 @@ def test_names_that_are_code_do_no_harm(tmp_path, found, cohort):
     assert shown.said.count(EVIL) >= 6
 
 
-def test_bad_radiographs_are_named_and_the_rest_is_shown(tmp_path, cohort, found):
+def test_bad_radiographs_are_named_and_the_rest_is_shown(tmp_path, cohort, predictions):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in cohort.names:
@@ -205,44 +205,46 @@ def test_bad_radiographs_are_named_and_the_rest_is_shown(tmp_path, cohort, found
     (folder / "phantom-002.png").write_bytes(b"")
     (folder / "zz.png").write_bytes(cohort.path("phantom-001.png").read_bytes())
     problem = "skipped: phantom-009.png: cut off; copy it again"
-    shown = page(tmp_path, open_cohort(folder), found, problems=[problem, problem])
+    shown = page(tmp_path, open_cohort(folder), predictions, problems=[problem, problem])
     assert shown.cards == [f"phantom-00{k}.png" for k in (1, 3, 4)]
     assert shown.said.count("phantom-009.png: cut off; copy it again") == 1
     assert "phantom-002.png" in shown.said
     assert "without landmarks: zz.png" in shown.said
 
 
-def test_landmarks_of_radiographs_that_are_not_there_are_told(tmp_path, cohort, found):
+def test_landmarks_without_a_radiograph_are_named(tmp_path, cohort, predictions):
     few = cohort.subset(["phantom-003.png"])
-    shown = page(tmp_path, few, found)
+    shown = page(tmp_path, few, predictions)
     assert shown.cards == ["phantom-003.png"]
-    assert "no radiograph here: phantom-001.png, phantom-002.png, phantom-004.png" in shown.said
+    assert (
+        "without a radiograph in this folder: phantom-001.png, phantom-002.png, phantom-004.png" in shown.said
+    )
 
 
-def test_landmarks_that_are_not_visible_are_named(tmp_path, cohort, found):
-    one = found["phantom-001.png"]
+def test_landmarks_that_are_not_visible_are_named(tmp_path, cohort, predictions):
+    one = predictions["phantom-001.png"]
     xy = one.xy.copy()
     xy[0] = np.nan
     table = LandmarkTable.from_sets([LandmarkSet(one.image, one.names, xy)])
     shown = page(tmp_path, cohort, table)
-    assert len(shown.all("circle", "found")) == len(LANDMARKS) - 1
+    assert len(shown.all("circle", "point")) == len(LANDMARKS) - 1
     assert "not visible: sella" in shown.said
 
 
-def test_settings_title_and_training_are_shown(tmp_path, cohort, found):
+def test_settings_title_and_training_are_shown(tmp_path, cohort, predictions):
     log = [
         {"stage": s, "step": k, "loss": 1 / (k + 1), "seconds": 1.0}
         for s in ("match", "detect")
         for k in range(9)
     ]
-    shown = page(tmp_path, cohort, found, title="Knees", settings={"match.steps": 900}, log=log)
+    shown = page(tmp_path, cohort, predictions, title="Knees", settings={"match.steps": 900}, log=log)
     assert shown.said.startswith("Knees - onemark")
     assert "match.steps 900" in shown.said
     assert len(shown.all("polyline", "curve")) == 2
 
 
 def test_loss_charts_keep_stages_apart_and_skip_lines_without_loss():
-    charts = loss_charts(
+    charts = draw_loss_charts(
         [
             {"stage": "match", "step": 1, "loss": 2.0},
             {"stage": "detect", "step": 1, "loss": 0.5},
@@ -255,7 +257,7 @@ def test_loss_charts_keep_stages_apart_and_skip_lines_without_loss():
 
 def test_a_chart_puts_high_values_up_and_thins_long_lines():
     line = np.stack([np.arange(5000.0), np.linspace(8, 2, 5000)], axis=1)
-    points = re.search(r'points="([^"]+)"', line_chart(line, "step", "loss"))
+    points = re.search(r'points="([^"]+)"', draw_line_chart(line, "step", "loss"))
     assert points is not None
     xy = np.array([[float(v) for v in p.split(",")] for p in points[1].split(" ")])
     assert len(xy) <= 300
@@ -267,12 +269,12 @@ def test_a_chart_puts_high_values_up_and_thins_long_lines():
     "line", [[(0.0, 0.0)], [(1.0, 0.0), (2.0, 0.0)], [(1.0, -3.0), (2.0, 5.0)], [(1e6, 1e-9)]]
 )
 def test_a_chart_draws_any_numbers(line):
-    svg = line_chart(np.array(line), "x", "y")
+    svg = draw_line_chart(np.array(line), "x", "y")
     assert "nan" not in svg
     assert svg.count("<polyline") == 1
 
 
-def test_a_sink_can_stop_the_report_and_nothing_is_written(tmp_path, cohort, found):
+def test_a_sink_can_stop_the_report_and_nothing_is_written(tmp_path, cohort, predictions):
     steps = []
 
     def stop(event: Progress) -> None:
@@ -281,20 +283,20 @@ def test_a_sink_can_stop_the_report_and_nothing_is_written(tmp_path, cohort, fou
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        write_report(tmp_path / "report.html", cohort, found, progress=stop)
+        write_report(tmp_path / "report.html", cohort, predictions, progress=stop)
     assert steps == [1, 2]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_truth_of_other_images_is_the_users_error(tmp_path, cohort, found, truth):
+def test_truth_of_other_images_is_a_user_error(tmp_path, cohort, predictions, truth):
     other = LandmarkTable.from_sets([LandmarkSet("other.png", LANDMARKS, truth["phantom-001.png"].xy)])
     with pytest.raises(UserError, match="in common"):
-        write_report(tmp_path / "report.html", cohort, found, truth=other)
+        write_report(tmp_path / "report.html", cohort, predictions, truth=other)
 
 
-def test_overlays_are_one_picture_per_radiograph(tmp_path, cohort, found):
+def test_overlays_are_one_picture_per_radiograph(tmp_path, cohort, predictions):
     events: list[Progress] = []
-    write_overlays(tmp_path / "overlays", cohort, found, progress=events.append)
+    write_overlays(tmp_path / "overlays", cohort, predictions, progress=events.append)
     files = sorted(path.name for path in (tmp_path / "overlays").iterdir())
     assert files == list(cohort.names)
     assert [event.step for event in events] == [1, 2, 3, 4]
@@ -306,7 +308,7 @@ def test_overlays_are_one_picture_per_radiograph(tmp_path, cohort, found):
 def test_an_overlay_rings_the_landmark_and_leaves_the_rest_grey():
     pixels = np.full((640, 512), 0.5, np.float32)
     points = LandmarkSet("a.png", ("tip", "gone"), np.array([[300.0, 200.0], [np.nan, np.nan]]))
-    drawn = np.asarray(overlay(Radiograph("a.png", pixels), points)).astype(int)
+    drawn = np.asarray(draw_overlay(Radiograph("a.png", pixels), points)).astype(int)
     rows, columns = np.nonzero(np.ptp(drawn, axis=2) > 60)
     ring = columns < 300 + 8
     assert abs(columns[ring].mean() - 300) < 1
@@ -316,10 +318,10 @@ def test_an_overlay_rings_the_landmark_and_leaves_the_rest_grey():
 
 def test_an_overlay_joins_the_true_position():
     radiograph = Radiograph("a.png", np.full((640, 512), 0.5, np.float32))
-    found = LandmarkSet("a.png", ("tip",), np.array([[300.0, 200.0]]))
+    predictions = LandmarkSet("a.png", ("tip",), np.array([[300.0, 200.0]]))
     truth = LandmarkSet("a.png", ("tip",), np.array([[100.0, 200.0]]))
-    bare = np.asarray(overlay(radiograph, found)).astype(int)
-    combine = np.asarray(overlay(radiograph, found, truth)).astype(int)
+    bare = np.asarray(draw_overlay(radiograph, predictions)).astype(int)
+    combine = np.asarray(draw_overlay(radiograph, predictions, truth)).astype(int)
     rows, columns = np.nonzero(np.abs(combine - bare).max(axis=2) > 60)
     assert 90 < columns.min() < 100
     assert abs(rows.mean() - 200) < 2
@@ -327,16 +329,16 @@ def test_an_overlay_joins_the_true_position():
 
 def test_overlay_names_never_clash():
     names = ["a/x.png", "a/x.jpg", "b/x.jpg", "Y.tif", "y.png"]
-    assert overlay_names(names) == {name: f"{name}.png" for name in names}
-    assert overlay_names(names[2:4]) == {"b/x.jpg": "b/x.png", "Y.tif": "Y.png"}
+    assert name_overlays(names) == {name: f"{name}.png" for name in names}
+    assert name_overlays(names[2:4]) == {"b/x.jpg": "b/x.png", "Y.tif": "Y.png"}
 
 
-def test_overlays_go_on_after_a_bad_radiograph(tmp_path, cohort, found):
+def test_overlays_go_on_after_a_bad_radiograph(tmp_path, cohort, predictions):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "phantom-001.png").write_bytes(b"no picture")
     (folder / "phantom-002.png").write_bytes(cohort.path("phantom-002.png").read_bytes())
     events: list[Progress] = []
-    write_overlays(tmp_path / "out", open_cohort(folder), found, progress=events.append)
+    write_overlays(tmp_path / "out", open_cohort(folder), predictions, progress=events.append)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["phantom-002.png"]
     assert any("phantom-001.png" in event.message for event in events)

@@ -59,7 +59,6 @@ def check_picture(path: Path) -> None:
         radiograph = read_radiograph(path)
     except UserError as error:
         assert_sentence(error, path)
-        assert len(str(error)) - len(str(path)) < 500
         return
     assert radiograph.pixels.ndim == 2
     assert radiograph.pixels.dtype == np.float32

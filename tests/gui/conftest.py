@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ import pytest
 
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
-sys.path.insert(0, str(Path(__file__).parent))
-
-from desktop import Desktop
-from fake_backend import FakeBackend, folder_of_phantoms
 
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend, folder_of_phantoms
+
+TINY = {"steps": 3, "area": 4096, "batch": 2}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,7 +45,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LandmarkTa
 
 @pytest.fixture
 def xrays(phantoms: tuple[Path, LandmarkTable], tmp_path: Path) -> Path:
-    """A fresh copy, because sessions and runs are kept beside the folder."""
+    """A fresh copy, because sessions and runs lie beside the folder."""
     shutil.copytree(phantoms[0], tmp_path / "xrays")
     return tmp_path / "xrays"
 
@@ -62,16 +62,25 @@ def backend(truth: LandmarkTable) -> FakeBackend:
 
 @pytest.fixture
 def desktop(make_napari_viewer: Any, backend: FakeBackend) -> Iterator[Desktop]:
-    found = Desktop(make_napari_viewer(show=True), backend)
-    yield found
-    found.widget.shut()
+    made = Desktop(make_napari_viewer(show=True), backend)
+    yield made
+    made.widget.shut()
 
 
 @pytest.fixture
-def marked(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
-    """The first radiograph is marked."""
+def annotated(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
+    """The first radiograph is annotated."""
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
-    desktop.session.take_marks(LandmarkTable.from_sets([truth[truth.images[0]]]))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
+    desktop.session.import_annotations(LandmarkTable.from_sets([truth[truth.images[0]]]))
     desktop.settle()
     return desktop
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, object]:
+    """Settings of the recipe `onemark` for three steps of each stage."""
+    stages = {
+        f"{stage}.{key}": value for stage in ("match", "detect", "refine") for key, value in TINY.items()
+    }
+    return stages | {"match.anchors": 16, "refine.crop": 32}

@@ -1,4 +1,4 @@
-"""A real window with the widget in it, and the hands that use it."""
+"""A real window with the panel in it, and the hands that use it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QMainWindow, QScrollArea, QStackedWidget, QWidget
 
 from onemark.gui.widget import OnemarkWidget
+
+WINDOW = (1280, 720)
 
 
 class Desktop:
@@ -23,12 +26,12 @@ class Desktop:
         self.viewer = viewer
         self.widget = OnemarkWidget(viewer, backend)
         self.dock = viewer.window.add_dock_widget(self.widget, name="onemark", area="right")
-        viewer.window._qt_window.resize(1280, 720)
+        self.window.resize(*WINDOW)
         self.settle()
 
     @classmethod
     def around(cls, viewer: Any, widget: Any) -> Desktop:
-        """The hands for a widget that napari has made."""
+        """The hands for a panel that napari has made."""
         made = cls.__new__(cls)
         made.viewer, made.widget = viewer, widget
         return made
@@ -46,8 +49,22 @@ class Desktop:
         return self.app.context.canvas.layer("landmarks")
 
     @property
+    def window(self) -> QMainWindow:
+        return self.widget.window()
+
+    @property
     def canvas(self) -> QWidget:
-        return self.viewer.window._qt_viewer.canvas.native
+        return self.window.findChild(QOpenGLWidget)
+
+    @property
+    def page(self) -> QScrollArea:
+        """The page in view, in its scroll area."""
+        return self.widget.findChild(QStackedWidget).currentWidget()
+
+    @property
+    def said(self) -> str:
+        """The message of the banner."""
+        return self.widget.banner.text
 
     def settle(self, rounds: int = 8) -> None:
         for _ in range(rounds):
@@ -57,13 +74,23 @@ class Desktop:
     def until(self, condition: Callable[[], Any], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, f"never happened; last said: {self.widget.notice.text!r}"
+            assert time.monotonic() < end, f"it never happened; the last message is {self.said!r}"
             self.settle(1)
 
+    def until_said(self, words: str) -> None:
+        self.until(lambda: words in self.said)
+
+    def until_shown(self, name: str | None) -> None:
+        self.until(lambda: self.shown(name))
+
+    def until_idle(self, seconds: float = 20) -> None:
+        """Wait until no training and no suggestion is under way."""
+        self.until(lambda: self.app.training.running is None, seconds)
+
     def control(self, name: str) -> Any:
-        found = self.widget.findChild(QWidget, f"onemark.{name}")
-        assert found is not None, name
-        return found
+        control = self.widget.findChild(QWidget, f"onemark.{name}")
+        assert control is not None, name
+        return control
 
     def push(self, name: str) -> None:
         control = self.control(name)
@@ -82,15 +109,20 @@ class Desktop:
         self.settle(2)
 
     def go(self, step: int) -> None:
-        self.push(f"step.{('open', 'mark', 'train', 'review', 'export')[step - 1]}")
+        self.push(f"step.{('open', 'annotate', 'train', 'review', 'export')[step - 1]}")
 
     def open(self, folder: Path) -> None:
         self.widget.open(folder)
         self.until(lambda: self.session.cohort is not None and self.session.cohort.folder == folder)
         self.until(lambda: self.shown(self.session.current))
 
+    def show(self, name: str) -> None:
+        """Go to a radiograph and wait until it is in view."""
+        self.session.show(name)
+        self.until_shown(name)
+
     def drop(self, path: Path) -> None:
-        """Drop a file or folder on the widget, as a file manager does."""
+        """Drop a file or folder on the panel, as a file manager does."""
         mime = QMimeData()
         mime.setUrls([QUrl.fromLocalFile(str(path))])
         copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -100,11 +132,11 @@ class Desktop:
     def shown(self, name: str | None) -> bool:
         radiograph = self.app.context.canvas.radiograph
         ready = radiograph is not None and radiograph.name == name and self.layer is not None
-        return ready and self.app.context.points._drawn_for == name
+        return ready and self.app.context.points.drawn_for == name
 
     def at(self, xy: Any) -> QPoint:
         """Where on the canvas a position of the radiograph is."""
-        (sy, sx), camera = self.app.context.canvas.placed["scale"], self.viewer.scene.camera
+        (sy, sx), camera = self.app.context.canvas.placement["scale"], self.viewer.scene.camera
         cy, cx = camera.center[-2:]
         x = self.canvas.width() / 2 + (xy[0] * sx - cx) * camera.zoom
         y = self.canvas.height() / 2 + (xy[1] * sy - cy) * camera.zoom
@@ -112,23 +144,23 @@ class Desktop:
 
     def click(self, xy: Any) -> None:
         """Click on the radiograph, at a position in its pixels."""
-        self._mouse(QEvent.Type.MouseButtonPress, self.at(xy))
-        self._mouse(QEvent.Type.MouseButtonRelease, self.at(xy))
+        self.mouse(QEvent.Type.MouseButtonPress, self.at(xy))
+        self.mouse(QEvent.Type.MouseButtonRelease, self.at(xy))
         self.settle(2)
 
     def drag(self, start: Any, end: Any) -> None:
         """Drag from one position of the radiograph to another."""
-        self._mouse(QEvent.Type.MouseMove, self.at(start), pressed=False)
-        self._mouse(QEvent.Type.MouseButtonPress, self.at(start))
+        self.mouse(QEvent.Type.MouseMove, self.at(start), pressed=False)
+        self.mouse(QEvent.Type.MouseButtonPress, self.at(start))
         for share in np.linspace(0, 1, 5):
             where = np.asarray(start) + share * (np.asarray(end) - np.asarray(start))
             time.sleep(0.012)  # vispy drops moves that follow faster
-            self._mouse(QEvent.Type.MouseMove, self.at(where))
+            self.mouse(QEvent.Type.MouseMove, self.at(where))
             self.settle(3)
-        self._mouse(QEvent.Type.MouseButtonRelease, self.at(end))
+        self.mouse(QEvent.Type.MouseButtonRelease, self.at(end))
         self.settle(4)
 
-    def mark(self, landmarks: Any) -> None:
+    def annotate(self, landmarks: Any) -> None:
         """Click every landmark in order."""
         for xy in landmarks.xy:
             self.click(xy)
@@ -138,9 +170,9 @@ class Desktop:
         self.go(3)
         self.until(lambda: self.app.training.recipes)
         self.push("run")
-        self.until(lambda: self.app.training.job is None)
+        self.until_idle()
 
-    def _mouse(self, kind: Any, where: QPoint, *, pressed: bool = True) -> None:
+    def mouse(self, kind: Any, where: QPoint, *, pressed: bool = True) -> None:
         left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
         button = none if kind == QEvent.Type.MouseMove else left
         held = left if pressed and kind != QEvent.Type.MouseButtonRelease else none

@@ -1,4 +1,4 @@
-"""A backend without torch: deterministic, slow on demand, and able to fail in every way the window must bear."""
+"""A backend without torch: deterministic, slow on demand, and able to fail in every way that the window must survive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.options import option
-from onemark.pipeline.runs import KEYS, SUGGESTED, RunFolder
+from onemark.pipeline.run_config import RunConfig, RunState
+from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -77,63 +78,71 @@ class FakeBackend:
     seconds: float = 0.02
     fail_at: int | None = None
     needs_exemplar: bool = False
+    model: type[FakeModel] = FakeModel
     error: BaseException = field(default_factory=lambda: RuntimeError("boom"))
     orders: list[Order] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
     enough: threading.Event = field(default_factory=threading.Event)
 
-    def recipes(self) -> list[RecipeInfo]:
+    def list_recipes(self) -> list[RecipeInfo]:
         return [
             RecipeInfo("onemark", "quick and good on most radiographs", {"match": MatchConfig()}),
             RecipeInfo("cc2d", "cascade of comparisons"),
         ]
 
-    def devices(self) -> dict[str, str]:
+    def list_problems(self) -> list[str]:
+        return []
+
+    def list_devices(self) -> dict[str, str]:
         return {"auto": "CPU, 2 threads (no NVIDIA GPU or driver found)", "cpu": "CPU, 2 threads (asked for)"}
 
     def train(self, order: Order, progress: Sink) -> FakeModel:
         self.orders.append(order)
-        if order.task == "predict":
+        if order.kind == "predict":
             return FakeModel(self.truth)
-        if order.task != "new":
+        if order.kind != "new":
             run = RunFolder.open(order.out)
-            run.update(state="running")
-            if order.task != "continue":
+            run.update(state=RunState.RUNNING, done={}, warm=run.config.learned)
+            if order.kind != "continue":
                 run.write_exemplars(order.exemplars)
         else:
-            run = RunFolder.create(order.out, self._about(order, "running"), order.exemplars)
+            run = RunFolder.create(order.out, self._about(order, RunState.RUNNING), order.exemplars)
         try:
             for step in range(1, self.steps + 1):
                 self._step(step, order, progress)
                 if self.enough.is_set():
                     break
         except BaseException:
-            run.update(state="stopped")
+            run.update(state=RunState.STOPPED)
             raise
         write_text(order.out / "weights.safetensors", "")
-        run.update(state="done")
+        fits = run.config.fits + 1
+        run.update(state=RunState.DONE, done={"match": 1.0, "detect": 1.0}, fits=fits)
         return FakeModel(self.truth)
 
-    def same_matcher(self, run: Path, order: Order) -> bool:
+    def has_same_matcher(self, run: Path, order: Order) -> bool:
         there = RunFolder.open(run).config
-        return (there["recipe"], there["settings"]) == (order.recipe, _of_match(order))
+        return (there.recipe, there.settings) == (order.recipe, _of_match(order))
 
     def suggest(self, order: Order, progress: Sink) -> None:
         self.orders.append(order)
         if self.needs_exemplar:
             raise UserError(
-                f"the matcher of recipe {order.recipe} learns nothing before a radiograph is marked"
+                f"the matcher of recipe {order.recipe} learns nothing before a radiograph is annotated"
             )
         there = (order.out / "config.json").exists()
         run = (
-            RunFolder.open(order.out) if there else RunFolder.create(order.out, self._about(order, SUGGESTED))
+            RunFolder.open(order.out)
+            if there
+            else RunFolder.create(order.out, self._about(order, RunState.SUGGESTED))
         )
-        if not run.weights.exists():
+        if not run.config.learned:
             for step in range(1, self.steps + 1):
                 self._step(step, order, progress)
                 if self.enough.is_set():
                     break
             write_text(run.weights, "")
+            run.update(done={"match": 1.0})
         names = self.ranking
         rows = [f"{n},{0.9 - 0.1 * i},{i + 1 if i < order.number else ''}" for i, n in enumerate(names)]
         write_text(order.out / "suggestion.csv", "\n".join(["image,similarity,chosen", *rows, ""]))
@@ -144,12 +153,14 @@ class FakeBackend:
         names = list(self.truth.images)
         return [*names[3:], *names[:3]]
 
-    def _about(self, order: Order, state: str) -> dict[str, Any]:
-        about = {"onemark": "test", "cohort": str(order.cohort.folder), "state": state}
-        return dict.fromkeys(KEYS) | about | {"recipe": order.recipe, "settings": _of_match(order)}
+    def _about(self, order: Order, state: RunState) -> RunConfig:
+        cohort = order.cohort
+        return RunConfig(
+            order.recipe, _of_match(order), 0, "cpu", None, str(cohort.folder), None, cohort.names, state
+        )
 
     def load(self, run: Path) -> FakeModel:
-        return FakeModel(self.truth)
+        return self.model(self.truth)
 
     def _step(self, step: int, order: Order, progress: Sink) -> None:
         if step == self.fail_at:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
 from npe2 import PluginManifest
 
 import onemark
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui import contributions
 from onemark.types import UserError
+
+from .desktop import Desktop
 
 PACKAGE = Path(onemark.__file__).parent
 
@@ -56,9 +57,9 @@ def test_without_a_window_a_folder_is_its_first_radiograph(
 def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: Any, xrays: Path) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.open(str(xrays), plugin="onemark")
-    widget = contributions.widget_of(viewer)
+    widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
-    desktop.until(lambda: desktop.shown(desktop.session.current))
+    desktop.until_shown(desktop.session.current)
     assert len(desktop.session.cohort) == 6
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"]
     widget.shut()
@@ -68,9 +69,10 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
     viewer = make_napari_viewer(show=True)
     viewer.open_sample("onemark", "phantom")
-    widget = contributions.widget_of(viewer)
+    widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
-    desktop.until(lambda: desktop.shown(desktop.session.current))
+    desktop.until(lambda: desktop.session.current)
+    desktop.until_shown(desktop.session.current)
     assert len(desktop.session.cohort) == 3
     assert "sella" in desktop.session.schema.names
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"], (
@@ -81,13 +83,13 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
 
 @pytest.mark.parametrize("suffix", [".csv", ".mrk.json", ".tps", ".json"])
 def test_napari_save_writes_the_points_in_view(
-    marked: Desktop, truth: LandmarkTable, tmp_path: Path, suffix: str
+    annotated: Desktop, truth: LandmarkTable, tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"points{suffix}"
-    marked.layer.save(str(path), plugin="onemark")
+    annotated.layer.save(str(path), plugin="onemark")
     one = read_landmarks(path)[truth.images[0]]
     assert one.names == truth.names
-    np.testing.assert_allclose(one.xy, marked.session.shown_marks().xy, atol=1e-3)
+    np.testing.assert_allclose(one.xy, annotated.session.shown_annotation.xy, atol=1e-3)
     if suffix == ".csv":
         assert path.read_text().splitlines()[0] == "image,landmark,x,y,x_mm,y_mm"
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, folder_of_phantoms
 from PIL import Image
 
 from onemark.data.cohort import open_cohort
@@ -19,18 +17,22 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.controllers.app import EXPORT, REVIEW
 from onemark.gui.state import autosave
 from onemark.gui.state.backend import Order, Pipeline
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.units import in_unit_of
-from onemark.pipeline import trainer as pipeline
+from onemark.gui.state.units import convert_errors
+from onemark.pipeline import fit as pipeline
+from onemark.pipeline.runs import RunFolder
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend, folder_of_phantoms
 
 
 def kept_marks(folder: Path) -> dict[str, object]:
     """The points in the session file of a folder of radiographs."""
     path = folder.parent / f"{folder.name}-onemark" / "session.json"
-    return json.loads(path.read_text())["marks"]
+    return json.loads(path.read_text())["annotations"]
 
 
 def type_spacing(desktop: Desktop, text: str) -> None:
@@ -43,75 +45,75 @@ def type_spacing(desktop: Desktop, text: str) -> None:
 
 
 def test_points_outlive_a_visit_to_another_folder(
-    marked: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
+    annotated: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     first, others = truth.images[0], tmp_path / "others"
     folder_of_phantoms(others, 2, seed=5)
-    marked.open(others)
-    assert not marked.session.marks
+    annotated.open(others)
+    assert not annotated.session.annotations
     assert list(kept_marks(xrays)) == [first]
-    marked.session.place(0, (20, 30))
-    marked.open(xrays)
-    np.testing.assert_allclose(marked.session.marks[first].xy, truth[first].xy)
+    annotated.session.place(0, (20, 30))
+    annotated.open(xrays)
+    np.testing.assert_allclose(annotated.session.annotations[first].xy, truth[first].xy)
     assert len(kept_marks(others)) == 1
 
 
 def test_points_outlive_the_typing_of_a_pixel_size(
-    marked: Desktop, xrays: Path, truth: LandmarkTable
+    annotated: Desktop, xrays: Path, truth: LandmarkTable
 ) -> None:
-    type_spacing(marked, "0.5")
-    np.testing.assert_allclose(marked.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
-    marked.app.session_store.flush()
+    type_spacing(annotated, "0.5")
+    np.testing.assert_allclose(annotated.session.annotations[truth.images[0]].xy, truth[truth.images[0]].xy)
+    annotated.app.session_store.flush()
     assert list(kept_marks(xrays)) == [truth.images[0]]
 
 
-@pytest.mark.parametrize("task", ["continue", "retrain", "predict"])
+@pytest.mark.parametrize("kind", ["continue", "retrain", "predict"])
 @pytest.mark.parametrize(("device", "said"), [("cpu", "cpu"), ("auto", None)])
 def test_the_chosen_device_counts_when_a_run_goes_on(
-    xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, task: Any, device: str, said: Any
+    xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, kind: Any, device: str, said: Any
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(pipeline, "resume", lambda run, *, device=None, **rest: asked.append(device))
     monkeypatch.setattr(pipeline, "load", lambda run, device="auto": asked.append(device))
-    Pipeline().train(Order(open_cohort(xrays), truth, xrays, device=device, task=task), silent)
-    assert asked == [device if task == "predict" else said]
+    Pipeline().train(Order(open_cohort(xrays), truth, xrays, device=device, kind=kind), silent)
+    assert asked == [device if kind == "predict" else said]
 
 
 def test_what_another_window_has_written_is_told_and_found_again(
-    marked: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
+    annotated: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     first, second, third = truth.images[:3]
-    marked.app.session_store.flush()
+    annotated.app.session_store.flush()
     path = xrays.parent / "xrays-onemark" / "session.json"
     theirs = json.loads(path.read_text())
-    theirs["marks"][second] = theirs["marks"][first]
+    theirs["annotations"][second] = theirs["annotations"][first]
     path.write_text(json.dumps(theirs))
-    marked.session.show(third)
-    marked.session.place(0, (20, 30))
-    marked.until(lambda: "session-2.json" in marked.widget.banner.text)
+    annotated.session.show(third)
+    annotated.session.place(0, (20, 30))
+    annotated.until_said("session-2.json")
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.open(tmp_path / "others")
-    marked.open(xrays)
-    assert "2 files" in marked.widget.banner.text
-    assert set(marked.session.marks) == {first, second, third}
-    marked.app.session_store.flush()
+    annotated.open(tmp_path / "others")
+    annotated.open(xrays)
+    assert "2 files" in annotated.said
+    assert set(annotated.session.annotations) == {first, second, third}
+    annotated.app.session_store.flush()
     assert len(list(path.parent.glob("session-set-aside.json"))) == 1
-    assert set(autosave.kept(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
+    assert set(autosave.read_all(path.parent, pytest.fail)) == {path.with_name("session-2.json")}
 
 
 def test_sessions_of_two_windows_are_put_together_by_the_names_of_the_landmarks() -> None:
-    def session(names: list[str], run: str | None = None, **marks: list[Any]) -> dict[str, Any]:
+    def session(names: list[str], run: str | None = None, **annotation: list[Any]) -> dict[str, Any]:
         plain = {
             image: {"xy": xy, "hidden": [], "corrects": False, "confirmed": False}
-            for image, xy in marks.items()
+            for image, xy in annotation.items()
         }
-        return {"schema": {"title": "", "names": names, "labels": names}, "marks": plain, "run": run}
+        return {"schema": {"title": "", "names": names, "labels": names}, "annotations": plain, "run": run}
 
     newest = session(["a", "b"], both=[[1, 1], [2, 2]])
     older = session(["b", "c", "a"], "run-1", both=[[9, 9], None, None], old=[[5, 5], [6, 6], [7, 7]])
-    whole = autosave.merged([newest, older])
-    assert whole["marks"]["both"]["xy"] == [[1, 1], [2, 2]]
-    assert whole["marks"]["old"]["xy"] == [[7, 7], [5, 5]]
+    whole = autosave.merge([newest, older])
+    assert whole["annotations"]["both"]["xy"] == [[1, 1], [2, 2]]
+    assert whole["annotations"]["old"]["xy"] == [[7, 7], [5, 5]]
     assert whole["run"] == "run-1"
 
 
@@ -120,42 +122,42 @@ def test_a_session_that_another_program_has_cut_is_set_aside_and_told(desktop: D
     path.parent.mkdir()
     path.write_text('{"version": 1, "saved": 0}')
     desktop.open(xrays)
-    assert "has lost its 'closed'" in desktop.widget.banner.text
+    assert "lacks 'annotations'" in desktop.said
     desktop.app.session_store.flush()
     assert json.loads(path.read_text())["closed"] is False
     assert path.with_name("session-set-aside.json").is_file()
 
 
 @pytest.fixture
-def full_disk(marked: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
+def full_disk(annotated: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on no session can be written."""
 
     def fail(path: Path, text: str) -> None:
         time.sleep(0.05)  # as a disk does, so that nothing is known yet when the edit ends
         raise UserError("the disk is full; make room")
 
-    marked.app.session_store.flush()
+    annotated.app.session_store.flush()
     monkeypatch.setattr(autosave, "write_text", fail)
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_points_that_cannot_be_saved_are_told_at_once(marked: Desktop) -> None:
-    marked.session.place(0, (20, 30))
-    marked.until(lambda: "cannot be saved: the disk is full" in marked.widget.banner.text)
+def test_points_that_cannot_be_saved_are_told_at_once(annotated: Desktop) -> None:
+    annotated.session.place(0, (20, 30))
+    annotated.until_said("cannot save your points: the disk is full")
 
 
 @pytest.mark.usefixtures("full_disk")
 def test_points_that_cannot_be_saved_are_not_left_without_asking(
-    marked: Desktop, xrays: Path, tmp_path: Path
+    annotated: Desktop, xrays: Path, tmp_path: Path
 ) -> None:
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.drop(tmp_path / "others")
-    marked.until(lambda: "others was not opened" in marked.widget.banner.text)
-    marked.settle()
-    assert marked.session.cohort.folder == xrays
-    assert marked.session.marks
-    marked.answer("Open and lose them")
-    marked.until(lambda: marked.session.cohort.folder.name == "others")
+    annotated.drop(tmp_path / "others")
+    annotated.until_said("did not open others")
+    annotated.settle()
+    assert annotated.session.cohort.folder == xrays
+    assert annotated.session.annotations
+    annotated.answer("Open and lose them")
+    annotated.until(lambda: annotated.session.cohort.folder.name == "others")
 
 
 def kept_run(folder: Path) -> str:
@@ -165,97 +167,98 @@ def kept_run(folder: Path) -> str:
 
 @pytest.mark.parametrize("end", ["failed", "stopped"])
 def test_a_training_that_learns_nothing_does_not_hide_the_finished_one(
-    marked: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path, end: str
+    annotated: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path, end: str
 ) -> None:
-    marked.train()
+    annotated.train()
     finished = backend.orders[0].out
     backend.steps, backend.fail_at = 10_000, 1 if end == "failed" else None
-    marked.go(3)
-    marked.push("run")
+    annotated.go(3)
+    annotated.push("run")
     if end == "stopped":
-        marked.push("stop")
-    marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.session_store.run == finished
-    assert len(marked.session.found) == 6
-    marked.app.session_store.flush()
+        annotated.push("stop")
+    annotated.until_idle()
+    assert annotated.app.session_store.run == finished
+    assert len(annotated.session.predictions) == 6
+    annotated.app.session_store.flush()
     assert kept_run(xrays) == str(finished)
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.open(tmp_path / "others")
-    marked.open(xrays)
-    marked.until(lambda: len(marked.session.found) == 6)
+    annotated.open(tmp_path / "others")
+    annotated.open(xrays)
+    annotated.until(lambda: len(annotated.session.predictions) == 6)
 
 
 def test_a_window_closed_early_in_a_training_reopens_with_the_finished_one(
-    marked: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path
+    annotated: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path
 ) -> None:
-    marked.train()
+    annotated.train()
     backend.steps = 10_000
-    marked.go(3)
-    marked.push("run")
+    annotated.go(3)
+    annotated.push("run")
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.open(tmp_path / "others")
+    annotated.open(tmp_path / "others")
     assert kept_run(xrays) == str(backend.orders[1].out)
-    marked.open(xrays)
-    assert marked.app.session_store.run == backend.orders[0].out
+    annotated.open(xrays)
+    assert annotated.app.session_store.run == backend.orders[0].out
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.session_store.run == backend.orders[1].out, "it has ended well"
+    annotated.until_idle()
+    assert annotated.app.session_store.run == backend.orders[1].out, "it has ended well"
 
 
 def test_a_retraining_without_memory_is_repeated_and_not_begun_anew(
-    marked: Desktop, backend: FakeBackend, truth: LandmarkTable
+    annotated: Desktop, backend: FakeBackend, truth: LandmarkTable
 ) -> None:
-    marked.train()
+    annotated.train()
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
-    marked.session.take_marks(LandmarkTable.from_sets([truth[truth.images[1]]]))
-    marked.app.training.start("retrain")
-    marked.until(lambda: marked.app.training.job is None)
-    labels = [label for label, _ in marked.widget.banner._shown.ways]
-    assert labels == ["Train on the CPU"], "a run keeps its settings, so a smaller batch would change nothing"
+    annotated.session.import_annotations(LandmarkTable.from_sets([truth[truth.images[1]]]))
+    annotated.app.training.start("retrain")
+    annotated.until_idle()
+    assert annotated.widget.banner.choices == ["Train on the CPU"], (
+        "a run keeps its settings, so a smaller batch would change nothing"
+    )
     backend.fail_at = None
-    marked.answer("Train on the CPU")
-    marked.until(lambda: marked.app.training.job is None)
-    assert [order.task for order in backend.orders] == ["new", "retrain", "retrain"]
+    annotated.answer("Train on the CPU")
+    annotated.until_idle()
+    assert [order.kind for order in backend.orders] == ["new", "retrain", "retrain"]
     assert backend.orders[2].out == backend.orders[0].out
 
 
-def assert_scaled(desktop: Desktop, before: dict[str, float], typed: float | None) -> None:
-    """The expected errors are those from before, made with the pixel size in the files, in the unit typed now."""
+def assert_scaled(desktop: Desktop, before: dict[str, float], size: float | None) -> None:
+    """The expected errors are those from before, made with the pixel size in the files, in the unit size now."""
     assert desktop.session.errors.keys() == before.keys()
     for name, error in desktop.session.errors.items():
         in_file = read_header(desktop.session.cohort.path(name)).spacing
         assert in_file
-        scale = 1.0 if typed is None else typed / np.mean(in_file)
+        scale = 1.0 if size is None else size / np.mean(in_file)
         np.testing.assert_allclose(error, before[name] * scale, rtol=1e-6)
 
 
-def test_expected_errors_follow_the_typed_pixel_size(marked: Desktop) -> None:
-    marked.train()
-    before = dict(marked.session.errors)
-    for text, typed in (("0.5", 0.5), ("0.2", 0.2), ("", None)):
-        type_spacing(marked, text)
-        marked.until(lambda: marked.session.errors)
-        assert_scaled(marked, before, typed)
+def test_expected_errors_follow_the_typed_pixel_size(annotated: Desktop) -> None:
+    annotated.train()
+    before = dict(annotated.session.errors)
+    for text, size in (("0.5", 0.5), ("0.2", 0.2), ("", None)):
+        type_spacing(annotated, text)
+        annotated.until(lambda: annotated.session.errors)
+        assert_scaled(annotated, before, size)
 
 
 def test_expected_errors_of_a_training_are_in_the_unit_typed_meanwhile(
-    marked: Desktop, backend: FakeBackend
+    annotated: Desktop, backend: FakeBackend
 ) -> None:
-    marked.train()
-    before = dict(marked.session.errors)
+    annotated.train()
+    before = dict(annotated.session.errors)
     backend.steps = 10_000
-    marked.go(3)
-    marked.push("run")
-    type_spacing(marked, "0.5")
-    marked.until(lambda: marked.session.errors)
-    marked.session.set_predictions(Predictions({}, {}))
+    annotated.go(3)
+    annotated.push("run")
+    type_spacing(annotated, "0.5")
+    annotated.until(lambda: annotated.session.errors)
+    annotated.session.set_predictions(Predictions({}, {}))
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None and marked.session.errors)
-    assert_scaled(marked, before, 0.5)
-    marked.session.set_predictions(Predictions({}, {}))
-    marked.app.training.open_run()
-    marked.until(lambda: marked.session.errors)
-    assert_scaled(marked, before, 0.5)
+    annotated.until(lambda: annotated.app.training.running is None and annotated.session.errors)
+    assert_scaled(annotated, before, 0.5)
+    annotated.session.set_predictions(Predictions({}, {}))
+    annotated.app.training.open_run()
+    annotated.until(lambda: annotated.session.errors)
+    assert_scaled(annotated, before, 0.5)
 
 
 def test_expected_errors_in_px_become_mm(tmp_path: Path) -> None:
@@ -263,7 +266,7 @@ def test_expected_errors_in_px_become_mm(tmp_path: Path) -> None:
     found = LandmarkSet("plain.png", ("a",), np.ones((1, 2)), np.ones(1), np.array([10.0]))
     then, now = open_cohort(tmp_path), open_cohort(tmp_path, spacing_mm=0.25)
     for before, after, error in ((then, now, 2.5), (now, then, 40.0), (now, now, 10.0)):
-        (one,) = in_unit_of(after, [found], before.spacing_mm)
+        (one,) = convert_errors(after, [found], before.spacing_mm)
         assert one.expected_error.tolist() == [error]
 
 
@@ -273,12 +276,13 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
     first, cohort, run = truth.images[0], open_cohort(xrays), tmp_path / "my-run"
     model = backend.train(Order(cohort, LandmarkTable.from_sets([truth[first]]), run), silent)
     model.predict(cohort).to_csv(run / "landmarks.csv")
+    RunFolder.open(run).note_predicted()
     desktop.drop(run)
-    desktop.until(lambda: desktop.session.found)
+    desktop.until(lambda: desktop.session.predictions)
     assert desktop.session.cohort.folder == xrays
-    assert len(desktop.session.found) == len(truth)
+    assert len(desktop.session.predictions) == len(truth)
     assert desktop.session.schema.names == truth.names
-    np.testing.assert_allclose(desktop.session.marks[first].xy, truth[first].xy)
+    np.testing.assert_allclose(desktop.session.annotations[first].xy, truth[first].xy)
     assert desktop.app.step == REVIEW
     desktop.until(lambda: desktop.app.training.model is not None)
     desktop.app.session_store.flush()
@@ -286,60 +290,64 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
 
 
 def test_points_placed_here_are_kept_when_a_run_is_dropped(
-    marked: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
+    annotated: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     first, second = truth.images[:2]
-    marked.session.place(0, (20, 30))
-    moved = marked.session.marks[first].xy.copy()
+    annotated.session.place(0, (20, 30))
+    moved = annotated.session.annotations[first].xy.copy()
     run = tmp_path / "my-run"
     exemplars = LandmarkTable.from_sets([truth[first], truth[second]])
     backend.train(Order(open_cohort(xrays), exemplars, run), silent)
-    marked.drop(run)
-    marked.until(lambda: marked.app.session_store.run == run)
-    np.testing.assert_allclose(marked.session.marks[first].xy, moved)
-    np.testing.assert_allclose(marked.session.marks[second].xy, truth[second].xy)
+    annotated.drop(run)
+    annotated.until(lambda: annotated.app.session_store.run == run)
+    np.testing.assert_allclose(annotated.session.annotations[first].xy, moved)
+    np.testing.assert_allclose(annotated.session.annotations[second].xy, truth[second].xy)
 
 
-def test_a_drop_that_cannot_be_opened_leaves_everything_where_it_is(marked: Desktop, tmp_path: Path) -> None:
-    marked.train()
-    marked.go(5)
-    marked.control("export.folder").setText(str(tmp_path / "mine"))
+def test_a_drop_that_cannot_be_opened_leaves_everything_where_it_is(
+    annotated: Desktop, tmp_path: Path
+) -> None:
+    annotated.train()
+    annotated.go(5)
+    annotated.control("export.folder").setText(str(tmp_path / "mine"))
     (tmp_path / "empty").mkdir()
-    marked.drop(tmp_path / "empty")
-    marked.until(lambda: "no radiographs" in marked.widget.banner.text)
-    assert marked.app.step == EXPORT
-    assert marked.control("export.folder").text() == str(tmp_path / "mine")
-    assert marked.widget.pages[0]._title.text() == "xrays: 6 radiographs", "no longer about to open something"
+    annotated.drop(tmp_path / "empty")
+    annotated.until_said("no radiographs")
+    assert annotated.app.step == EXPORT
+    assert annotated.control("export.folder").text() == str(tmp_path / "mine")
+    assert annotated.control("open.title").text() == "xrays: 6 radiographs", (
+        "no longer about to open something"
+    )
 
 
 def test_evidence_of_another_folder_is_not_shown_on_a_radiograph_of_the_same_name(
-    marked: Desktop, tmp_path: Path
+    annotated: Desktop, tmp_path: Path
 ) -> None:
-    marked.train()
+    annotated.train()
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    evidence, canvas = marked.app.evidence, marked.app.context.canvas
-    marked.session.show("phantom-001.png")
+    evidence, canvas = annotated.app.evidence, annotated.app.context.canvas
+    annotated.session.show("phantom-001.png")
     evidence.switch("similarity", True)
-    marked.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
-    marked.open(tmp_path / "others")
+    annotated.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
+    annotated.open(tmp_path / "others")
     evidence.switch("similarity", True)
-    assert marked.session.current == "phantom-001.png"
+    assert annotated.session.current == "phantom-001.png"
     layer = canvas.layer("similarity")
     assert layer is None or not layer.visible
 
 
 def test_the_model_of_a_folder_is_there_while_another_folder_trains(
-    marked: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
+    annotated: Desktop, backend: FakeBackend, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
-    marked.train()
+    annotated.train()
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.open(tmp_path / "others")
-    marked.session.set_schema(of_names(truth.names, "phantom"))
-    marked.session.take_marks(LandmarkTable.from_sets([truth[truth.images[0]]]))
+    annotated.open(tmp_path / "others")
+    annotated.session.set_schema(schema_from_names(truth.names, "phantom"))
+    annotated.session.import_annotations(LandmarkTable.from_sets([truth[truth.images[0]]]))
     backend.steps = 10_000
-    marked.app.training.start()
-    marked.open(xrays)
-    marked.until(lambda: marked.app.training.model is not None)
-    assert marked.app.training.job is not None
+    annotated.app.training.start()
+    annotated.open(xrays)
+    annotated.until(lambda: annotated.app.training.model is not None)
+    assert annotated.app.training.running is not None
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.until_idle()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from desktop import Desktop
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
+
+from .desktop import Desktop
 
 
 def start(desktop: Desktop, xrays, truth: LandmarkTable, count: int) -> str:  # type: ignore[no-untyped-def]
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     name = desktop.session.current
     for xy in truth[name].xy[:count]:
         desktop.click(xy)
@@ -21,14 +22,14 @@ def start(desktop: Desktop, xrays, truth: LandmarkTable, count: int) -> str:  # 
 
 def test_pasted_points_are_not_taken(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
     name = start(desktop, xrays, truth, 4)
-    before = desktop.session.marks[name].xy.copy()
+    before = desktop.session.annotations[name].xy.copy()
     desktop.layer.mode = "select"
     desktop.layer.selected_data = {0, 1}
     control = Qt.KeyboardModifier.ControlModifier
     desktop.key(Qt.Key.Key_C, control)
     desktop.key(Qt.Key.Key_V, control)
-    assert "every landmark exists once" in desktop.widget.banner.text
-    np.testing.assert_allclose(desktop.session.marks[name].xy, before)
+    assert "every landmark exists once" in desktop.said
+    np.testing.assert_allclose(desktop.session.annotations[name].xy, before)
     assert len(desktop.layer.data) == 4
 
 
@@ -36,22 +37,22 @@ def test_delete_takes_a_point_away_and_undo_brings_it_back(
     desktop: Desktop, xrays, truth: LandmarkTable
 ) -> None:
     name = start(desktop, xrays, truth, 4)
-    before = desktop.session.marks[name].xy.copy()
+    before = desktop.session.annotations[name].xy.copy()
     desktop.layer.mode = "select"
     desktop.layer.selected_data = {1, 2}
     desktop.key(Qt.Key.Key_Delete)
-    assert list(np.flatnonzero(desktop.session.marks[name].placed)) == [0, 3]
+    assert list(np.flatnonzero(desktop.session.annotations[name].placed)) == [0, 3]
     assert desktop.session.landmark == 1
     desktop.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    np.testing.assert_allclose(desktop.session.marks[name].xy, before)
+    np.testing.assert_allclose(desktop.session.annotations[name].xy, before)
 
 
 def test_a_click_beside_the_radiograph_places_nothing(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
     name = start(desktop, xrays, truth, 2)
     height, width = desktop.app.context.canvas.radiograph.size
     desktop.click((width + 15, height / 2))
-    assert "outside the radiograph" in desktop.widget.banner.text
-    assert desktop.session.marks[name].placed.sum() == 2
+    assert "outside the radiograph" in desktop.said
+    assert desktop.session.annotations[name].placed.sum() == 2
     assert len(desktop.layer.data) == 2
 
 
@@ -60,11 +61,11 @@ def test_a_drag_that_begins_on_a_point_moves_it_while_others_are_open(
 ) -> None:
     name = start(desktop, xrays, truth, 4)
     centre = desktop.viewer.scene.camera.center
-    old = desktop.session.marks[name].xy[2].copy()
+    old = desktop.session.annotations[name].xy[2].copy()
     desktop.drag(old, old + np.array([12, -9]))
-    np.testing.assert_allclose(desktop.session.marks[name].xy[2], old + np.array([12, -9]), atol=0.6)
+    np.testing.assert_allclose(desktop.session.annotations[name].xy[2], old + np.array([12, -9]), atol=0.6)
     assert desktop.viewer.scene.camera.center == centre, "the radiograph must not move with it"
-    assert desktop.session.marks[name].placed.sum() == 4
+    assert desktop.session.annotations[name].placed.sum() == 4
     assert desktop.session.landmark == 4, "the next open landmark is still asked for"
 
 
@@ -72,10 +73,10 @@ def test_a_click_close_to_a_point_places_the_next_landmark_there(
     desktop: Desktop, xrays, truth: LandmarkTable
 ) -> None:
     name = start(desktop, xrays, truth, 3)
-    near = desktop.session.marks[name].xy[2] + np.array([1, 0])
+    near = desktop.session.annotations[name].xy[2] + np.array([1, 0])
     desktop.click(near)
-    np.testing.assert_allclose(desktop.session.marks[name].xy[3], near, atol=0.6)
-    np.testing.assert_allclose(desktop.session.marks[name].xy[2], near - np.array([1, 0]), atol=1e-6)
+    np.testing.assert_allclose(desktop.session.annotations[name].xy[3], near, atol=0.6)
+    np.testing.assert_allclose(desktop.session.annotations[name].xy[2], near - np.array([1, 0]), atol=1e-6)
 
 
 def test_a_chosen_landmark_is_moved_not_doubled(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
@@ -83,18 +84,18 @@ def test_a_chosen_landmark_is_moved_not_doubled(desktop: Desktop, xrays, truth: 
     desktop.key(Qt.Key.Key_Q)
     assert desktop.session.landmark == 2
     desktop.click((100, 100))
-    np.testing.assert_allclose(desktop.session.marks[name].xy[2], (100, 100), atol=0.6)
-    assert desktop.session.marks[name].placed.sum() == 3
+    np.testing.assert_allclose(desktop.session.annotations[name].xy[2], (100, 100), atol=0.6)
+    assert desktop.session.annotations[name].placed.sum() == 3
 
 
 def test_nudging_moves_by_one_pixel(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
     name = start(desktop, xrays, truth, 1)
     desktop.key(Qt.Key.Key_Q)
     desktop.session.select(0)
-    old = desktop.session.marks[name].xy[0].copy()
+    old = desktop.session.annotations[name].xy[0].copy()
     desktop.key(Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     desktop.key(Qt.Key.Key_Down, Qt.KeyboardModifier.ShiftModifier)
-    np.testing.assert_allclose(desktop.session.marks[name].xy[0], old + np.ones(2))
+    np.testing.assert_allclose(desktop.session.annotations[name].xy[0], old + np.ones(2))
 
 
 def test_rings_keep_their_size_on_the_screen(desktop: Desktop, xrays, truth: LandmarkTable) -> None:
@@ -111,7 +112,7 @@ def test_layers_carry_the_scale_of_each_radiograph(desktop: Desktop, tmp_path) -
 
     _mixed(tmp_path / "mixed", phantom_radiograph)
     desktop.open(tmp_path / "mixed")
-    desktop.session.set_schema(of_names(("a", "b"), "two"))
+    desktop.session.set_schema(schema_from_names(("a", "b"), "two"))
     seen = {}
     for name in desktop.session.cohort.names:
         desktop.session.show(name)
@@ -119,7 +120,7 @@ def test_layers_carry_the_scale_of_each_radiograph(desktop: Desktop, tmp_path) -
         desktop.click((60, 70))
         layers = [desktop.app.context.canvas.layer(tag) for tag in ("radiograph", "landmarks")]
         assert len({(tuple(one.scale), tuple(map(str, one.units))) for one in layers}) == 1
-        np.testing.assert_allclose(desktop.session.marks[name].xy[0], (60, 70), atol=1.2)
+        np.testing.assert_allclose(desktop.session.annotations[name].xy[0], (60, 70), atol=1.2)
         seen[name] = (layers[0].data.shape, str(layers[0].units[0]), layers[0].scale[0])
     assert seen["a.png"][1] == "millimeter"
     assert seen["b.png"] == ((200, 300), "pixel", 1.0)

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.marks import State
+from onemark.gui.state.annotation import State
 from onemark.pipeline.runs import RunFolder
 from onemark.types import UserError
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend, FakeModel, folder_of_phantoms
 
 
 def begin(desktop: Desktop) -> None:
@@ -36,68 +37,68 @@ def training_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name == "onemark-training" and t.is_alive()]
 
 
-def test_stop_stops_within_a_second_and_can_go_on(marked: Desktop, backend: FakeBackend) -> None:
+def test_stop_stops_within_a_second_and_can_go_on(annotated: Desktop, backend: FakeBackend) -> None:
     backend.steps = 10_000
-    begin(marked)
-    marked.until(lambda: marked.widget.train.plot.stages)
-    marked.push("stop")
+    begin(annotated)
+    annotated.until(lambda: annotated.widget.train.plot.stages)
+    annotated.push("stop")
     pressed = time.monotonic()
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.until_idle()
     assert time.monotonic() - pressed < 30, "a step takes 0.02 s; the rest is a busy machine"
-    assert RunFolder.open(backend.orders[0].out).config["state"] == "stopped"
+    assert RunFolder.open(backend.orders[0].out).config.state == "stopped"
     backend.steps = 8
-    marked.push("resume")
-    marked.until(lambda: marked.app.training.job is None)
-    assert [order.task for order in backend.orders] == ["new", "continue"]
+    annotated.push("resume")
+    annotated.until_idle()
+    assert [order.kind for order in backend.orders] == ["new", "continue"]
     assert backend.orders[1].out == backend.orders[0].out
-    assert len(marked.session.found) == 6
+    assert len(annotated.session.predictions) == 6
 
 
 def test_a_stop_while_marking_keeps_what_is_marked_and_can_go_on(
-    marked: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+    annotated: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeModel, "pause", 0.3)
-    begin(marked)
-    marked.until(lambda: "Marking every" in marked.widget.train._says.text())
-    marked.push("stop")
-    marked.until(lambda: marked.app.training.job is None)
-    assert 0 < len(marked.session.found) < 6
+    begin(annotated)
+    annotated.until(lambda: "Predicting every" in annotated.control("activity").text())
+    annotated.push("stop")
+    annotated.until_idle()
+    assert 0 < len(annotated.session.predictions) < 6
     monkeypatch.undo()
-    marked.push("resume")
-    marked.until(lambda: marked.app.training.job is None)
-    assert [order.task for order in backend.orders] == ["new", "predict"]
-    assert len(marked.session.found) == 6
-    assert not marked.control("resume").isVisibleTo(marked.widget.train)
+    annotated.push("resume")
+    annotated.until_idle()
+    assert [order.kind for order in backend.orders] == ["new", "predict"]
+    assert len(annotated.session.predictions) == 6
+    assert not annotated.control("resume").isVisibleTo(annotated.widget.train)
 
 
-def test_going_on_after_the_points_changed_asks_first(marked: Desktop, backend: FakeBackend) -> None:
+def test_going_on_after_the_points_changed_asks_first(annotated: Desktop, backend: FakeBackend) -> None:
     backend.steps = 10_000
-    begin(marked)
-    marked.push("stop")
-    marked.until(lambda: marked.app.training.job is None)
-    marked.session.place(0, (50, 50))
-    marked.push("resume")
-    assert "points have changed" in marked.widget.banner.text
+    begin(annotated)
+    annotated.push("stop")
+    annotated.until_idle()
+    annotated.session.place(0, (50, 50))
+    annotated.push("resume")
+    assert "You have changed points" in annotated.said
     assert len(backend.orders) == 1
     backend.steps = 4
-    marked.answer("Train anew")
-    marked.until(lambda: marked.app.training.job is None)
-    assert [order.task for order in backend.orders] == ["new", "new"]
+    annotated.answer("Start over")
+    annotated.until_idle()
+    assert [order.kind for order in backend.orders] == ["new", "new"]
     assert backend.orders[1].out != backend.orders[0].out
 
 
 def test_a_crash_while_training_is_told_and_everything_still_works(
-    marked: Desktop, backend: FakeBackend
+    annotated: Desktop, backend: FakeBackend
 ) -> None:
     backend.fail_at = 3
-    begin(marked)
-    marked.until(lambda: marked.app.training.job is None)
-    assert "RuntimeError: boom" in marked.widget.banner.text
-    assert "points are safe" in marked.widget.banner.text
+    begin(annotated)
+    annotated.until_idle()
+    assert "RuntimeError: boom" in annotated.said
+    assert "points are safe" in annotated.said
     backend.fail_at = None
-    marked.push("run")
-    marked.until(lambda: marked.app.training.job is None)
-    assert len(marked.session.found) == 6
+    annotated.push("run")
+    annotated.until_idle()
+    assert len(annotated.session.predictions) == 6
 
 
 @pytest.mark.parametrize(
@@ -108,25 +109,25 @@ def test_a_crash_while_training_is_told_and_everything_still_works(
         MemoryError(),
     ],
 )
-def test_out_of_memory_has_a_way_out(marked: Desktop, backend: FakeBackend, error: BaseException) -> None:
+def test_out_of_memory_has_a_way_out(annotated: Desktop, backend: FakeBackend, error: BaseException) -> None:
     backend.fail_at, backend.error = 2, error
-    begin(marked)
-    marked.until(lambda: marked.app.training.job is None)
-    assert "memory ran out" in marked.widget.banner.text
+    begin(annotated)
+    annotated.until_idle()
+    assert "ran out of memory" in annotated.said
     backend.fail_at = None
-    marked.answer("Use batch = 4")
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.answer("Use batch = 4")
+    annotated.until_idle()
     assert backend.orders[-1].settings == {"match.batch": 4}
-    assert len(marked.session.found) == 6
+    assert len(annotated.session.predictions) == 6
 
 
-def test_out_of_memory_on_the_gpu_offers_the_cpu(marked: Desktop, backend: FakeBackend) -> None:
+def test_out_of_memory_on_the_gpu_offers_the_cpu(annotated: Desktop, backend: FakeBackend) -> None:
     backend.fail_at, backend.error = 2, RuntimeError("CUDA out of memory")
-    begin(marked)
-    marked.until(lambda: marked.app.training.job is None)
+    begin(annotated)
+    annotated.until_idle()
     backend.fail_at = None
-    marked.answer("Train on the CPU")
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.answer("Train on the CPU")
+    annotated.until_idle()
     assert backend.orders[-1].device == "cpu"
 
 
@@ -135,112 +136,113 @@ def test_closing_the_viewer_while_training_stops_it(
 ) -> None:
     desktop = Desktop(make_napari_viewer(show=True), backend)
     desktop.open(xrays)
-    desktop.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    desktop.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     backend.steps = 10_000
     begin(desktop)
     desktop.until(training_threads)
     desktop.viewer.close()
     assert not training_threads()
-    assert RunFolder.open(backend.orders[0].out).config["state"] == "stopped"
+    assert RunFolder.open(backend.orders[0].out).config.state == "stopped"
     saved = json.loads((xrays.parent / "xrays-onemark" / "session.json").read_text())
     assert saved["closed"]
-    assert saved["marks"]
+    assert saved["annotations"]
 
 
-def test_removing_the_dock_widget_while_training_stops_it(marked: Desktop, backend: FakeBackend) -> None:
+def test_removing_the_dock_widget_while_training_stops_it(annotated: Desktop, backend: FakeBackend) -> None:
     backend.steps = 10_000
-    begin(marked)
-    marked.until(training_threads)
-    marked.viewer.window.remove_dock_widget(marked.dock)
-    marked.settle(20)
+    begin(annotated)
+    annotated.until(training_threads)
+    annotated.viewer.window.remove_dock_widget(annotated.dock)
+    annotated.settle(20)
     assert not training_threads()
 
 
 def test_removed_layers_come_back_and_the_points_are_kept(
-    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+    annotated: Desktop, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
     backend.steps = 10_000
-    begin(marked)
-    before = marked.session.shown_marks().xy.copy()
-    marked.until(lambda: marked.app.context.canvas.layer("preview"))
-    marked.viewer.layers.clear()
-    assert "your points are kept" in marked.widget.banner.text
-    marked.until(lambda: marked.app.context.canvas.layer("preview"), 30)
-    marked.answer("Bring back")
-    np.testing.assert_allclose(marked.session.shown_marks().xy, before)
-    np.testing.assert_allclose(marked.layer.data[:, ::-1], before)
-    marked.push("stop")
-    marked.until(lambda: marked.app.training.job is None)
+    begin(annotated)
+    before = annotated.session.shown_annotation.xy.copy()
+    annotated.until(lambda: annotated.app.context.canvas.layer("preview"))
+    annotated.viewer.layers.clear()
+    assert "onemark keeps your points" in annotated.said
+    annotated.until(lambda: annotated.app.context.canvas.layer("preview"), 30)
+    annotated.answer("Bring back")
+    np.testing.assert_allclose(annotated.session.shown_annotation.xy, before)
+    np.testing.assert_allclose(annotated.layer.data[:, ::-1], before)
+    annotated.push("stop")
+    annotated.until_idle()
 
 
 def test_switching_radiographs_while_training(
-    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+    annotated: Desktop, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
     backend.steps = 10_000
-    begin(marked)
+    begin(annotated)
     for _ in range(4):
-        marked.key(Qt.Key.Key_N)
-        name = marked.session.current
-        marked.until(lambda name=name: name in backend.watched and marked.shown(name))
+        annotated.key(Qt.Key.Key_N)
+        name = annotated.session.current
+        annotated.until(lambda name=name: name in backend.watched and annotated.shown(name))
         early = FakeModel(truth, 33.0).locate(name).xy
-        marked.until(lambda early=early: preview_is(marked, early))
-    marked.session.place(0, (10, 10))
+        annotated.until(lambda early=early: preview_is(annotated, early))
+    annotated.session.place(0, (10, 10))
     assert backend.orders[0].exemplars.images == (truth.images[0],), "the snapshot is not touched"
-    marked.push("stop")
-    marked.until(lambda: marked.app.training.job is None)
-    assert not marked.app.context.canvas.layer("preview").visible
+    annotated.push("stop")
+    annotated.until_idle()
+    assert not annotated.app.context.canvas.layer("preview").visible
 
 
 def test_the_end_of_a_training_does_not_take_the_page_away_from_who_is_marking(
-    marked: Desktop, truth: LandmarkTable, backend: FakeBackend
+    annotated: Desktop, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
     backend.steps = 10_000
-    begin(marked)
-    marked.go(2)
-    marked.session.show(truth.images[1])
-    marked.until(lambda: marked.shown(truth.images[1]))
-    marked.click(truth[truth.images[1]].xy[0])
+    begin(annotated)
+    annotated.go(2)
+    annotated.show(truth.images[1])
+    annotated.click(truth[truth.images[1]].xy[0])
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
-    assert marked.app.step == 1
-    assert truth.names[1] in marked.viewer.canvas.overlays.text.text, "the next landmark is still asked for"
-    marked.push("status")
-    assert marked.app.step == 3
+    annotated.until_idle()
+    assert annotated.app.step == 1
+    assert truth.names[1] in annotated.viewer.canvas.overlays.text.text, (
+        "the next landmark is still asked for"
+    )
+    annotated.push("status")
+    assert annotated.app.step == 3
 
 
 def test_results_of_another_folder_are_not_shown_on_this_one(
-    marked: Desktop, backend: FakeBackend, tmp_path: Path
+    annotated: Desktop, backend: FakeBackend, tmp_path: Path
 ) -> None:
     backend.steps = 10_000
-    begin(marked)
+    begin(annotated)
     folder_of_phantoms(tmp_path / "others", 2, seed=5)
-    marked.open(tmp_path / "others")
+    annotated.open(tmp_path / "others")
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
-    assert not marked.session.found
-    assert "training of xrays has ended" in marked.widget.banner.text
+    annotated.until_idle()
+    assert not annotated.session.predictions
+    assert "training of xrays has ended" in annotated.said
     assert (backend.orders[0].out / "landmarks.csv").is_file()
-    assert marked.app.step == 1, "there is nothing to review in the folder that is open"
+    assert annotated.app.step == 1, "there is nothing to review in the folder that is open"
 
 
-def test_wrong_folders_are_told_and_change_nothing(marked: Desktop, tmp_path: Path) -> None:
+def test_wrong_folders_are_told_and_change_nothing(annotated: Desktop, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("hello")
-    before = dict(marked.session.marks)
+    before = dict(annotated.session.annotations)
     for path, words in (("empty", "no radiographs"), ("note.txt", "note.txt"), ("gone", "does not exist")):
-        marked.drop(tmp_path / path)
-        marked.until(lambda words=words: words in marked.widget.banner.text)
-    assert marked.session.marks == before
-    assert marked.session.cohort.folder.name == "xrays"
+        annotated.drop(tmp_path / path)
+        annotated.until(lambda words=words: words in annotated.said)
+    assert annotated.session.annotations == before
+    assert annotated.session.cohort.folder.name == "xrays"
 
 
 def test_an_unreadable_radiograph_is_told_and_passed_over(desktop: Desktop, xrays: Path) -> None:
     (xrays / "phantom-002.png").write_bytes(b"\x89PNG broken")
     desktop.open(xrays)
     desktop.key(Qt.Key.Key_N)
-    desktop.until(lambda: "phantom-002.png" in desktop.widget.banner.text)
+    desktop.until_said("phantom-002.png")
     desktop.key(Qt.Key.Key_N)
-    desktop.until(lambda: desktop.shown("phantom-003.png"))
+    desktop.until_shown("phantom-003.png")
 
 
 def test_a_finished_run_reopens_where_it_was_left(
@@ -248,25 +250,24 @@ def test_a_finished_run_reopens_where_it_was_left(
 ) -> None:
     first = Desktop(make_napari_viewer(show=True), backend)
     first.open(xrays)
-    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.train()
     worst = truth.images[3]
-    first.session.show(worst)
-    first.until(lambda: first.shown(worst))
+    first.show(worst)
     first.session.place(1, truth[worst].xy[1])
     first.app.session_store.preferences.minutes = 3.5
-    left = (dict(first.session.found), first.session.marks[worst].xy.copy())
+    left = (dict(first.session.predictions), first.session.annotations[worst].xy.copy())
     first.viewer.close()
 
     second = Desktop(make_napari_viewer(show=True), backend)
     second.drop(backend.orders[0].out)
-    second.until(lambda: second.session.found and second.shown(worst))
+    second.until(lambda: second.session.predictions and second.shown(worst))
     assert second.session.current == worst
     assert second.session.state(truth.images[0]) is State.EXEMPLAR
     assert second.session.state(worst) is State.CORRECTING
-    np.testing.assert_allclose(second.session.marks[worst].xy, left[1])
+    np.testing.assert_allclose(second.session.annotations[worst].xy, left[1])
     for name, one in left[0].items():
-        np.testing.assert_allclose(second.session.found[name].xy, one.xy)
+        np.testing.assert_allclose(second.session.predictions[name].xy, one.xy)
     assert second.control("minutes").value() == 3.5
     assert second.app.step == 3
     second.push("evidence.similarity")
@@ -299,7 +300,7 @@ def test_points_are_recovered_after_a_crash(
 ) -> None:
     first = Desktop(make_napari_viewer(show=True), backend)
     first.open(xrays)
-    first.widget.pages[1].take_points(str(_file(truth, xrays.parent)))
+    first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.app.session_store.flush()
     crashed = (xrays.parent / "xrays-onemark" / "session.json").read_text()
     first.widget.shut()
@@ -307,19 +308,19 @@ def test_points_are_recovered_after_a_crash(
 
     second = Desktop(make_napari_viewer(show=True), backend)
     second.open(xrays)
-    assert "recovered" in second.widget.banner.text
-    np.testing.assert_allclose(second.session.marks[truth.images[0]].xy, truth[truth.images[0]].xy)
+    assert "recovered" in second.said
+    np.testing.assert_allclose(second.session.annotations[truth.images[0]].xy, truth[truth.images[0]].xy)
     second.go(5)
     second.push("export")
-    second.until(lambda: second.widget.banner.text.startswith("Exported"))
+    second.until(lambda: second.said.startswith("Exported"))
     second.push("message.close")
-    assert "recovered" in second.widget.banner.text, "the question is still to be answered"
+    assert "recovered" in second.said, "the question is still to be answered"
     second.answer("Start without them")
     second.settle()
-    assert not second.session.marks
+    assert not second.session.annotations
     kept = list((xrays.parent / "xrays-onemark").glob("session-set-aside*.json"))
     assert len(kept) == 1
-    assert json.loads(kept[0].read_text())["marks"] == json.loads(crashed)["marks"]
+    assert json.loads(kept[0].read_text())["annotations"] == json.loads(crashed)["annotations"]
     second.widget.shut()
 
 

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import FakeBackend, FakeModel
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QScrollArea, QTableView
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
 from onemark.data import cohort as cohorts
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import to_hex
 from onemark.gui.controllers import opening
-from onemark.gui.state.marks import State
-from onemark.gui.state.schema import of_names, shipped
+from onemark.gui.state.annotation import State
+from onemark.gui.state.schema import load_shipped, schema_from_names
 from onemark.gui.state.session import Predictions
+from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.types import Evidence, LandmarkSet, Radiograph
+
+from .desktop import WINDOW, Desktop
+from .fake_backend import FakeBackend, FakeModel
 
 KINDS = (QAbstractButton, QComboBox, QAbstractSpinBox, QLineEdit, QTableView)
 PROMISED = (
@@ -50,29 +52,27 @@ def _own(control: object) -> bool:
     return not inside and "Plot" not in kind and "Spin" not in kind
 
 
-def test_it_fits_beside_the_canvas_without_scrolling_sideways(marked: Desktop) -> None:
-    marked.train()
-    marked.go(3)
-    marked.push("advanced")
+def test_it_fits_beside_the_canvas_without_scrolling_sideways(annotated: Desktop) -> None:
+    annotated.train()
+    annotated.go(3)
+    annotated.push("advanced")
     for step in range(1, 6):
-        marked.go(step)
-        marked.settle()
-        area = marked.widget._stack.currentWidget()
-        assert isinstance(area, QScrollArea)
+        annotated.go(step)
+        annotated.settle()
+        area = annotated.page
         assert area.widget().minimumSizeHint().width() <= area.viewport().width(), f"step {step}"
-    window = marked.viewer.window._qt_window
-    assert (window.width(), window.height()) == (1280, 720)
-    assert marked.canvas.width() >= 500
+    assert (annotated.window.width(), annotated.window.height()) == WINDOW
+    assert annotated.canvas.width() >= 500
 
 
 def test_the_keys_are_listed_one_key_away(desktop: Desktop) -> None:
     desktop.key(Qt.Key.Key_F1)
-    dialog = desktop.widget._keys
+    dialog = desktop.widget.findChild(KeysDialog)
     assert dialog.isVisible()
     from qtpy.QtWidgets import QLabel
 
     texts = {label.text() for label in dialog.findChildren(QLabel)}
-    for action in desktop.widget.actions_:
+    for action in desktop.widget.key_actions:
         if action.text:
             assert action.text in texts
             assert action.label in texts
@@ -84,7 +84,7 @@ def test_no_key_of_napari_is_taken(desktop: Desktop) -> None:
     from napari.utils.shortcuts import default_shortcuts
 
     napari = {str(key) for name, keys in default_shortcuts.items() if _ours(name) for key in keys}
-    mine = {str(coerce_keybinding(key)) for action in desktop.widget.actions_ for key in action.keys}
+    mine = {str(coerce_keybinding(key)) for action in desktop.widget.key_actions for key in action.keys}
     assert not mine & napari
 
 
@@ -118,11 +118,11 @@ def test_the_keys_are_given_back(desktop: Desktop) -> None:
 def test_text_is_legible_in_every_theme(desktop: Desktop, theme: str) -> None:
     desktop.viewer.theme = theme
     desktop.settle()
-    theme = desktop.widget.theme
-    assert theme.dark == (theme == "dark")
-    for colour in (theme.text, theme.muted, theme.good, theme.warn, theme.bad):
-        assert _contrast(colour, theme.ground) > 3.5, colour
-    assert _contrast(theme.on_accent, theme.accent) > 3.5
+    ours = desktop.widget.theme
+    assert ours.dark == (theme == "dark")
+    for colour in (ours.text, ours.muted, ours.good, ours.warn, ours.bad):
+        assert _contrast(colour, ours.ground) > 3.5, colour
+    assert _contrast(ours.on_accent, ours.accent) > 3.5
 
 
 def _contrast(first: str, second: str) -> float:
@@ -137,24 +137,26 @@ def _contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_form_follows_the_recipe_and_reaches_the_training(marked: Desktop, backend: FakeBackend) -> None:
-    marked.go(3)
-    marked.until(lambda: marked.app.training.recipes)
-    marked.push("advanced")
-    steps = marked.control("settings.match.steps")
+def test_the_form_follows_the_recipe_and_reaches_the_training(
+    annotated: Desktop, backend: FakeBackend
+) -> None:
+    annotated.go(3)
+    annotated.until(lambda: annotated.app.training.recipes)
+    annotated.push("advanced")
+    steps = annotated.control("settings.match.steps")
     assert "How many steps" in steps.toolTip()
     assert (steps.minimum(), steps.maximum(), steps.value()) == (1, 100_000, 20)
     steps.setValue(33)
-    marked.control("settings.match.learning_rate").setValue(0.0005)
-    marked.push("run")
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.control("settings.match.learning_rate").setValue(0.0005)
+    annotated.push("run")
+    annotated.until_idle()
     assert backend.orders[0].settings == pytest.approx({"match.steps": 33, "match.learning_rate": 0.0005})
-    assert "no NVIDIA GPU" in marked.widget.train._device_says.text()
-    box = marked.control("recipe")
+    assert "no NVIDIA GPU" in annotated.control("device.description").text()
+    box = annotated.control("recipe")
     box.setCurrentIndex(1)
     box.activated.emit(1)
-    assert not marked.widget.findChildren(QAbstractSpinBox, "onemark.settings.match.steps")
-    assert not marked.app.session_store.preferences.settings
+    assert not annotated.widget.findChildren(QAbstractSpinBox, "onemark.settings.match.steps")
+    assert not annotated.app.session_store.preferences.settings
 
 
 def test_ten_thousand_radiographs_open_without_reading_one(
@@ -180,83 +182,81 @@ def test_ten_thousand_radiographs_open_without_reading_one(
     assert set(read) <= {"x0.png", "x1.png"}, "the one in view and the next"
     errors = np.random.default_rng(0).uniform(0, 9, 10_000)
     names = desktop.session.cohort.names
-    desktop.session.set_schema(shipped("lung6"))
+    desktop.session.set_schema(load_shipped("lung6"))
     one = np.full((6, 2), 50.0)
     found = (
-        LandmarkSet(n, shipped("lung6").names, one, np.ones(6), np.full(6, e))
+        LandmarkSet(n, load_shipped("lung6").names, one, np.ones(6), np.full(6, e))
         for n, e in zip(names, errors, strict=True)
     )
-    desktop.session.set_predictions(Predictions.of(found))
+    desktop.session.set_predictions(Predictions.from_sets(found))
     assert model.order[0] == names[int(errors.argmax())]
     desktop.control("filter").setText("x99")
     assert model.rowCount() == 111
     assert set(read) <= {"x0.png", "x1.png"}
 
 
-def test_typed_letters_go_to_the_field_and_not_to_the_keys(marked: Desktop) -> None:
+def test_typed_letters_go_to_the_field_and_not_to_the_keys(annotated: Desktop) -> None:
     from qtpy.QtTest import QTest
 
-    field = marked.control("filter")
+    field = annotated.control("filter")
     field.setFocus()
     QTest.keyClicks(field, "new")
     assert field.text() == "new"
-    assert marked.session.current == "phantom-001.png"
+    assert annotated.session.current == "phantom-001.png"
 
 
-def test_enter_ends_the_typing_and_confirms_nothing(marked: Desktop) -> None:
+def test_enter_ends_the_typing_and_confirms_nothing(annotated: Desktop) -> None:
     from qtpy.QtTest import QTest
 
-    marked.train()
-    name = marked.widget.panel.model.order[0]
-    marked.session.show(name)
-    marked.until(lambda: marked.shown(name))
+    annotated.train()
+    name = annotated.widget.panel.model.order[0]
+    annotated.show(name)
     for control in ("retrain.minutes", "filter"):
-        field = marked.control(control)
+        field = annotated.control(control)
         field.setFocus()
         QTest.keyClicks(field, "2n")
         QTest.keyClick(field, Qt.Key.Key_Return)
-        marked.settle()
-    assert marked.session.current == name
-    assert marked.session.state(name) is State.PREDICTED
-    marked.control("images").setFocus()
-    QTest.keyClick(marked.control("images"), Qt.Key.Key_Return)
-    assert marked.session.state(name) is State.CORRECTED
+        annotated.settle()
+    assert annotated.session.current == name
+    assert annotated.session.state(name) is State.PREDICTED
+    annotated.control("images").setFocus()
+    QTest.keyClick(annotated.control("images"), Qt.Key.Key_Return)
+    assert annotated.session.state(name) is State.CORRECTED
 
 
-def test_predicted_points_are_coloured_by_expected_error(marked: Desktop) -> None:
-    marked.train()
-    name = next(n for n in marked.widget.panel.model.order if n != "phantom-001.png")
-    marked.session.show(name)
-    marked.until(lambda: marked.shown(name))
-    errors = marked.session.found[name].expected_error
-    colours = marked.layer.border_color
+def test_predicted_points_are_coloured_by_expected_error(annotated: Desktop) -> None:
+    annotated.train()
+    name = next(n for n in annotated.widget.panel.model.order if n != "phantom-001.png")
+    annotated.show(name)
+    errors = annotated.session.predictions[name].expected_error
+    colours = annotated.layer.border_color
     worst, best = int(np.argmax(errors)), int(np.argmin(errors))
     assert to_hex(colours[worst]) != to_hex(colours[best])
     assert colours[worst][0] > colours[best][0]
 
 
-def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(marked: Desktop) -> None:
-    marked.train()
-    model = marked.app.training.model
-    marked.push("evidence.similarity")
-    marked.until(lambda: marked.app.context.canvas.layer("similarity"))
-    first = marked.app.context.canvas.layer("similarity").data.copy()
-    marked.key(Qt.Key.Key_E)
-    marked.until(lambda: not np.array_equal(marked.app.context.canvas.layer("similarity").data, first))
+def test_evidence_is_one_layer_per_kind_and_follows_the_landmark(annotated: Desktop) -> None:
+    annotated.train()
+    model = annotated.app.training.model
+    annotated.push("evidence.similarity")
+    annotated.until(lambda: annotated.app.context.canvas.layer("similarity"))
+    first = annotated.app.context.canvas.layer("similarity").data.copy()
+    annotated.key(Qt.Key.Key_E)
+    annotated.until(lambda: not np.array_equal(annotated.app.context.canvas.layer("similarity").data, first))
     for kind in ("heatmap", "warped-exemplar", "deformation-grid"):
-        marked.push(f"evidence.{kind}")
-    marked.until(lambda: marked.app.context.canvas.layer("deformation grid"))
-    marked.key(Qt.Key.Key_N)
-    marked.until(lambda: marked.app.context.canvas.layer("similarity").visible)
-    tags = [layer.metadata.get("onemark") for layer in marked.viewer.layers]
+        annotated.push(f"evidence.{kind}")
+    annotated.until(lambda: annotated.app.context.canvas.layer("deformation grid"))
+    annotated.key(Qt.Key.Key_N)
+    annotated.until(lambda: annotated.app.context.canvas.layer("similarity").visible)
+    tags = [layer.metadata.get("onemark") for layer in annotated.viewer.layers]
     assert len(tags) == len(set(tags)) == 7, "with the hidden preview"
-    assert model.asked[-1][0] == marked.session.current
-    scales = {tuple(layer.scale) for layer in marked.viewer.layers}
+    assert model.asked[-1][0] == annotated.session.current
+    scales = {tuple(layer.scale) for layer in annotated.viewer.layers}
     assert len(scales) == 1
-    level = marked.control("evidence.similarity.level")
+    level = annotated.control("evidence.similarity.level")
     assert [level.itemText(i) for i in range(level.count())] == ["s2", "s4", "s8", "product"]
-    marked.push("evidence.similarity")
-    assert not marked.app.context.canvas.layer("similarity").visible
+    annotated.push("evidence.similarity")
+    assert not annotated.app.context.canvas.layer("similarity").visible
 
 
 class Warping(FakeModel):
@@ -273,40 +273,41 @@ class Warping(FakeModel):
 
 
 def test_a_recipe_that_bends_the_exemplar_shows_it_and_its_grid(
-    marked: Desktop, truth: LandmarkTable
+    annotated: Desktop, backend: FakeBackend
 ) -> None:
-    marked.train()
-    marked.push("evidence.heatmap")
-    marked.until(lambda: marked.app.context.canvas.layer("heatmap"))
-    marked.app.training._loaded(marked.session.cohort, Warping(truth))
-    marked.until(lambda: not marked.control("evidence.heatmap").isVisibleTo(marked.widget))
-    assert not marked.app.context.canvas.layer("heatmap").visible, "the map of the last model"
+    annotated.train()
+    annotated.push("evidence.heatmap")
+    annotated.until(lambda: annotated.app.context.canvas.layer("heatmap"))
+    backend.model = Warping
+    annotated.app.training.open_run()
+    annotated.until(lambda: not annotated.control("evidence.heatmap").isVisibleTo(annotated.widget))
+    assert not annotated.app.context.canvas.layer("heatmap").visible, "the map of the last model"
     for kind in ("warped-exemplar", "deformation-grid", "edges"):
-        marked.push(f"evidence.{kind}")
-    marked.until(lambda: marked.app.context.canvas.layer("edges"))
-    canvas = marked.app.context.canvas
+        annotated.push(f"evidence.{kind}")
+    annotated.until(lambda: annotated.app.context.canvas.layer("edges"))
+    canvas = annotated.app.context.canvas
     assert canvas.layer("warped exemplar").data.shape == canvas.radiograph.size
     assert np.isfinite(canvas.layer("warped exemplar").data).all()
     grid = canvas.layer("deformation grid").data
     assert np.isfinite(grid).all()
     assert grid[:, 0, 0].min() > 30, "no line where the deformation is not known"
     assert len(grid) > 200
-    level = marked.control("evidence.edges.level")
+    level = annotated.control("evidence.edges.level")
     assert [level.itemText(i) for i in range(level.count())] == ["s1", "s2"]
 
 
-def test_removed_evidence_is_switched_off(marked: Desktop) -> None:
-    marked.train()
-    marked.push("evidence.similarity")
-    canvas = marked.app.context.canvas
-    marked.until(lambda: canvas.layer("similarity"))
-    marked.viewer.layers.remove(canvas.layer("similarity"))
-    assert not marked.control("evidence.similarity").isChecked()
-    marked.key(Qt.Key.Key_E)
-    marked.settle(100)
+def test_removed_evidence_is_switched_off(annotated: Desktop) -> None:
+    annotated.train()
+    annotated.push("evidence.similarity")
+    canvas = annotated.app.context.canvas
+    annotated.until(lambda: canvas.layer("similarity"))
+    annotated.viewer.layers.remove(canvas.layer("similarity"))
+    assert not annotated.control("evidence.similarity").isChecked()
+    annotated.key(Qt.Key.Key_E)
+    annotated.settle(100)
     assert canvas.layer("similarity") is None
-    marked.push("evidence.similarity")
-    marked.until(lambda: canvas.layer("similarity"))
+    annotated.push("evidence.similarity")
+    annotated.until(lambda: canvas.layer("similarity"))
 
 
 def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
@@ -316,43 +317,40 @@ def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
     with Image.open(xrays / first) as large:
         large.resize((64, 80)).save(xrays / "small.png")
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
-    desktop.session.take_marks(LandmarkTable.from_sets([truth[first]]))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
+    desktop.session.import_annotations(LandmarkTable.from_sets([truth[first]]))
     desktop.train()
     desktop.push("evidence.deformation-grid")
     desktop.push("evidence.similarity")
     canvas = desktop.app.context.canvas
     desktop.until(lambda: canvas.layer("similarity"))
-    desktop.session.show("small.png")
-    desktop.until(lambda: desktop.shown("small.png"))
-    height = canvas.placed["scale"][0] * 80 * desktop.viewer.scene.camera.zoom
+    desktop.show("small.png")
+    height = canvas.placement["scale"][0] * 80 * desktop.viewer.scene.camera.zoom
     assert height > 0.8 * desktop.canvas.height()
-    desktop.session.show(first)
-    desktop.until(lambda: desktop.shown(first))
+    desktop.show(first)
     desktop.until(lambda: canvas.layer("similarity") and canvas.layer("similarity").visible)
     assert len(desktop.layer.data) == len(truth.names)
 
 
-def test_the_training_page_says_what_was_really_asked_for(marked: Desktop, backend: FakeBackend) -> None:
-    marked.go(3)
-    marked.until(lambda: marked.app.training.recipes)
-    marked.control("minutes").setValue(2.5)
+def test_the_training_page_says_what_was_really_asked_for(annotated: Desktop, backend: FakeBackend) -> None:
+    annotated.go(3)
+    annotated.until(lambda: annotated.app.training.recipes)
+    annotated.control("minutes").setValue(2.5)
     backend.steps = 10_000
-    marked.push("run")
-    assert "onemark, 2.5 min, CPU" in marked.widget.train._inputs.text()
+    annotated.push("run")
+    assert "onemark, 2.5 min, CPU" in annotated.control("inputs").text()
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.until_idle()
     backend.enough.clear()
-    second = marked.widget.panel.model.order[0]
-    marked.session.show(second)
-    marked.until(lambda: marked.shown(second))
-    marked.push("confirm")
-    marked.control("retrain.minutes").setValue(0.7)
-    marked.push("retrain")
-    assert "0.7 min" in marked.widget.train._inputs.text()
-    assert "2.5" not in marked.widget.train._inputs.text()
+    second = annotated.widget.panel.model.order[0]
+    annotated.show(second)
+    annotated.push("confirm")
+    annotated.control("retrain.minutes").setValue(0.7)
+    annotated.push("retrain")
+    assert "0.7 min" in annotated.control("inputs").text()
+    assert "2.5" not in annotated.control("inputs").text()
     backend.enough.set()
-    marked.until(lambda: marked.app.training.job is None)
+    annotated.until_idle()
 
 
 def test_folders_opened_lately_fit_however_long_their_names(
@@ -360,10 +358,10 @@ def test_folders_opened_lately_fit_however_long_their_names(
 ) -> None:
     long = tmp_path / ("a very long name of a clinic" * 3) / ("and of one of its many studies" * 3)
     long.mkdir(parents=True)
-    opening.remember(long)
+    opening.remember_folder(long)
     desktop.widget.pages[0].refresh()
     desktop.settle()
-    area = desktop.widget._stack.currentWidget()
+    area = desktop.page
     assert desktop.control("recent.0").isVisibleTo(desktop.widget)
     assert area.widget().minimumSizeHint().width() <= area.viewport().width()
     assert str(long) in desktop.control("recent.0").toolTip()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -24,11 +25,9 @@ kinds = st.sampled_from(sorted(ONE_KIND))
 seeds = st.integers(0, 2**31)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def inner_points(batch: int, count: int, seed: int) -> torch.Tensor:
+def inner_points(
+    generator: Callable[..., torch.Generator], batch: int, count: int, seed: int
+) -> torch.Tensor:
     """`[batch, count, 2]` points of the middle of the canvas."""
     share = 0.3 + 0.4 * torch.rand(batch, count, 2, generator=generator(seed))
     return share * torch.tensor([CANVAS[1], CANVAS[0]])
@@ -49,25 +48,25 @@ def centroids(maps: torch.Tensor) -> torch.Tensor:
 
 @settings(deadline=None)
 @given(kind=kinds, seed=seeds)
-def test_inverse_undoes_forward(kind: str, seed: int):
+def test_inverse_undoes_forward(kind: str, seed: int, generator: Callable[..., torch.Generator]):
     warp = Warp.draw(3, CANVAS, ONE_KIND[kind], generator(seed))
-    points = inner_points(3, 7, seed)
+    points = inner_points(generator, 3, 7, seed)
     torch.testing.assert_close(warp.inverse(warp.forward(points)), points, rtol=0, atol=5e-3)
     torch.testing.assert_close(warp.forward(warp.inverse(points)), points, rtol=0, atol=5e-3)
 
 
-def test_inverse_holds_for_strong_warps_but_where_they_fold():
+def test_inverse_holds_for_strong_warps_but_where_they_fold(generator: Callable[..., torch.Generator]):
     warp = Warp.draw(64, CANVAS, Geometry().times(2), generator(0))
-    points = inner_points(64, 200, 0)
+    points = inner_points(generator, 64, 200, 0)
     missed = (warp.forward(warp.inverse(points)) - points).norm(dim=-1)
     assert (missed > 0.05).float().mean() < 0.002
 
 
 @settings(deadline=None, max_examples=60)
 @given(kind=kinds, seed=seeds)
-def test_a_drawn_dot_follows_its_coordinates(kind: str, seed: int):
+def test_a_drawn_dot_follows_its_coordinates(kind: str, seed: int, generator: Callable[..., torch.Generator]):
     warp = Warp.draw(2, CANVAS, ONE_KIND[kind], generator(seed))
-    points = inner_points(2, 3, seed)
+    points = inner_points(generator, 2, 3, seed)
     seen = centroids(warp.images(blobs(points)))
     expected = warp.inverse(points)
     inside = ((expected > 12) & (expected < torch.tensor([CANVAS[1], CANVAS[0]]) - 13)).all(-1)
@@ -75,28 +74,28 @@ def test_a_drawn_dot_follows_its_coordinates(kind: str, seed: int):
 
 
 @pytest.mark.parametrize("kind", sorted(ONE_KIND))
-def test_every_kind_moves_points(kind: str):
-    points = inner_points(8, 5, 0)
+def test_every_kind_moves_points(kind: str, generator: Callable[..., torch.Generator]):
+    points = inner_points(generator, 8, 5, 0)
     moved = Warp.draw(8, CANVAS, ONE_KIND[kind], generator(0)).inverse(points)
     assert (moved - points).norm(dim=-1).mean() > 0.5
 
 
-def test_no_change_changes_nothing():
+def test_no_change_changes_nothing(generator: Callable[..., torch.Generator]):
     warp = Warp.draw(2, CANVAS, STILL, generator(0))
     image = torch.rand(2, 1, *CANVAS, generator=generator(1))
     torch.testing.assert_close(warp.images(image), image, atol=1e-4, rtol=0)
-    points = inner_points(2, 4, 0)
+    points = inner_points(generator, 2, 4, 0)
     torch.testing.assert_close(warp.inverse(points), points)
 
 
-def test_a_shift_goes_the_way_it_says():
+def test_a_shift_goes_the_way_it_says(generator: Callable[..., torch.Generator]):
     geometry = dataclasses.replace(STILL, shift=0.1)
     warp = Warp.draw(1, CANVAS, geometry, generator(3))
-    points = inner_points(1, 4, 0)
+    points = inner_points(generator, 1, 4, 0)
     torch.testing.assert_close(warp.inverse(points), points - warp.translation[:, None])
 
 
-def test_a_flip_mirrors_left_and_right():
+def test_a_flip_mirrors_left_and_right(generator: Callable[..., torch.Generator]):
     warp = Warp.draw(1, CANVAS, ONE_KIND["flip"], generator(0))
     image = torch.rand(1, 1, *CANVAS, generator=generator(1))
     torch.testing.assert_close(warp.images(image), image.flip(-1), atol=1e-4, rtol=0)
@@ -105,14 +104,14 @@ def test_a_flip_mirrors_left_and_right():
     torch.testing.assert_close(warp.inverse(torch.tensor([[[x, y]]])), mirrored)
 
 
-def test_as_many_points_as_pixels_are_still_points():
+def test_as_many_points_as_pixels_are_still_points(generator: Callable[..., torch.Generator]):
     warp = Warp.draw(1, CANVAS, ONE_KIND["elastic"], generator(0))
-    many = inner_points(1, CANVAS[0] * CANVAS[1], 0)
+    many = inner_points(generator, 1, CANVAS[0] * CANVAS[1], 0)
     few = warp.forward(many[:, :10])
     torch.testing.assert_close(warp.forward(many)[:, :10], few)
 
 
-def test_what_leaves_the_canvas_is_black():
+def test_what_leaves_the_canvas_is_black(generator: Callable[..., torch.Generator]):
     warp = Warp.draw(4, CANVAS, ONE_KIND["shift"], generator(1))
     views = warp.images(torch.ones(4, 1, *CANVAS))
     assert views.amin() == 0
@@ -127,7 +126,7 @@ def test_a_factor_scales_every_range():
     assert (twice.cells, twice.flip) == (once.cells, once.flip)
 
 
-def test_the_same_generator_draws_the_same_warp():
+def test_the_same_generator_draws_the_same_warp(generator: Callable[..., torch.Generator]):
     first, second, other = (Warp.draw(2, CANVAS, Geometry(), generator(seed)) for seed in (5, 5, 6))
     for name in ("matrix", "translation", "elastic"):
         assert torch.equal(getattr(first, name), getattr(second, name))
@@ -145,7 +144,9 @@ ALWAYS = Intensity(collimation=1, marker=1, invert=1)
 
 @settings(deadline=None)
 @given(seed=seeds, batch=st.integers(1, 3), height=st.integers(8, 40), strong=st.booleans())
-def test_intensity_keeps_shape_and_range(seed: int, batch: int, height: int, strong: bool):
+def test_intensity_keeps_shape_and_range(
+    seed: int, batch: int, height: int, strong: bool, generator: Callable[..., torch.Generator]
+):
     images = torch.rand(batch, 1, height, 24, generator=generator(seed))
     changed = (ALWAYS if strong else Intensity()).apply(images, generator(seed))
     assert changed.shape == images.shape
@@ -154,14 +155,14 @@ def test_intensity_keeps_shape_and_range(seed: int, batch: int, height: int, str
     assert changed.amax() <= 1
 
 
-def test_intensity_is_the_generators():
+def test_intensity_is_the_generators(generator: Callable[..., torch.Generator]):
     images = torch.rand(4, 1, 40, 40, generator=generator(0))
     first, second, other = (Intensity().apply(images, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
-def test_intensity_treats_each_image_in_its_own_way():
+def test_intensity_treats_each_image_in_its_own_way(generator: Callable[..., torch.Generator]):
     images = torch.rand(1, 1, 40, 40, generator=generator(0)).expand(6, -1, -1, -1)
     means = Intensity(noise=0).apply(images, generator(0)).mean((1, 2, 3))
     assert len(set(means.tolist())) == 6
@@ -170,25 +171,27 @@ def test_intensity_treats_each_image_in_its_own_way():
 NOTHING = Intensity(*(0.0,) * 8)
 
 
-def test_no_intensity_change_changes_nothing():
+def test_no_intensity_change_changes_nothing(generator: Callable[..., torch.Generator]):
     images = torch.rand(2, 1, 30, 30, generator=generator(0))
     torch.testing.assert_close(NOTHING.apply(images, generator(0)), images, atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Intensity)])
-def test_every_intensity_change_does_something(name: str):
+def test_every_intensity_change_does_something(name: str, generator: Callable[..., torch.Generator]):
     images = torch.rand(8, 1, 40, 40, generator=generator(0)) * 0.8
     changed = dataclasses.replace(NOTHING, **{name: 1.0}).apply(images, generator(1))
     assert (changed - images).abs().amax() > 0.05
 
 
-def test_a_negative_is_one_minus_the_image():
+def test_a_negative_is_one_minus_the_image(generator: Callable[..., torch.Generator]):
     images = torch.rand(2, 1, 30, 30, generator=generator(0))
     changed = dataclasses.replace(NOTHING, invert=1.0).apply(images, generator(0))
     torch.testing.assert_close(changed, 1 - images, atol=2e-4, rtol=0)
 
 
-def test_a_marker_is_small_and_bright_and_collimation_is_a_dark_border():
+def test_a_marker_is_small_and_bright_and_collimation_is_a_dark_border(
+    generator: Callable[..., torch.Generator],
+):
     images = torch.full((16, 1, 100, 100), 0.5)
     marked = dataclasses.replace(NOTHING, marker=1.0).apply(images, generator(0))
     bright = (marked > 0.75).float().mean((1, 2, 3))

@@ -39,9 +39,23 @@ def test_an_unknown_device(device: str):
 
 def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch):
     there(monkeypatch, cuda=False, mps=False)
-    assert describe("cpu").startswith("CPU, ")
-    assert "asked for" in describe("cpu")
-    assert "CUDA" in describe("auto") or "NVIDIA" in describe("auto")
+    # torch's own private name: it has no public one, and the precision must not depend on the machine of the test.
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert describe("cpu") == "CPU, 2 threads (as requested)"
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert describe("auto") == "CPU, 2 threads (no NVIDIA GPU found)"
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert describe("auto") == "CPU, 2 threads (PyTorch is installed without support for NVIDIA GPUs)"
+
+
+def test_an_unusual_precision_is_named_in_words(monkeypatch: pytest.MonkeyPatch):
+    there(monkeypatch, cuda=True, mps=False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert describe() == "GPU NVIDIA H100, mixed bfloat16 precision"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert describe() == "GPU NVIDIA H100"
 
 
 def test_fabric_is_on_the_device():

@@ -13,7 +13,7 @@ from onemark.phantom import LANDMARKS, phantom_radiograph, write_phantom_cohort
 from onemark.phantom import cohort as phantom_cohort
 from onemark.phantom.anatomy import FRAME, REFERENCE
 from onemark.phantom.atlas import curve
-from onemark.phantom.pose import random_pose
+from onemark.phantom.pose import draw_pose
 from onemark.types import LandmarkSet, Radiograph, UserError
 
 SUBJECTS = range(1, 17)
@@ -59,21 +59,21 @@ def test_a_radiograph_keeps_the_contract(size):
 
 def test_landmarks_of_many_subjects_lie_well_inside_the_image():
     for index in range(300):
-        pose = random_pose(np.random.default_rng((0, index)), (320, 256))
+        pose = draw_pose(np.random.default_rng((0, index)), (320, 256))
         xy = pose.to_image(np.array(list(REFERENCE.values())))
         assert np.all(xy > 4)
         assert np.all(xy < np.array([256, 320]) - 5)
 
 
 def test_the_two_directions_of_the_pose_are_inverse():
-    pose = random_pose(np.random.default_rng(1), (320, 256))
+    pose = draw_pose(np.random.default_rng(1), (320, 256))
     mm = np.random.default_rng(2).uniform((10, 10), np.array(FRAME) - 10, (50, 2))
     assert np.abs(pose.to_reference(pose.to_image(mm)) - mm).max() < 1e-6
 
 
 def test_no_subject_is_folded():
     for index in range(40):
-        pose = random_pose(np.random.default_rng((0, index)), (320, 256))
+        pose = draw_pose(np.random.default_rng((0, index)), (320, 256))
         grid = np.stack(np.meshgrid(np.arange(0, 256, 4.0), np.arange(0, 320, 4.0)), -1)
         down, right = np.gradient(pose.to_reference(grid), 4 * pose.spacing, axis=(0, 1))
         area = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
@@ -90,7 +90,7 @@ def test_the_check_above_sees_landmarks_that_miss_the_proportions():
     reference = np.array(list(REFERENCE.values()))
     rigid = []
     for index in SUBJECTS:
-        pose = random_pose(np.random.default_rng((0, index)), (320, 256))
+        pose = draw_pose(np.random.default_rng((0, index)), (320, 256))
         rigid.append(replace(pose, bumps=pose.bumps * (1, 1, 1, 1, 0, 0)).to_image(reference))
     away = np.array([_strays(rigid, k) for k in range(len(LANDMARKS))])
     assert away.mean() > 2.0
@@ -166,12 +166,12 @@ def test_a_written_cohort_is_read_back_with_its_truth(tmp_path):
 @pytest.mark.parametrize(
     "call", [lambda: phantom_radiograph(-1), lambda: phantom_radiograph(1, size=(40, 256))]
 )
-def test_impossible_phantoms_are_the_users_error(call):
+def test_impossible_phantoms_are_a_user_error(call):
     with pytest.raises(UserError, match="phantom"):
         call()
 
 
-def test_a_cohort_of_nothing_is_the_users_error(tmp_path):
+def test_an_empty_cohort_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="at least 1"):
         write_phantom_cohort(tmp_path, 0)
     assert phantom_cohort.phantom_name(12) == "phantom-012.png"

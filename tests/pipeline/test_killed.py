@@ -70,7 +70,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     assert list(onemark.load(run).stages) == ["match"]
     capsys.readouterr()
     assert main(["resume", str(run)]) == 0
-    assert capsys.readouterr().out == f"marked 12 of 12 radiographs: {run / 'landmarks.csv'}\n"
+    assert capsys.readouterr().out == f"predicted 12 of 12 radiographs: {run / 'landmarks.csv'}\n"
 
     unbroken = tmp_path / "unbroken"
     assert main([*fit, "--out", str(unbroken)]) == 0
@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
 def whole(run: Path) -> None:
     """Every file is either not there or whole."""
     opened = RunFolder.open(run)
-    assert opened.config["state"] == "running"
+    assert opened.config.state == "running"
     assert opened.exemplars().images == ("phantom-001.png",)
     opened.log()
     for path in run.glob("*.safetensors"):

@@ -6,18 +6,19 @@ import pytest
 
 from onemark import RECIPES, UserError
 from onemark.options import settings_of
-from onemark.pipeline.recipes import UNHURRIED_MINUTES, Recipe, get
+from onemark.pipeline.recipe import UNHURRIED_MINUTES, Recipe
+from onemark.pipeline.recipes import get_recipe
 
 
 def test_the_default_is_there_and_needs_no_pretrained_weights():
-    configs = get("onemark").configure()
+    configs = get_recipe("onemark").configure()
     assert list(configs) == ["match", "detect", "refine"]
     assert all(config.weights == "none" for config in configs.values())
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_is_whole(name: str):
-    recipe = get(name)
+    recipe = get_recipe(name)
     assert recipe.name == name
     assert recipe.title
     assert "\n" not in recipe.title
@@ -33,13 +34,13 @@ def test_every_recipe_is_whole(name: str):
 @pytest.mark.parametrize("name", ["", "Onemark", "magic", "../onemark"])
 def test_an_unknown_recipe_is_told_what_there_is(name: str):
     with pytest.raises(UserError, match=r"unknown recipe .* choose one of onemark, ") as caught:
-        get(name)
+        get_recipe(name)
     assert all(known in str(caught.value) for known in RECIPES)
 
 
 def test_the_users_settings_win_over_the_recipes_and_these_over_the_stages():
     stages = RECIPES["onemark"].slots
-    recipe = Recipe("mine", "mine", stages, {"match.steps": 7, "detect.batch": 3})
+    recipe = Recipe("mine", "mine", stages, {"match.steps": 7, "detect.batch": 3}, RECIPES["onemark"].shares)
     plain = RECIPES["onemark"].configure()
     configs = recipe.configure({"match.length": "16", "detect.batch": 5})
     assert (configs["match"].steps, configs["match"].length, configs["detect"].batch) == (7, 16, 5)
@@ -72,7 +73,7 @@ def test_what_a_run_stores_configures_it_again():
         ),
         ("match", "unknown setting match: recipe onemark"),
         ("look.steps", "unknown setting look.steps: recipe onemark"),
-        ("match.speed", "unknown setting match.speed; this recipe has match.encoder"),
+        ("match.speed", "unknown setting match.speed; this recipe has match.area"),
         ("select.bogus", "unknown setting select.bogus; this recipe has select."),
         ("match.steps.more", "unknown setting match.steps.more"),
         (".steps", "unknown setting .steps: recipe onemark"),

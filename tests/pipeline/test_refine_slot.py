@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 import onemark
@@ -24,23 +24,28 @@ from onemark import (
     Radiograph,
     UserError,
 )
-from onemark.nn.training.loop import Job, train
+from onemark.imaging.letterbox import Size
+from onemark.nn.training.canvases import ResolutionLevel
+from onemark.nn.training.loop import train
 from onemark.nn.training.schedule import Plan
-from onemark.options import option, settings_of
-from onemark.pipeline.recipes import Recipe
+from onemark.options import option
+from onemark.pipeline.recipe import Recipe
+from onemark.pipeline.recipes import RecipeBook
+from onemark.stages.base import ChosenStage, StageContext
+from onemark.stages.config import TrainedConfig
+from onemark.stages.refiner import Refiner
 
 
 @dataclasses.dataclass(frozen=True)
-class ShiftConfig:
+class ShiftConfig(TrainedConfig):
+    area: int = option(4096, "size of the canvas", unit="px", low=64)
     steps: int = option(3, "training steps")
     by: float = option(1.0, "how far points are moved", unit="px")
 
 
 class ShiftTask:
-    name = "refine"
-
-    def __init__(self) -> None:
-        self.module = nn.Linear(1, 1)
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
         self.modules = {"module": self.module}
 
     def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
@@ -53,41 +58,30 @@ class ShiftTask:
         pass
 
 
-class Shift:
+class Shift(Refiner):
     """A refiner that moves every point to the right."""
 
     Config = ShiftConfig
+    explains = True
+    config: ShiftConfig
     calls: list[tuple[float | None, bool]] = []  # noqa: RUF012
 
-    def __init__(self, config: ShiftConfig, learned: Mapping[str, torch.Tensor]) -> None:
-        self.config, self.learned = config, learned
-
-    @staticmethod
-    def check(configs: Mapping[str, Any]) -> None:
-        if configs["refine"].by == configs["match"].batch:
-            raise UserError("a shift of one batch")
+    def __init__(self, config: ShiftConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        super().__init__(config, names, canvas, fabric)
+        self.network = nn.Linear(1, 1)
+        self.coarse = torch.empty(0)
 
     @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: ShiftConfig,
-        job: Job,
-        locate: Callable[[Radiograph], LandmarkSet],
-        seconds: float | None = None,
-        former: Self | None = None,
-        start: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-    ) -> Self:
-        assert start is not None
-        assert "heads.0.weight" in start["match"]
-        assert "refine" not in start
-        cls.calls.append((seconds, former is not None))
-        torch.manual_seed(job.seed + 2)
-        task = ShiftTask()
-        train(task, Plan(config.steps, None), job)
-        coarse = torch.from_numpy(locate(cohort[1]).xy)
-        return cls(config, {"coarse": coarse, **task.module.state_dict()})
+    def check(cls, chosen: Mapping[str, ChosenStage]) -> None:
+        if chosen["refine"].config.by == chosen["match"].config.batch:
+            raise UserError("a shift of one batch")
+
+    def learn(self, context: StageContext, level: ResolutionLevel) -> None:
+        assert "heads.0.weight" in context.before["match"].starting_weights()
+        assert "refine" not in context.before
+        self.calls.append((context.seconds, context.former is not None))
+        train(ShiftTask(self.network), Plan(self.config.steps, None), context)
+        self.coarse = torch.from_numpy(context.locate(context.cohort[1]).xy)
 
     def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
         return dataclasses.replace(coarse, xy=coarse.xy + np.array([self.config.by, 0]))
@@ -97,12 +91,12 @@ class Shift:
             radiograph.name, landmark, {"refined": np.full(radiograph.size, coarse.xy[0, 0], np.float32)}
         )
 
-    def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
-        return self.learned, {"config": settings_of(self.config)}
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return super().tensors() | {"coarse": self.coarse}
 
-    @classmethod
-    def restore(cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any], fabric: object) -> Self:
-        return cls(ShiftConfig(**head["config"]), tensors)
+    def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().load_tensors(tensors)
+        self.coarse = tensors["coarse"]
 
 
 @pytest.fixture(autouse=True)
@@ -118,9 +112,7 @@ def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
             shares={"match": 0.5, "refine": 0.5},
         ),
     ]
-    monkeypatch.setattr(
-        onemark.pipeline.recipes, "RECIPES", dict(RECIPES) | {recipe.name: recipe for recipe in recipes}
-    )
+    monkeypatch.setattr(onemark.pipeline.recipes, "RECIPES", RecipeBook([*RECIPES.values(), *recipes]))
     monkeypatch.setattr(Shift, "calls", [])
 
 
@@ -143,7 +135,7 @@ def test_it_moves_what_the_stage_before_it_found(
     model = onemark.fit(phantoms, exemplars, recipe=recipe, settings=settings, out=tmp_path / "run")
     for fitted in (model, onemark.load(tmp_path / "run")):
         coarse = fitted.stages[before].locate(phantoms[1])
-        np.testing.assert_array_equal(fitted.stages["refine"].learned["coarse"], coarse.xy)
+        np.testing.assert_array_equal(fitted.stages["refine"].tensors()["coarse"], coarse.xy)
         np.testing.assert_array_equal(fitted.locate(phantoms[1]).xy, coarse.xy + np.array([3, 0]))
         np.testing.assert_array_equal(fitted.locate(phantoms[0]).xy, exemplars.sets[0].xy)
         shown = fitted.explain(phantoms[1], fitted.names[2]).maps
@@ -166,8 +158,8 @@ def test_a_run_stopped_while_it_learns_resumes_to_the_same_weights(
     events: list[Progress] = []
     model = onemark.resume(tmp_path / "run", progress=events.append)
     assert [event.step for event in events if event.stage == "refine"] == [3]
-    theirs = whole.stages["refine"].learned
-    assert all(torch.equal(value, theirs[name]) for name, value in model.stages["refine"].learned.items())
+    theirs = whole.stages["refine"].tensors()
+    assert all(torch.equal(value, theirs[name]) for name, value in model.stages["refine"].tensors().items())
 
 
 def test_it_gets_its_share_of_the_time_and_its_former_self(
@@ -177,7 +169,7 @@ def test_it_gets_its_share_of_the_time_and_its_former_self(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for module in ("onemark.stages.match.cc2d.matcher", "onemark.stages.detect.base"):
+    for module in ("onemark.stages.match.cc2d.matcher", "onemark.stages.detector"):
         monkeypatch.setattr(f"{module}.train", lambda task, plan, job, preview: None)
     onemark.fit(
         phantoms, exemplars, recipe="two", settings={"match.area": 4096}, minutes=1, out=tmp_path / "run"

@@ -162,7 +162,7 @@ def test_a_run_can_be_stopped_before_its_first_step(
 def seconds_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """Collects the time budget of every training."""
     asked: list[float | None] = []
-    for module in ("stages.match.cc2d.matcher", "stages.detect.base", "stages.refine.f2.refiner"):
+    for module in ("stages.match.cc2d.matcher", "stages.detector", "stages.refine.f2.refiner"):
         monkeypatch.setattr(
             f"onemark.{module}.train", lambda task, plan, job, preview: asked.append(plan.seconds)
         )

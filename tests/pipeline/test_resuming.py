@@ -17,7 +17,7 @@ import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, UserError
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
-from onemark.pipeline.resuming import aligned
+from onemark.pipeline.resuming import align_ratios
 
 Settings = dict[str, object]
 
@@ -122,9 +122,7 @@ def test_landmarks_that_a_matcher_has_no_decoders_of_change_nothing(
     first = LandmarkTable.from_sets([LandmarkSet(truth.images[0], two, truth.sets[0].xy[:2])])
     onemark.fit(phantoms, first, recipe="sla-compact", settings=settings, out=run)
     before = files_of(run)
-    with pytest.raises(
-        UserError, match=r"this matcher has decoders of .* give exemplars of the same landmarks"
-    ):
+    with pytest.raises(UserError, match=r"this matcher has learned .* give exemplars of the same landmarks"):
         onemark.resume(run, exemplars=LandmarkTable.from_sets([truth.sets[1]]))
     assert files_of(run) == before
 
@@ -168,7 +166,7 @@ def turned(one: LandmarkSet) -> LandmarkSet:
 def test_landmarks_stay_in_the_order_in_which_they_were_learned(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
+    for module in ("stages.detector", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     corrected = turned(truth.sets[0])
     further = LandmarkSet(corrected.image, ("new", *corrected.names), np.vstack([[[40, 50]], corrected.xy]))
@@ -187,7 +185,7 @@ def test_landmarks_stay_in_the_order_in_which_they_were_learned(
 def test_as_many_other_landmarks_begin_with_other_heads(
     finished: Path, once: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("stages.detect.base", "stages.refine.f2.refiner"):
+    for module in ("stages.detector", "stages.refine.f2.refiner"):
         monkeypatch.setattr(f"onemark.{module}.train", lambda *_: None)
     one = truth.sets[0]
     other = LandmarkSet(one.image, ("new", *one.names[1:]), one.xy)
@@ -198,10 +196,10 @@ def test_as_many_other_landmarks_begin_with_other_heads(
 
 
 def test_what_corrections_showed_follows_its_landmarks():
-    assert aligned([[1.0, 2.0], [None, 3.0], [4.0]], ("a", "b"), ("b", "c", "a")) == [
-        [2.0, None, 1.0],
-        [3.0, None, None],
-    ]
+    assert align_ratios(((1.0, 2.0), (None, 3.0), (4.0,)), ("a", "b"), ("b", "c", "a")) == (
+        (2.0, None, 1.0),
+        (3.0, None, None),
+    )
 
 
 # --- a run goes on with the radiographs that it began with -------------------------------------------------------

@@ -1,38 +1,33 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from onemark import LandmarkSet, LandmarkTable, UserError
-from onemark.pipeline.runs import KEYS, OURS, RunFolder
+from onemark.pipeline.run_config import RunConfig, RunState
+from onemark.pipeline.runs import OURS, RunFolder
 
 EXEMPLARS = LandmarkTable.from_sets(
     [LandmarkSet("é, 1.png", ("a", "b"), np.array([[1.5, 2.25], [np.nan, np.nan]]))]
 )
-CONFIG: dict[str, Any] = dict.fromkeys(KEYS) | {
-    "onemark": "0",
-    "recipe": "onemark",
-    "cohort": "/x/é",
-    "done": {},
-}
+CONFIG = RunConfig("onemark", {"match.steps": 3}, 0, "cpu", None, "/x/é", None, ("é, 1.png",))
 
 
 def test_what_is_created_is_opened(tmp_path: Path):
     made = RunFolder.create(tmp_path / "deep" / "run", CONFIG, EXEMPLARS)
-    made.update(state="stopped", done={"match": 1.5})
+    made.update(state=RunState.STOPPED, done={"match": 1.5})
     opened = RunFolder.open(tmp_path / "deep" / "run")
-    assert opened.config == CONFIG | {"state": "stopped", "done": {"match": 1.5}} == made.config
+    assert opened.config == made.config
+    assert opened.config == dataclasses.replace(CONFIG, state=RunState.STOPPED, done={"match": 1.5})
     assert opened.exemplars().names == ("a", "b")
     np.testing.assert_array_equal(opened.exemplars().sets[0].xy, EXEMPLARS.sets[0].xy)
     assert opened.log() == []
-    assert "done" in CONFIG
-    assert CONFIG["done"] == {}
+    assert CONFIG.done == {}
 
 
 def test_the_log_is_a_line_per_step(tmp_path: Path):
@@ -72,7 +67,7 @@ def test_another_run_is_never_replaced(tmp_path: Path):
     RunFolder.create(tmp_path / "run", CONFIG, EXEMPLARS)
     before = (tmp_path / "run" / "config.json").read_bytes()
     with pytest.raises(UserError, match="already holds a run: continue it with `onemark resume"):
-        RunFolder.create(tmp_path / "run", CONFIG | {"recipe": "other"}, EXEMPLARS)
+        RunFolder.create(tmp_path / "run", dataclasses.replace(CONFIG, recipe="other"), EXEMPLARS)
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
@@ -117,5 +112,5 @@ def test_an_update_that_cannot_be_written_leaves_the_former(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="disk is full"):
-        run.update(state="done")
-    assert json.loads((run.path / "config.json").read_text("utf-8")) == CONFIG
+        run.update(state=RunState.DONE)
+    assert RunFolder.open(run.path).config == CONFIG

@@ -167,7 +167,7 @@ def test_a_run_of_another_folder_is_told(
     shutil.copytree(suggested.run or "", run)
     other = onemark.open_cohort(tmp_path / "moved")
     with pytest.raises(
-        UserError, match=r"run is of the radiographs in .*phantoms, not of those in .*moved: give"
+        UserError, match=r"run belongs to the radiographs in .*phantoms, not to those in .*moved: give"
     ):
         onemark.suggest(other, out=run)
     config = json.loads((run / "config.json").read_text())

@@ -14,7 +14,7 @@ from PIL import Image
 import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Model, Progress, Radiograph, UserError
 from onemark.phantom import phantom_radiograph
-from onemark.pipeline.trainer import fingerprint
+from onemark.pipeline.model import fingerprint
 
 Settings = dict[str, object]
 STAGES = ("match", "detect", "refine")

@@ -11,7 +11,7 @@ from onemark.uncertainty.calibration import Calibration
 def test_without_corrections_nothing_changes():
     none = Calibration.of([], 4)
     np.testing.assert_array_equal(none.factors, np.ones(4))
-    assert none.margin() is None
+    assert none.conformal_factor() is None
 
 
 def test_factors_follow_the_corrections_as_far_as_these_are_many():
@@ -42,7 +42,7 @@ def test_margins_cover_what_they_say(coverage: float):
     for _ in range(60):
         ratios = draw.rayleigh(size=(41, 10)) * np.linspace(0.5, 2, 10)
         taught = Calibration(ratios[:8])
-        margin = taught.margin(coverage)
+        margin = taught.conformal_factor(coverage)
         assert margin is not None
         held.append((ratios[8:] <= margin * taught.factors).mean())
     assert np.mean(held) == pytest.approx(coverage, abs=0.03)
@@ -50,8 +50,8 @@ def test_margins_cover_what_they_say(coverage: float):
 
 def test_too_few_corrections_promise_nothing():
     one = Calibration.of([[1.0, 2.0, 3.0]], 3)
-    assert one.margin(0.9) is None
-    assert one.margin(0.5) is not None
+    assert one.conformal_factor(0.9) is None
+    assert one.conformal_factor(0.5) is not None
     for coverage in (0.0, 1.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            one.margin(coverage)
+            one.conformal_factor(coverage)

@@ -107,4 +107,4 @@ def test_it_comes_back_from_its_state():
         assert head == {}
         again = ErrorModel.restore(tensors)
         np.testing.assert_array_equal(again(COHORT[5]), expect(COHORT[5]))
-        assert again.calibration.margin(0.5) == expect.calibration.margin(0.5)
+        assert again.calibration.conformal_factor(0.5) == expect.calibration.conformal_factor(0.5)

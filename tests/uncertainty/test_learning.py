@@ -12,7 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
-from onemark.pipeline.answers import located
+from onemark.stages.answers import ask
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def fitted(
 def test_expected_errors_are_more_than_the_width_of_the_peak(fitted: tuple[Model, Path], phantoms: Cohort):
     model, _ = fitted
     radiograph = phantoms[phantoms.names[3]]
-    found, plain = model.locate(radiograph), located(model.stages, radiograph)
+    found, plain = model.locate(radiograph), ask(model.stages, radiograph).final
     np.testing.assert_array_equal(found.xy, plain.xy)
     assert (found.expected_error > 0).all()
     assert not np.allclose(found.expected_error, plain.expected_error)
-    assert model.margin() is None  # nothing was corrected yet
+    assert model.conformal_factor() is None  # nothing was corrected yet
 
 
 def test_expected_errors_are_in_mm_where_the_spacing_is_known(fitted: tuple[Model, Path], phantoms: Cohort):
@@ -67,8 +67,8 @@ def test_corrections_recalibrate(
     np.testing.assert_allclose(ratios, expected, rtol=1e-4)
     assert more.error_model is not None
     np.testing.assert_allclose(more.error_model.calibration.ratios, expected, rtol=1e-4)
-    assert more.margin(0.8) == onemark.load(tmp_path / "run").margin(0.8)
-    assert more.margin(0.8) is not None
+    assert more.conformal_factor(0.8) == onemark.load(tmp_path / "run").conformal_factor(0.8)
+    assert more.conformal_factor(0.8) is not None
 
 
 def test_a_matcher_alone_expects_errors_too(
@@ -87,5 +87,5 @@ def test_a_small_cohort_keeps_the_width_of_the_peak(
     assert model.error_model is None
     radiograph = phantoms[phantoms.names[7]]
     np.testing.assert_array_equal(
-        model.locate(radiograph).expected_error, located(model.stages, radiograph).expected_error
+        model.locate(radiograph).expected_error, ask(model.stages, radiograph).final.expected_error
     )

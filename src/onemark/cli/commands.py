@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 import onemark
+from onemark.cli.measuring import register_measuring
 from onemark.cli.options import (
     DEFAULT_TRAINING,
     Device,
@@ -16,22 +18,23 @@ from onemark.cli.options import (
     RunFolder,
     SpacingMm,
     Training,
-    new_file,
-    settings_of,
+    check_new_file,
+    parse_settings,
 )
 from onemark.cli.show import Show
 from onemark.cli.steps import (
-    announced,
-    asked_again,
-    cohort_of,
-    continued,
-    finished,
-    fitted,
+    announce_device,
+    check_same_options,
+    explain_stop,
+    fit_run,
     is_trained,
-    marked,
-    percent_of_side,
-    resumable,
-    taught,
+    open_run_cohort,
+    predict_and_report,
+    print_predicted,
+    print_trained,
+    resume_run,
+    score_in_percent,
+    teach_run,
 )
 from onemark.types import UserError
 
@@ -40,6 +43,7 @@ app = App(
     help="Mark one X-ray; onemark marks the rest.",
     help_format="plaintext",
     version=onemark.__version__,
+    # `main` turns Ctrl-C into exit status 130 itself.
     suppress_keyboard_interrupt=False,
 )
 
@@ -47,13 +51,15 @@ app = App(
 @app.command
 def demo(
     *,
-    out: Annotated[Path | None, Parameter(help="Folder to make; onemark-demo or the next free name.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Folder to create; by default onemark-demo or the next free name.")
+    ] = None,
     count: Annotated[int, Parameter(help="Number of synthetic radiographs.")] = 24,
-    minutes: Annotated[float, Parameter(help="Time budget of the training.")] = 2.0,
+    minutes: Annotated[float, Parameter(help="Time budget of the training, in minutes.")] = 2.0,
     device: Device = "auto",
     seed: Annotated[int, Parameter(help="Seed of the training.")] = 0,
 ) -> None:
-    """Mark a folder of synthetic radiographs from one exemplar and print the error."""
+    """Predict the landmarks of synthetic radiographs from one exemplar, and print the error."""
     from onemark.cli.demo import run_demo
 
     run_demo(out, count, Training(minutes=minutes, device=device, seed=seed))
@@ -64,28 +70,28 @@ def suggest(
     xrays: Path,
     /,
     *,
-    number: Annotated[int, Parameter(help="How many radiographs you are willing to mark.")] = 1,
+    number: Annotated[int, Parameter(help="How many radiographs you are willing to annotate.")] = 1,
     out: Annotated[
         Path | None,
         Parameter(
-            help="Run folder that keeps what was learned, for `onemark fit --resume`; or one that is there."
+            help="Run folder to keep what was learned in, for `onemark fit --resume`; it may exist already."
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
-    """Say which radiographs to mark first, before anything is marked.
+    """Suggest which radiographs to annotate first; needs no landmarks at all.
 
     Args:
         xrays: Folder of radiographs.
     """
-    from onemark.cli.tables import suggestion_lines
+    from onemark.cli.tables import describe_suggestion
 
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
     if out is not None:
-        asked_again(out, training)
+        check_same_options(out, training)
     with Show() as show:
-        found = onemark.suggest(
+        suggestion = onemark.suggest(
             cohort,
             number=number,
             recipe=training.recipe,
@@ -93,10 +99,10 @@ def suggest(
             out=out,
             device=training.device,
             seed=training.seed,
-            settings=settings_of(training.settings),
-            progress=announced(show, training.device),
+            settings=parse_settings(training.settings),
+            progress=announce_device(show, training.device),
         )
-    print(*suggestion_lines(found), sep="\n")
+    print(*describe_suggestion(suggestion), sep="\n")
 
 
 @app.command
@@ -105,11 +111,11 @@ def fit(
     /,
     *,
     exemplar: Exemplar,
-    out: Annotated[Path | None, Parameter(help="Run folder to make.")] = None,
+    out: Annotated[Path | None, Parameter(help="Run folder to create.")] = None,
     resume: Annotated[
         Path | None,
         Parameter(
-            help="Run to go on from instead: of `onemark suggest`, or one to teach more or corrected exemplars."
+            help="Run to continue instead: one of `onemark suggest`, or one to teach more or corrected exemplars."
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
@@ -121,15 +127,15 @@ def fit(
         xrays: Folder of radiographs; with --resume only where it has moved.
     """
     if resume is not None:
-        return taught(resume, xrays, exemplar, out, spacing_mm, training)
+        return teach_run(resume, xrays, exemplar, out, spacing_mm, training)
     if xrays is None or out is None:
-        missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to make"
-        raise UserError(f"give {missing}, or --resume RUN to go on from a run")
+        missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
+        raise UserError(f"give {missing}, or --resume RUN to continue a run")
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
     exemplars = onemark.read_landmarks(exemplar, cohort)
-    with Show() as show, resumable(out):
-        fitted(cohort, exemplars, out, training, show)
-    print(f"fitted: {out}; mark radiographs with: onemark predict {out} FOLDER")
+    with Show() as show, explain_stop(out):
+        fit_run(cohort, exemplars, out, training, show)
+    print_trained(out)
 
 
 @app.command
@@ -138,7 +144,7 @@ def predict(
     xrays: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(help="File to write; its suffix says the format.")] = Path(
+    out: Annotated[Path, Parameter(help="File to write; its suffix chooses the format.")] = Path(
         "landmarks.csv"
     ),
     device: Device = "auto",
@@ -146,7 +152,7 @@ def predict(
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Mark a folder of radiographs with a fitted run.
+    """Predict the landmarks of a folder of radiographs with a trained run.
 
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
@@ -154,20 +160,21 @@ def predict(
     """
     from onemark.data.landmarks.convert import check_target
 
-    new_file(out, overwrite)
+    check_new_file(out, overwrite)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    # A target that cannot be written must fail before minutes of predicting, not after.
     check_target(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
     with Show() as show:
         if not is_trained(run_folder):
             learned = ", ".join(model.stages)
             show.say(
-                f"{run_folder} is not finished: it marks with what it has learned so far ({learned}); "
+                f"{run_folder} is not finished: it predicts with the stages trained so far ({learned}); "
                 f"finish it with: onemark resume {run_folder}"
             )
-        found = model.predict(cohort, progress=show)
-    onemark.write_landmarks(found, out, cohort=cohort, mm=mm, overwrite=overwrite)
-    print(marked(found, cohort, out))
+        predictions = model.predict(cohort, progress=show)
+    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite)
+    print_predicted(predictions, cohort, out)
 
 
 @app.command
@@ -180,17 +187,17 @@ def run(
     spacing_mm: SpacingMm = None,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
-    """Train on a folder, mark all of its radiographs and write the report.
+    """Train on a folder, predict the landmarks of all its radiographs and write the report.
 
     Args:
         xrays: Folder of radiographs.
     """
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
     exemplars = onemark.read_landmarks(exemplar, cohort)
-    with Show() as show, resumable(out):
-        model = fitted(cohort, exemplars, out, training, show)
-        found = finished(model, cohort, out, show)
-    print(marked(found, cohort, out / "landmarks.csv"))
+    with Show() as show, explain_stop(out):
+        model = fit_run(cohort, exemplars, out, training, show)
+        predictions = predict_and_report(model, cohort, out, show)
+    print_predicted(predictions, cohort, out / "landmarks.csv")
 
 
 @app.command
@@ -201,58 +208,62 @@ def resume(
     exemplar: Annotated[
         Path | None, Parameter(help="More or corrected exemplars, to teach a finished run.")
     ] = None,
-    xrays: Annotated[Path | None, Parameter(help="Folder of the radiographs, where it has moved.")] = None,
-    minutes: Annotated[float | None, Parameter(help="Time budget of what is left to do.")] = None,
-    device: Annotated[
-        str | None, Parameter(help="Another device than before: auto, cpu, cuda or mps.")
-    ] = None,
+    xrays: Annotated[Path | None, Parameter(help="Folder of the radiographs, if it has moved.")] = None,
+    minutes: Annotated[float | None, Parameter(help="Time budget in minutes for what is left to do.")] = None,
+    device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
 ) -> None:
-    """Continue a run that was stopped or killed, then mark its radiographs.
+    """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
 
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
-    cohort = cohort_of(run_folder, xrays, spacing_mm)
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm)
     exemplars = None if exemplar is None else onemark.read_landmarks(exemplar, cohort)
-    with Show() as show, resumable(run_folder):
-        model = continued(run_folder, cohort, exemplars, minutes, device, show)
-        found = finished(model, cohort, run_folder, show)
-    print(marked(found, cohort, run_folder / "landmarks.csv"))
+    with Show() as show, explain_stop(run_folder):
+        model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
+        predictions = predict_and_report(model, cohort, run_folder, show)
+    print_predicted(predictions, cohort, run_folder / "landmarks.csv")
 
 
 @app.command
 def evaluate(
-    found: Path,
+    predictions: Path,
     truth: Path,
     /,
     *,
-    spacing_mm: SpacingMm = None,
+    spacing_mm: Annotated[
+        float | None, Parameter(help="Pixel spacing in mm: score in mm instead of px.")
+    ] = None,
     images: Annotated[
         Path | None, Parameter(help="Folder of the radiographs: score in % of each image's mean side.")
     ] = None,
     exclude: Annotated[
         tuple[str, ...],
         Parameter(
-            negative="", consume_multiple=False, show_default=False, help="Image to leave out; repeatable."
+            negative="",
+            consume_multiple=False,
+            show_default=False,
+            help="Image to leave out; may be repeated.",
         ),
     ] = (),
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
 ) -> None:
-    """Compare landmarks with the truth: mean radial error (MRE) and success detection rates (SDR).
+    """Compare predictions with the truth: mean radial error (MRE) and success detection rates (SDR).
 
     Args:
-        found: Landmarks to judge.
+        predictions: Landmarks to score.
         truth: True landmarks.
     """
     if images is not None and spacing_mm is not None:
         raise UserError("--spacing-mm scores in mm and --images in % of the image side; give one of them")
+    # Tables of other programs need the radiographs' heights to turn y around.
     cohort = None if images is None else onemark.open_cohort(images)
-    ours, true = onemark.read_landmarks(found, cohort), onemark.read_landmarks(truth, cohort)
+    predicted, true = onemark.read_landmarks(predictions, cohort), onemark.read_landmarks(truth, cohort)
     if cohort is None:
-        scores = onemark.evaluate(ours, true, spacing_mm=spacing_mm, exclude=exclude)
+        scores = onemark.evaluate(predicted, true, spacing_mm=spacing_mm, exclude=exclude)
     else:
-        scores = percent_of_side(ours, true, cohort, exclude)
+        scores = score_in_percent(predicted, true, cohort, exclude)
     print(scores.to_json() if json else scores.as_text())
 
 
@@ -269,13 +280,13 @@ def convert(
     mm: Annotated[bool, Parameter(negative="", help="CSV: add the columns x_mm,y_mm.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a landmark file in another format, told by its suffix: .csv .mrk.json .tps .json (COCO).
+    """Convert a landmark file to another format, chosen by the target's suffix: .csv .mrk.json .tps .json (COCO).
 
     Args:
         source: File to read.
         target: File to write.
     """
-    new_file(target, overwrite)
+    check_new_file(target, overwrite)
     cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
     table = onemark.read_landmarks(source, cohort)
     files = onemark.write_landmarks(table, target, cohort=cohort, mm=mm, overwrite=overwrite)
@@ -289,6 +300,12 @@ def recipes(name: str | None = None, /) -> None:
     Args:
         name: Recipe to list the settings of.
     """
-    from onemark.cli.tables import recipe_lines, setting_lines
+    from onemark.cli.tables import list_recipes, list_settings
+    from onemark.pipeline.recipes import RECIPES
 
-    print(*(recipe_lines() if name is None else setting_lines(name)), sep="\n")
+    print(*(list_recipes() if name is None else list_settings(name)), sep="\n")
+    for problem in RECIPES.problems:
+        print(problem, file=sys.stderr)
+
+
+register_measuring(app)

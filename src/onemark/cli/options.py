@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks of what they name."""
+"""Options that several commands share, and their checks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from onemark.data.atomic import user_errors
 from onemark.types import UserError
 
 SpacingMm = Annotated[
-    float | None, Parameter(help="Pixel spacing in mm of all radiographs; without it, what the files say.")
+    float | None, Parameter(help="Pixel spacing of all radiographs in mm; by default what the files say.")
 ]
 Exemplar = Annotated[
-    Path, Parameter(help="Landmarks of at least one radiograph of the folder (CSV and others).")
+    Path,
+    Parameter(help="Landmarks of one or more radiographs of the folder: .csv, .mrk.json, .tps or .json."),
 ]
-RunFolder = Annotated[Path, Parameter(help="Run folder to make.")]
+RunFolder = Annotated[Path, Parameter(help="Run folder to create.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
-Overwrite = Annotated[bool, Parameter(negative="", help="Replace the output file when it exists.")]
+Overwrite = Annotated[bool, Parameter(negative="", help="Replace the output file if it exists.")]
 
 
 @Parameter(name="*")
@@ -29,7 +30,9 @@ class Training:
     """The options of every command that trains."""
 
     recipe: Annotated[str, Parameter(help="`onemark recipes` lists them.")] = "onemark"
-    minutes: Annotated[float | None, Parameter(help="Time budget; the schedule is laid over it.")] = None
+    minutes: Annotated[
+        float | None, Parameter(help="Time budget in minutes; the training schedule is fitted to it.")
+    ] = None
     device: Device = "auto"
     seed: Annotated[int, Parameter(help="The same seed gives the same model on the same machine.")] = 0
     settings: Annotated[
@@ -37,18 +40,19 @@ class Training:
         Parameter(
             name="--set",
             negative="",
+            # One value for each --set: otherwise it would swallow the words that follow.
             consume_multiple=False,
             show_default=False,
-            help="A setting of the recipe, such as match.steps=300; may be given again.",
+            help="A setting of the recipe, such as match.steps=300; may be repeated.",
         ),
     ] = ()
 
 
-def settings_of(pairs: Sequence[str]) -> dict[str, object]:
-    """Words of the form `name=value` as a mapping of strings.
+def parse_settings(pairs: Sequence[str]) -> dict[str, object]:
+    """Turn words of the form `name=value` into a mapping of strings.
 
     Raises:
-        UserError: a word that is not of that form, or a name that is set twice.
+        UserError: a word does not have that form, or a name is set twice.
     """
     values: dict[str, object] = {}
     for pair in pairs:
@@ -61,17 +65,16 @@ def settings_of(pairs: Sequence[str]) -> dict[str, object]:
     return values
 
 
-def new_file(path: Path, overwrite: bool) -> Path:
+def check_new_file(path: Path, overwrite: bool) -> None:
     """Check that writing `path` destroys nothing.
 
     Raises:
-        UserError: the file exists and `overwrite` is False, or there can be none of that name.
+        UserError: the file exists and `overwrite` is False, or no file can have that name.
     """
     with user_errors(path):
         there = path.exists()
     if there and not overwrite:
         raise UserError(f"{path} exists already; give another name, or --overwrite to replace it")
-    return path
 
 
 DEFAULT_TRAINING = Training()

@@ -1,4 +1,4 @@
-"""What the commands are made of."""
+"""Steps that several commands share: train, continue, predict, report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import onemark
-from onemark.cli.options import Training, settings_of
+from onemark.cli.options import Training, parse_settings
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.types import UserError
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
-    from onemark.pipeline.trainer import Model
+    from onemark.pipeline.model import Model
 
 
 @contextlib.contextmanager
-def resumable(run_folder: Path) -> Iterator[None]:
-    """Let a Cancelled say how to go on."""
+def explain_stop(run_folder: Path) -> Iterator[None]:
+    """Add to a Cancelled how to continue the run."""
     try:
         yield
     except Cancelled:
         raise Cancelled(f"stopped; continue with: onemark resume {run_folder}") from None
 
 
-def fitted(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
-    """Train into the run folder `out`."""
+def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
+    """Train into the new run folder `out`."""
     return onemark.fit(
         cohort,
         exemplars,
@@ -40,13 +40,14 @@ def fitted(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Traini
         out=out,
         device=training.device,
         seed=training.seed,
-        settings=settings_of(training.settings),
-        progress=announced(show, training.device),
+        settings=parse_settings(training.settings),
+        progress=announce_device(show, training.device),
     )
 
 
-def announced(show: Show, device: str) -> Sink:
-    """The sink; when the work begins, it says on what device. By then the input is known to be right."""
+def announce_device(show: Show, device: str) -> Sink:
+    """Return a sink that names the device at the first event and passes every event on to `show`."""
+    # Waiting for the first event keeps stderr to one line when the input is wrong.
     waiting = [device]
 
     def sink(event: Progress) -> None:
@@ -59,51 +60,57 @@ def announced(show: Show, device: str) -> Sink:
     return sink
 
 
-def cohort_of(run_folder: Path, xrays: Path | None, spacing_mm: float | None) -> Cohort:
-    """The radiographs that a run learns from: where they were, or in `xrays`.
+def open_run_cohort(run_folder: Path, xrays: Path | None, spacing_mm: float | None) -> Cohort:
+    """Open the radiographs that a run learns from, at their recorded place or in `xrays`.
+
+    Args:
+        run_folder: The run.
+        xrays: Where the radiographs are now, if they have moved.
+        spacing_mm: mm per pixel; None for what the run recorded.
 
     Raises:
-        UserError: no run there, or no radiographs.
+        UserError: there is no run, or its radiographs are gone.
     """
     from onemark.pipeline.runs import RunFolder
 
     config = RunFolder.open(run_folder).config
-    if xrays is None and not Path(config["cohort"]).is_dir():
+    if xrays is None and not Path(config.cohort).is_dir():
         raise UserError(
-            f"{config['cohort']}, where {run_folder} learned, is gone; say where it is: --xrays FOLDER"
+            f"the radiographs of {run_folder} are no longer in {config.cohort}; "
+            "say where they are now: --xrays FOLDER"
         )
-    spacing = config.get("spacing_mm") if spacing_mm is None else spacing_mm
-    return onemark.open_cohort(xrays or config["cohort"], spacing_mm=spacing)
+    spacing = config.spacing_mm if spacing_mm is None else spacing_mm
+    return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing)
 
 
-def asked_again(run_folder: Path, training: Training) -> None:
-    """See that a suggestion's options are what the run of the last one has settled, where there is a run.
+def check_same_options(run_folder: Path, training: Training) -> None:
+    """Check that `onemark suggest --out RUN` repeats the options with which the run was made, if there is one.
 
     Raises:
-        UserError: an option asks for something else.
+        UserError: an option differs from the run's.
     """
     from onemark.data.cohort import is_run_folder
-    from onemark.pipeline.suggest import settled
+    from onemark.pipeline.suggest import settled_differently
 
     if not is_run_folder(run_folder):
         return
+    # A default value looks the same as an option that was left out, so it never counts as a difference.
     usual = Training()
-    other = settled(
+    differing = settled_differently(
         run_folder,
         recipe=None if training.recipe == usual.recipe else training.recipe,
         minutes=training.minutes,
         seed=None if training.seed == usual.seed else training.seed,
-        settings=settings_of(training.settings),
+        settings=parse_settings(training.settings),
     )
-    if other:
-        word = f"--set {other[0]}" if "." in other[0] else f"--{other[0]}"
+    if differing:
+        word = f"--set {differing[0]}" if "." in differing[0] else f"--{differing[0]}"
         raise UserError(
-            f"{word} does not go with --out {run_folder}, which has settled it otherwise: leave it out, or give another "
-            "--out"
+            f"{word} differs from the value that {run_folder} was made with: leave it out, or give another --out"
         )
 
 
-def taught(
+def teach_run(
     run_folder: Path,
     xrays: Path | None,
     exemplar: Path,
@@ -111,27 +118,34 @@ def taught(
     spacing_mm: float | None,
     training: Training,
 ) -> None:
-    """Teach a run its first, more or corrected exemplars; it keeps its recipe, settings and seed.
+    """Teach a run its first exemplars, more of them or corrected ones; recipe, settings and seed stay the run's.
 
     Raises:
-        UserError: no run there, or an option that the run has settled already.
+        UserError: there is no run, or an option asks for something that the run has fixed.
     """
     from onemark.cli.show import Show
 
-    kept = {"--out": out is not None, "--set": bool(training.settings)}
-    kept |= {f"--{name}": getattr(training, name) != getattr(Training(), name) for name in ("recipe", "seed")}
-    settled = [name for name, given in kept.items() if given]
-    if settled:
-        raise UserError(f"{settled[0]} does not go with --resume: {run_folder} has settled it; leave it out")
-    cohort = cohort_of(run_folder, xrays, spacing_mm)
+    given = {"--out": out is not None, "--set": bool(training.settings)}
+    given |= {
+        f"--{name}": getattr(training, name) != getattr(Training(), name) for name in ("recipe", "seed")
+    }
+    fixed = [name for name, is_given in given.items() if is_given]
+    if fixed:
+        raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm)
     exemplars = onemark.read_landmarks(exemplar, cohort)
     device = None if training.device == "auto" else training.device
-    with Show() as show, resumable(run_folder):
-        continued(run_folder, cohort, exemplars, training.minutes, device, show)
-    print(f"fitted: {run_folder}; mark radiographs with: onemark predict {run_folder} FOLDER")
+    with Show() as show, explain_stop(run_folder):
+        resume_run(run_folder, cohort, exemplars, training.minutes, device, show)
+    print_trained(run_folder)
 
 
-def continued(
+def print_trained(run_folder: Path) -> None:
+    """Say that the training is done and what comes next."""
+    print(f"trained: {run_folder}; predict landmarks with: onemark predict {run_folder} FOLDER")
+
+
+def resume_run(
     run_folder: Path,
     cohort: Cohort,
     exemplars: LandmarkTable | None,
@@ -139,12 +153,12 @@ def continued(
     device: str | None,
     show: Show,
 ) -> Model:
-    """Finish the training, which may be finished already and only the marking left.
+    """Finish the training; load the model where only the predictions are missing.
 
     Raises:
-        UserError: the run is finished and its radiographs are marked, and there are no new exemplars.
+        UserError: nothing is left to do: the run has trained and predicted, and there are no new exemplars.
     """
-    if exemplars is None and is_trained(run_folder) and not is_marked(run_folder):
+    if exemplars is None and is_trained(run_folder) and not has_predicted(run_folder):
         return onemark.load(run_folder, device or "auto")
     return onemark.resume(
         run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, device=device, progress=show
@@ -155,46 +169,52 @@ def is_trained(run_folder: Path) -> bool:
     """Whether the training of a run is finished."""
     from onemark.pipeline.runs import RunFolder
 
-    return bool(RunFolder.open(run_folder).config["state"] == "done")
+    return RunFolder.open(run_folder).status().is_trained
 
 
-def is_marked(run_folder: Path) -> bool:
-    """Whether the radiographs were marked after the training: the report comes last, after the configuration."""
-    report, config = run_folder / "report.html", run_folder / "config.json"
-    return report.exists() and report.stat().st_mtime_ns >= config.stat().st_mtime_ns
+def has_predicted(run_folder: Path) -> bool:
+    """Whether a run has predicted since it was last trained."""
+    from onemark.pipeline.runs import RunFolder
+
+    return RunFolder.open(run_folder).status().predicted
 
 
-def finished(
+def predict_and_report(
     model: Model, cohort: Cohort, out: Path, show: Show, truth: LandmarkTable | None = None
 ) -> LandmarkTable:
-    """Mark the cohort; write landmarks, overlays and report into the run folder."""
+    """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`."""
     from onemark.evaluation.report import write_overlays, write_report
+    from onemark.pipeline.runs import RunFolder
 
-    found = model.predict(cohort, progress=show)
-    found.to_csv(out / "landmarks.csv")
-    write_overlays(out / "overlays", cohort, found, truth=truth, progress=show)
+    predictions = model.predict(cohort, progress=show)
+    predictions.to_csv(out / "landmarks.csv")
+    write_overlays(out / "overlays", cohort, predictions, truth=truth, progress=show)
     write_report(
         out / "report.html",
         cohort,
-        found,
+        predictions,
         truth=truth,
         log=model.log,
         exemplars=model.exemplars,
         problems=show.messages,
         progress=show,
     )
-    return found
+    # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
+    RunFolder.open(out).note_predicted()
+    return predictions
 
 
-def marked(found: LandmarkTable, cohort: Cohort, path: Path) -> str:
-    """`marked 149 of 150 radiographs: out.csv`."""
-    return f"marked {len(found)} of {len(cohort)} radiographs: {path}"
+def print_predicted(predictions: LandmarkTable, cohort: Cohort, path: Path) -> None:
+    """Print `predicted 149 of 150 radiographs: out.csv`."""
+    print(f"predicted {len(predictions)} of {len(cohort)} radiographs: {path}")
 
 
-def percent_of_side(
-    found: LandmarkTable, truth: LandmarkTable, cohort: Cohort, exclude: Collection[str] = ()
+def score_in_percent(
+    predictions: LandmarkTable, truth: LandmarkTable, cohort: Cohort, exclude: Collection[str] = ()
 ) -> Scores:
-    """Scores in percent of each image's mean side, for radiographs of many sizes and no known spacing."""
-    common = [image for image in truth.images if image in found]
+    """Score in percent of each image's mean side, for radiographs of many sizes and no known spacing."""
+    common = [image for image in truth.images if image in predictions]
     percent = {image: 100 / fmean(cohort.header(image).size) for image in common}
-    return onemark.evaluate(found, truth, spacing_mm=percent, exclude=exclude, unit="% of the mean side")
+    return onemark.evaluate(
+        predictions, truth, spacing_mm=percent, exclude=exclude, unit="% of the mean side"
+    )

@@ -1,4 +1,4 @@
-"""Recipes and their settings as lines of text, derived from the Config dataclasses."""
+"""Recipes, their settings and suggestions as lines of text."""
 
 from __future__ import annotations
 
@@ -6,40 +6,50 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from onemark.pipeline import recipes
+from onemark.pipeline.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
-    from onemark.pipeline.suggest import Suggestion
+    from onemark.data.suggestion import Suggestion
+    from onemark.stages.config import StageConfig
+    from onemark.stages.selector import SelectorConfig
 
 
-def recipe_lines() -> list[str]:
-    """One line per recipe: name and title."""
-    return aligned([(name, recipe.title) for name, recipe in recipes.RECIPES.items()])
+def list_recipes() -> list[str]:
+    """Return one line per recipe: name and title, and the package of those that are not onemark's."""
+    rows = []
+    for name, recipe in RECIPES.items():
+        origin = "" if recipe.origin == "onemark" else f" (from {recipe.origin})"
+        rows.append((name, recipe.title + origin))
+    return align_columns(rows)
 
 
-def setting_lines(name: str) -> list[str]:
-    """One line per setting of a recipe: name=default, unit, what is allowed, help.
+def list_settings(name: str) -> list[str]:
+    """Return one line per setting of a recipe: name=default, allowed values with their unit, help.
 
     Raises:
-        UserError: no recipe of that name.
+        UserError: there is no recipe of that name.
     """
     rows = []
-    recipe = recipes.get(name)
-    for slot, config in {"select": recipe.selecting(), **recipe.configure()}.items():
+    recipe = get_recipe(name)
+    groups: dict[str, SelectorConfig | StageConfig] = {"select": recipe.configure_selector()}
+    for slot, config in {**groups, **recipe.configure()}.items():
         hints = get_type_hints(type(config))
         for field in dataclasses.fields(config):
             default = f"{slot}.{field.name}={getattr(config, field.name)}"
-            rows.append((default, allowed(hints[field.name], field.metadata), field.metadata["help"]))
-    return aligned(rows)
+            rows.append(
+                (default, describe_allowed(hints[field.name], field.metadata), field.metadata["help"])
+            )
+    return align_columns(rows)
 
 
-def allowed(kind: Any, meta: Mapping[str, Any]) -> str:
-    """What a setting takes, such as `1...1024 radiographs`, `at least 1 steps` or `compact | vgg19`."""
+def describe_allowed(kind: Any, meta: Mapping[str, Any]) -> str:
+    """Describe the values that a setting takes, such as `1...1024 radiographs` or `compact | vgg19`."""
     if get_args(kind):
         return " | ".join(map(str, get_args(kind)))
     if kind is bool:
         return "yes | no"
     low, high = meta["low"], meta["high"]
+    # .10g writes 1000000 and not 1e+06, and 0.3 without its rounding error.
     if low is not None and high is not None:
         span = f"{low:.10g}...{high:.10g}"
     elif low is not None or high is not None:
@@ -49,20 +59,21 @@ def allowed(kind: Any, meta: Mapping[str, Any]) -> str:
     return f"{span} {meta['unit']}".rstrip()
 
 
-def suggestion_lines(found: Suggestion, most: int = 10) -> list[str]:
-    """What to mark, the radiographs that would serve best alone, and how to go on."""
-    mark = ", ".join(found.chosen)
-    lines = [f"mark {mark} (similarity {found.score:.3f})", ""]
+def describe_suggestion(suggestion: Suggestion, limit: int = 10) -> list[str]:
+    """Say what to annotate, which `limit` radiographs would serve best alone, and how to continue."""
+    chosen = ", ".join(suggestion.chosen)
+    lines = [f"annotate {chosen} (similarity {suggestion.score:.3f})", ""]
     ranked = [
-        (f"{place}.", name, f"{value:.3f}") for place, (name, value) in enumerate(found.ranking[:most], 1)
+        (f"{place}.", name, f"{value:.3f}")
+        for place, (name, value) in enumerate(suggestion.ranking[:limit], 1)
     ]
-    lines += aligned([("", "alone", "similarity"), *ranked])
-    if found.run is not None:
-        lines += ["", f"then: onemark fit --resume {found.run} --exemplar exemplar.csv"]
+    lines += align_columns([("", "alone", "similarity"), *ranked])
+    if suggestion.run is not None:
+        lines += ["", f"then: onemark fit --resume {suggestion.run} --exemplar exemplar.csv"]
     return lines
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines, columns two blanks apart."""
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Format rows of equal length as lines, with columns two blanks apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -73,8 +73,14 @@ class Cohort:
         return read_radiograph(self.path(name), name, self.spacing_mm)
 
     def path(self, name: str) -> Path:
-        """The file of a radiograph. Raises UserError when the cohort has no such name."""
-        return self.folder / self.files[self.resolve(name)]
+        """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
+        key = self.resolve(name)
+        # `open_cohort` leaves such names out; a cohort may also be built by hand.
+        if fault := key_fault(key):
+            raise UserError(
+                f"{printable(key)} in {printable(self.folder)} cannot be used: {fault}; rename the file"
+            )
+        return self.folder / self.files[key]
 
     def header(self, name: str) -> Header:
         """Size `(H, W)` in px and spacing `(x, y)` in mm or None, without decoding.
@@ -280,7 +286,7 @@ class _Scan:
         elif not named and (entry.name in _INDEXES or not kind_of_file(entry.path)):
             self.others.append(relative)
         elif fault := key_fault(image_key(relative)):
-            self._fault(entry, f"{fault}; rename it")
+            self._fault(entry, f"{fault}; rename the file")
         else:
             self.images.append(relative)
 

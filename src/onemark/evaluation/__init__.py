@@ -1,1 +1,1 @@
-"""Scores against the truth, and the report."""
+"""Scores against the truth, and the report of a run."""

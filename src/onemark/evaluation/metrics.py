@@ -1,4 +1,4 @@
-"""How far found landmarks lie from the truth: radial errors, their summary and intervals over images."""
+"""How far predictions lie from the truth: radial errors, their summary, and intervals over images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from onemark.data.cohort import by_stem, completed
 from onemark.data.keys import image_key
 from onemark.types import LandmarkSet, UserError
 
+# The thresholds of the ISBI 2015 cephalometric challenge, in mm, which the field still reports.
 THRESHOLDS = (2.0, 2.5, 3.0, 4.0)
-"""Success is a radial error of at most this many units."""
+"""A landmark is a success within this radial error, in units of the scores."""
 
 Spacing = float | tuple[float, float]
 Floats = NDArray[np.float64]
@@ -25,15 +26,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Summary:
-    """Some radial errors in a few numbers.
+    """A few numbers that sum up radial errors.
 
     Attributes:
         name: A landmark, or `all`.
         count: Number of errors.
         mean: Mean radial error.
-        sd: Standard deviation over the sample; 0 for a single error.
+        sd: Sample standard deviation; 0 for a single error.
         median: Median radial error.
-        sdr: Threshold -> success detection rate in percent, errors `<=` the threshold.
+        sdr: Threshold -> success detection rate: percent of errors `<=` the threshold.
     """
 
     name: str
@@ -46,15 +47,15 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Found landmarks against the truth.
+    """Predictions compared with the truth.
 
     Attributes:
         image: `[N]` image name of each error.
         landmark: `[N]` landmark name of each error.
         error: `[N]` radial errors in `unit`, images and landmarks in the truth's order.
         unit: `mm`, `px` or what the caller named.
-        asked: Landmarks that the truth has on images that `found` has.
-        absent: Images that the truth has and `found` has not; they count nowhere else.
+        asked: Number of landmarks that the truth has on the predicted images.
+        absent: Images of the truth without predictions; they count nowhere else.
         low: Lower end of the 95 % bootstrap interval of the MRE, images drawn with replacement.
         high: Its upper end.
     """
@@ -70,7 +71,7 @@ class Scores:
 
     @cached_property
     def overall(self) -> Summary:
-        """All errors in a few numbers."""
+        """Summary of all errors."""
         return summarise("all", self.error)
 
     @cached_property
@@ -80,8 +81,8 @@ class Scores:
 
     @cached_property
     def per_image(self) -> dict[str, float]:
-        """Image -> mean radial error over its landmarks, by sorted name."""
-        return dict(zip(*_image_means(self.image, self.error), strict=True))
+        """Image -> mean radial error over its landmarks, images sorted by name."""
+        return dict(zip(*_mean_per_image(self.image, self.error), strict=True))
 
     @property
     def mre(self) -> float:
@@ -104,28 +105,28 @@ class Scores:
         return self.overall.sdr
 
     @property
-    def found(self) -> int:
-        """Landmarks that were found, of those asked."""
+    def predicted(self) -> int:
+        """Number of the asked landmarks that have a prediction."""
         return len(self.error)
 
     @property
     def coverage(self) -> float:
-        """Landmarks found / landmarks asked, 0...1."""
-        return self.found / self.asked
+        """Share of the asked landmarks that have a prediction, in [0, 1]."""
+        return self.predicted / self.asked
 
     def cumulative(self, limits: Sequence[float] | Floats) -> Floats:
-        """Percent of the errors that are at most each of the limits, `[L]`."""
+        """Percent of the errors that are at most each of the `[L]` limits, `[L]`."""
         below = np.searchsorted(np.sort(self.error), np.asarray(limits, float), side="right")
         return np.asarray(100 * below / len(self.error), np.float64)
 
     def to_json(self) -> str:
-        """The scores as JSON: summary, interval, coverage, per landmark, per image, cumulative errors."""
+        """Format the scores as JSON: summary, interval, coverage, per landmark, per image, cumulative errors."""
         limits = np.linspace(0, 2.5 * max(THRESHOLDS), 101)
         record = {
             "unit": self.unit,
             "images": len(self.per_image),
             "images_absent": list(self.absent),
-            "landmarks_found": self.found,
+            "landmarks_found": self.predicted,
             "landmarks_asked": self.asked,
             "coverage": self.coverage,
             "mre": self.mre,
@@ -144,54 +145,59 @@ class Scores:
         return json.dumps(record, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """The scores as aligned text: summary lines, then one line per landmark."""
-        absent = f"  (of the truth's images, not looked at: {len(self.absent)})" if self.absent else ""
+        """Format the scores as aligned text: summary lines, then one line per landmark."""
+        absent = f"  (images of the truth without predictions: {len(self.absent)})" if self.absent else ""
         lines = [
-            f"images {len(self.per_image)}  landmarks {self.found} of {self.asked} asked{absent}",
+            f"images {len(self.per_image)}  landmarks predicted {self.predicted} of {self.asked}{absent}",
             f"MRE {self.mre:.3f} {self.unit}  [95 % {self.low:.3f}, {self.high:.3f}]"
             f"  sd {self.sd:.3f}  median {self.median:.3f}",
             "SDR " + "  ".join(f"{t:g}: {rate:.2f} %" for t, rate in self.sdr.items()),
             "",
         ]
-        return "\n".join(lines + _table(self.per_landmark))
+        return "\n".join(lines + _format_table(self.per_landmark))
 
 
 def evaluate(
-    found: Iterable[LandmarkSet],
+    predictions: Iterable[LandmarkSet],
     truth: Iterable[LandmarkSet],
     *,
     spacing_mm: Spacing | Mapping[str, Spacing | None] | None = None,
     exclude: Collection[str] = (),
     unit: str = "",
 ) -> Scores:
-    """Score found landmarks against the truth.
+    """Score predictions against the truth.
 
-    A landmark is asked for when the truth has it on an image that `found` has. One that is asked for and
-    not found (no row, or no coordinates) lowers the coverage and nothing else.
+    A landmark is asked for when the truth has it on an image that has predictions. One that is asked for
+    but not predicted (no row, or no coordinates) lowers the coverage and nothing else.
 
     Args:
-        found: A LandmarkTable or sets, one per image.
+        predictions: A LandmarkTable or sets, one per image, in pixels of the original images.
         truth: The same, with the true positions.
         spacing_mm: mm per pixel: one number, `(x, y)`, or image -> either; None scores in pixels.
         exclude: Images to leave out, such as the exemplars; without suffix where that is unambiguous.
-        unit: Name of the unit when `spacing_mm` scales to something else than mm.
+        unit: Name of the unit when `spacing_mm` scales to something other than mm.
 
     Raises:
-        UserError: an image twice, no image or no landmark in common, a spacing missing or not positive, an
-            image to leave out that neither has.
+        UserError: an image occurs twice, no image or no landmark is in common, a spacing is missing or not
+            positive, or neither side has an image to exclude.
     """
-    ours, theirs = _by_image(found, "the found landmarks"), _by_image(truth, "the truth")
-    left_out = _left_out(exclude, [*theirs, *ours])
-    theirs = {image: one for image, one in theirs.items() if image not in left_out}
+    ours, theirs = _index_images(predictions, "the predictions"), _index_images(truth, "the truth")
+    excluded = _resolve_excluded(exclude, [*theirs, *ours])
+    theirs = {image: one for image, one in theirs.items() if image not in excluded}
     common = [image for image in theirs if image in ours]
     if not common:
-        raise UserError(_nothing_common("image", ours, theirs, "the truth (less the excluded images)"))
-    rows = [row for image in common for row in _errors(ours[image], theirs[image], _scale(spacing_mm, image))]
+        raise UserError(_describe_mismatch("image", ours, theirs, "the truth (without the excluded images)"))
+    rows = [
+        row
+        for image in common
+        for row in _measure_errors(ours[image], theirs[image], _axis_scale(spacing_mm, image))
+    ]
     if not rows:
         mine, true = ([name for image in common for name in side[image].names] for side in (ours, theirs))
-        raise UserError(_nothing_common("landmark with a position", mine, true, "the truth"))
+        raise UserError(_describe_mismatch("landmark with a position", mine, true, "the truth"))
     image, landmark = (np.array([row[k] for row in rows], np.str_) for k in (0, 1))
     error = np.array([row[2] for row in rows], np.float64)
+    # Errors on one image are correlated, so the interval resamples images and not landmarks.
     low, high = bootstrap_interval(error, image)
     asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in common)
     absent = tuple(name for name in theirs if name not in ours)
@@ -202,6 +208,7 @@ def evaluate(
 def summarise(name: str, error: Floats) -> Summary:
     """Summarise errors `[N]`, N >= 1, under a name."""
     sdr = {t: 100 * float((error <= t).mean()) for t in THRESHOLDS}
+    # The sample deviation of a single error is undefined; 0 keeps tables and JSON free of NaN.
     sd = float(error.std(ddof=1)) if len(error) > 1 else 0.0
     return Summary(name, len(error), float(error.mean()), sd, float(np.median(error)), sdr)
 
@@ -209,8 +216,8 @@ def summarise(name: str, error: Floats) -> Summary:
 def bootstrap_interval(
     error: Floats, images: NDArray[np.str_], draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the mean of errors `[N]` on `images` `[N]`, whole images drawn with replacement."""
-    low, high = np.quantile(_drawn_means(error, images, draws, seed), (0.025, 0.975))
+    """Return the 95 % interval of the mean of errors `[N]` on `images` `[N]`; whole images are resampled."""
+    low, high = np.quantile(_bootstrap_means(error, images, draws, seed), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -221,21 +228,23 @@ def paired_bootstrap(
     draws: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float, float, float]:
-    """Compare two systems on the same landmarks; whole images are drawn, for their errors go together.
+    """Compare two systems on the same landmarks by a paired bootstrap.
+
+    It resamples whole images, because errors on one image are correlated.
 
     Args:
         errors_a: `[N]` errors of system A.
         errors_b: `[N]` errors of system B on the same landmarks of the same images.
         images: `[N]` image of each error.
         draws: Number of bootstrap samples.
-        seed: Of the draws.
+        seed: Seed of the resampling.
 
     Returns:
         `(difference, low, high, p)`: mean of A minus mean of B, its 95 % interval, and the two-sided p-value
         of no difference.
 
     Raises:
-        UserError: lengths that differ, no errors, or errors that are not finite.
+        UserError: the lengths differ, there are no errors, or an error is not finite.
     """
     a, b, names = np.asarray(errors_a, float), np.asarray(errors_b, float), np.asarray(images)
     if not a.size or not a.shape == b.shape == names.shape:
@@ -243,48 +252,50 @@ def paired_bootstrap(
         raise UserError(f"paired_bootstrap got {sizes} errors and images; give one of each per landmark")
     if not np.isfinite(a).all() or not np.isfinite(b).all():
         raise UserError(
-            "paired_bootstrap got errors that are no numbers; leave out landmarks not found by both"
+            "paired_bootstrap got errors that are not finite; leave out landmarks that one of the systems lacks"
         )
-    drawn = _drawn_means(a - b, names, draws, seed)
+    drawn = _bootstrap_means(a - b, names, draws, seed)
     low, high = np.quantile(drawn, (0.025, 0.975))
+    # Counting the observed difference as one of the draws keeps p above 0.
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return float((a - b).mean()), float(low), float(high), min(1.0, 2 * (tail + 1) / (draws + 1))
 
 
-def _drawn_means(values: Floats, images: NDArray[np.str_], draws: int, seed: int) -> Floats:
-    """`[draws]` means over the values `[N]` of images drawn with replacement; an image counts by its values."""
+def _bootstrap_means(values: Floats, images: NDArray[np.str_], draws: int, seed: int) -> Floats:
+    """Return `[draws]` means over the values `[N]` of resampled images; an image weighs as much as it has values."""
     which = np.unique(images, return_inverse=True)[1]
     total, count = np.bincount(which, values), np.bincount(which)
     rng = np.random.default_rng(seed)
-    # One draw at a time: memory stays that of one cohort.
+    # One draw at a time: a matrix of all draws would grow with the cohort.
     picks = (rng.integers(len(count), size=len(count)) for _ in range(draws))
     return np.array([total[pick].sum() / count[pick].sum() for pick in picks])
 
 
-def _by_image(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkSet]:
+def _index_images(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkSet]:
     by_image: dict[str, LandmarkSet] = {}
     for one in sets:
         key = image_key(one.image)
         if key in by_image:
-            raise UserError(f"{what} have the image {key!r} twice; remove one of the two")
+            raise UserError(f"{what} have the image {key!r} twice; remove one of them")
         by_image[key] = one
     return by_image
 
 
-def _left_out(exclude: Collection[str], images: Sequence[str]) -> set[str]:
-    # A name that fits nothing would let an exemplar count, with its error of 0.
+def _resolve_excluded(exclude: Collection[str], images: Sequence[str]) -> set[str]:
+    # A misspelt name must fail: otherwise an exemplar would count, with its error of 0.
     names = tuple(dict.fromkeys(images))
-    stems, where = by_stem(names), "the found landmarks or the truth"
+    stems, where = by_stem(names), "the predictions or the truth"
     return {
         key if (key := image_key(name)) in names else completed(name, names, stems, where) for name in exclude
     }
 
 
-def _errors(
+def _measure_errors(
     ours: LandmarkSet, theirs: LandmarkSet, scale: tuple[float, float]
 ) -> list[tuple[str, str, float]]:
-    """Image, landmark and radial error of every landmark that both have."""
+    """Return image, landmark and radial error of every landmark that both sides have."""
     at = {name: xy for name, xy in zip(ours.names, ours.xy, strict=True) if np.isfinite(xy).all()}
+    # Tables may list their landmarks in different orders, so names decide which belong together.
     image = image_key(theirs.image)
     return [
         (image, name, math.hypot(*((at[name] - xy) * scale)))
@@ -293,31 +304,31 @@ def _errors(
     ]
 
 
-def _scale(spacing: Spacing | Mapping[str, Spacing | None] | None, image: str) -> tuple[float, float]:
+def _axis_scale(spacing: Spacing | Mapping[str, Spacing | None] | None, image: str) -> tuple[float, float]:
     if spacing is None:
         return 1.0, 1.0
     value = spacing.get(image) if isinstance(spacing, Mapping) else spacing
     if value is None:
         raise UserError(
-            f"the pixel spacing of {image!r} is not known; give it for every image, or score in pixels"
+            f"the pixel spacing of {image!r} is unknown; give it for every image, or score in pixels"
         )
     x, y = value if isinstance(value, Sequence) else (value, value)
     if not (math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0):
-        raise UserError(f"a pixel spacing of {value} for {image!r}; give mm per pixel, more than 0")
+        raise UserError(f"the pixel spacing of {image!r} is {value}; give mm per pixel, more than 0")
     return float(x), float(y)
 
 
-def _image_means(image: NDArray[np.str_], error: Floats) -> tuple[list[str], Floats]:
+def _mean_per_image(image: NDArray[np.str_], error: Floats) -> tuple[list[str], Floats]:
     names, which = np.unique(image, return_inverse=True)
     means = np.bincount(which, error) / np.bincount(which)
     return names.tolist(), np.asarray(means, np.float64)
 
 
-def _nothing_common(what: str, ours: Iterable[str], theirs: Iterable[str], truth: str) -> str:
+def _describe_mismatch(what: str, ours: Iterable[str], theirs: Iterable[str], truth: str) -> str:
     first = [repr(next(iter(side), "nothing")) for side in (ours, theirs)]
     return (
-        f"the found landmarks and {truth} have no {what} in common: the first is {first[0]} and {first[1]}; "
-        "name them alike"
+        f"the predictions and {truth} have no {what} in common: they begin with {first[0]} and {first[1]}; "
+        "use the same names in both"
     )
 
 
@@ -325,8 +336,8 @@ def _percents(sdr: Mapping[float, float]) -> dict[str, float]:
     return {f"{t:g}": rate for t, rate in sdr.items()}
 
 
-def _table(rows: Sequence[Summary]) -> list[str]:
-    """Aligned lines: a head, then one line per summary."""
+def _format_table(rows: Sequence[Summary]) -> list[str]:
+    """Format aligned lines: a head, then one line per summary."""
     cells: list[list[Any]] = [["landmark", "n", "mean", "sd", "median", *(f"SDR {t:g}" for t in THRESHOLDS)]]
     for s in rows:
         numbers = (f"{v:.3f}" for v in (s.mean, s.sd, s.median))

@@ -1,4 +1,4 @@
-"""What napari calls from the manifest: readers, writers, sample data. The widget is made when it is needed."""
+"""What napari calls from the manifest: readers, writers, sample data. Heavy imports wait until a call needs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
     """Claim folders of radiographs, and single DICOM files.
 
-    A folder opens in the onemark widget and adds no layer by itself; without a window it becomes its first radiograph.
+    A folder opens in the onemark panel and adds no layer itself; without a window, it gives its first radiograph.
     """
     if isinstance(path, list):
         return None
@@ -27,7 +27,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
 
 
 def holds_radiographs(folder: Path) -> bool:
-    """Whether the folder, or one below it, has a file onemark reads; a Zarr or a run's folder has none."""
+    """Whether the folder or its sub-folders hold a file that onemark reads; a Zarr or a run folder holds none."""
     from onemark.data.cohort import open_cohort
 
     if folder.suffix.lower() in {".zarr", ".n5"}:
@@ -39,27 +39,27 @@ def holds_radiographs(folder: Path) -> bool:
 
 
 def read_folder(path: str) -> list[Any]:
-    """Open a folder in the widget; without a viewer, give its first radiograph."""
+    """Open a folder in the panel; without a viewer, return its first radiograph."""
     import napari
 
     viewer = napari.current_viewer()
     if viewer is None:
         from onemark.data.cohort import open_cohort
 
-        return [layer_of(open_cohort(path)[0])]
-    widget_of(viewer).open(path)
+        return [make_layer_data(open_cohort(path)[0])]
+    open_widget(viewer).open(path)
     return [(None,)]
 
 
 def read_file(path: str) -> list[LayerData]:
-    """One radiograph as an image layer, at its scale in mm."""
+    """Read one radiograph as an image layer, with its scale in mm."""
     from onemark.data.images.read import read_radiograph
 
-    return [layer_of(read_radiograph(path))]
+    return [make_layer_data(read_radiograph(path))]
 
 
-def layer_of(radiograph: Radiograph) -> LayerData:
-    """A radiograph as napari's layer data."""
+def make_layer_data(radiograph: Radiograph) -> LayerData:
+    """Turn a radiograph into napari's layer data."""
     spacing = radiograph.spacing
     meta: dict[str, Any] = {"name": Path(radiograph.name).stem, "contrast_limits": (0, 1)}
     if spacing is not None:
@@ -68,26 +68,26 @@ def layer_of(radiograph: Radiograph) -> LayerData:
 
 
 def open_phantom() -> list[LayerData]:
-    """The phantom cohort: opens in the widget, which takes the layer returned here over as its own.
+    """Open the phantom cohort in the panel, which takes over the layer returned here.
 
-    napari wants a layer at once, while the cohort is still being written: the first phantom.
+    napari wants a layer now, while the cohort is still being written, so it gets the first phantom.
     """
     import napari
 
     from onemark.phantom import phantom_radiograph
 
-    pixels, meta, kind = layer_of(phantom_radiograph(1)[0])
+    pixels, meta, kind = make_layer_data(phantom_radiograph(1)[0])
     viewer = napari.current_viewer()
     if viewer is not None:
-        app = widget_of(viewer).app
-        app.viewing.make_way()
+        app = open_widget(viewer).app
+        app.viewing.clear_layers()
         app.opening.open_phantom()
         meta |= {"name": "radiograph", "metadata": {TAG: RADIOGRAPH}}
     return [(pixels, meta, kind)]
 
 
-def widget_of(viewer: Any) -> Any:
-    """The viewer's onemark widget, opened when it is not."""
+def open_widget(viewer: Any) -> Any:
+    """Find the viewer's onemark panel, or open one."""
     from onemark.gui.widget import OnemarkWidget
 
     for dock in viewer.window.dock_widgets.values():
@@ -98,12 +98,12 @@ def widget_of(viewer: Any) -> Any:
 
 
 def show_widget() -> None:
-    """Open the widget in the viewer in front."""
+    """Open the panel in the current viewer."""
     import napari
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        widget_of(viewer)
+        open_widget(viewer)
 
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -115,7 +115,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     """Write the Points layers among these, each as the landmarks of one radiograph.
 
     Raises:
-        UserError: no points, or a format that needs sizes the layers do not tell.
+        UserError: there are no points, or the format needs a size that the layers do not hold.
     """
     from onemark.gui.canvas.layer_table import write
 

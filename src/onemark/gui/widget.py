@@ -19,18 +19,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.controllers.actions import actions_of, bind, unbind
+from onemark.gui.controllers.actions import bind, make_actions, unbind
 from onemark.gui.controllers.app import REVIEW, TRAIN, App
+from onemark.gui.pages.annotate import AnnotatePage
 from onemark.gui.pages.export import ExportPage
-from onemark.gui.pages.mark import MarkPage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
 from onemark.gui.widgets.banner import Banner
-from onemark.gui.widgets.keys import PassedOn
+from onemark.gui.widgets.keys import KeyFilter
 from onemark.gui.widgets.keys_dialog import KeysDialog
-from onemark.gui.widgets.parts import column, row, tool
+from onemark.gui.widgets.parts import lay_column, lay_row, make_tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
 from onemark.gui.widgets.theme import Theme
@@ -44,11 +44,11 @@ WIDTH = 400
 
 
 class OnemarkWidget(QWidget):
-    """`Plugins > onemark`.
+    """The panel of `Plugins > onemark`.
 
     Args:
-        napari_viewer: The viewer it lives in.
-        backend: What does the heavy work; the pipeline when left out.
+        napari_viewer: The viewer that it belongs to.
+        backend: What does the heavy work; the pipeline by default.
     """
 
     def __init__(self, napari_viewer: Viewer, backend: Backend | None = None) -> None:
@@ -57,7 +57,7 @@ class OnemarkWidget(QWidget):
         self.setAcceptDrops(True)
         self._closed = self._closing = False
         self.viewer = napari_viewer
-        self.theme = Theme.of(napari_viewer.theme)
+        self.theme = Theme.from_napari(napari_viewer.theme)
         self.app = App(napari_viewer, backend, self)
         self.stepper = Stepper(self.theme)
         self.banner = Banner(self.theme)
@@ -65,33 +65,33 @@ class OnemarkWidget(QWidget):
         self.review = ReviewPage(self.app)
         self.pages = [
             OpenPage(self.app),
-            MarkPage(self.app),
+            AnnotatePage(self.app),
             self.train,
             self.review,
             ExportPage(self.app),
         ]
         self.panel = RadiographPanel(self.app)
-        self.actions_ = actions_of(self.app, self.press, self.show_keys)
-        self._stack = self._stacked()
+        self.key_actions = make_actions(self.app, self.press, self.show_keys)
+        self._stack = self._make_stack()
         self._lay_out()
         self._listen()
-        bind(napari_viewer, self.actions_)
+        bind(napari_viewer, self.key_actions)
         self._keys: KeysDialog | None = None
         self._go(0)
         self._follow_theme()
         QApplication.instance().aboutToQuit.connect(self.shut)
-        self.app.training.look_around()
+        self.app.training.discover()
 
     def sizeHint(self) -> QSize:
-        """Fits beside the canvas in a window of 1280 x 720."""
+        """A size that fits beside the canvas in a window of 1280 x 720."""
         return QSize(WIDTH, 620)
 
     def open(self, path: str | Path) -> None:
-        """Open a folder of radiographs, as dropping it does."""
+        """Open a folder of radiographs, as if the person had dropped it."""
         self.app.opening.open(path)
 
     def press(self, name: str) -> None:
-        """Press the control of that name, when it can be pressed."""
+        """Press the control of this name, if the person could press it."""
         if name == "evidence":
             self.review.switches.toggle()
             return
@@ -105,63 +105,63 @@ class OnemarkWidget(QWidget):
     def show_keys(self) -> None:
         """Show the list of keys."""
         if self._keys is None:
-            self._keys = KeysDialog(self.actions_, self)
+            self._keys = KeysDialog(self.key_actions, self)
         self._keys.show()
         self._keys.raise_()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Keep what is typed into a field, Enter included; all other keys go on to the viewer and its shortcuts."""
+        """Keep what the person types into a field, Enter included; pass all other keys on to the viewer."""
         typing = isinstance(self.focusWidget(), (QLineEdit, QAbstractSpinBox))
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
         event.setAccepted(typing and plain and bool(event.text()))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take files and folders."""
+        """Accept files and folders."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Open what was dropped, without a question about readers."""
+        """Open what was dropped, without asking which plugin should read it."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
         if paths:
             self.open(paths[0])
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Watch the window, to notice when it is closed."""
+        """Watch the window, to notice when it closes."""
         if self.window() is not self:
             self.window().installEventFilter(self)
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notice that the window was asked to close; it may still refuse."""
+        """Notice that the window was asked to close, which it may still refuse."""
         if event.type() == QEvent.Type.Close:
             self._closing = True
         return False
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Let go of everything when the window is gone, and not when the panel is merely out of sight."""
+        """Shut down when the window is gone, but not when the panel is merely hidden."""
         if self._closing and self.window().isHidden():
             self.shut()
         super().hideEvent(event)
 
     def changeEvent(self, event: QEvent) -> None:
-        """Let go of everything when napari has taken the panel out of its window."""
+        """Shut down when napari has removed the panel from its window."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut()
         super().changeEvent(event)
 
     def shut(self) -> None:
-        """Stop the training, write the session, give the keys back. A second call does nothing."""
+        """Stop the training, save the session and release the keys. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        unbind(self.viewer, self.actions_)
+        unbind(self.viewer, self.key_actions)
         self.viewer.events.theme.disconnect(self._follow_theme)
         QApplication.instance().aboutToQuit.disconnect(self.shut)
         self.app.close()
 
-    def _stacked(self) -> QStackedWidget:
+    def _make_stack(self) -> QStackedWidget:
         stack = QStackedWidget()
         for page in self.pages:
             area = QScrollArea()
@@ -169,7 +169,7 @@ class OnemarkWidget(QWidget):
             area.setWidgetResizable(True)
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             area.setWidget(page)
-            area.installEventFilter(PassedOn(area))
+            area.installEventFilter(KeyFilter(area))
             stack.addWidget(area)
         return stack
 
@@ -180,16 +180,16 @@ class OnemarkWidget(QWidget):
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
-        box = column(self, margin=8, spacing=8)
+        box = lay_column(self, margin=8, spacing=8)
         box.addWidget(self.stepper)
         box.addWidget(self.banner)
         box.addWidget(split, 1)
-        keys = tool("keys", "Keys (F1)", "Every key of onemark (F1)", self.show_keys)
+        keys = make_tool("keys", "Keys (F1)", "List all keys of onemark (F1)", self.show_keys)
         keys.setProperty("role", "link")
-        self._status = tool("status", "", "How the training is doing; click to see it", self._show_training)
+        self._status = make_tool("status", "", "State of the training. Click to see it", self._show_training)
         self._status.setProperty("role", "link")
         self._status.hide()
-        box.addLayout(row(self._status, 1, keys))
+        box.addLayout(lay_row(self._status, 1, keys))
         self.setMinimumWidth(330)
 
     def _listen(self) -> None:
@@ -199,29 +199,32 @@ class OnemarkWidget(QWidget):
         app.context.said.connect(self.banner.say)
         self.viewer.events.theme.connect(self._follow_theme)
         session = app.session
-        for signal in (session.cohort_changed, session.found_changed, session.schema_changed):
-            signal.connect(self._tick)
-        session.cohort_changed.connect(lambda: self._status.setVisible(app.training.job is not None))
-        session.marks_changed.connect(lambda image: self._tick())
-        app.training.began.connect(self._began)
-        app.training.ended.connect(self._ended)
+        for signal in (session.cohort_changed, session.predictions_changed, session.schema_changed):
+            signal.connect(self._update_ticks)
+        session.cohort_changed.connect(lambda: self._status.setVisible(app.training.running is not None))
+        session.annotations_changed.connect(lambda image: self._update_ticks())
+        app.training.began.connect(self._on_began)
+        app.training.ended.connect(self._on_ended)
         self.train.said.connect(self._show_status)
-        app.exporting.wrote.connect(lambda files: self._tick(exported=True))
+        app.exporting.wrote.connect(lambda files: self._update_ticks(exported=True))
 
     def _go(self, step: int) -> None:
         self.stepper.go(step)
         self._stack.setCurrentIndex(step)
-        if step == REVIEW and self.app.training.job is None:
+        if step == REVIEW and self.app.training.running is None:
             self._status.hide()
 
-    def _tick(self, exported: bool = False) -> None:
+    def _update_ticks(self, exported: bool = False) -> None:
         session = self.app.session
         self.stepper.set_done(
             [
                 session.cohort is not None,
-                any(session.finished()),
-                bool(session.found),
-                any(marks.corrects and marks.confirmed for marks in session.marks.values()),
+                any(session.list_finished()),
+                bool(session.predictions),
+                any(
+                    annotation.corrects and annotation.confirmed
+                    for annotation in session.annotations.values()
+                ),
                 exported,
             ]
         )
@@ -231,22 +234,22 @@ class OnemarkWidget(QWidget):
         self._status.setVisible(True)
 
     def _show_training(self) -> None:
-        self.app.go(TRAIN if self.app.training.job is not None else REVIEW)
+        self.app.go(TRAIN if self.app.training.running is not None else REVIEW)
 
-    def _began(self) -> None:
-        job = self.app.training.job
-        suggests = job is not None and job.order.task == "suggest"
-        self._show_status("Looking for what to mark…" if suggests else "Training…")
+    def _on_began(self) -> None:
+        running = self.app.training.running
+        suggests = running is not None and running.order.kind == "suggest"
+        self._show_status("Comparing the radiographs…" if suggests else "Training…")
 
-    def _ended(self, outcome: str) -> None:
+    def _on_ended(self, outcome: str) -> None:
         if outcome == "done" and self.app.step not in (TRAIN, REVIEW):
-            self._show_status("Every radiograph is marked: review")
+            self._show_status("Done: review the predictions")
         else:
             self._status.hide()
 
     def _follow_theme(self, event: Any = None) -> None:
-        self.theme = Theme.of(self.viewer.theme)
+        self.theme = Theme.from_napari(self.viewer.theme)
         self.setStyleSheet(self.theme.sheet())
-        self.stepper.set_look(self.theme)
-        self.banner.set_look(self.theme)
-        self.train.set_look(self.theme)
+        self.stepper.set_theme(self.theme)
+        self.banner.set_theme(self.theme)
+        self.train.set_theme(self.theme)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 Augment = Literal["spatial", "jitter", "none"]
-CROP = 0.2
-ROUNDS = 40
+CROP = 0.2  # of a side at most: where a mixed cohort's images end says nothing about anatomy (decision 5)
+ROUNDS = 40  # enough for a thousandth of a pixel, also where a field folds
 DAMPING = 0.7  # a plain fixed-point iteration diverges where a field changes by more than a pixel per pixel
 
 
@@ -68,7 +68,8 @@ class Warp:
     def draw(
         cls, batch: int, canvas: tuple[int, int], geometry: Geometry, generator: torch.Generator
     ) -> Warp:
-        """Draw `batch` warps for a canvas `(H, W)`, on the generator's device."""
+        """Draw `batch` warps for a canvas `(H, W)` px, on the generator's device."""
+        # A seed repeats a fit only as long as these draws keep their number and order.
         device = generator.device
 
         def uniform(*shape: int) -> torch.Tensor:
@@ -78,6 +79,7 @@ class Warp:
         scale = torch.exp(uniform(batch) * geometry.log_scale)
         aspect = torch.exp(uniform(batch) * geometry.shear)
         shear = uniform(batch) * geometry.shear
+        # Drawn even where nothing is flipped, so that the option does not change the other draws.
         mirror = 1 - 2 * (torch.rand(batch, generator=generator, device=device) < geometry.flip).float()
         cos, sin, one, nil = torch.cos(turn), torch.sin(turn), torch.ones_like(turn), torch.zeros_like(turn)
         rotation = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
@@ -105,7 +107,7 @@ class Warp:
         """Canvas points `[B, N, 2]` (x, y) to view points: the `u` with `u + e(u) = q`."""
         shifted = canvas_xy - (self._centre + self.translation)[:, None]
         q: torch.Tensor = shifted @ torch.linalg.inv(self.matrix).transpose(1, 2) + self._centre
-        return undisplaced(q, self._elastic_at, q)
+        return invert_displacement(q, self._elastic_at, q)
 
     @property
     def _centre(self) -> torch.Tensor:
@@ -120,12 +122,18 @@ class Warp:
         return sample(self.elastic, xy[:, None], padding="border")[:, :, 0].transpose(1, 2)
 
 
-def undisplaced(
+def invert_displacement(
     aims: torch.Tensor, displacement: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor
 ) -> torch.Tensor:
-    """The points q with `q + displacement(q) = aims`, all `[B, N, 2]`.
+    """Solve `q + displacement(q) = aims` for the points q by a damped fixed-point iteration.
 
-    A damped fixed point from `start` on, of which the best round counts.
+    Args:
+        aims: `[B, N, 2]` (x, y), px.
+        displacement: Points `[B, N, 2]` -> their displacement `[B, N, 2]`, px.
+        start: `[B, N, 2]` where the iteration begins, px.
+
+    Returns:
+        `[B, N, 2]` px: the iterate that came nearest. The iteration need not converge where a field folds.
     """
     q = best = start
     least = torch.full_like(aims[..., 0], torch.inf)
@@ -139,7 +147,10 @@ def undisplaced(
 
 
 def sample(maps: torch.Tensor, xy: torch.Tensor, padding: str = "zeros") -> torch.Tensor:
-    """Bilinear values of `[B, C, H, W]` at pixels `[B, h, w, 2]` (x, y) -> `[B, C, h, w]`."""
+    """Bilinear values of `[B, C, H, W]` at pixels `[B, h, w, 2]` (x, y) -> `[B, C, h, w]`.
+
+    Pixel centres lie at integers; `padding` says what lies beyond the outermost centres, as for `grid_sample`.
+    """
     h, w = maps.shape[-2:]
     scale = torch.tensor([2 / max(w - 1, 1), 2 / max(h - 1, 1)], device=xy.device, dtype=xy.dtype)
     return F.grid_sample(maps, xy * scale - 1, mode="bilinear", padding_mode=padding, align_corners=True)
@@ -175,8 +186,8 @@ class Intensity:
         collimation: Probability of a border that covers up to an eighth of one side.
         marker: Probability of a burnt-in bright marker.
         invert: Probability of a negative.
-        crop: Probability, for each side, that up to a fifth of the image is black from there; so that nothing can be
-            learned from how far away the image ends.
+        crop: Probability, for each side, that up to a fifth of the image is blackened from there, so that the network
+            cannot learn from the distance to the image's border.
     """
 
     gamma: float = 0.3
@@ -190,12 +201,21 @@ class Intensity:
     crop: float = 0.0
 
     def apply(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Change `[B, 1, H, W]` images in [0, 1], each in its own way; returns the same shape, in [0, 1]."""
+        """Change the grey values of images `[B, 1, H, W]` in [0, 1], each in its own way.
+
+        Args:
+            images: Grey values in [0, 1].
+            generator: The random numbers, on the device of the images.
+
+        Returns:
+            `[B, 1, H, W]` in [0, 1].
+        """
         device, b = images.device, len(images)
 
         def uniform(low: float, high: float) -> torch.Tensor:
             return torch.rand(b, 1, 1, 1, generator=generator, device=device) * (high - low) + low
 
+        # A seed repeats a fit only as long as these draws keep their number and order.
         x = images.clamp(1e-4, 1) ** torch.exp(uniform(-self.gamma, self.gamma))
         mean = x.mean((2, 3), keepdim=True)
         x = (x - mean) * (1 + uniform(-self.contrast, self.contrast)) + mean
@@ -205,9 +225,9 @@ class Intensity:
         x = x + noise * uniform(0, self.noise)
         x = torch.where(uniform(0, 1) < self.invert, 1 - x, x)
         x = self._cover(x, generator).clamp(0, 1)
-        return self._cropped(x, generator) if self.crop > 0 else x
+        return self._crop_borders(x, generator) if self.crop > 0 else x
 
-    def _cropped(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _crop_borders(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         b, _, h, w = x.shape
         r = torch.rand(2, b, 4, 1, 1, generator=generator, device=x.device)
         depth = torch.where(r[0] < self.crop, r[1] * CROP, 0.0)
@@ -238,11 +258,11 @@ JITTER = replace(UNCHANGED, contrast=0.25, brightness=0.15)
 
 
 def augmentation(kind: Augment, strength: float) -> tuple[Geometry, Intensity]:
-    """What is done to canvases: `spatial` with all that radiographs show, `jitter` as in CC2D's paper, or nothing.
+    """Ranges of the augmentation of that name.
 
     Args:
-        kind: Its name.
-        strength: Factor on the ranges of `spatial`.
+        kind: `spatial`: all changes that radiographs show; `jitter`: contrast and brightness, as CC2D's paper; `none`.
+        strength: Factor on the geometric ranges of `spatial`.
     """
     if kind == "spatial":
         return Geometry().times(strength), Intensity()

@@ -13,12 +13,12 @@ LEAST_SIDE = 24
 def sift_points(
     canvas: NDArray[np.floating], most: int = 100, distance: float = 10.0, border: float = 0.1
 ) -> NDArray[np.float64]:
-    """SIFT key points (Lowe 2004), as SCP takes for candidates of landmarks (Quan et al. 2022).
+    """SIFT key points (Lowe 2004), which SCP takes as candidates for landmarks (Quan et al. 2022).
 
     Args:
         canvas: `[H, W]` grey values in [0, 1].
         most: The most points.
-        distance: Least distance between two of them, px; of two that are nearer the stronger one is kept.
+        distance: Least distance between two of them, px; where two are nearer, the stronger one is kept.
         border: Share of each side that holds none.
 
     Returns:
@@ -32,13 +32,14 @@ def sift_points(
         sift.detect(np.asarray(canvas, np.float32))
     except RuntimeError:  # skimage's word for "no features"
         return np.empty((0, 2))
+    # SIFT repeats a place once for each of its orientations.
     places, first = np.unique(sift.positions, axis=0, return_index=True)
     points = places[:, ::-1].astype(np.float64)
     strength = _strength(canvas, points, sift.sigmas[first], sift.n_scales)
     low, high = np.array([w, h]) * border, np.array([w - 1, h - 1]) - np.array([w, h]) * border
     inside = ((points >= low) & (points <= high)).all(1)
     order = np.argsort(-strength[inside], kind="stable")
-    return _apart(points[inside][order], most, distance)
+    return _keep_apart(points[inside][order], most, distance)
 
 
 def _strength(
@@ -49,18 +50,18 @@ def _strength(
 ) -> NDArray[np.float64]:
     """Absolute difference of Gaussians at each point, at the nearest of the detector's scales."""
     level = np.round(np.log2(sigmas) * resolution_levels).astype(int)
-    found = np.zeros(len(points))
+    strength = np.zeros(len(points))
     blurred, reached = np.asarray(canvas, np.float32), 0.0
     for one in range(level.min(initial=0), level.max(initial=-1) + 2):
-        # Blurred from scale to scale: a wide Gaussian at once costs many times as much.
+        # Blur from scale to scale, because one wide Gaussian costs many times as much.
         finer, sigma = blurred, 2 ** (one / resolution_levels)
         blurred, reached = gaussian_filter(finer, np.sqrt(sigma**2 - reached**2)), sigma
         at = level == one - 1
-        found[at] = np.abs(map_coordinates(blurred - finer, points[at].T[::-1], order=1, mode="nearest"))
-    return found
+        strength[at] = np.abs(map_coordinates(blurred - finer, points[at].T[::-1], order=1, mode="nearest"))
+    return strength
 
 
-def _apart(points: NDArray[np.float64], most: int, distance: float) -> NDArray[np.float64]:
+def _keep_apart(points: NDArray[np.float64], most: int, distance: float) -> NDArray[np.float64]:
     kept: list[NDArray[np.float64]] = []
     for point in points:
         if len(kept) == most:

@@ -29,14 +29,15 @@ class Letterbox:
 
     @classmethod
     def fit(cls, size: Size, canvas: Size, stretch: float = 1.0) -> Letterbox:
-        """Centre a radiograph of `size` as large as it fits on `canvas`.
+        """Centre a radiograph of `size` on `canvas`, as large as it fits.
 
-        Each side is rounded to whole canvas pixels, so the aspect ratio is kept to half a canvas pixel.
+        Each side is rounded to whole canvas pixels, so the aspect ratio is kept to half a canvas pixel. `scale` holds
+        the rounded factors, which keeps the inverse exact.
 
         Args:
             size: `(H, W)` of the radiograph.
             canvas: `(H, W)` of the canvas.
-            stretch: By how much one side may be scaled more than the other to fill the canvas; 1 keeps the aspect.
+            stretch: How many times as much one side may be scaled as the other to fill the canvas; 1 keeps the aspect.
         """
         scale = stretch * min(canvas[0] / size[0], canvas[1] / size[1])
         h, w = (max(1, min(c, round(s * scale))) for s, c in zip(size, canvas, strict=True))
@@ -58,6 +59,7 @@ class Letterbox:
     def render(self, pixels: NDArray[np.float32]) -> torch.Tensor:
         """Resize `[H, W]` pixels, antialiased, onto a black canvas `[canvas H, canvas W]` float32."""
         image = torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
+        # Antialiased, because radiographs are several times as large as a canvas.
         inner = F.interpolate(image, self.scaled, mode="bilinear", antialias=True, align_corners=False)
         top, left = self.offset
         out = torch.zeros(self.canvas)
@@ -65,7 +67,7 @@ class Letterbox:
         return out
 
     def restore(self, canvas: torch.Tensor) -> NDArray[np.float32]:
-        """Resize maps `[..., canvas H, canvas W]` back to original pixels `[..., H, W]` (for evidence)."""
+        """Resize maps `[..., canvas H, canvas W]` back to original pixels `[..., H, W]` float32 (for evidence)."""
         top, left = self.offset
         inner = canvas[..., top : top + self.scaled[0], left : left + self.scaled[1]]
         flat = inner.reshape(1, -1, *self.scaled).float()
@@ -78,7 +80,17 @@ class Letterbox:
 
 
 def canvas_for(sizes: Iterable[Size], area: int, multiple: int = 32) -> Size:
-    """The canvas `(H, W)` for a cohort: its median aspect ratio, about `area` pixels, sides divisible by `multiple`."""
+    """The canvas for a cohort.
+
+    Args:
+        sizes: `(H, W)` of its radiographs.
+        area: Pixels that the canvas should have, roughly.
+        multiple: What both sides are divisible by; 32 is the deepest stride of the networks.
+
+    Returns:
+        `(H, W)` with the median aspect ratio of the sizes.
+    """
+    # Logarithms, so that tall and wide radiographs count alike.
     aspect = math.exp(float(np.median([math.log(h / w) for h, w in sizes])))
     h = max(1, round(math.sqrt(area * aspect) / multiple)) * multiple
     w = max(1, round(math.sqrt(area / aspect) / multiple)) * multiple

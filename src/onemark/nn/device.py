@@ -43,15 +43,16 @@ def precision(device: str) -> str:
 
 
 def describe(device: str = "auto") -> str:
-    """One line for people: the device that will be used and, when it is not a GPU, why."""
+    """Describe the device that will be used in one line: `CPU, 2 threads (no NVIDIA GPU found)`."""
     chosen = choose(device)
+    mixed = ", mixed bfloat16 precision" if precision(chosen) == "bf16-mixed" else ""
     if chosen == "cuda":
-        return f"GPU {torch.cuda.get_device_name()} ({precision(chosen)})"
+        return f"GPU {torch.cuda.get_device_name()}{mixed}"
     if chosen == "mps":
-        return f"Apple GPU ({precision(chosen)})"
-    reason = "asked for" if device == "cpu" else _why_not("cuda")
+        return f"Apple GPU{mixed}"
+    reason = "as requested" if device == "cpu" else _why_not("cuda")
     threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads != 1)}, {precision(chosen)} ({reason})"
+    return f"CPU, {threads} thread{'s' * (threads != 1)}{mixed} ({reason})"
 
 
 def fabric_for(device: str = "auto") -> Fabric:
@@ -78,5 +79,5 @@ def _why_not(device: str) -> str:
     if device == "mps":
         return "no Apple GPU, or a torch without MPS"
     if torch.version.cuda is None:
-        return "this torch is built without CUDA"
-    return "no NVIDIA GPU or driver found"
+        return "PyTorch is installed without support for NVIDIA GPUs"
+    return "no NVIDIA GPU found"

@@ -15,7 +15,7 @@ from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
-MEND = "use --device cpu, or fit with smaller areas (--set match.area=...)"
+REMEDY = "use --device cpu, or fit with smaller areas (--set match.area=...)"
 
 
 class Reader:
@@ -25,7 +25,7 @@ class Reader:
         module: Takes `[B, 1, H, W]` canvases.
         canvas: `(H, W)`.
         fabric: Device and precision.
-        stretch: As for `Frame.fit`.
+        stretch: As for `Letterbox.fit`.
     """
 
     def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric, stretch: float = 1.0) -> None:
@@ -37,8 +37,9 @@ class Reader:
         Raises:
             UserError: the device has too little memory.
         """
+        # In every call, because previews interrupt a training, which leaves the module in training mode.
         self.module.to(self.fabric.device).eval()
-        with memory_errors(MEND), torch.inference_mode(), self.fabric.autocast():
+        with memory_errors(REMEDY), torch.inference_mode(), self.fabric.autocast():
             return self.module(canvases.to(self.fabric.device))
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:
@@ -57,8 +58,8 @@ def landmark_set(
 ) -> LandmarkSet:
     """Canvas points `[K, 2]`, scores `[K]` and spreads `[K]` (canvas px) as landmarks of a radiograph.
 
-    A point that lies beside the radiograph on the canvas is moved to the radiograph's border. Expected errors are in mm
-    when the spacing is known, else in original px.
+    A point on the canvas' padding is moved to the radiograph's border. Expected errors are in mm where the spacing is
+    known, else in original px.
     """
     per_pixel = (1 / frame.scale).mean()
     if radiograph.spacing is not None:
@@ -80,7 +81,7 @@ def heat_evidence(
     frame: Letterbox,
     maps: Mapping[str, torch.Tensor],
 ) -> Evidence:
-    """Maps `[K, h, w]` of a canvas on the radiograph: a landmark's, or the strongest of all when none is named.
+    """Lay maps `[K, h, w]` of a canvas on the radiograph: one landmark's, or the strongest of all when none is named.
 
     Args:
         radiograph: The radiograph.
@@ -96,6 +97,7 @@ def heat_evidence(
         raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(names)}")
     shown = {}
     for name, p in maps.items():
+        # Each landmark by its own maximum, so that a sure one does not hide the others.
         p = p / p.amax((1, 2), keepdim=True).clamp(min=1e-12)
         one = p.amax(0) if landmark is None else p[names.index(landmark)]
         wide = F.interpolate(one[None, None], frame.canvas, mode="bilinear", align_corners=False)

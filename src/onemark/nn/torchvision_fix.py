@@ -1,9 +1,9 @@
-"""Import torchvision beside a CPU build of torch.
+"""Import torchvision next to a CPU build of torch.
 
-PyPI's Linux torchvision is built for CUDA; next to a CPU torch its import dies with `operator
-torchvision::nms does not exist` (pytorch/vision#9085), and timm, which imports it, dies the same way. Models
-and transforms need none of the operators that are missing: declaring the two names lets the import through.
-`torchvision.ops.nms` itself and `torchvision.io` stay unusable.
+PyPI's Linux torchvision is built for CUDA. Next to a CPU torch its import fails with `operator torchvision::nms does
+not exist` (pytorch/vision#9085), and so does timm, which imports it. Models and transforms need none of the missing
+operators, so declaring the two names lets the import through. `torchvision.ops.nms` itself and `torchvision.io` stay
+unusable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _libraries: list[object] = []  # a torch.library.Library takes its operators wit
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, declaring its missing operators where they are what stands in the way.
+    """Import torchvision; declare its missing operators if they are what makes the import fail.
 
     Call it before any import of `torchvision` or `timm`.
 

@@ -16,6 +16,8 @@ from onemark.data.atomic import writing
 from onemark.types import UserError
 
 Tensors = Mapping[str, torch.Tensor]
+FORMER_SLOTS = {"sharpen": "refine", "expect": "error_model"}
+"""Names that slots had in files of the first version, which must stay readable."""
 
 
 def write_weights(path: Path, slots: Mapping[str, tuple[Tensors, Mapping[str, Any]]]) -> None:
@@ -38,13 +40,13 @@ def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[st
     """
     try:
         with safe_open(path, "pt") as file:
-            heads = {slot: json.loads(head) for slot, head in (file.metadata() or {}).items()}
+            heads = {_slot(name): json.loads(head) for name, head in (file.metadata() or {}).items()}
             slots: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]] = {
                 slot: ({}, head) for slot, head in heads.items()
             }
             for key in file.keys():  # noqa: SIM118  it is no dict
                 slot, _, name = key.partition(".")
-                slots[slot][0][name] = file.get_tensor(key)
+                slots[_slot(slot)][0][name] = file.get_tensor(key)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: the run was stopped before its first stage was done; resume it"
@@ -52,6 +54,10 @@ def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[st
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}): run the fit again") from None
     return slots
+
+
+def _slot(name: str) -> str:
+    return FORMER_SLOTS.get(name, name)
 
 
 def take_fitting(network: nn.Module, start: Tensors) -> None:

@@ -1,4 +1,4 @@
-"""Procedural lateral head radiographs with exactly known landmarks, for demo, tests and documents."""
+"""Synthetic lateral head radiographs with exactly known landmarks, for demo, tests and documents."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The anatomy: a lateral head in mm, facing right, as outlines, plates and the landmarks that lie on them.
 
-The reference frame is `FRAME` mm wide and high, x right, y down. Outlines are control points of closed
-Catmull-Rom curves; a point given twice makes a corner.
+The reference frame is `FRAME` (width, height) in mm, x right, y down. Outlines are control points of closed
+Catmull-Rom curves; a repeated point makes a corner.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a posed anatomy to pixels: attenuation, scatter, unsharpness, noise, film, markers, collimation."""
+"""From a posed anatomy to pixels: attenuation, scatter, blur, noise, film, markers and collimation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from onemark.phantom.atlas import LAYERS, MARGIN, STEP, atlas
+from onemark.phantom.atlas import LAYERS, MARGIN, STEP, build_atlas
 from onemark.phantom.pose import Pose
 
 Map = NDArray[np.floating]
 
-# Attenuation per mm at diagnostic energies, tissue as water and bone as bone, and how far a subject's may
-# lie from it (standard deviation of a factor). Fillings, grooves and rods are relative.
+# Layer -> attenuation per mm at diagnostic energies, and the standard deviation of the factor by which subjects
+# differ. Soft tissue is taken as water; fillings, grooves and rods have relative values.
 DENSITY = {
     "skin": (0.019, 0.08),
     "shoulder": (0.015, 0.9),
@@ -35,43 +35,47 @@ TISSUE = ("skin", "shoulder", "air")
 
 
 def expose(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """The radiograph of a posed subject, `[H, W]` float32 in [0, 1], bright = dense.
+    """Render the radiograph of a posed subject, `[H, W]` float32 in [0, 1]; dense tissue is bright.
 
     Args:
         pose: Map between image and anatomy.
         size: `(H, W)` in pixels.
-        rng: Source of densities, textures, exposure and noise.
+        rng: Random generator of densities, textures, exposure and noise.
     """
-    attenuation = _attenuation(pose, size, rng)
-    attenuation = _marked(attenuation, pose, rng)
-    signal = _detected(np.exp(-attenuation), pose, rng)
-    film = _film_curve(-np.log(np.maximum(signal, 1e-4)), rng)
-    return _collimated(film, rng).astype(np.float32)
+    attenuation = _integrate_attenuation(pose, size, rng)
+    attenuation = _add_marker(attenuation, pose, rng)
+    signal = _detect(np.exp(-attenuation), pose, rng)
+    # The floor keeps the logarithm finite where noise leaves no signal.
+    film = _apply_film_curve(-np.log(np.maximum(signal, 1e-4)), rng)
+    return _collimate(film, rng).astype(np.float32)
 
 
-def _attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
-    """Line integral of the attenuation along every ray, `[H, W]`."""
-    maps = atlas(round(pose.spacing, 1))
+def _integrate_attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Generator) -> Map:
+    """Integrate the attenuation along every ray, `[H, W]`."""
+    # Rounding lets subjects of nearly equal spacing share a cached atlas.
+    maps = build_atlas(round(pose.spacing, 1))
     grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
     mm = pose.to_reference(grid)
-    paths = _sampled(maps, mm)
-    # The far half of the jaw is magnified a little differently, and so projects beside the near one.
+    paths = _sample(maps, mm)
+    # The far half of the jaw is magnified a little differently and so projects next to the near half.
     offset = np.array(rng.normal(0, (1.6, 1.2)), np.float32)
     jaw = LAYERS.index("jaw")
-    paths[..., jaw] += _sampled(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
+    paths[..., jaw] += _sample(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
     factors = {name: mu * max(0.4, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
+    # Each of these appears on half of the radiographs.
     for sometimes in ("fillings", "rods", "shoulder"):
         factors[sometimes] *= rng.random() < 0.5
     tissue = np.array([factors[n] if n in TISSUE else 0 for n in LAYERS], np.float32)
     bony = np.array([0 if n in TISSUE else factors[n] for n in LAYERS], np.float32)
-    texture = _texture(size, pose.spacing, rng)
+    texture = _draw_texture(size, pose.spacing, rng)
     total: Map = paths @ tissue * (1 + 0.025 * texture[1])
     total += paths @ bony * (1 + rng.uniform(0.06, 0.14) * texture[0])
     return total
 
 
-def _sampled(maps: Map, mm: Map) -> Map:
-    """Bilinear values `[H, W, L]` of maps `[h, w, L]` at mm `[H, W, 2]`, the edge continued."""
+def _sample(maps: Map, mm: Map) -> Map:
+    """Sample maps `[h, w, L]` at mm `[H, W, 2]` bilinearly, `[H, W, L]`; the edge continues outwards."""
+    # Just below the last sample, so that the neighbours to the right and below exist.
     at = np.clip((mm[..., ::-1] + MARGIN) / STEP, 0, np.array(maps.shape[:2]) - 1.001)
     low = at.astype(np.intp)
     part = (at - low).astype(np.float32)[..., None]
@@ -84,29 +88,32 @@ def _sampled(maps: Map, mm: Map) -> Map:
     return values
 
 
-def _texture(size: tuple[int, int], spacing: float, rng: np.random.Generator) -> tuple[Map, Map]:
-    """Trabecular grain and slow unevenness, each `[H, W]` of unit standard deviation."""
+def _draw_texture(size: tuple[int, int], spacing: float, rng: np.random.Generator) -> tuple[Map, Map]:
+    """Draw trabecular grain and slow unevenness, two maps `[H, W]`."""
     noise = rng.standard_normal(size, np.float32)
     fine = ndimage.gaussian_filter(noise, 0.6 / spacing) - ndimage.gaussian_filter(noise, 2.0 / spacing)
     coarse = ndimage.zoom(rng.standard_normal((9, 8), np.float32), (size[0] / 9, size[1] / 8), order=3)
     return fine / fine.std(), coarse[: size[0], : size[1]]
 
 
-def _detected(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
-    """What the detector reads: primary rays, scatter, unsharpness, quantum and electronic noise."""
+def _detect(primary: Map, pose: Pose, rng: np.random.Generator) -> Map:
+    """Turn primary rays `[H, W]` into the detector's signal: add scatter, blur, quantum and electronic noise."""
+    # Scatter is smooth, so a quarter of the resolution is enough.
     reach = 18.0 / pose.spacing / 4
     small = ndimage.gaussian_filter(primary[::4, ::4], reach, mode="nearest")
     scatter = ndimage.zoom(small, np.array(primary.shape) / small.shape, order=1)
     signal = primary + rng.uniform(0.05, 0.2) * scatter
     signal = ndimage.gaussian_filter(signal, rng.uniform(0.25, 0.6) * min(1.0, 0.8 / pose.spacing))
+    # Quantum noise is Poisson; at these counts a Gaussian of the same variance is close enough.
     photons = 10 ** rng.uniform(3.2, 4.3)
     grain = np.sqrt(np.maximum(signal, 0) / photons) * rng.standard_normal(signal.shape, np.float32)
     grain += 0.001 * rng.standard_normal(signal.shape, np.float32)
     return np.asarray(signal + grain)
 
 
-def _film_curve(density: Map, rng: np.random.Generator) -> Map:
-    """Window, contrast and gamma of the reader's display, to [0, 1]."""
+def _apply_film_curve(density: Map, rng: np.random.Generator) -> Map:
+    """Apply window, gamma and contrast of a viewing station, to [0, 1]."""
+    # Quantiles, so that letters and rods do not set the window.
     low, high = np.quantile(density, (0.01, rng.uniform(0.985, 0.999)))
     low -= rng.uniform(0.0, 0.08) * (high - low)
     shown = np.clip((density - low) / (high - low), 0, 1) ** rng.uniform(0.75, 1.35)
@@ -114,8 +121,8 @@ def _film_curve(density: Map, rng: np.random.Generator) -> Map:
     return np.asarray((1 - bend) * shown + bend * shown * shown * (3 - 2 * shown), np.float32)
 
 
-def _marked(attenuation: Map, pose: Pose, rng: np.random.Generator) -> Map:
-    """Lay a lead letter L or R beside the face, and now and then the rod of a head holder."""
+def _add_marker(attenuation: Map, pose: Pose, rng: np.random.Generator) -> Map:
+    """Add a lead letter L or R in front of the face, and sometimes the rod of a head holder."""
     height, width = attenuation.shape
     mm = 1 / pose.spacing
     tile = round(14 * mm)
@@ -133,8 +140,8 @@ def _marked(attenuation: Map, pose: Pose, rng: np.random.Generator) -> Map:
     return attenuation
 
 
-def _collimated(film: Map, rng: np.random.Generator) -> Map:
-    """Cover the margins outside the beam: none, dark shutters or unexposed bright film."""
+def _collimate(film: Map, rng: np.random.Generator) -> Map:
+    """Cover the margins outside the beam with dark shutters or bright unexposed film, or leave them as they are."""
     kind = rng.choice(3, p=[0.4, 0.35, 0.25])
     widths = rng.uniform(0.004, 0.022, 4) * (film.shape[0], film.shape[0], film.shape[1], film.shape[1])
     top, bottom, left, right = np.rint(widths).astype(int)

@@ -11,7 +11,7 @@ from onemark.phantom.anatomy import FRAME
 
 Points = NDArray[np.floating]
 
-# Ways in which heads differ: where (mm), reach in x and y (mm), and the shift (mm) at one standard deviation.
+# Ways in which heads differ. Columns: centre x, y; reach in x, y; shift in x, y at one standard deviation (mm).
 MODES = np.array(
     [
         (140, 205, 42, 32, 4.0, 0.5),  # jaw forward
@@ -54,17 +54,18 @@ class Pose:
     bumps: Points
 
     def to_reference(self, xy: Points) -> Points:
-        """Pixels `[..., 2]` -> mm in the reference frame `[..., 2]`."""
+        """Map pixels `[..., 2]` to mm in the reference frame `[..., 2]`."""
         p: Points = (xy - self.centre) * self.spacing
         p = p / (1 + p @ np.asarray(self.tilt))[..., None] - self.shift
         cos, sin = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
         p = p @ np.array([[cos, -sin], [sin, cos]]) + np.asarray(FRAME) / 2
-        found: Points = p - self._elastic(p)
-        return found
+        mm: Points = p - self._displace(p)
+        return mm
 
     def to_image(self, mm: Points) -> Points:
-        """The exact inverse: mm in the reference frame `[K, 2]` -> pixels `[K, 2]`, by Newton's method."""
+        """Map mm in the reference frame `[K, 2]` to pixels `[K, 2]`: the inverse, by Newton's method."""
         xy = (mm - np.asarray(FRAME) / 2) / self.spacing + self.centre
+        # Newton's method converges in a few steps; the bound only guards against an endless loop.
         for _ in range(30):
             off = self.to_reference(xy) - mm
             if np.abs(off).max() < 1e-9:
@@ -76,7 +77,7 @@ class Pose:
             xy = xy - np.linalg.solve(np.stack([dx, dy], -1), off[..., None])[..., 0]
         return xy
 
-    def _elastic(self, p: Points) -> Points:
+    def _displace(self, p: Points) -> Points:
         shift = np.zeros_like(p)
         for x, y, reach_x, reach_y, dx, dy in self.bumps.astype(p.dtype):
             weight = np.exp(-0.5 * (((p[..., 0] - x) / reach_x) ** 2 + ((p[..., 1] - y) / reach_y) ** 2))
@@ -85,15 +86,17 @@ class Pose:
         return shift
 
 
-def random_pose(rng: np.random.Generator, size: tuple[int, int]) -> Pose:
+def draw_pose(rng: np.random.Generator, size: tuple[int, int]) -> Pose:
     """Draw a subject: proportions, head position and magnification.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         size: `(H, W)` of the image in pixels.
     """
     modes = MODES.copy()
+    # The clip keeps the map invertible: stronger shifts would fold it.
     modes[:, 4:] *= 1.2 * np.clip(rng.normal(size=len(MODES)), -1.8, 1.8)[:, None]
+    # Random bumps on top, so that subjects do not differ in the named ways alone.
     free = np.concatenate(
         [rng.uniform((0, 0), FRAME, (6, 2)), rng.uniform(26, 45, (6, 2)), rng.normal(0, 1.6, (6, 2))], axis=1
     )

@@ -1,73 +1,78 @@
-"""What `resume` finds out of a run folder before it changes anything there."""
+"""What `resume` finds out about a run folder before it changes anything there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
-from onemark.pipeline import recipes
-from onemark.pipeline.runs import SUGGESTED, RunFolder
+from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.run_config import RunConfig
+from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.trainer import unfinished_head
+from onemark.stages.base import MATCH
 from onemark.types import LandmarkSet, UserError
+from onemark.uncertainty.learning import Ratios
 
 WARM_MINUTES = 1.0
 
 
-def to_finish(folder: RunFolder, minutes: float | None) -> dict[str, Any]:
-    """What changes in `config.json` of a run that is finished, by the minutes that the rest may take.
+def plan_rest(folder: RunFolder, minutes: float | None) -> dict[str, Any]:
+    """What changes in the configuration of a run that is finished, by the minutes that the rest may take.
 
     Raises:
         UserError: it is finished already, or waits for an exemplar.
     """
-    if folder.config["state"] == SUGGESTED:
+    status = folder.status()
+    if status.waits_for_exemplar:
         raise UserError(
-            f"{folder.path} waits for its first exemplar: mark a radiograph and give it with --exemplar"
+            f"{folder.path} waits for its first exemplar: annotate a radiograph and give it with --exemplar"
         )
-    if folder.config["state"] == "done":
+    if status.is_trained:
         raise UserError(
-            f"{folder.path} is finished: teach it more with --exemplar, or mark radiographs with it"
+            f"{folder.path} is finished: teach it more with --exemplar, or predict radiographs with it"
         )
     if minutes is None:
         return {}
-    head = unfinished(Checkpoint(folder.checkpoint), folder.config)
-    return {"minutes": minutes + (sum(folder.config["done"].values()) + head.get("spent", 0.0)) / 60}
+    head = unfinished_head(Checkpoint(folder.checkpoint), folder.config)
+    return {"minutes": minutes + (folder.config.seconds_spent + head.get("spent", 0.0)) / 60}
 
 
-def to_teach(folder: RunFolder, names: tuple[str, ...], minutes: float | None) -> dict[str, Any]:
-    """What changes in `config.json` of a run that learns from its first, more or corrected exemplars.
+def plan_teaching(folder: RunFolder, names: tuple[str, ...], minutes: float | None) -> dict[str, Any]:
+    """What changes in the configuration of a run that learns from its first, more or corrected exemplars.
 
-    A run that was finished once may be taught anew while that teaching is unfinished: its model is whole.
+    A run that was finished once may be taught again while that teaching is unfinished: its model is whole.
 
     Args:
         folder: The run.
-        names: The landmarks that all of its exemplars show then.
+        names: The landmarks that all of its exemplars together show then.
         minutes: The time to learn from them, where it is given.
 
     Raises:
-        UserError: its first training is not finished, or its matcher is of other landmarks.
+        UserError: its first training is not finished, or its matcher is bound to other landmarks.
     """
-    config = folder.config
-    begun = config["state"] not in (SUGGESTED, "done")
-    if begun and "fingerprints" not in config:
+    config, status = folder.config, folder.status()
+    if status.is_unfinished and not status.fitted:
         raise UserError(
             f"{folder.path} is not finished, and only a finished run can be taught more: finish it with "
             f"`onemark resume {folder.path}` first, or fit in another folder"
         )
-    saved = read_weights(folder.weights) if folder.weights.exists() else {}
-    matcher = recipes.get(config["recipe"]).slots["match"]
-    if "match" in saved and hasattr(matcher, "check_names"):
-        matcher.check_names(tuple(saved["match"][1]["names"]), names)
+    saved = read_weights(folder.weights) if config.learned else {}
+    matcher = get_recipe(config.recipe).matcher
+    if MATCH in saved and matcher.bound_to_landmarks:
+        _check_landmarks(tuple(saved[MATCH][1]["names"]), names)
     if minutes is None:
-        minutes = _rest(config) if config["state"] == SUGGESTED else WARM_MINUTES
-        minutes = config["minutes"] if begun else minutes
-    return {"done": {}, "warm": list(saved), "minutes": minutes}
+        minutes = _rest_of_budget(config) if status.waits_for_exemplar else WARM_MINUTES
+        minutes = config.minutes if status.is_unfinished else minutes
+    slots = tuple(slot for slot in saved if slot in get_recipe(config.recipe).slots)
+    return {"done": {}, "warm": slots, "minutes": minutes}
 
 
 def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> None:
-    """See that radiographs of a run are there.
+    """Check that radiographs of a run are there.
 
     Raises:
         UserError: the cohort lacks some.
@@ -81,31 +86,31 @@ def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> No
         )
 
 
-def exactly(folder: RunFolder, cohort: Cohort) -> Cohort:
+def exact_cohort(folder: RunFolder, cohort: Cohort) -> Cohort:
     """The radiographs that an unfinished run learns from: pseudo-labels in its checkpoint go by their order.
 
     Raises:
         UserError: one of them is gone.
     """
-    names = folder.config.get("radiographs", cohort.names)
+    names = folder.config.radiographs or cohort.names
     check_present(folder, cohort, names)
     return cohort.subset(names)
 
 
 def learned_from(folder: RunFolder, cohort: Cohort, further: Sequence[str]) -> Cohort:
-    """Of all radiographs in a run's folder those that it learned from, for it may have been a part, and further ones.
+    """The radiographs that a run learned from, which may be a part of its folder, and further ones.
 
-    Those that are gone may be: what needs them says so.
+    Some may be gone: what needs them says so.
     """
-    names = folder.config.get("radiographs", cohort.names)
+    names = folder.config.radiographs or cohort.names
     wanted = {*names, *map(cohort.resolve, further)}
     return cohort.subset(name for name in cohort.names if name in wanted)
 
 
-def merged(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
+def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
     """The exemplars of a run and more or corrected ones, with landmarks in the run's order and new ones after them.
 
-    What a network has learned of landmarks lies in that order.
+    The order stays because a network's heads lie in it.
     """
     if not len(known):
         return corrected
@@ -117,22 +122,22 @@ def merged(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
     )
 
 
-def aligned(
-    ratios: Sequence[Sequence[float | None]], former: Sequence[str], names: Sequence[str]
-) -> list[list[float | None]]:
-    """Rows of ratios, of actual to expected error, of the former landmarks as rows of these."""
+def align_ratios(ratios: Ratios, former: Sequence[str], names: Sequence[str]) -> Ratios:
+    """Rows of actual to expected error, for the former landmarks, as rows for these."""
     rows = [dict(zip(former, row, strict=True)) for row in ratios if len(row) == len(former)]
-    return [[row.get(name) for name in names] for row in rows]
+    return tuple(tuple(row.get(name) for name in names) for row in rows)
 
 
-def unfinished(checkpoint: Checkpoint | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The head of the saved state of a stage in progress; empty where there is none."""
-    head = checkpoint.head() if checkpoint else {}
-    return {} if head.get("stage") in config["done"] else head
+def _check_landmarks(former: tuple[str, ...], names: tuple[str, ...]) -> None:
+    if former != names:
+        raise UserError(
+            f"this matcher has learned {', '.join(former)}, and the exemplars show {', '.join(names)}: give exemplars "
+            "of the same landmarks, or start another run"
+        )
 
 
-def _rest(config: Mapping[str, Any]) -> float | None:
+def _rest_of_budget(config: RunConfig) -> float | None:
     """Minutes that a run which waits for its first exemplar has left; None for one without a budget."""
-    if config["minutes"] is None:
+    if config.minutes is None:
         return None
-    return float(max(WARM_MINUTES / 4, config["minutes"] - sum(config["done"].values()) / 60))
+    return float(max(WARM_MINUTES / 4, config.minutes - config.seconds_spent / 60))

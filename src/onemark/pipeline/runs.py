@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from onemark.data.atomic import user_errors, writing
+from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
 CONFIG = "config.json"
@@ -24,11 +27,46 @@ OURS = (
     "report.html",
     "overlays",
 )
+CONFIG_LIMITS = JsonLimits()  # a large archive's list of radiographs is part of it
 
-SUGGESTED = "suggested"
-"""State of a run whose matcher learns, or has learned, without an exemplar: it waits for the first one."""
 
-KEYS = ("recipe", "settings", "seed", "device", "minutes", "cohort", "spacing_mm", "state", "done", "warm")
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands, for those who ask what can be done with it.
+
+    Attributes:
+        state: Its state.
+        learned: Slots of the stages that can be used.
+        fitted: Whether a training was finished at least once.
+        predicted: Whether its predictions were made with what it has learned last.
+        has_checkpoint: Whether a stage in progress was saved.
+    """
+
+    state: RunState
+    learned: tuple[str, ...]
+    fitted: bool
+    predicted: bool
+    has_checkpoint: bool = False
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether there is anything that can be used or gone on from."""
+        return bool(self.learned) or self.has_checkpoint
+
+    @property
+    def waits_for_exemplar(self) -> bool:
+        """Whether the first exemplar is what is missing."""
+        return self.state == RunState.SUGGESTED
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.state == RunState.DONE
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a training was stopped, killed or is under way."""
+        return self.state in (RunState.RUNNING, RunState.STOPPED)
 
 
 class RunFolder:
@@ -36,17 +74,15 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        config: What `config.json` holds: version, recipe, settings, seed, device, folder, minutes, state and so on.
+        config: What `config.json` holds.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
         self._made: tuple[Path, ...] = ()
 
     @classmethod
-    def create(
-        cls, path: Path | str, config: Mapping[str, Any], exemplars: LandmarkTable | None = None
-    ) -> RunFolder:
+    def create(cls, path: Path | str, config: RunConfig, exemplars: LandmarkTable | None = None) -> RunFolder:
         """Start a run in a new folder, or in one that holds nothing of another run; exemplars may come later.
 
         Raises:
@@ -65,9 +101,9 @@ class RunFolder:
             raise UserError(
                 f"{path} already holds {taken[0]}, which a run would replace: choose another folder"
             )
-        run = cls(path, dict(config))
+        run = cls(path, config)
         run._made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
-        with run.discarded():
+        with run.discarded_on_error():
             run.update()
             if exemplars is not None:
                 run.write_exemplars(exemplars)
@@ -82,27 +118,35 @@ class RunFolder:
         """
         path = Path(path)
         try:
-            config = json.loads((path / CONFIG).read_text("utf-8"))
+            content = read_json(path / CONFIG, CONFIG_LIMITS)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{path} holds no run (no {CONFIG}): give the folder that `onemark fit` wrote"
             ) from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path / CONFIG} cannot be read ({error}): give another run folder") from None
-        if not isinstance(config, dict) or "onemark" not in config:
-            raise UserError(
-                f"{path / CONFIG} is not a run of onemark: give the folder that `onemark fit` wrote"
-            )
-        missing = [key for key in KEYS if key not in config]
-        if missing:
-            raise UserError(f"{path / CONFIG} is damaged, {missing[0]!r} is missing: give another run folder")
-        return cls(path, config)
+        return cls(path, RunConfig.from_json(content, path / CONFIG, (path / "landmarks.csv").exists()))
+
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        config = self.config
+        return RunStatus(
+            config.state,
+            config.learned,
+            config.fits > 0,
+            0 < config.fits == config.predicted,
+            self.checkpoint.is_file(),
+        )
 
     def update(self, **changes: Any) -> None:
-        """Change the configuration and write it."""
-        self.config |= changes
+        """Change fields of the configuration and write it."""
+        self.config = replace(self.config, **changes)
         with writing(self.path / CONFIG) as file:
-            file.write(json.dumps(self.config, indent=2) + "\n")
+            file.write(json.dumps(self.config.to_json(), indent=2) + "\n")
+
+    def note_predicted(self) -> None:
+        """Note that the predictions in the folder were made with what it has learned last."""
+        self.update(predicted=self.config.fits)
 
     def discard(self) -> None:
         """Remove what `create` made, where nothing was learned that could be lost."""
@@ -115,7 +159,7 @@ class RunFolder:
                 folder.rmdir()
 
     @contextlib.contextmanager
-    def discarded(self) -> Iterator[None]:
+    def discarded_on_error(self) -> Iterator[None]:
         """Discard the new run when its input turns out to be wrong before anything was learned."""
         try:
             yield
@@ -138,9 +182,14 @@ class RunFolder:
         """The predictions."""
         return self.path / "landmarks.csv"
 
+    @property
+    def suggestion(self) -> Path:
+        """What to annotate first, by the selector."""
+        return self.path / "suggestion.csv"
+
     def exemplars(self) -> LandmarkTable:
-        """The exemplars of the run; an empty table where none was placed yet."""
-        if not (self.path / "exemplars.csv").exists() and self.config["state"] == SUGGESTED:
+        """The exemplars of the run; an empty table where it waits for the first one."""
+        if not (self.path / "exemplars.csv").exists() and self.status().waits_for_exemplar:
             return LandmarkTable((), ())
         return read_landmarks(self.path / "exemplars.csv")
 
@@ -149,13 +198,30 @@ class RunFolder:
         exemplars.to_csv(self.path / "exemplars.csv")
 
     def log(self) -> list[dict[str, Any]]:
-        """The training log, a dict per step; empty where there is none yet."""
+        """The training log, a dict per step; empty where there is none yet, or none that can be read.
+
+        A finished model does not need it, so a damaged log stops nothing.
+        """
         path = self.path / "log.jsonl"
-        if not path.exists():
+        try:
+            entries = [parse_json(line, path, SMALL) for line in path.read_text("utf-8").splitlines()]
+        except (OSError, ValueError):
             return []
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        return [
+            entry | {"stage": rename_slot(entry.get("stage", ""))}
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
 
     def write_log(self, log: Iterable[Mapping[str, Any]]) -> None:
         """Write the training log, a JSON object per line."""
         with user_errors(self.path / "log.jsonl"), writing(self.path / "log.jsonl") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in log)
+
+
+def status_of(path: Path | None) -> RunStatus | None:
+    """Where the run in a folder stands; None where there is none that can be opened."""
+    try:
+        return None if path is None else RunFolder.open(path).status()
+    except UserError:
+        return None

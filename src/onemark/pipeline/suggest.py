@@ -1,61 +1,37 @@
-"""suggest: which radiographs to mark first, and a run that goes on with them."""
+"""suggest: which radiographs to annotate first, and a run that goes on with them."""
 
 from __future__ import annotations
 
-import csv
-import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import onemark
-from onemark.data.atomic import writing
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.suggestion import Suggestion
 from onemark.nn.backbones import pretrained
-from onemark.nn.device import choose, fabric_for
+from onemark.nn.device import choose
 from onemark.nn.training.canvases import CanvasCache, learning_pool
-from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job, hash_text
-from onemark.nn.weights import read_weights, write_weights
-from onemark.options import check_wishes, settings_of
-from onemark.pipeline import recipes
+from onemark.nn.training.loop import hash_text
+from onemark.options import check_budget_and_seed, settings_of
+from onemark.pipeline.recipe import Recipe
+from onemark.pipeline.recipes import RECIPES, get_recipe
 from onemark.pipeline.resuming import check_present
-from onemark.pipeline.runs import CONFIG, SUGGESTED, RunFolder
+from onemark.pipeline.run_config import RunConfig, RunState
+from onemark.pipeline.runs import CONFIG, RunFolder
+from onemark.pipeline.starting import new_config, spell_settings
+from onemark.pipeline.trainer import Trainer
 from onemark.progress import Sink, silent
+from onemark.stages.answers import matcher_of
+from onemark.stages.base import MATCH, SELECT
+from onemark.stages.matcher import Matcher
 from onemark.types import UserError
 
 NO_EXEMPLARS = LandmarkTable((), ())
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """Which radiographs to mark.
-
-    Attributes:
-        chosen: The radiographs to mark, the most useful first.
-        score: R of these together, 0...1: how similar the key points of all radiographs are to the most similar place
-            in them, on average.
-        ranking: `(name, R)` of every radiograph compared, marked alone; the best first.
-        run: The run folder to go on from with the first exemplar, by `resume`; None where none was asked for.
-    """
-
-    chosen: tuple[str, ...]
-    score: float
-    ranking: tuple[tuple[str, float], ...]
-    run: Path | None = None
-
-    def to_csv(self, path: Path | str) -> None:
-        """Write a row per radiograph: image, R when marked alone, place among the chosen ones or empty."""
-        with writing(Path(path)) as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["image", "similarity", "chosen"])
-            place = {name: n for n, name in enumerate(self.chosen, 1)}
-            rows.writerows([name, f"{value:.6f}", place.get(name, "")] for name, value in self.ranking)
 
 
 def suggest(
@@ -70,14 +46,14 @@ def suggest(
     settings: Mapping[str, Any] | None = None,
     progress: Sink = silent,
 ) -> Suggestion:
-    """Say which radiographs are worth marking (Quan et al., CVPR 2022), before anything is marked.
+    """Say which radiographs are worth annotating (Quan et al., CVPR 2022), before anything is annotated.
 
     The recipe's matcher learns from the radiographs alone. With `out` it is kept, and `resume(out, exemplars=...)` goes
     on from it: nothing is trained twice. An `out` that holds a matcher already is asked without any training.
 
     Args:
         cohort: The radiographs.
-        number: How many to mark.
+        number: How many to annotate.
         recipe: Name of a recipe whose matcher learns without exemplars.
         minutes: Time budget of the matcher's training; without it the recipe's number of steps.
         out: Run folder to make, or one that is there.
@@ -91,92 +67,78 @@ def suggest(
         UserError: something in the input is wrong, or the recipe's matcher needs an exemplar.
         Cancelled: `progress` asked to stop.
     """
-    check_wishes(minutes, seed)
+    check_budget_and_seed(minutes, seed)
     if not 1 <= number <= len(cohort):
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
         )
-    there = out is not None and (Path(out) / CONFIG).exists()
-    if there:
-        run: RunFolder | None = RunFolder.open(out or "")
-        config = _opened(run, cohort, device) if run else {}
+    folder = RunFolder.open(out) if out is not None and (Path(out) / CONFIG).exists() else None
+    there = folder is not None
+    if folder is not None:
+        config = _settled_config(folder, cohort, device)
     else:
-        config = _config(cohort, recipe, minutes, device, seed, settings, progress)
-        run = None if out is None else RunFolder.create(out, config)
-    chosen = _alone(config["recipe"])
-    with run.discarded() if run and not there else nullcontext():
-        matcher = _matcher(chosen, cohort, config, run, progress)
-    options = chosen.selecting(config["settings"] | dict(settings or {}))
-    pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
-    store = CanvasCache(pool, matcher.canvas, progress, matcher.config.framing)
-    selector = chosen.selector(options, matcher.reader).compare(store, progress)
-    draws = torch.Generator().manual_seed(hash_text(f"{config['seed']}/select"))
-    choice = selector.choose(number, draws)
-    found = Suggestion(choice.chosen, choice.score, choice.ranking, run.path if run else None)
-    if run is not None:
-        found.to_csv(run.path / "suggestion.csv")
+        total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
+        config = new_config(
+            cohort, recipe, total, device, seed, settings, progress=progress, state=RunState.SUGGESTED
+        )
+        folder = None if out is None else RunFolder.create(out, config)
+    chosen = _suggesting_recipe(config.recipe)
+    with folder.discarded_on_error() if folder and not there else nullcontext():
+        stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
+    found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
+    found = replace(found, run=folder.path if folder else None)
+    if folder is not None:
+        found.to_csv(folder.suggestion)
     return found
 
 
-def _config(
+def _choose(
+    recipe: Recipe,
+    matcher: Matcher,
     cohort: Cohort,
-    recipe: str,
-    minutes: float | None,
-    device: str,
-    seed: int,
+    config: RunConfig,
     settings: Mapping[str, Any] | None,
+    number: int,
     progress: Sink,
-) -> dict[str, Any]:
-    """What `config.json` of a new run holds; its budget is the whole fit's, of which the matcher's share is spent now."""
-    chosen = _alone(recipe)
-    total = None if minutes is None else _total(minutes, chosen)
-    configs = chosen.configure(settings, total) | {"select": chosen.selecting(settings)}
-    pretrained.check({"match": configs["match"]}, progress)
-    return {
-        "onemark": onemark.__version__,
-        "recipe": recipe,
-        "settings": _spelled(configs),
-        "seed": seed,
-        "device": choose(device),
-        "minutes": total,
-        "cohort": str(cohort.folder.resolve()),
-        "spacing_mm": cohort.spacing_mm,
-        "state": SUGGESTED,
-        "done": {},
-        "warm": [],
-        "radiographs": list(cohort.names),
-    }
+) -> Suggestion:
+    """The selector's answer, by what the matcher has learned."""
+    options = recipe.configure_selector({**config.settings, **(settings or {})})
+    pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
+    store = CanvasCache(pool, matcher.canvas, progress, matcher.config.framing)
+    selector = recipe.selector(options, matcher.embed).compare(store, progress)
+    return selector.choose(number, torch.Generator().manual_seed(hash_text(f"{config.seed}/select")))
 
 
-def _alone(recipe: str) -> recipes.Recipe:
-    chosen = recipes.get(recipe)
-    if not getattr(chosen.slots["match"], "learns_alone", False):
+def _suggesting_recipe(recipe: str) -> Recipe:
+    chosen = get_recipe(recipe)
+    if not chosen.matcher.learns_without_exemplars:
         raise UserError(
-            f"the matcher of recipe {recipe} learns nothing before a radiograph is marked: choose recipe onemark or scp"
+            f"the matcher of recipe {recipe} learns nothing before a radiograph is annotated: choose recipe onemark or "
+            "scp"
         )
     return chosen
 
 
-def _opened(run: RunFolder, cohort: Cohort, device: str) -> dict[str, Any]:
+def _settled_config(folder: RunFolder, cohort: Cohort, device: str) -> RunConfig:
     """The configuration of a run that is there.
 
     Raises:
-        UserError: it is of another folder; or its matcher has not learned and its exemplars are placed already: that is
-            for `resume`.
+        UserError: it belongs to another folder; or its matcher has not learned and its exemplars are placed already:
+            then `resume` goes on with it.
     """
-    learned = Path(run.config["cohort"])
-    if not learned.is_dir():  # it may have moved
-        check_present(run, cohort, run.config.get("radiographs", ()))
-    elif not learned.samefile(cohort.folder):
+    learned_in = Path(folder.config.cohort)
+    if not learned_in.is_dir():  # it may have moved
+        check_present(folder, cohort, folder.config.radiographs)
+    elif not learned_in.samefile(cohort.folder):
         raise UserError(
-            f"{run.path} is of the radiographs in {learned}, not of those in {cohort.folder}: give that folder, or "
-            "another --out"
+            f"{folder.path} belongs to the radiographs in {learned_in}, not to those in {cohort.folder}: give that "
+            "folder, or another --out"
         )
-    if not run.weights.exists() and (run.path / "exemplars.csv").exists():
+    if not folder.config.learned and not folder.status().waits_for_exemplar:
         raise UserError(
-            f"{run.path} has its exemplar but no matcher yet: finish it with `onemark resume {run.path}`"
+            f"{folder.path} has its exemplar but no matcher yet: finish it with `onemark resume {folder.path}`"
         )
-    return run.config | {"device": choose(device)}
+    return replace(folder.config, device=choose(device))
 
 
 def same_matcher(
@@ -186,7 +148,7 @@ def same_matcher(
     minutes: float | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Whether a run's matcher is the one that a fit with these wishes would have, so that it need not learn again.
+    """Whether a run's matcher is the one that such a fit would have, so that it need not learn again.
 
     Args:
         run: A run folder; anything else has no matcher.
@@ -197,19 +159,19 @@ def same_matcher(
     Raises:
         UserError: an unknown recipe, or a wrong setting.
     """
-    wanted = recipes.get(recipe)
-    options = settings_of(wanted.configure(settings, minutes)["match"])
+    wanted = get_recipe(recipe)
+    options = settings_of(wanted.configure(settings, minutes)[MATCH])
     try:
         config = RunFolder.open(run).config
     except UserError:
         return False
-    there = recipes.RECIPES.get(config["recipe"])
-    if there is None or there.slots["match"] is not wanted.slots["match"]:
+    there = RECIPES.get(config.recipe)
+    if there is None or there.matcher is not wanted.matcher:
         return False
-    return all(config["settings"].get(f"match.{name}") == value for name, value in options.items())
+    return all(config.settings.get(f"{MATCH}.{name}") == value for name, value in options.items())
 
 
-def settled(
+def settled_differently(
     run: Path | str,
     *,
     recipe: str | None = None,
@@ -217,30 +179,30 @@ def settled(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Which of these wishes for a suggestion a run has settled otherwise, so that it would pass over them.
+    """Which of these options a suggestion's run has settled otherwise, so that it would pass over them.
 
     Args:
         run: A run folder of `suggest`.
-        recipe: Name of a recipe, where one is wished for.
+        recipe: Name of a recipe, where one is given.
         minutes: Time budget of the matcher's training.
         seed: The seed.
         settings: `slot.field` -> value; the selector's are free.
 
     Returns:
-        `recipe`, `minutes`, `seed` or names of settings; none where the run is what is wished for.
+        `recipe`, `minutes`, `seed` or names of settings; none where the run is as asked for.
 
     Raises:
         UserError: no such run, an unknown recipe, or a wrong setting.
     """
     config = RunFolder.open(run).config
-    chosen = recipes.get(config["recipe"])
+    chosen = get_recipe(config.recipe)
     if recipe not in (None, chosen.name):
         return ["recipe"]
-    total = None if minutes is None else _total(minutes, chosen)
-    wanted = _spelled(chosen.configure(settings, config["minutes"]))
-    fixed = [name for name in settings or {} if not name.startswith("select.")]
-    differ = {"minutes": total not in (None, config["minutes"]), "seed": seed not in (None, config["seed"])}
-    differ |= {name: wanted[name] != config["settings"].get(name) for name in fixed}
+    total = None if minutes is None else total_minutes(minutes, chosen)
+    wanted = spell_settings(chosen.configure(settings, config.minutes))
+    fixed = [name for name in settings or {} if not name.startswith(f"{SELECT}.")]
+    differ = {"minutes": total not in (None, config.minutes), "seed": seed not in (None, config.seed)}
+    differ |= {name: wanted[name] != config.settings.get(name) for name in fixed}
     return [name for name, other in differ.items() if other]
 
 
@@ -252,65 +214,34 @@ def adopt(
     settings: Mapping[str, Any] | None = None,
     progress: Sink = silent,
 ) -> None:
-    """Give a run that waits for its first exemplar these wishes for what follows its matcher; `resume` keeps to them.
+    """Give a run that waits for its first exemplar these options for what follows its matcher; `resume` keeps to them.
 
     Args:
         run: A run folder of `suggest`.
         recipe: Name of a recipe with the same matcher: see `same_matcher`.
-        minutes: Time budget of the whole fit, what the matcher has had included.
+        minutes: Time budget of the whole fit, including what the matcher has had.
         settings: `slot.field` -> value.
         progress: Is told what has to be fetched.
 
     Raises:
-        UserError: no such run, another matcher, or something in the wishes is wrong.
+        UserError: no such run, another matcher, or one of the options is wrong.
     """
     folder = RunFolder.open(run)
-    if folder.config["state"] != SUGGESTED:
+    if not folder.status().waits_for_exemplar:
         raise UserError(f"{folder.path} has its exemplars already: go on with it by `onemark resume`")
     if not same_matcher(run, recipe=recipe, minutes=minutes, settings=settings):
-        raise UserError(f"{folder.path} has another matcher than these wishes ask for: fit in another folder")
-    chosen = recipes.get(recipe)
+        raise UserError(
+            f"{folder.path} has another matcher than these options ask for: fit in another folder"
+        )
+    chosen = get_recipe(recipe)
     configs = chosen.configure(settings, minutes)
-    if "refine" in configs:
-        chosen.slots["refine"].check(configs)
-    pretrained.check(configs, progress)
-    configs["select"] = chosen.selecting(settings)
-    folder.update(recipe=recipe, minutes=minutes, settings=_spelled(configs))
+    chosen.check(configs)
+    pretrained.check(chosen.pretrained(configs), progress)
+    selecting = settings_of(chosen.configure_selector(settings))
+    spelled = spell_settings(configs) | {f"{SELECT}.{name}": value for name, value in selecting.items()}
+    folder.update(recipe=recipe, minutes=minutes, settings=spelled)
 
 
-def matcher_share(recipe: recipes.Recipe) -> float:
-    """The part of a time budget that a recipe's matcher gets, 0...1."""
-    return recipe.shares["match"] / sum(recipe.shares[slot] for slot in recipe.slots)
-
-
-def _total(minutes: float, recipe: recipes.Recipe) -> float:
+def total_minutes(minutes: float, recipe: Recipe) -> float:
     """The budget of a whole fit whose matcher has these minutes."""
-    return round(minutes / matcher_share(recipe), 9)
-
-
-def _spelled(configs: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()}
-
-
-def _matcher(
-    recipe: recipes.Recipe, cohort: Cohort, config: dict[str, Any], run: RunFolder | None, sink: Sink
-) -> Any:
-    """The run's matcher; it learns first where it has not."""
-    stage, fabric = recipe.slots["match"], fabric_for(config["device"])
-    saved = read_weights(run.weights) if run and run.weights.exists() else {}
-    if "match" in saved:
-        return stage.restore(*saved["match"], fabric)
-    checkpoint = None if run is None else Checkpoint(run.checkpoint)
-    head = checkpoint.head() if checkpoint else {}
-    seconds = None if config["minutes"] is None else config["minutes"] * 60 * matcher_share(recipe)
-    deadline = None if seconds is None else time.monotonic() + seconds - head.get("spent", 0.0)
-    job = Job(fabric, config["seed"], sink, checkpoint, head.get("log", []), deadline)
-    started, options = time.monotonic(), recipe.configure(config["settings"])["match"]
-    matcher = stage.fit(NO_EXEMPLARS, cohort, options, job, seconds)
-    spent = head.get("spent", 0.0) + time.monotonic() - started
-    if run is not None and checkpoint is not None:
-        write_weights(run.weights, {"match": matcher.state()})
-        run.write_log(job.log)
-        run.update(done={"match": spent})
-        checkpoint.remove()
-    return matcher
+    return round(minutes / recipe.matcher_share, 9)

@@ -1,393 +1,192 @@
-"""fit, resume, load and what they give: a Model that marks radiographs."""
+"""The one orchestrator: fits the stages of a run in order, within its time, and keeps what they learn."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-import onemark
-from onemark.data.cohort import Cohort, open_cohort
+from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.nn.backbones import pretrained
-from onemark.nn.device import choose, fabric_for
+from onemark.nn.device import fabric_for
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job
 from onemark.nn.weights import read_weights, write_weights
-from onemark.options import check_wishes, settings_of
-from onemark.pipeline import recipes, resuming
-from onemark.pipeline.answers import REFINE, answers, located, locating
-from onemark.pipeline.runs import SUGGESTED, RunFolder
-from onemark.progress import Cancelled, Progress, Sink, silent
-from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.run_config import RunConfig, RunState
+from onemark.pipeline.runs import RunFolder
+from onemark.progress import Cancelled, Sink
+from onemark.stages.base import MATCH, Stage, StageContext
+from onemark.types import LandmarkSet
 from onemark.uncertainty.error_model import ErrorModel
-from onemark.uncertainty.learning import SLOT as EXPECT
-from onemark.uncertainty.learning import correction_ratios, learned, seconds_to_train, with_expected_errors
+from onemark.uncertainty.learning import SLOT as ERROR_MODEL
+from onemark.uncertainty.learning import learn_error_model, seconds_to_train
 
 
-@dataclass
-class Model:
-    """A fitted recipe.
-
-    Attributes:
-        recipe: Name of the recipe.
-        stages: Slot -> fitted stage.
-        exemplars: What a person placed; returned as it is for these very radiographs.
-        fingerprints: Image name of an exemplar -> digest of its pixels.
-        cohort: The radiographs it learned from, when they are at hand.
-        log: One dict per training step: stage, step, loss, seconds.
-        expectation: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
-    """
-
-    recipe: str
-    stages: dict[str, Any]
-    exemplars: LandmarkTable
-    fingerprints: dict[str, str]
-    cohort: Cohort | None = None
-    log: list[dict[str, Any]] = field(default_factory=list)
-    error_model: ErrorModel | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The landmark names, in the exemplars' order."""
-        return self.exemplars.names
-
-    def locate(self, radiograph: Radiograph) -> LandmarkSet:
-        """Landmarks of one radiograph; of an exemplar, what the person placed.
-
-        A landmark that the person marked as not visible stays so.
-        """
-        if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
-            placed = self.exemplars[radiograph.name]
-            seen = np.isfinite(placed.xy).all(1)
-            return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        found = answers(self.stages, radiograph)
-        if self.error_model is None:
-            return found.final
-        return with_expected_errors(self.error_model, self.stages, radiograph, found)
-
-    def margin(self, coverage: float = 0.9) -> float | None:
-        """The multiple of the expected error that holds a share of true points, by corrections; None if these are few."""
-        return None if self.error_model is None else self.error_model.calibration.margin(coverage)
-
-    def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
-        """Landmarks of every radiograph that can be read; the others are reported to `progress`.
-
-        Raises:
-            UserError: not one radiograph could be read.
-            Cancelled: `progress` asked to stop.
-        """
-        found = []
-        for radiograph in cohort.readable(sink=progress):
-            found.append(self.locate(radiograph))
-            progress(Progress("predict", len(found), len(cohort), preview=found[-1:]))
-        if not found:
-            raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")
-        return LandmarkTable.from_sets(found)
-
-    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
-        """What every stage can show for its answer, together.
-
-        Raises:
-            UserError: no landmark of that name.
-        """
-        shown = [stage.explain(radiograph, landmark) for stage in locating(self.stages)]
-        if REFINE in self.stages:
-            coarse = locating(self.stages)[-1].locate(radiograph)
-            shown.append(self.stages[REFINE].explain(radiograph, coarse, landmark))
-        maps = {name: m for one in shown for name, m in one.maps.items()}
-        fields = [one.field for one in shown if one.field is not None]
-        numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
-        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None, numbers or None)
-
-
-def fingerprint(radiograph: Radiograph) -> str:
-    """A digest of a radiograph's pixels."""
-    return hashlib.blake2b(radiograph.pixels.tobytes(), digest_size=16).hexdigest()
-
-
-def fit(
-    cohort: Cohort,
-    exemplars: LandmarkTable,
-    *,
-    recipe: str = "onemark",
-    minutes: float | None = None,
-    out: Path | str | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-    progress: Sink = silent,
-) -> Model:
-    """Learn from a cohort and its exemplars.
+class Trainer:
+    """One training of a run, from wherever its configuration says it stands.
 
     Args:
-        cohort: The radiographs.
-        exemplars: Landmarks of at least one of them.
-        recipe: Name of a recipe.
-        minutes: Time budget that the whole schedule is laid over; without it the recipe's number of steps.
-        out: Run folder to make; without it nothing is written and nothing can be resumed.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        seed: The same seed and number of steps give the same model on the same CPU.
-        settings: `slot.field` -> value.
-        progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
-
-    Raises:
-        UserError: something in the input is wrong, or the device has too little memory.
-        Cancelled: `progress` asked to stop.
+        cohort: The radiographs to learn from.
+        exemplars: Landmarks of radiographs of the cohort; an empty table for a matcher that learns without them.
+        config: The run's configuration.
+        folder: Where to keep what is learned; None for a training that leaves nothing.
+        sink: Takes the progress.
+        late: Seconds of the time budget that are gone already.
     """
-    check_wishes(minutes, seed)
-    chosen = recipes.get(recipe)
-    configs = chosen.configure(settings, minutes)
-    exemplars = _readable(exemplars, cohort)
-    _tell_unplaced(exemplars, progress)
-    if REFINE in configs:
-        chosen.slots[REFINE].check(configs)
-    pretrained.check(configs, progress)
-    config = {
-        "onemark": onemark.__version__,
-        "recipe": recipe,
-        "settings": {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()},
-        "seed": seed,
-        "device": choose(device),
-        "minutes": minutes,
-        "cohort": str(cohort.folder.resolve()),
-        "spacing_mm": cohort.spacing_mm,
-        "state": "running",
-        "done": {},
-        "warm": [],
-        "radiographs": list(cohort.names),
-    }
-    run = None if out is None else RunFolder.create(out, config, exemplars)
-    with run.discarded() if run else nullcontext():
-        return _Work(cohort, exemplars, config, run, progress).finish()
-
-
-def resume(
-    run: Path | str,
-    *,
-    cohort: Cohort | None = None,
-    exemplars: LandmarkTable | None = None,
-    minutes: float | None = None,
-    device: str | None = None,
-    progress: Sink = silent,
-) -> Model:
-    """Finish a run that was stopped or killed; or, given exemplars, teach a finished one more.
-
-    Args:
-        run: The run folder.
-        cohort: The radiographs, where their folder has moved or there are more to learn from. A run that is not
-            finished goes on with those it began with.
-        exemplars: More or corrected exemplars: added to the run's, replacing those of the same radiographs. The
-            matcher keeps its network and takes them as templates; detector and refiner go on from their weights.
-        minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
-            stopped); else the time for the rest of the work instead of the rest of the run's own budget.
-        device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
-        progress: As for `fit`.
-
-    Raises:
-        UserError: no run there, its radiographs are gone, there is nothing to resume, or exemplars are for a run whose
-            first training is not finished; the run is then as it was.
-        Cancelled: `progress` asked to stop.
-    """
-    check_wishes(minutes)
-    started, folder = time.monotonic(), RunFolder.open(run)
-    chosen = choose(device or folder.config["device"])
-    if cohort is None:
-        cohort = open_cohort(folder.config["cohort"], spacing_mm=folder.config["spacing_mm"])
-        cohort = resuming.learned_from(folder, cohort, () if exemplars is None else exemplars.images)
-    known = folder.exemplars()
-    resuming.check_present(folder, cohort, known.images)
-    if exemplars is None:
-        changes = resuming.to_finish(folder, minutes)
-        cohort = resuming.exactly(folder, cohort)
-        known = known.checked(cohort)
-    else:
-        corrected, former = _readable(exemplars, cohort), _placed(known).names
-        known = resuming.merged(known, corrected).checked(cohort)
-        names = _placed(known).names
-        changes = resuming.to_teach(folder, names, minutes)
-        _tell_unplaced(known, progress)
-        ratios = [*folder.config.get("ratios", []), *_taught(folder, corrected, cohort, chosen)]
-        changes["ratios"] = resuming.aligned(ratios, former, names)
-        changes["radiographs"] = list(cohort.names)
-        folder.write_exemplars(known)
-    whose = {"cohort": str(cohort.folder.resolve()), "spacing_mm": cohort.spacing_mm}
-    folder.update(state="running", device=chosen, **whose, **changes)
-    if changes.get("warm"):
-        Checkpoint(folder.checkpoint).remove()
-    late = time.monotonic() - started
-    return _Work(cohort, known, folder.config, folder, progress, late).finish()
-
-
-def load(run: Path | str, device: str = "auto") -> Model:
-    """The model of a finished run; of an unfinished one, as far as it came.
-
-    Raises:
-        UserError: no run there, or nothing learned yet.
-    """
-    folder = RunFolder.open(run)
-    if folder.config["state"] == SUGGESTED:
-        raise UserError(
-            f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"
-        )
-    fabric = fabric_for(device)
-    recipe = recipes.get(folder.config["recipe"])
-    saved = read_weights(folder.weights)
-    stages = {
-        slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved
-    }
-    return Model(
-        recipe.name,
-        stages,
-        _placed(folder.exemplars()),
-        folder.config.get("fingerprints", {}),
-        None,
-        folder.log(),
-        ErrorModel.restore(saved[EXPECT][0]) if EXPECT in saved else None,
-    )
-
-
-def _taught(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device: str) -> list[Any]:
-    """Rows of actual to expected error that corrections of a finished run show."""
-    if folder.config["state"] != "done":
-        return []
-    model = load(folder.path, device)
-    return correction_ratios(model, corrected, cohort)
-
-
-def _readable(exemplars: LandmarkTable, cohort: Cohort) -> LandmarkTable:
-    """The exemplars under the cohort's names; each is decoded, to tell of a damaged one before anything is written."""
-    exemplars = exemplars.checked(cohort)
-    for one in exemplars:
-        cohort[one.image]
-    return exemplars
-
-
-def _placed(exemplars: LandmarkTable) -> LandmarkTable:
-    """The exemplars with only those landmarks that at least one of them shows."""
-    if not len(exemplars):
-        return exemplars
-    seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
-    names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
-    return LandmarkTable.from_sets(LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
-
-
-def _tell_unplaced(exemplars: LandmarkTable, progress: Sink) -> None:
-    unplaced = ", ".join(name for name in exemplars.names if name not in _placed(exemplars).names)
-    if unplaced:
-        message = f"left out, for no exemplar shows it: {unplaced}; place it on one to have it marked"
-        progress(Progress("read", 0, 1, message=message))
-
-
-class _Work:
-    """One fit, from wherever its run folder says it stands; `late` seconds of its time are gone."""
 
     def __init__(
         self,
         cohort: Cohort,
         exemplars: LandmarkTable,
-        config: dict[str, Any],
-        run: RunFolder | None,
+        config: RunConfig,
+        folder: RunFolder | None,
         sink: Sink,
         late: float = 0.0,
     ) -> None:
-        self.cohort, self.exemplars, self.config, self.run = cohort, _placed(exemplars), config, run
-        self.recipe = recipes.get(config["recipe"])
-        self.configs = self.recipe.configure(config["settings"])
-        self.fabric = fabric_for(config["device"])
-        self.checkpoint = None if run is None else Checkpoint(run.checkpoint)
-        self.head = resuming.unfinished(self.checkpoint, config)
-        log = self.head["log"] if self.head else (run.log() if run else [])
-        budget = seconds_to_train(config["minutes"])
-        self.budget = None if budget is None else budget - late
-        self.spent = float(sum(config["done"].values()))
-        deadline = (
-            None
-            if self.budget is None
-            else time.monotonic() + self.budget - self.spent - self.head.get("spent", 0.0)
+        self.cohort, self.exemplars, self.config, self.folder = (
+            cohort,
+            shown_landmarks(exemplars),
+            config,
+            folder,
         )
-        self.job = Job(self.fabric, config["seed"], sink, self.checkpoint, log, deadline)
+        self.sink = sink
+        self.recipe = get_recipe(config.recipe)
+        self.configs = self.recipe.configure(config.settings)
+        self.fabric = fabric_for(config.device)
+        self.checkpoint = None if folder is None else Checkpoint(folder.checkpoint)
+        self.head = unfinished_head(self.checkpoint, config)
+        self.log: list[dict[str, Any]] = self.head["log"] if self.head else (folder.log() if folder else [])
+        budget = seconds_to_train(config.minutes)
+        self.budget = None if budget is None else budget - late
+        self.deadline: float | None = None
+
+    def fit_until(self, last: str) -> dict[str, Stage]:
+        """Fit the stages up to the slot `last`, those that have not learned yet.
+
+        Raises:
+            UserError: something in the input is wrong, or the device has too little memory.
+            Cancelled: the sink asked to stop; the folder then holds a resumable state.
+        """
+        slots = list(self.recipe.slots)
+        slots = slots[: slots.index(last) + 1]
+        if self.budget is not None:
+            share = sum(self.recipe.shares[slot] for slot in slots) / sum(
+                self.recipe.shares[slot] for slot in self.recipe.slots
+            )
+            gone = self.config.seconds_spent + self.head.get("spent", 0.0)
+            self.deadline = time.monotonic() + self.budget * share - gone
+        former = self._restore_stages()
+        stages: dict[str, Stage] = {}
+        for slot in slots:
+            if slot in self.config.done:
+                stages[slot] = former[slot]
+                continue
+            started = time.monotonic()
+            stages[slot] = self._fit_stage(slot, stages, former)
+            before = self.head["spent"] if self.head.get("stage") == slot else 0.0
+            self._keep(slot, former | stages, before + time.monotonic() - started)
+        return stages
 
     def finish(self) -> Model:
+        """Fit all stages and the error model.
+
+        Raises:
+            UserError: something in the input is wrong, or the device has too little memory.
+            Cancelled: the sink asked to stop; the folder then holds a resumable state.
+        """
         try:
-            stages = dict(self._stages())
-            error_model = self._expectation(stages)
+            stages = self.fit_until(list(self.recipe.slots)[-1])
+            error_model = self._learn_error_model(stages)
         except (Cancelled, KeyboardInterrupt):
-            self._note(state="stopped")
+            self._note(state=RunState.STOPPED)
             raise
         prints = {one.image: fingerprint(self.cohort[one.image]) for one in self.exemplars}
-        self._note(state="done", fingerprints=prints)
+        self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         if self.checkpoint:
             self.checkpoint.remove()
-        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.job.log, error_model)
+        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.log, error_model)
 
-    def _expectation(self, stages: Mapping[str, Any]) -> ErrorModel | None:
-        ratios = self.config.get("ratios", [])
-        found = learned(stages, self.exemplars, self.cohort, ratios, self.job.sink)
-        if found is not None and self.run is not None and self.fabric.is_global_zero:
-            states = {name: stage.state() for name, stage in stages.items()}
-            write_weights(self.run.weights, states | {EXPECT: found.state()})
-        return found
+    def _restore_stages(self) -> dict[str, Stage]:
+        """What the folder holds of this and earlier trainings."""
+        if self.folder is None or not self.config.learned:
+            return {}
+        saved = read_weights(self.folder.weights)
+        saved.pop(ERROR_MODEL, None)
+        return {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
 
-    def _stages(self) -> Iterator[tuple[str, Any]]:
-        saved = read_weights(self.run.weights) if self.run and self.run.weights.exists() else {}
-        saved.pop(EXPECT, None)
-        former = {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
-        stages: dict[str, Any] = {}
-        for slot in self.recipe.slots:
-            if slot in self.config["done"]:
-                stages[slot] = former[slot]
-            else:
-                started = time.monotonic()
-                stages[slot] = self._fit(slot, stages, former)
-                before = self.head["spent"] if self.head.get("stage") == slot else 0.0
-                self._keep(slot, former | stages, before + time.monotonic() - started)
-            yield slot, stages[slot]
+    def _fit_stage(self, slot: str, before: Mapping[str, Stage], former: Mapping[str, Stage]) -> Stage:
+        stage = self.recipe.slots[slot]
+        context = StageContext(
+            self.fabric,
+            self.config.seed,
+            self.sink,
+            self.checkpoint,
+            self.log,
+            self.deadline,
+            slot,
+            stage.stream,
+            cohort=self.cohort,
+            exemplars=self.exemplars,
+            config=self.configs[slot],
+            seconds=self._seconds_for(slot),
+            former=self._former(slot, former),
+            before=dict(before),
+        )
+        return stage.fit(context)
 
-    def _fit(self, slot: str, stages: Mapping[str, Any], former: Mapping[str, Any]) -> Any:
-        stage, config, seconds = self.recipe.slots[slot], self.configs[slot], self._seconds(slot)
-        warm = self._warm(slot, former)
-        if slot == "match":
-            return stage.fit(self.exemplars, self.cohort, config, self.job, seconds, warm)
-        if slot == REFINE:
-            locate = partial(located, dict(stages))
-            begin = {name: one.network.state_dict() for name, one in stages.items()}
-            return stage.fit(self.exemplars, self.cohort, config, self.job, locate, seconds, warm, begin)
-        matcher = stages["match"]
-        start = (warm or matcher).network.state_dict()
-        return stage.fit(self.exemplars, self.cohort, config, self.job, matcher.locate, seconds, start)
-
-    def _warm(self, slot: str, former: Mapping[str, Any]) -> Any:
-        """The former stage to go on from, if any."""
-        stage, names = former[slot] if slot in self.config["warm"] else None, self.exemplars.names
-        own = getattr(stage, "names", names)
+    def _former(self, slot: str, former: Mapping[str, Stage]) -> Stage | None:
+        """The stage of an earlier training to go on from, if any."""
+        stage = former[slot] if slot in self.config.warm else None
+        if stage is None or slot == MATCH:
+            return stage
         # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
-        return None if slot != "match" and own != names and len(own) == len(names) else stage
+        others = stage.names != self.exemplars.names and len(stage.names) == len(self.exemplars.names)
+        return None if others else stage
 
-    def _seconds(self, slot: str) -> float | None:
+    def _seconds_for(self, slot: str) -> float | None:
         """This stage's part of what is left of the budget."""
         if self.budget is None:
             return None
-        later = list(self.recipe.slots)[list(self.recipe.slots).index(slot) :]
-        share = self.recipe.shares[slot] / sum(self.recipe.shares[s] for s in later)
-        return float(max(1.0, (self.budget - self.spent) * share))
+        slots = list(self.recipe.slots)
+        later = slots[slots.index(slot) :]
+        share = self.recipe.shares[slot] / sum(self.recipe.shares[one] for one in later)
+        return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
-    def _keep(self, slot: str, stages: Mapping[str, Any], seconds: float) -> None:
-        self.spent += seconds
-        self.config["done"][slot] = seconds
-        if self.run is None or not self.fabric.is_global_zero:
-            return
-        write_weights(self.run.weights, {name: stage.state() for name, stage in stages.items()})
-        self.run.write_log(self.job.log)
-        self._note(done=self.config["done"])
+    def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
+        """Keep what a stage has learned. The configuration is written last: only then does the stage count."""
+        if self.folder is not None and self.fabric.is_global_zero:
+            write_weights(self.folder.weights, {name: stage.state() for name, stage in stages.items()})
+            self.folder.write_log(self.log)
+        self._note(done={**self.config.done, slot: seconds})
+
+    def _learn_error_model(self, stages: Mapping[str, Stage]) -> ErrorModel | None:
+        error_model = learn_error_model(stages, self.exemplars, self.cohort, self.config.ratios, self.sink)
+        if error_model is not None and self.folder is not None and self.fabric.is_global_zero:
+            states = {name: stage.state() for name, stage in stages.items()}
+            write_weights(self.folder.weights, states | {ERROR_MODEL: error_model.state()})
+        return error_model
 
     def _note(self, **changes: Any) -> None:
-        if self.run is not None and self.fabric.is_global_zero:
-            self.run.update(**changes)
+        self.config = replace(self.config, **changes)
+        if self.folder is not None and self.fabric.is_global_zero:
+            self.folder.update(**changes)
+
+
+def unfinished_head(checkpoint: Checkpoint | None, config: RunConfig) -> dict[str, Any]:
+    """The head of the saved state of a stage in progress; empty where there is none."""
+    head = checkpoint.head() if checkpoint else {}
+    return {} if head.get("stage") in config.done else head
+
+
+def shown_landmarks(exemplars: LandmarkTable) -> LandmarkTable:
+    """The exemplars with only those landmarks that at least one of them shows."""
+    if not len(exemplars):
+        return exemplars
+    seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
+    names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
+    sets: Iterable[LandmarkSet] = (LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
+    return LandmarkTable.from_sets(sets)

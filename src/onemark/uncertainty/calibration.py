@@ -1,4 +1,4 @@
-"""What corrections teach about expected errors: factors per landmark, and the margin that holds a share of the truth."""
+"""What corrections teach about expected errors: a factor for each landmark, and a conformal factor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Calibration:
         """`[K]` what to multiply expected errors by: a landmark's mean ratio, shrunk to all landmarks' and that to 1."""
         return _factors(self.ratios)
 
-    def margin(self, coverage: float = 0.9) -> float | None:
+    def conformal_factor(self, coverage: float = 0.9) -> float | None:
         """The multiple of the expected error within which a share `coverage` of true points lies (split conformal).
 
         Each radiograph is judged with the factors that the other ones give (cross-conformal). Exact for radiographs

@@ -13,10 +13,8 @@ import onemark
 from onemark import Cohort, LandmarkTable, Progress, UserError
 from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.vgg import VGGUNet
-from onemark.stages.detect.tpl import TPLConfig
-from onemark.stages.match.cc2d import CC2DConfig
 
-WANTED = {"match": CC2DConfig(encoder="vgg19", weights="imagenet")}
+WANTED = {"match": ("vgg19", "imagenet")}
 
 
 class Stub(nn.Module):
@@ -51,7 +49,7 @@ def official(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_missing_weights_tell_what_to_fetch_where_to_put_it_and_what_needs_none(cache: Path):
-    both = WANTED | {"detect": TPLConfig(encoder="vgg19", weights="imagenet")}
+    both = WANTED | {"detect": ("vgg19", "imagenet")}
     seen: list[Progress] = []
     with pytest.raises(UserError) as error:
         pretrained.check(both, seen.append)
@@ -93,7 +91,7 @@ def test_a_file_that_is_not_the_official_one_is_not_opened(cache: Path, monkeypa
 
 
 def test_weights_none_asks_for_nothing(cache: Path):
-    pretrained.check({"match": CC2DConfig(encoder="vgg19"), "other": object()})
+    pretrained.check({})
     pretrained.start(Stub(), "vgg19", "none", "match")  # would look for a file otherwise
 
 
@@ -102,7 +100,7 @@ def test_weights_of_an_encoder_that_has_none_are_refused(cache: Path):
         UserError,
         match=r"match\.weights=imagenet is for match\.encoder=vgg19 or hrnet_w18 or dino, not compact",
     ):
-        pretrained.check({"match": CC2DConfig(weights="imagenet")})
+        pretrained.check({"match": ("compact", "imagenet")})
 
 
 def test_own_files_are_safetensors(cache: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from torch import nn
 
 from onemark.nn.backbones.context import context_blocks
 from onemark.nn.backbones.pyramid import pyramid
-from onemark.nn.backbones.vgg import TAPS, WIDTHS, VGGUNet, double
+from onemark.nn.backbones.vgg import TAPS, WIDTHS, VGGUNet, double_conv
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,10 @@ def test_grey_values_can_be_centred(network: VGGUNet, images: torch.Tensor):
 
 
 def test_instance_normalisation_looks_at_one_radiograph_alone():
-    block = double(4, 4, "instance").train()
+    block = double_conv(4, 4, "instance").train()
     two = torch.rand(2, 4, 6, 6)
     assert torch.allclose(block(two)[:1], block(two[:1]), atol=1e-5)
-    batch = double(4, 4, "batch").train()
+    batch = double_conv(4, 4, "batch").train()
     assert not torch.allclose(batch(two)[:1], batch(two[:1]), atol=1e-5)
 
 

@@ -41,7 +41,7 @@ def test_too_little_to_learn_from():
 
 def test_the_constellation_is_known_whatever_pose_it_takes(learned: Shape):
     pose = turned(BASE, 0.4, 1.5, (300, -50))
-    expected, stray = learned.expected(pose)
+    expected, stray = learned.fit_to(pose)
     assert np.linalg.norm(expected - pose, axis=1).max() < 2.5
     assert stray.shape == (8,)
     assert (stray > 0).all()
@@ -51,7 +51,7 @@ def test_a_gross_error_is_put_right_and_pulls_nothing_along(learned: Shape):
     pose = turned(BASE, -0.2, 1.0, (10, 10))
     wrong = pose.copy()
     wrong[3] += (80, -60)
-    expected, _ = learned.expected(wrong)
+    expected, _ = learned.fit_to(wrong)
     assert np.linalg.norm(expected - pose, axis=1).max() < 3
 
 
@@ -63,7 +63,7 @@ def test_outliers_among_the_shapes_do_not_matter(learned: Shape):
     other = Shape.learn(spoiled)
     assert other is not None
     pose = turned(BASE, 0.1, 1.1, (5, 5))
-    assert np.linalg.norm(other.expected(pose)[0] - learned.expected(pose)[0], axis=1).max() < 1.5
+    assert np.linalg.norm(other.fit_to(pose)[0] - learned.fit_to(pose)[0], axis=1).max() < 1.5
 
 
 def test_landmarks_that_stray_more_are_held_less():
@@ -81,7 +81,7 @@ def test_the_prior_is_highest_where_the_constellation_expects_the_landmark(learn
     pose = turned(BASE, 0.0, 0.3, (5, 5))
     prior = learned.logits(pose, (40, 44))
     assert prior.shape == (8, 40, 44)
-    expected, _ = learned.expected(pose)
+    expected, _ = learned.fit_to(pose)
     for k in range(8):
         y, x = divmod(int(prior[k].argmax()), 44)
         assert np.abs(np.array([x, y]) - expected[k]).max() <= 0.5 + 1e-6

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,15 @@ from onemark.imaging.augment import UNCHANGED
 from onemark.imaging.letterbox import Letterbox
 from onemark.nn.training.canvases import (
     CanvasCache,
+    adapt_intensity,
     cohort_canvas,
     cohort_framing,
-    framed,
     learning_pool,
     level_at,
     resolution_levels,
 )
 
 CANVAS = (96, 64)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture
@@ -50,7 +47,9 @@ def test_canvases_are_kept_to_16_bit(phantoms: Cohort):
             assert (canvas[0] - rendered).abs().max() <= 0.5 / 65535 + 1e-7
 
 
-def test_a_radiograph_is_decoded_once_and_kept_on_disk(phantoms: Cohort, monkeypatch: pytest.MonkeyPatch):
+def test_a_radiograph_is_decoded_once_and_kept_on_disk(
+    phantoms: Cohort, monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
     decoded: list[str] = []
     decode = Cohort.__getitem__
 
@@ -63,13 +62,14 @@ def test_a_radiograph_is_decoded_once_and_kept_on_disk(phantoms: Cohort, monkeyp
     for seed in range(20):
         store.read(store.draw(4, generator(seed)))
     assert sorted(decoded) == sorted(map(str, range(12)))
-    assert os.fstat(store._file.fileno()).st_size == 12 * CANVAS[0] * CANVAS[1] * 2
     held = [value for value in vars(store).values() if isinstance(value, torch.Tensor | np.ndarray)]
     assert held == []
-    assert all(isinstance(frame, Letterbox) for frame in store._frames.values())
+    assert all(isinstance(store.letterbox(index), Letterbox) for index in range(12))
 
 
-def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Cohort):
+def test_a_draw_holds_different_radiographs_where_there_are_as_many(
+    phantoms: Cohort, generator: Callable[..., torch.Generator]
+):
     store = CanvasCache(phantoms, CANVAS)
     for seed in range(5):
         assert len(set(store.draw(12, generator(seed)))) == 12
@@ -78,7 +78,9 @@ def test_a_draw_holds_different_radiographs_where_there_are_as_many(phantoms: Co
     assert store.draw(5, generator(7)) == store.draw(5, generator(7)) != store.draw(5, generator(8))
 
 
-def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
+def test_bad_radiographs_are_named_once_and_replaced(
+    mixed: Cohort, generator: Callable[..., torch.Generator]
+):
     events: list[Progress] = []
     store = CanvasCache(mixed, CANVAS, events.append)
     for seed in range(10):
@@ -90,13 +92,17 @@ def test_bad_radiographs_are_named_once_and_replaced(mixed: Cohort):
     assert set(store.problems) == {"1.png", "3.png", "5.png", "7.png"}
 
 
-def test_what_is_known_of_bad_radiographs_does_not_change_a_draw(mixed: Cohort):
+def test_what_is_known_of_bad_radiographs_does_not_change_a_draw(
+    mixed: Cohort, generator: Callable[..., torch.Generator]
+):
     fresh = [CanvasCache(mixed, CANVAS).draw(3, generator(seed)) for seed in range(20)]
     used = CanvasCache(mixed, CANVAS)
     assert [used.draw(3, generator(seed)) for seed in range(20)] == fresh
 
 
-def test_a_few_good_ones_among_many_bad_ones_are_found(xrays: Path, tmp_path: Path):
+def test_a_few_good_ones_among_many_bad_ones_are_found(
+    xrays: Path, tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     for number in range(40):
         (tmp_path / f"{number:02}.png").write_bytes(b"")
     shutil.copy(xrays / "phantom-001.png", tmp_path / "40.png")
@@ -105,7 +111,9 @@ def test_a_few_good_ones_among_many_bad_ones_are_found(xrays: Path, tmp_path: Pa
         assert store.draw(2, generator(seed)) == [40, 40]
 
 
-def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
+def test_nothing_but_bad_radiographs_is_the_users_error(
+    tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
     cohort = onemark.open_cohort(tmp_path)
@@ -116,11 +124,12 @@ def test_nothing_but_bad_radiographs_is_the_users_error(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_no_bad_radiograph(phantoms: Cohort):
-    store = CanvasCache(phantoms, CANVAS)
-    store._file.close()
+def test_a_full_disk_is_no_bad_radiograph(
+    phantoms: Cohort, monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
     with Path("/dev/full").open("r+b", buffering=0) as full:
-        store._file = full
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: full)
+        store = CanvasCache(phantoms, CANVAS)
         with pytest.raises(UserError, match="disk is full"):
             store.draw(2, generator(0))
     assert store.problems == {}
@@ -132,7 +141,7 @@ def test_exemplars_lie_where_their_radiographs_do(phantoms: Cohort, truth: Landm
     hidden[1] = np.nan
     exemplars = exemplars.with_set(onemark.LandmarkSet("phantom-005.png", exemplars.names, hidden))
     store = CanvasCache(phantoms, CANVAS)
-    first, second = store.marked(exemplars)
+    first, second = store.place_exemplars(exemplars)
     assert (first.index, second.index) == (4, 1)
     assert len(first.visible) == len(exemplars.names) - 1
     assert first.xy[1].isnan().all()
@@ -182,17 +191,19 @@ def test_framing_is_told_from_the_aspect_ratios(tmp_path: Path):
     assert cohort_framing(mixed, "alike") == "alike"
 
 
-def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(tmp_path: Path):
+def test_a_mixed_cohort_fills_the_canvas_and_loses_its_borders(
+    tmp_path: Path, generator: Callable[..., torch.Generator]
+):
     cohort = framed_cohort(tmp_path / "mixed", [(100, 80), (80, 80), (300, 80)])
     mixed, alike = (CanvasCache(cohort, (96, 64), framing=framing) for framing in ("mixed", "alike"))
-    assert [mixed.frame(i).scaled for i in range(3)] == [
+    assert [mixed.letterbox(i).scaled for i in range(3)] == [
         (96, 64),
         (96, 64),
         (96, 38),
     ]  # at most half as much again
-    assert [alike.frame(i).scaled for i in range(3)] == [(80, 64), (64, 64), (96, 26)]
+    assert [alike.letterbox(i).scaled for i in range(3)] == [(80, 64), (64, 64), (96, 26)]
     views = torch.ones(8, 1, 96, 64)
-    lost = framed("mixed", UNCHANGED).apply(views, generator(0)) == 0
+    lost = adapt_intensity("mixed", UNCHANGED).apply(views, generator(0)) == 0
     assert lost.any()
     assert not lost[:, :, 20:-20, 14:-14].any()
-    assert framed("alike", UNCHANGED) == UNCHANGED
+    assert adapt_intensity("alike", UNCHANGED) == UNCHANGED

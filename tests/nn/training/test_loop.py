@@ -17,7 +17,7 @@ from onemark import Cancelled, Progress, UserError
 from onemark.nn.device import fabric_for
 from onemark.nn.training import loop, schedule
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job, train
+from onemark.nn.training.loop import TrainingContext, train
 from onemark.nn.training.schedule import Clock, Plan
 
 FABRIC = fabric_for("cpu")
@@ -25,8 +25,6 @@ FABRIC = fabric_for("cpu")
 
 class Line:
     """Fits `y = 3 x - 1` by a small network with batch normalisation; counts what the loop asks for."""
-
-    name = "match"
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -100,7 +98,7 @@ def stop_after(steps: int) -> Any:
 
 
 def test_a_number_of_steps_is_done_and_the_schedule_laid_over_it():
-    task, job = Line(), Job(FABRIC)
+    task, job = Line(), TrainingContext(FABRIC)
     train(task, Plan(10), job)
     assert task.fractions == pytest.approx([n / 10 for n in range(10)])
     assert task.followed == task.fractions
@@ -110,7 +108,7 @@ def test_a_number_of_steps_is_done_and_the_schedule_laid_over_it():
 
 
 def test_it_learns():
-    task, job = Line(), Job(FABRIC)
+    task, job = Line(), TrainingContext(FABRIC)
     train(task, Plan(150, rate=3e-2), job)
     assert job.log[-1]["loss"] < job.log[0]["loss"] / 5
 
@@ -118,7 +116,7 @@ def test_it_learns():
 @pytest.mark.parametrize(("pace", "steps"), [(1.0, 60), (7.0, 9), (1000.0, 1)])
 def test_a_time_budget_is_kept_to_half_a_step(clock: FakeTime, pace: float, steps: int):
     task = ticking(Line(), clock, pace)
-    train(task, Plan(3, seconds=60.0), Job(FABRIC))
+    train(task, Plan(3, seconds=60.0), TrainingContext(FABRIC))
     assert len(task.fractions) == steps
     assert clock.now - 1000 <= max(60 + pace / 2, pace)
     assert task.fractions == pytest.approx([n * pace / 60 for n in range(steps)])
@@ -134,7 +132,7 @@ def test_the_rate_of_a_time_budget_ends_low_though_steps_slow_down(clock: FakeTi
 
     task.batch = batch  # type: ignore[method-assign]
     plan = Plan(10**6, seconds=60.0)
-    train(task, plan, Job(FABRIC))
+    train(task, plan, TrainingContext(FABRIC))
     rates = [plan.rate_at(fraction) for fraction in task.fractions]
     assert max(rates) > 0.95 * plan.rate
     assert rates[-1] < 0.02 * plan.rate
@@ -163,7 +161,7 @@ def test_published_schedules_go_down_in_stairs(schedule: Any, stairs: list[float
 
 def test_steps_left_and_total_are_told(clock: FakeTime):
     events: list[Progress] = []
-    train(ticking(Line(), clock, 2.0), Plan(5, batch=8), Job(FABRIC, sink=events.append))
+    train(ticking(Line(), clock, 2.0), Plan(5, batch=8), TrainingContext(FABRIC, sink=events.append))
     assert [(e.stage, e.step, e.total) for e in events] == [("match", n, 5) for n in range(1, 6)]
     assert [e.seconds_left for e in events] == pytest.approx([8, 6, 4, 2, 0])
     assert events[-1].metrics["images/s"] == pytest.approx(4.0)
@@ -172,7 +170,7 @@ def test_steps_left_and_total_are_told(clock: FakeTime):
 
 def test_the_jobs_deadline_says_how_much_time_is_left(clock: FakeTime):
     events: list[Progress] = []
-    job = Job(FABRIC, sink=events.append, deadline=clock.now + 100)
+    job = TrainingContext(FABRIC, sink=events.append, deadline=clock.now + 100)
     train(ticking(Line(), clock, 3.0), Plan(0, seconds=30), job)
     assert events[0].seconds_left == pytest.approx(97)
     assert events[-1].seconds_left == pytest.approx(70)
@@ -185,7 +183,7 @@ def test_the_jobs_deadline_says_how_much_time_is_left(clock: FakeTime):
 def test_every_step_has_its_own_numbers_and_the_seed_decides():
     tasks = [Line() for _ in range(3)]
     for task, seed in zip(tasks, (4, 4, 5), strict=True):
-        train(task, Plan(5), Job(FABRIC, seed))
+        train(task, Plan(5), TrainingContext(FABRIC, seed))
     draws = [torch.stack(task.draws) for task in tasks]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -199,18 +197,18 @@ def test_every_step_has_its_own_numbers_and_the_seed_decides():
 @pytest.mark.parametrize("at", [1, 7, 19, 20])
 def test_a_stopped_training_ends_with_the_same_weights_as_an_unbroken_one(tmp_path: Path, at: int):
     whole = Line()
-    unbroken = Job(FABRIC)
+    unbroken = TrainingContext(FABRIC)
     train(whole, Plan(20), unbroken)
 
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Cancelled):
-        train(Line(), Plan(20), Job(FABRIC, sink=stop_after(at), checkpoint=checkpoint))
+        train(Line(), Plan(20), TrainingContext(FABRIC, sink=stop_after(at), checkpoint=checkpoint))
     head = checkpoint.head()
     assert (head["stage"], head["step"], len(head["log"])) == ("match", at, at)
 
     second = Line()
     second.module.load_state_dict({k: v * 0 for k, v in second.module.state_dict().items()})
-    job = Job(FABRIC, checkpoint=checkpoint, log=head["log"])
+    job = TrainingContext(FABRIC, checkpoint=checkpoint, log=head["log"])
     train(second, Plan(20), job)
     assert len(second.fractions) == 20 - at
     for name, value in weights(whole).items():
@@ -224,12 +222,12 @@ def test_a_stopped_time_budget_goes_on_where_it_was(tmp_path: Path, clock: FakeT
         train(
             ticking(Line(), clock, 1.0),
             Plan(1, seconds=60),
-            Job(FABRIC, sink=stop_after(20), checkpoint=checkpoint),
+            TrainingContext(FABRIC, sink=stop_after(20), checkpoint=checkpoint),
         )
     assert checkpoint.head()["spent"] == pytest.approx(20)
     clock.now += 5000
     second = ticking(Line(), clock, 1.0)
-    train(second, Plan(1, seconds=60), Job(FABRIC, checkpoint=checkpoint))
+    train(second, Plan(1, seconds=60), TrainingContext(FABRIC, checkpoint=checkpoint))
     assert second.fractions[0] == pytest.approx(20 / 60)
     assert len(second.fractions) == 40
 
@@ -241,7 +239,7 @@ def test_the_state_is_saved_now_and_then_and_at_most_thirty_seconds_are_lost(tmp
     def sink(event: Progress) -> None:
         steps.append(checkpoint.head().get("step", 0))
 
-    train(ticking(Line(), clock, 3.0), Plan(30), Job(FABRIC, sink=sink, checkpoint=checkpoint))
+    train(ticking(Line(), clock, 3.0), Plan(30), TrainingContext(FABRIC, sink=sink, checkpoint=checkpoint))
     assert max(now - saved for now, saved in enumerate(steps, 1)) * 3 <= 30
     assert 3 <= len(set(steps)) <= 6  # and not at every step
 
@@ -249,17 +247,16 @@ def test_the_state_is_saved_now_and_then_and_at_most_thirty_seconds_are_lost(tmp
 def test_another_stages_state_is_left_alone(tmp_path: Path):
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Cancelled):
-        train(Line(), Plan(20), Job(FABRIC, sink=stop_after(3), checkpoint=checkpoint))
+        train(Line(), Plan(20), TrainingContext(FABRIC, sink=stop_after(3), checkpoint=checkpoint))
     other = Line()
-    other.name = "detect"
-    train(other, Plan(4), Job(FABRIC, checkpoint=checkpoint))
+    train(other, Plan(4), TrainingContext(FABRIC, checkpoint=checkpoint, stage="detect"))
     assert len(other.fractions) == 4
 
 
 def test_without_a_checkpoint_a_stop_is_a_stop():
     task = Line()
     with pytest.raises(Cancelled):
-        train(task, Plan(20), Job(FABRIC, sink=stop_after(3)))
+        train(task, Plan(20), TrainingContext(FABRIC, sink=stop_after(3)))
     assert len(task.fractions) == 3
 
 
@@ -287,7 +284,7 @@ def test_too_little_memory_is_one_sentence_that_says_what_to_lower(error: Except
     with pytest.raises(
         UserError, match=r"^the device ran out of memory: lower match\.batch or match\.area, or"
     ) as said:
-        train(task, Plan(3), Job(FABRIC))
+        train(task, Plan(3), TrainingContext(FABRIC))
     assert "\n" not in str(said.value)
 
 
@@ -299,7 +296,7 @@ def test_other_errors_are_bugs_and_pass_through():
 
     task.loss = fails  # type: ignore[assignment, method-assign]
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        train(task, Plan(3), Job(FABRIC))
+        train(task, Plan(3), TrainingContext(FABRIC))
 
 
 def test_a_loss_that_is_no_number_is_told_before_it_spoils_the_weights():
@@ -309,7 +306,7 @@ def test_a_loss_that_is_no_number_is_told_before_it_spoils_the_weights():
     }
     task.loss = lambda module, batch: (module(batch).mean() * torch.nan, {})  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"diverged at match step 0: lower match\.rate"):
-        train(task, Plan(3), Job(FABRIC))
+        train(task, Plan(3), TrainingContext(FABRIC))
     assert all(torch.equal(task.module.state_dict()[k], v) for k, v in before.items())
 
 
@@ -326,7 +323,9 @@ def test_a_full_disk_stops_with_a_word_and_keeps_the_former_state(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(UserError, match="disk is full"):
-        train(ticking(Line(), clock, 5.0), Plan(50), Job(FABRIC, sink=sink, checkpoint=checkpoint))
+        train(
+            ticking(Line(), clock, 5.0), Plan(50), TrainingContext(FABRIC, sink=sink, checkpoint=checkpoint)
+        )
     assert checkpoint.head()["step"] == 5
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
 
@@ -344,18 +343,21 @@ def test_previews_are_shown_now_and_then_and_leave_the_module_in_training(clock:
         events.append(event)
         modes.append(task.module.training)
 
-    train(ticking(task, clock, 4.0), Plan(20), Job(FABRIC, sink=sink), preview)
+    train(ticking(task, clock, 4.0), Plan(20), TrainingContext(FABRIC, sink=sink), preview)
     assert sum(bool(event.preview) for event in events) == 5
     assert all(modes)
 
 
-def test_a_long_log_is_thinned():
-    task, job, clock = Line(), Job(FABRIC), Clock(Plan(1))
-    run = loop._Run(task, task.module, torch.optim.SGD(task.module.parameters()), Plan(1), job, clock, None)
-    for step in (1, 2, 9999, 10000, 10001, 10010, 123456, 123500):
-        clock.step = step
-        run._report({"loss": 0.0})
-    assert [entry["step"] for entry in job.log] == [1, 2, 9999, 10000, 10010, 123500]
+@pytest.mark.parametrize(
+    ("at", "logged"), [(0, list(range(1, 13))), (9_997, [9_998, 9_999, 10_000]), (123_398, [123_400])]
+)
+def test_a_long_log_is_thinned(at: int, logged: list[int], tmp_path: Path):
+    checkpoint, task, clock = Checkpoint(tmp_path / "checkpoint.safetensors"), Line(), Clock(Plan(1))
+    clock.step = at
+    checkpoint.save("match", task, torch.optim.AdamW(task.module.parameters()), clock, [])
+    context = TrainingContext(FABRIC, checkpoint=checkpoint)
+    train(task, Plan(at + 12), context)
+    assert [entry["step"] for entry in context.log] == logged
 
 
 def test_a_restart_repeats_the_cosine_at_half_the_rate():

@@ -12,7 +12,7 @@ from torch import nn
 from onemark import Progress
 from onemark.nn.device import fabric_for
 from onemark.nn.training import loop, schedule
-from onemark.nn.training.loop import Job, train
+from onemark.nn.training.loop import TrainingContext, train
 from onemark.nn.training.schedule import Plan
 
 
@@ -55,7 +55,7 @@ def test_slow_checkpoints_and_previews_take_a_tenth_of_the_time_each(monkeypatch
     for module in (loop, schedule):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: slow.now))
     events: list[Progress] = []
-    train(slow, Plan(400), Job(fabric_for("cpu"), sink=events.append, checkpoint=slow), slow.show)  # type: ignore[arg-type]
+    train(slow, Plan(400), TrainingContext(fabric_for("cpu"), sink=events.append, checkpoint=slow), slow.show)  # type: ignore[arg-type]
     total = slow.now - 1000
     assert len(events) == 400
     assert 0.07 < 6 * slow.saved / total < 0.12

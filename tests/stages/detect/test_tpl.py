@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph, UserError
 from onemark.imaging.augment import UNCHANGED
@@ -16,9 +18,10 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
 from onemark.nn.training.canvases import CanvasCache, resolution_levels
-from onemark.nn.training.loop import Job
+from onemark.progress import silent
 from onemark.stages.detect.tpl import TPL, TPLConfig
-from onemark.stages.detect.tpl.heatmap import HeatmapTask, _trimmed_mean
+from onemark.stages.detect.tpl.heatmap import HeatmapBatch, HeatmapTask
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 STILL = TPLConfig(area=4096, batch=4, augment="none", sigma=2.0)
@@ -33,7 +36,7 @@ class Labels:
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         self.asked.append(index)
-        xy = store.frame(index).to_canvas(self.truth.sets[index].xy)
+        xy = store.letterbox(index).to_canvas(self.truth.sets[index].xy)
         return torch.from_numpy(xy).float() + torch.tensor([4.0, 0.0])
 
 
@@ -42,25 +45,32 @@ def task_of(
 ) -> HeatmapTask:
     torch.manual_seed(0)
     network = HeatmapNet(UNet(), len(truth.names))
-    sizes = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, Job(FABRIC).sink)
-    return HeatmapTask(network, sizes, Labels(truth), config)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    levels = resolution_levels(phantoms, exemplars, CANVAS, 0.0, 100, silent)
+    return HeatmapTask(network, levels, Labels(truth), config)
 
 
 # --- targets and losses ----------------------------------------------------------------------------------
 
 
-def test_the_worst_labels_of_each_landmark_are_left_out():
-    nats = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0]])
-    known = torch.ones(4, 2, dtype=torch.bool)
-    assert _trimmed_mean(nats, known, 0.0).item() == pytest.approx(78 / 8)
-    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
+def test_the_worst_labels_of_each_landmark_are_left_out(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    task = task_of(phantoms, exemplars, truth)
+    misfits = torch.tensor([[1.0, 9.0], [2.0, 1.0], [30.0, 2.0], [3.0, 30.0], [0.0, 0.0]])
+    known = torch.ones(5, 2, dtype=torch.bool)
+    monkeypatch.setattr(task, "misfit", lambda output, xy: (misfits, known))
+
+    def pseudo(drop: float) -> float:
+        """The loss of the pseudo-labels, four fifths of the batch; the exemplar, which comes last, fits exactly."""
+        empty = torch.zeros(5)
+        return float(task.loss(nn.Identity(), HeatmapBatch(empty, empty, 1, drop))[0]) * 5 / 4
+
+    assert pseudo(0.0) == pytest.approx(78 / 8)
+    assert pseudo(0.25) == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
     known[0, 0] = False  # an unknown one counts as the worst
-    assert _trimmed_mean(nats, known, 0.25).item() == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
-    assert _trimmed_mean(nats, torch.zeros_like(known), 0.25).item() == 0
+    assert pseudo(0.25) == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
+    known[:] = False
+    assert pseudo(0.25) == 0
 
 
 def test_the_loss_is_zero_where_the_heatmap_is_the_target(
@@ -69,17 +79,20 @@ def test_the_loss_is_zero_where_the_heatmap_is_the_target(
     task = task_of(phantoms, exemplars, truth)
     xy = torch.tensor([[[20.0, 30.0], [40.5, 10.25]]])
     target = gaussians((xy + 0.5) / 2 - 0.5, (32, 32), 1.0)
-    nats, known = task._nats(target.clamp(min=1e-12).log() + 7, xy)
+    nats, known = task.misfit(target.clamp(min=1e-12).log() + 7, xy)
     torch.testing.assert_close(nats, torch.zeros(1, 2), atol=1e-3, rtol=0)
     assert known.all()
-    assert (task._nats(target.flip(-1).clamp(min=1e-12).log(), xy)[0] > 1).all()
+    assert (task.misfit(target.flip(-1).clamp(min=1e-12).log(), xy)[0] > 1).all()
 
 
 # --- batches ---------------------------------------------------------------------------------------------
 
 
 def test_an_exemplar_with_true_labels_ends_every_batch(
-    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(phantoms, exemplars, truth)
     batch = task.batch(generator(0), 0.5)
@@ -88,7 +101,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
     torch.testing.assert_close(batch.views[-1], frame.render(phantoms[0].pixels)[None], atol=2e-4, rtol=0)
     true = torch.from_numpy(frame.to_canvas(truth.sets[0].xy)).float()
     torch.testing.assert_close(batch.xy[-1], true, atol=1e-3, rtol=0)
-    chosen = task.sizes[0].store.draw(3, generator(0))
+    chosen = task.levels[0].store.draw(3, generator(0))
     for one, index in zip(batch.xy, chosen, strict=False):
         moved = torch.tensor([0.0 if index == 0 else 4.0, 0.0])
         expected = frame.to_canvas(truth.sets[index].xy) + moved.numpy()
@@ -98,19 +111,21 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
 
 @pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
 def test_more_exemplars_have_a_larger_share_of_every_batch(
-    known: int, share: int, phantoms: Cohort, truth: LandmarkTable
+    known: int, share: int, phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
 ):
     exemplars = LandmarkTable.from_sets(truth.sets[:known])
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=8))
     batch = task.batch(generator(0), 0.5)
     assert batch.exemplars == share
-    placed = torch.stack([one.xy for one in task.sizes[0].exemplars])
+    placed = torch.stack([one.xy for one in task.levels[0].exemplars])
     for row in batch.xy[-share:]:  # true labels, not pseudo-labels, which lie 4 px beside them
         assert (placed - row).abs().amax((1, 2)).min() < 1e-3
     assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
 
 
-def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: LandmarkTable):
+def test_no_pseudo_label_is_asked_for_an_exemplar(
+    phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
+):
     task = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:2]), truth)
     for seed in range(10):
         task.batch(generator(seed), 0.5)
@@ -120,12 +135,16 @@ def test_no_pseudo_label_is_asked_for_an_exemplar(phantoms: Cohort, truth: Landm
 
 
 def test_landmarks_follow_the_augmentation(
-    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     still = task_of(phantoms, exemplars, truth).batch(generator(3), 0.5)
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, augment="spatial", strength=2.0))
     dots = gaussians(still.xy[:, :1], CANVAS, 1.5)  # the first landmark as a dot on an empty canvas
-    monkeypatch.setattr(task.sizes[0].store, "read", lambda indices: dots / dots.amax())
+    monkeypatch.setattr(task.levels[0].store, "read", lambda indices: dots / dots.amax())
     task.intensity = UNCHANGED
     batch = task.batch(generator(3), 0.5)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
@@ -135,13 +154,20 @@ def test_landmarks_follow_the_augmentation(
     assert (seen - batch.xy[:, :1]).norm(dim=-1).max() < 1.0
 
 
-def test_labels_are_left_out_more_and_more(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable):
+def test_labels_are_left_out_more_and_more(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    generator: Callable[..., torch.Generator],
+):
     task = task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, drop=0.4))
     drops = [task.batch(generator(0), fraction).drop for fraction in (0, 0.15, 0.3, 1)]
     assert drops == pytest.approx([0, 0.2, 0.4, 0.4])
 
 
-def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(phantoms: Cohort, truth: LandmarkTable):
+def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(
+    phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
+):
     xy = truth.sets[0].xy.copy()
     xy[2] = np.nan
     task = task_of(phantoms, LandmarkTable.from_sets([dataclasses.replace(truth.sets[0], xy=xy)]), truth)
@@ -154,7 +180,7 @@ def test_a_hidden_landmark_of_the_exemplar_teaches_nothing(phantoms: Cohort, tru
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
     only = dataclasses.replace(batch, views=batch.views[-1:], xy=batch.xy[-1:], exemplars=1)
     logits = task.module(only.views).detach().requires_grad_()
-    nats, known = task._nats(logits, only.xy)
+    nats, known = task.misfit(logits, only.xy)
     (nats * known).sum().backward()
     assert logits.grad is not None
     assert logits.grad[0, 2].abs().sum() == 0
@@ -178,7 +204,7 @@ def detector(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, a
         return truth[radiograph.name]
 
     config = TPLConfig(area=4096, batch=4, steps=30, augment="none")
-    return TPL.fit(exemplars, phantoms, config, Job(FABRIC), pseudo_label)
+    return fit_stage(TPL, phantoms, exemplars, config, labels=pseudo_label)
 
 
 def test_it_learns_pseudo_labels_and_asks_for_each_once(
@@ -195,7 +221,7 @@ def test_the_shape_comes_from_pseudo_labels_wherever_training_stopped(
     detector: TPL, phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
     config = dataclasses.replace(detector.config, steps=1)
-    short = TPL.fit(exemplars, phantoms, config, Job(FABRIC), lambda r: truth[r.name])
+    short = fit_stage(TPL, phantoms, exemplars, config, labels=lambda r: truth[r.name])
     assert short.shape is not None
     assert detector.shape is not None
     np.testing.assert_array_equal(short.shape.mean, detector.shape.mean)
@@ -217,7 +243,7 @@ def test_it_starts_from_weights_that_fit(detector: TPL, phantoms: Cohort, exempl
     }
     fresh = TPL(detector.config, detector.names, detector.canvas, FABRIC)
     head = fresh.network.head.weight.clone()
-    fresh._begin(start)
+    fresh.start_from(start)
     state = fresh.network.state_dict()
     torch.testing.assert_close(state.pop("head.weight"), head)
     assert all(torch.equal(value, start[name]) for name, value in state.items())

@@ -15,9 +15,10 @@ from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import resolution_levels
-from onemark.nn.training.loop import Job
+from onemark.progress import silent
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 VOTING = TPLConfig(head="voting", area=4096, batch=3, steps=2, augment="none", drop=0.0, disc=0.1)
@@ -50,13 +51,13 @@ def labels(truth: LandmarkTable) -> Any:
 
 def task_of(config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: LandmarkTable) -> VotingTask:
     def label(store: Any, index: int) -> torch.Tensor:
-        xy = store.frame(index).to_canvas(labels(truth)(store.cohort[index]).xy)
+        xy = store.letterbox(index).to_canvas(labels(truth)(store.cohort[index]).xy)
         return torch.from_numpy(xy).float()
 
     torch.manual_seed(0)
     network = VotingNet(UNet(), len(truth.names))
-    sizes = resolution_levels(cohort, exemplars, (64, 64), 0, 100, Job(FABRIC).sink)
-    return VotingTask(network, sizes, label, config)
+    levels = resolution_levels(cohort, exemplars, (64, 64), 0, 100, silent)
+    return VotingTask(network, levels, label, config)
 
 
 # ---------------------------------------------------------------- votes
@@ -135,7 +136,7 @@ def test_the_loss_is_equation_4(
     xy = torch.stack([LANDMARKS, LANDMARKS.flip(0)])
     xy[1, 2] = torch.nan  # not visible
     xy[0, 3, 0] = 128.4  # warped off the view
-    found, known = task._nats(output, xy)
+    found, known = task.misfit(output, xy)
     assert known.tolist() == [[True, True, True, False], [True, True, False, True]]
     for b, k in known.nonzero().tolist():
         expected = naive(config, output[b, :, k], xy[b, k], disc_radius(SHAPE, 0.06))
@@ -148,7 +149,7 @@ def test_what_costs_nothing_votes_for_the_landmark(
     task = task_of(VOTING, phantoms, exemplars, truth)
     radius = disc_radius(SHAPE, VOTING.disc)
     output = perfect(LANDMARKS, radius)
-    found, _ = task._nats(output[None], LANDMARKS[None])
+    found, _ = task.misfit(output[None], LANDMARKS[None])
     assert found.abs().max() < 1e-5
     assert torch.allclose(vote(output, radius)[0].xy, LANDMARKS, atol=1e-3)
 
@@ -160,13 +161,13 @@ def test_one_exemplar_with_true_labels_is_in_every_batch(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
     task = task_of(dataclasses.replace(VOTING, batch=17), phantoms, exemplars, truth)
-    store = task.sizes[0].store
+    store = task.levels[0].store
     first = store.index(exemplars.images[0])
     for seed in range(3):
         batch = task.batch(torch.Generator().manual_seed(seed), 0.5)
         assert batch.exemplars == 1
         assert torch.allclose(batch.views[-1], store.read([first])[0].clamp(min=1e-4), atol=1e-4)
-        true = torch.from_numpy(store.frame(first).to_canvas(exemplars[exemplars.images[0]].xy)).float()
+        true = torch.from_numpy(store.letterbox(first).to_canvas(exemplars[exemplars.images[0]].xy)).float()
         assert torch.allclose(batch.xy[-1], true, atol=1e-3)
         drawn = store.draw(16, torch.Generator().manual_seed(seed))
         for index, xy in zip(drawn, batch.xy, strict=False):
@@ -213,7 +214,7 @@ def test_learning_lowers_the_loss(phantoms: Cohort, exemplars: LandmarkTable, tr
 def fitted(
     config: TPLConfig, cohort: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, **more: Any
 ) -> TPL:
-    return TPL.fit(exemplars, cohort, config, Job(FABRIC), labels(truth), **more)
+    return fit_stage(TPL, cohort, exemplars, config, labels=labels(truth), **more)
 
 
 def test_a_vgg19_detector_learns_and_comes_back_the_same(
@@ -239,9 +240,9 @@ def test_what_a_detector_starts_from(phantoms: Cohort, exemplars: LandmarkTable,
     own = {k: torch.full_like(v, 0.01) for k, v in first.network.state_dict().items()}
     matcher = {k: v for k, v in own.items() if k.startswith("backbone.")} | {"heads.0.weight": torch.zeros(1)}
     config = dataclasses.replace(VOTING, steps=1, rate=1e-7)
-    warm = fitted(config, phantoms, exemplars, truth, start=own).network.state_dict()
+    warm = fitted(config, phantoms, exemplars, truth, weights=own).network.state_dict()
     assert torch.allclose(warm["head.weight"], torch.tensor(0.01), atol=1e-5)
-    compact = fitted(config, phantoms, exemplars, truth, start=matcher).network.state_dict()
+    compact = fitted(config, phantoms, exemplars, truth, weights=matcher).network.state_dict()
     assert torch.allclose(compact["backbone.up.0.0.weight"], torch.tensor(0.01), atol=1e-5)
     assert not torch.allclose(compact["head.weight"], torch.tensor(0.01), atol=1e-3)
 
@@ -251,7 +252,7 @@ def test_a_vgg19_detector_starts_anew_unless_it_is_taught_more(exemplars: Landma
     torch.manual_seed(0)
     detector = TPL(config, exemplars.names, (64, 64), FABRIC)
     state = {k: v.clone() for k, v in detector.network.state_dict().items()}
-    detector._begin({k: torch.zeros_like(v) for k, v in state.items() if k.startswith("backbone.")})
+    detector.start_from({k: torch.zeros_like(v) for k, v in state.items() if k.startswith("backbone.")})
     assert all(torch.equal(v, state[k]) for k, v in detector.network.state_dict().items())
-    detector._begin({k: torch.zeros_like(v) for k, v in state.items()})
+    detector.start_from({k: torch.zeros_like(v) for k, v in state.items()})
     assert all(not v.any() for v in detector.network.state_dict().values())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onemark.match.cc2d import CC2D, CC2DConfig
 
 import onemark
 from onemark import Cohort, LandmarkTable, UserError
@@ -21,9 +21,10 @@ from onemark.nn.embedding.embed import TwoEmbedders, distance_bias
 from onemark.nn.embedding.locate import describe, find, find_product, nearest_cells
 from onemark.nn.embedding.patches import crop, patches_around
 from onemark.nn.training.canvases import ResolutionLevel, resolution_levels
-from onemark.nn.training.loop import Job
-from onemark.stages.match.cc2d import patch
+from onemark.progress import silent
+from onemark.stages.match.cc2d import CC2D, CC2DConfig, patch
 from onemark.stages.match.cc2d.patch import PatchBatch, PatchTask
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 TINY = CC2DConfig(task="patch", area=4096, patch=32, batch=2, anchors=4, steps=3, window=3, rate=1e-3)
@@ -42,11 +43,7 @@ class Canvases:
         return self.canvases[indices]
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def draw(canvases: torch.Tensor, **changes: Any) -> PatchBatch:
+def draw(generator: Callable[..., torch.Generator], canvases: torch.Tensor, **changes: Any) -> PatchBatch:
     """A batch from given canvases, the same patches, turns and anchors for canvases of the same shape."""
     config = dataclasses.replace(TINY, batch=len(canvases), patch=64, **changes)
     return PatchTask(None, [ResolutionLevel(1.0, Canvases(canvases), [])], config).batch(generator(), 0.0)
@@ -61,11 +58,13 @@ def ramps(count: int) -> torch.Tensor:
 # ---------------------------------------------------------------- patches
 
 
-def test_a_point_keeps_its_place_through_crop_and_turn(monkeypatch: pytest.MonkeyPatch):
+def test_a_point_keeps_its_place_through_crop_and_turn(
+    monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
     monkeypatch.setattr(patch, "JITTER", UNCHANGED)
     coordinates = ramps(8).clone()
     coordinates[:, :, 0, 0] = 0  # grey values stay within [0, 1]
-    x, y = (draw(coordinates[:, i : i + 1], anchors=16) for i in range(2))
+    x, y = (draw(generator, coordinates[:, i : i + 1], anchors=16) for i in range(2))
     assert torch.equal(x.here, y.here)
     seen = torch.stack([sample(b.patches, b.here[:, None])[:, 0, 0] for b in (x, y)], -1) * 128
     inner = (x.there >= 1).all(-1) & (x.inside > 0)  # augmentation lifts black off zero
@@ -75,19 +74,19 @@ def test_a_point_keeps_its_place_through_crop_and_turn(monkeypatch: pytest.Monke
     assert (moved > 1).float().mean() > 0.5  # the patches are turned, not only moved
 
 
-def test_a_drawn_dot_lies_where_its_coordinate_says():
+def test_a_drawn_dot_lies_where_its_coordinate_says(generator: Callable[..., torch.Generator]):
     empty = torch.full((8, 1, 96, 128), 0.3)
-    there = draw(empty, anchors=1).there
+    there = draw(generator, empty, anchors=1).there
     away = (ramps(8) * 128 - there[:, 0, :, None, None]).pow(2).sum(1, keepdim=True)
-    batch = draw(0.3 + 0.6 * torch.exp(-away / 4), anchors=1)
+    batch = draw(generator, 0.3 + 0.6 * torch.exp(-away / 4), anchors=1)
     assert torch.equal(batch.there, there)
     best = batch.patches.flatten(1).argmax(1)
     dot = torch.stack([best % 64, best // 64], -1)
     assert ((dot - batch.here[:, 0]).abs().amax(-1) < 1.0)[batch.inside[:, 0] > 0].all()
 
 
-def test_anchors_come_from_the_inner_part_and_patches_lie_inside():
-    batch = draw(torch.rand(64, 1, 96, 128, generator=generator(3)), anchors=32)
+def test_anchors_come_from_the_inner_part_and_patches_lie_inside(generator: Callable[..., torch.Generator]):
+    batch = draw(generator, torch.rand(64, 1, 96, 128, generator=generator(3)), anchors=32)
     assert batch.patches.shape == (64, 1, 64, 64)
     corner = batch.there.amin(1).floor()
     assert (batch.there >= 0.1 * 63 - 1e-3).all()
@@ -98,7 +97,7 @@ def test_anchors_come_from_the_inner_part_and_patches_lie_inside():
     assert torch.equal(on_patch.float(), batch.inside)
 
 
-def test_patches_around_points_move_inwards_at_borders():
+def test_patches_around_points_move_inwards_at_borders(generator: Callable[..., torch.Generator]):
     canvas = torch.rand(1, 1, 64, 96, generator=generator())
     xy = torch.tensor([[48.0, 32.0], [0.0, 0.0], [95.0, 63.0], [40.6, 20.2]])
     patches, inner = patches_around(canvas, xy, 32)
@@ -124,7 +123,7 @@ def test_a_patch_that_does_not_fit_is_refused(size: int):
 # ---------------------------------------------------------------- loss
 
 
-def planted(seed: int) -> list[torch.Tensor]:
+def planted(generator: Callable[..., torch.Generator], seed: int) -> list[torch.Tensor]:
     g = generator(seed)
     return [torch.randn(2, 5, 64 // s, 96 // s, generator=g) for s in STRIDES]
 
@@ -142,8 +141,8 @@ def nats(template: torch.Tensor, m: torch.Tensor, x: int, y: int, half: int | No
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.07])
-def test_the_loss_is_equation_2(slope: float):
-    whole, patches = planted(0), planted(1)
+def test_the_loss_is_equation_2(slope: float, generator: Callable[..., torch.Generator]):
+    whole, patches = planted(generator, 0), planted(generator, 1)
     here = torch.tensor([[[20.0, 31.4], [0.0, 63.0]], [[50.0, 5.0], [33.0, 40.0]]])
     there = torch.tensor([[[0.0, 0.0], [95.0, 63.0]], [[63.5, 40.0], [17.0, 22.0]]])
     inside = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
@@ -178,28 +177,28 @@ def test_distance_bias_works_on_dense_pairs_too(phantoms: Cohort, exemplars: Lan
     losses = []
     for slope in (0.0, 0.07):
         config = CC2DConfig(area=4096, batch=2, steps=1, distance_bias=slope)
-        job = Job(FABRIC)
-        CC2D.fit(exemplars, phantoms, config, job)
-        losses.append(job.log[0]["loss"])
+        log: list[dict[str, Any]] = []
+        fit_stage(CC2D, phantoms, exemplars, config, log=log)
+        losses.append(log[0]["loss"])
     assert losses[1] > losses[0] + 0.1
 
 
 # ---------------------------------------------------------------- inference
 
 
-def test_templates_are_the_cells_in_which_points_lie():
+def test_templates_are_the_cells_in_which_points_lie(generator: Callable[..., torch.Generator]):
     xy = torch.tensor([0.0, 1.4, 1.6, 31.0, 32.0])
     assert nearest_cells(xy, 2).tolist() == [0, 0, 1, 15, 16]
     assert nearest_cells(xy, 32).tolist() == [0, 0, 0, 0, 1]
-    maps = planted(2)
+    maps = planted(generator, 2)
     point = torch.tensor([[[37.0, 21.0]]]).expand(2, -1, -1)
     for stride, m, v in zip(STRIDES, maps, describe(maps, point, rounded=True), strict=True):
         cell = m[:, :, 21 // stride, 37 // stride]
         assert torch.allclose(v[:, 0], F.normalize(cell, dim=-1), atol=1e-6)
 
 
-def test_the_product_of_clipped_cosines_is_equation_3():
-    maps = planted(3)
+def test_the_product_of_clipped_cosines_is_equation_3(generator: Callable[..., torch.Generator]):
+    maps = planted(generator, 3)
     vectors = describe(maps, torch.tensor([[[40.0, 20.0], [77.0, 50.0]]]).expand(2, -1, -1))
     product = torch.ones(2, 2, 64, 96)
     for v, m in zip(vectors, maps, strict=True):
@@ -214,8 +213,8 @@ def test_the_product_of_clipped_cosines_is_equation_3():
     assert (between != between.round()).any()
 
 
-def test_the_peak_of_the_sum_can_be_a_cell():
-    maps = planted(4)
+def test_the_peak_of_the_sum_can_be_a_cell(generator: Callable[..., torch.Generator]):
+    maps = planted(generator, 4)
     vectors = describe(maps, torch.tensor([[[40.5, 20.5]]]).expand(2, -1, -1))
     best, mean = (find(vectors, maps, 10.0, radius).xy for radius in (0, 3))
     assert torch.equal(
@@ -235,15 +234,15 @@ def test_two_extractors_both_learn_and_templates_come_from_patches(
     phantoms: Cohort, exemplars: LandmarkTable
 ):
     config = dataclasses.replace(TINY, extractors="two", cascade="product", peak="argmax", steps=2)
-    torch.manual_seed(Job(FABRIC).seed)
+    torch.manual_seed(0)
     before = state_of(CC2D(config, exemplars.names, (64, 64), FABRIC))
-    matcher = CC2D.fit(exemplars, phantoms, config, Job(FABRIC))
+    matcher = fit_stage(CC2D, phantoms, exemplars, config)
     assert isinstance(matcher.network, TwoEmbedders)
     after = state_of(matcher)
     for name in ("heads.0.weight", "template.heads.0.weight"):
         assert not torch.equal(before[name], after[name])
 
-    store = resolution_levels(phantoms, exemplars, matcher.canvas, 0, 100, Job(FABRIC).sink)[0]
+    store = resolution_levels(phantoms, exemplars, matcher.canvas, 0, 100, silent)[0]
     canvas, xy = store.store.read([store.exemplars[0].index]), store.exemplars[0].xy
     patches, inner = patches_around(canvas, xy, 32)
     with torch.inference_mode():
@@ -269,16 +268,16 @@ def test_settings_that_do_not_go_together_are_refused(
     changes: dict[str, Any], message: str, phantoms: Cohort, exemplars: LandmarkTable
 ):
     with pytest.raises(UserError, match=message):
-        CC2D.fit(exemplars, phantoms, dataclasses.replace(TINY, **changes), Job(FABRIC))
+        fit_stage(CC2D, phantoms, exemplars, dataclasses.replace(TINY, **changes))
 
 
-def test_learning_lowers_the_loss(phantoms: Cohort, exemplars: LandmarkTable):
+def test_learning_lowers_the_loss(
+    phantoms: Cohort, exemplars: LandmarkTable, generator: Callable[..., torch.Generator]
+):
     config = dataclasses.replace(TINY, context="aspp", extractors="two", anchors=16)
     torch.manual_seed(0)
     network = CC2D(config, exemplars.names, (64, 64), FABRIC).network
-    task = PatchTask(
-        network, resolution_levels(phantoms, exemplars, (64, 64), 0, 100, Job(FABRIC).sink), config
-    )
+    task = PatchTask(network, resolution_levels(phantoms, exemplars, (64, 64), 0, 100, silent), config)
     batch = task.batch(generator(), 0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
@@ -296,11 +295,11 @@ def test_a_vgg19_matcher_learns_and_comes_back_the_same(phantoms: Cohort, exempl
         {"match.weights": "none", "match.area": 4096, "match.patch": 32, "match.batch": 2, "match.steps": 2}
     )["match"]
     config = dataclasses.replace(published, extractors="shared", context="none")
-    job = Job(FABRIC)
-    matcher = CC2D.fit(exemplars, phantoms, config, job)
+    log: list[dict[str, Any]] = []
+    matcher = fit_stage(CC2D, phantoms, exemplars, config, log=log)
     again = CC2D.restore(*matcher.state(), FABRIC)
     assert again.config == config
-    assert len(job.log) == 2
+    assert len(log) == 2
     for index in (1, 5):
         one, other = matcher.locate(phantoms[index]), again.locate(phantoms[index])
         assert np.array_equal(one.xy, other.xy)

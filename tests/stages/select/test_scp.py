@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 
 import pytest
@@ -19,11 +20,7 @@ from onemark.stages.select.scp.similarity import similarities
 CANVAS = (128, 96)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def maps_of(seed: int, length: int = 16) -> list[torch.Tensor]:
+def maps_of(generator: Callable[..., torch.Generator], seed: int, length: int = 16) -> list[torch.Tensor]:
     """Random embeddings per level that change slowly from cell to cell."""
     maps = []
     for stride in STRIDES:
@@ -33,15 +30,17 @@ def maps_of(seed: int, length: int = 16) -> list[torch.Tensor]:
     return maps
 
 
-def matrix(points: int = 60, radiographs: int = 9) -> torch.Tensor:
+def matrix(generator: Callable[..., torch.Generator], points: int = 60, radiographs: int = 9) -> torch.Tensor:
     return torch.rand(points, radiographs, generator=generator()) ** 4
 
 
 # --- similarity --------------------------------------------------------------------------------------------
 
 
-def test_points_of_the_same_radiograph_are_found_in_full_and_others_less():
-    ours, theirs = maps_of(0), maps_of(100)
+def test_points_of_the_same_radiograph_are_found_in_full_and_others_less(
+    generator: Callable[..., torch.Generator],
+):
+    ours, theirs = maps_of(generator, 0), maps_of(generator, 100)
     xy = torch.rand(1, 30, 2, generator=generator()) * torch.tensor([70.0, 100.0]) + 12
     vectors = [level[0] for level in describe(ours, xy)]
     same, other = similarities(vectors, ours), similarities(vectors, theirs)
@@ -50,8 +49,10 @@ def test_points_of_the_same_radiograph_are_found_in_full_and_others_less():
     assert same.mean() > 3 * other.mean()  # not 1: cells are compared, not points between them
 
 
-def test_the_similarity_is_the_greatest_product_of_the_levels_cosines():
-    maps = maps_of(3)
+def test_the_similarity_is_the_greatest_product_of_the_levels_cosines(
+    generator: Callable[..., torch.Generator],
+):
+    maps = maps_of(generator, 3)
     xy = (torch.tensor([[[10.0, 20.0], [5.0, 7.0]]]) + 0.5) * 8 - 0.5
     vectors = [level[0] for level in describe(maps, xy)]
     product = torch.ones(2, *maps[0].shape[-2:])
@@ -62,10 +63,12 @@ def test_the_similarity_is_the_greatest_product_of_the_levels_cosines():
     torch.testing.assert_close(similarities(vectors, maps), product.amax((1, 2)), atol=0.08, rtol=0)
 
 
-def test_the_number_of_points_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch):
-    maps = maps_of(1)
+def test_the_number_of_points_at_a_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, generator: Callable[..., torch.Generator]
+):
+    maps = maps_of(generator, 1)
     xy = torch.rand(1, 20, 2, generator=generator()) * torch.tensor([90.0, 120.0])
-    vectors = [level[0] for level in describe(maps_of(2), xy)]
+    vectors = [level[0] for level in describe(maps_of(generator, 2), xy)]
     whole = similarities(vectors, maps)
     monkeypatch.setattr("onemark.stages.select.scp.similarity.CHUNK", 7)
     torch.testing.assert_close(similarities(vectors, maps), whole)
@@ -74,8 +77,8 @@ def test_the_number_of_points_at_a_time_changes_nothing(monkeypatch: pytest.Monk
 # --- search ------------------------------------------------------------------------------------------------
 
 
-def test_greedy_takes_each_time_what_adds_most():
-    similar = matrix()
+def test_greedy_takes_each_time_what_adds_most(generator: Callable[..., torch.Generator]):
+    similar = matrix(generator)
     chosen = greedy(similar, 4)
     assert chosen[0] == int(similar.mean(0).argmax())
     for size in range(1, 4):
@@ -84,14 +87,14 @@ def test_greedy_takes_each_time_what_adds_most():
     assert len(set(greedy(similar, 9))) == 9
 
 
-def test_greedy_comes_close_to_the_best_of_all_sets():
-    similar = matrix()
+def test_greedy_comes_close_to_the_best_of_all_sets(generator: Callable[..., torch.Generator]):
+    similar = matrix(generator)
     best = max(score(similar, list(one)) for one in combinations(range(9), 3))
     assert score(similar, greedy(similar, 3)) >= 0.97 * best
 
 
-def test_enough_random_sets_hold_the_best_and_few_do_not_always():
-    similar = matrix()
+def test_enough_random_sets_hold_the_best_and_few_do_not_always(generator: Callable[..., torch.Generator]):
+    similar = matrix(generator)
     best = max(score(similar, list(one)) for one in combinations(range(9), 3))
     found = best_of_random(similar, 3, 2000, generator())
     assert score(similar, found) == pytest.approx(best)
@@ -123,7 +126,9 @@ def compared(phantoms: Cohort) -> SCP:
     return SCP(SCPConfig(keypoints=12), pooled).compare(store)
 
 
-def test_every_radiograph_is_ranked_by_what_it_does_alone(compared: SCP, phantoms: Cohort):
+def test_every_radiograph_is_ranked_by_what_it_does_alone(
+    compared: SCP, phantoms: Cohort, generator: Callable[..., torch.Generator]
+):
     choice = compared.choose(2, generator())
     names, values = zip(*choice.ranking, strict=True)
     assert sorted(names) == sorted(phantoms.names[:5])
@@ -133,13 +138,16 @@ def test_every_radiograph_is_ranked_by_what_it_does_alone(compared: SCP, phantom
     assert 5 < len(compared.similar) <= 5 * 12
 
 
-def test_both_searches_agree_where_all_sets_are_tried(compared: SCP):
-    random = SCP(SCPConfig(search="random", draws=500), pooled, compared.names, compared.similar)
+def test_both_searches_agree_where_all_sets_are_tried(
+    compared: SCP, generator: Callable[..., torch.Generator]
+):
+    random = SCP(SCPConfig(search="random", draws=500), pooled)
+    random.names, random.similar = compared.names, compared.similar
     ours, theirs = compared.choose(2, generator()), random.choose(2, generator())
     assert theirs.score >= ours.score > 0.98 * theirs.score
 
 
-def test_more_than_there_are_cannot_be_chosen(compared: SCP):
+def test_more_than_there_are_cannot_be_chosen(compared: SCP, generator: Callable[..., torch.Generator]):
     for number in (0, 6):
         with pytest.raises(UserError, match="between 1 and 5"):
             compared.choose(number, generator())

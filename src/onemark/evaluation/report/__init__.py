@@ -1,4 +1,4 @@
-"""What came out, to look at: a self-contained HTML report, and a picture of every radiograph."""
+"""The results to look at: a self-contained HTML report, and a picture of every radiograph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One radiograph of the report: a small picture, its points in original pixels, and what is known of them."""
+"""One radiograph of the report: a thumbnail, its points in original pixels, and what is known about them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from PIL import Image
 
 from onemark.types import LandmarkSet, Radiograph
 
+# Large enough to see a misplaced point, small enough that hundreds of them fit into one file.
 SIDE = 320
 """px along the long side of a thumbnail."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A landmark on a card; x, y and the true position in original px, None where there is none."""
+    """A landmark on a card; x, y and the true position in original px, None where unknown."""
 
     name: str
     hue: int
@@ -31,8 +32,8 @@ class Point:
     expected: float | None
     error: float | None
 
-    def tip(self, unit: str, error_unit: str) -> str:
-        """What hovering shows."""
+    def describe(self, unit: str, error_unit: str) -> str:
+        """Return the text of the tooltip."""
         parts = [self.name]
         if self.error is not None:
             parts.append(f"error {self.error:.2f} {error_unit}")
@@ -49,13 +50,13 @@ class Card:
 
     Attributes:
         name: Name of the radiograph.
-        picture: The thumbnail as a `data:` address.
+        picture: The thumbnail as a `data:` URL.
         size: `(H, W)` of the original in px.
-        unit: Of the expected errors.
+        unit: Unit of the expected errors, `mm` or `px`.
         points: Visible landmarks.
         hidden: Names of the landmarks that are not visible.
         exemplar: Whether a person placed the points.
-        error: Mean true error, None without truth.
+        error: Mean true error; None without truth.
     """
 
     name: str
@@ -70,26 +71,27 @@ class Card:
     @property
     def expected(self) -> float | None:
         """Mean expected error of the points that have one."""
-        return mean([p.expected for p in self.points])
+        return mean_known([p.expected for p in self.points])
 
     @property
     def score(self) -> float | None:
         """Mean score of the points that have one."""
-        return mean([p.score for p in self.points])
+        return mean_known([p.score for p in self.points])
 
     @property
     def dot(self) -> float:
         """Radius of a point in original px."""
+        # In proportion, so that points look alike on thumbnails of all radiographs.
         return 0.011 * max(self.size)
 
 
-def mean(values: list[float | None]) -> float | None:
-    """Mean of the values that are there, None when none is."""
+def mean_known(values: list[float | None]) -> float | None:
+    """Return the mean of the known values, None when there are none."""
     known = [v for v in values if v is not None]
     return sum(known) / len(known) if known else None
 
 
-def card(
+def make_card(
     radiograph: Radiograph,
     points: LandmarkSet,
     truth: LandmarkSet | None = None,
@@ -100,7 +102,7 @@ def card(
 
     Args:
         radiograph: The radiograph; only its thumbnail is kept.
-        points: Its landmarks.
+        points: Its landmarks, predicted or placed.
         truth: Its true landmarks.
         errors: Landmark -> true error.
         exemplar: Whether a person placed the points.
@@ -108,18 +110,18 @@ def card(
     visible = [math.isfinite(x) and math.isfinite(y) for x, y in points.xy.tolist()]
     return Card(
         name=radiograph.name,
-        picture=thumbnail(radiograph.pixels),
+        picture=encode_thumbnail(radiograph.pixels),
         size=radiograph.size,
         unit="px" if radiograph.spacing is None else "mm",
-        points=tuple(_points(points, truth, errors or {})),
+        points=tuple(_collect_points(points, truth, errors or {})),
         hidden=tuple(name for name, there in zip(points.names, visible, strict=True) if not there),
         exemplar=exemplar,
-        error=mean(list(errors.values())) if errors else None,
+        error=mean_known(list(errors.values())) if errors else None,
     )
 
 
-def thumbnail(pixels: NDArray[np.float32]) -> str:
-    """A JPEG of at most `SIDE` px along its long side, as a `data:` address."""
+def encode_thumbnail(pixels: NDArray[np.float32]) -> str:
+    """Encode pixels `[H, W]` in [0, 1] as a JPEG of at most `SIDE` px along the long side, in a `data:` URL."""
     shown = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
     shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     data = io.BytesIO()
@@ -127,12 +129,15 @@ def thumbnail(pixels: NDArray[np.float32]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-def hue(index: int, count: int) -> int:
-    """A hue in degrees for landmark `index` of `count`; neighbours differ."""
+def pick_hue(index: int, count: int) -> int:
+    """Return a hue in degrees for landmark `index` of `count`."""
+    # Steps of the golden angle keep neighbours apart where even steps would be too small to tell apart.
     return round(360 * index * 0.382) % 360 if count > 8 else round(360 * index / count)
 
 
-def _points(points: LandmarkSet, truth: LandmarkSet | None, errors: Mapping[str, float]) -> Iterator[Point]:
+def _collect_points(
+    points: LandmarkSet, truth: LandmarkSet | None, errors: Mapping[str, float]
+) -> Iterator[Point]:
     true = {} if truth is None else dict(zip(truth.names, truth.xy.tolist(), strict=True))
     for k, (name, (x, y)) in enumerate(zip(points.names, points.xy.tolist(), strict=True)):
         if not (math.isfinite(x) and math.isfinite(y)):
@@ -140,15 +145,15 @@ def _points(points: LandmarkSet, truth: LandmarkSet | None, errors: Mapping[str,
         at = true.get(name, (math.nan, math.nan))
         yield Point(
             name=name,
-            hue=hue(k, len(points.names)),
+            hue=pick_hue(k, len(points.names)),
             x=x,
             y=y,
             true=(at[0], at[1]) if math.isfinite(at[0]) and math.isfinite(at[1]) else None,
-            score=_known(points.score, k),
-            expected=_known(points.expected_error, k),
+            score=_get_known(points.score, k),
+            expected=_get_known(points.expected_error, k),
             error=errors.get(name),
         )
 
 
-def _known(values: NDArray[np.float64], k: int) -> float | None:
+def _get_known(values: NDArray[np.float64], k: int) -> float | None:
     return float(values[k]) if len(values) and math.isfinite(values[k]) else None

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report: one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from onemark.data.keys import canonical
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
-from onemark.evaluation.report.cards import Card, card
+from onemark.evaluation.report.cards import Card, make_card
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
 
+# Every picture is part of the file, so the file grows with this number.
 CAP = 300
-"""Most radiographs shown; of the rest the report holds the names."""
+"""Number of radiographs that the report shows; it names the others."""
 
 Sets = Mapping[str, LandmarkSet]
 
 
 @dataclass(frozen=True)
-class Trust:
-    """What the model itself says about a landmark, over all radiographs; NaN where it says nothing."""
+class Confidence:
+    """Mean expected error and score of a landmark over `count` radiographs; NaN where there are none."""
 
     name: str
     count: int
@@ -42,7 +43,7 @@ class Trust:
 def write_report(
     path: str | Path,
     cohort: Cohort,
-    found: LandmarkTable,
+    predictions: LandmarkTable,
     *,
     truth: LandmarkTable | None = None,
     scores: Scores | None = None,
@@ -56,62 +57,66 @@ def write_report(
 ) -> None:
     """Write a self-contained HTML report: the exemplars, then every radiograph, the worst first.
 
-    Worst is the largest mean true error where there is truth, else the largest mean expected error.
+    The worst has the largest mean true error where the truth is known, else the largest mean expected error.
 
     Args:
-        path: The file; one that is there is replaced.
+        path: The file; an existing one is replaced.
         cohort: Where the radiographs are; they are decoded one at a time.
-        found: Landmarks found.
-        truth: True landmarks, shown beside the found ones; scored in mm when every spacing is known, and
-            without the exemplars.
-        scores: Scores to show instead of scoring `found` against `truth`.
+        predictions: Predicted landmarks.
+        truth: True landmarks to show with the predictions. They are scored without the exemplars, in mm when
+            every spacing is known.
+        scores: Scores to show instead of scoring `predictions` against `truth`.
         log: Lines `{stage, step, loss, seconds}` of the training.
-        title: Heading; the folder's name when empty.
+        title: Heading; the cohort folder's name when empty.
         exemplars: Landmarks that a person placed.
-        problems: One sentence per radiograph that was passed over.
+        problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
-        cap: Most radiographs to show; the report names those left out.
-        progress: Gets one event per radiograph.
+        cap: Number of radiographs to show; the report names the others.
+        progress: Receives one event per radiograph.
 
     Raises:
-        UserError: the file cannot be written, or found and truth have nothing in common.
+        UserError: the file cannot be written, or predictions and truth have nothing in common.
     """
-    placed = _by_image(exemplars)
-    scores = scores or _scored(cohort, found, truth, placed)
-    points = {**_by_image(found), **placed}
-    order = _worst_first([name for name in cohort.names if name in points], points, placed, scores)
-    messages = [_plain(problem) for problem in problems]
-    cards = _cards(cohort, order[:cap], points, placed, _by_image(truth), scores, messages, progress)
+    placed = _index_images(exemplars)
+    scores = scores or _score(cohort, predictions, truth, placed)
+    # What a person placed replaces the prediction.
+    points = {**_index_images(predictions), **placed}
+    order = _sort_worst_first([name for name in cohort.names if name in points], points, placed, scores)
+    messages = [_strip_prefix(problem) for problem in problems]
+    cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
     html = _render(
         title=title or canonical(cohort.folder.resolve().name),
-        names=found.names,
+        names=predictions.names,
         count=len(order),
         scores=scores,
-        error_chart=charts.error_chart(scores) if scores else "",
-        loss_charts=charts.loss_charts(log),
-        trust=_trust(found),
+        loss_charts=charts.draw_loss_charts(log),
+        confidences=_summarise_confidence(predictions),
         all_cards=cards,
         has_truth=any(p.true for c in cards for p in c.points),
         left_out=order[cap:],
         problems=list(dict.fromkeys(messages)),
         without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
-        elsewhere=[name for name in found.images if name not in cohort],
+        elsewhere=[name for name in predictions.images if name not in cohort],
         settings=settings or {},
     )
     write_text(path, html)
 
 
-def _scored(cohort: Cohort, found: LandmarkTable, truth: LandmarkTable | None, placed: Sets) -> Scores | None:
+def _score(
+    cohort: Cohort, predictions: LandmarkTable, truth: LandmarkTable | None, placed: Sets
+) -> Scores | None:
     if truth is None:
         return None
-    exemplars = [image for image in placed if image in found or image in truth]
-    return evaluate(found, truth, spacing_mm=_spacings(cohort, found), exclude=exemplars)
+    exemplars = [image for image in placed if image in predictions or image in truth]
+    return evaluate(predictions, truth, spacing_mm=_read_spacings(cohort, predictions), exclude=exemplars)
 
 
-def _render(all_cards: Sequence[Card], **values: object) -> str:
+def _render(all_cards: Sequence[Card], scores: Scores | None, **values: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        # Names of files and landmarks come from others and may hold HTML.
         autoescape=True,
+        # A misspelt name in the template must fail instead of rendering as nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -119,11 +124,12 @@ def _render(all_cards: Sequence[Card], **values: object) -> str:
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     page = environment.get_template("page.html.j2")
     exemplars, cards = ([c for c in all_cards if c.exemplar is kind] for kind in (True, False))
-    values |= {"exemplars": exemplars, "cards": cards}
+    values |= {"exemplars": exemplars, "cards": cards, "scores": scores}
+    values["error_chart"] = charts.draw_error_chart(scores) if scores else ""
     return page.render(values, version=__version__, written=written, thresholds=THRESHOLDS)
 
 
-def _cards(
+def _make_cards(
     cohort: Cohort,
     names: Sequence[str],
     points: Sets,
@@ -133,31 +139,31 @@ def _cards(
     messages: list[str],
     progress: Sink,
 ) -> list[Card]:
-    """Cards of the radiographs that can be read; of the others a line goes into `messages`."""
-    errors = _errors(scores)
+    """Make cards of the readable radiographs, and add a line to `messages` for each of the others."""
+    errors = _group_errors(scores)
     cards = []
-    radiographs = cohort.readable(names, lambda event: messages.append(_plain(event.message)))
+    radiographs = cohort.readable(names, lambda event: messages.append(_strip_prefix(event.message)))
     for step, radiograph in enumerate(radiographs, 1):
         name = radiograph.name
         true = None if name in placed else truth.get(name)
-        cards.append(card(radiograph, points[name], true, errors.get(name), name in placed))
+        cards.append(make_card(radiograph, points[name], true, errors.get(name), name in placed))
         progress(Progress("report", step, len(names)))
     return cards
 
 
-def _worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
+def _sort_worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
     true = scores.per_image if scores else {}
 
     def place(name: str) -> tuple[bool, float, float, float]:
-        # Without an expected error, a low score is all there is to go by.
+        # Imported predictions may have scores but no expected errors.
         expected, score = _mean(points[name].expected_error), _mean(points[name].score)
         return name not in placed, -true.get(name, -1), -np.nan_to_num(expected, nan=-1), np.nan_to_num(score)
 
     return sorted(names, key=place)
 
 
-def _errors(scores: Scores | None) -> dict[str, dict[str, float]]:
-    """Image -> landmark -> true error."""
+def _group_errors(scores: Scores | None) -> dict[str, dict[str, float]]:
+    """Return image -> landmark -> true error."""
     errors: dict[str, dict[str, float]] = {}
     if scores is not None:
         for image, name, error in zip(scores.image, scores.landmark, scores.error.tolist(), strict=True):
@@ -165,22 +171,22 @@ def _errors(scores: Scores | None) -> dict[str, dict[str, float]]:
     return errors
 
 
-def _trust(found: LandmarkTable) -> list[Trust]:
+def _summarise_confidence(predictions: LandmarkTable) -> list[Confidence]:
     rows = []
-    for k, name in enumerate(found.names):
-        seen = [one for one in found if np.isfinite(one.xy[k]).all()]
+    for k, name in enumerate(predictions.names):
+        seen = [one for one in predictions if np.isfinite(one.xy[k]).all()]
         expected, score = (
             _mean(np.array([getattr(one, what)[k] for one in seen if getattr(one, what).size], float))
             for what in ("expected_error", "score")
         )
-        rows.append(Trust(name, len(seen), expected, score))
+        rows.append(Confidence(name, len(seen), expected, score))
     return rows
 
 
-def _spacings(cohort: Cohort, found: LandmarkTable) -> dict[str, Spacing] | None:
-    """The spacing of every image found, or None when one is not known."""
+def _read_spacings(cohort: Cohort, predictions: LandmarkTable) -> dict[str, Spacing] | None:
+    """Return the spacing of every predicted image, or None when one is unknown."""
     spacings: dict[str, Spacing] = {}
-    for name in found.images:
+    for name in predictions.images:
         try:
             spacing = cohort.header(name).spacing
         except UserError:
@@ -191,7 +197,7 @@ def _spacings(cohort: Cohort, found: LandmarkTable) -> dict[str, Spacing] | None
     return spacings
 
 
-def _by_image(table: LandmarkTable | None) -> dict[str, LandmarkSet]:
+def _index_images(table: LandmarkTable | None) -> dict[str, LandmarkSet]:
     return {} if table is None else {one.image: one for one in table}
 
 
@@ -200,5 +206,5 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if known.size else math.nan
 
 
-def _plain(message: str) -> str:
+def _strip_prefix(message: str) -> str:
     return canonical(message.removeprefix(SKIPPED))

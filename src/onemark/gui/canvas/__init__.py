@@ -1,1 +1,1 @@
-"""The layers of the radiograph in view."""
+"""onemark's layers in the viewer: radiograph, landmarks, evidence. Built on the session; knows no controller."""

@@ -23,7 +23,7 @@ COLUMNS = ("landmark", "label", "name")
 
 @dataclass(frozen=True)
 class _Layers:
-    """Stands for a cohort where only sizes and spacings are asked for."""
+    """Stands in for a cohort where only sizes and spacings matter."""
 
     headers: dict[str, Header]
 
@@ -31,23 +31,23 @@ class _Layers:
         return name
 
     def header(self, name: str) -> Header:
-        found = self.headers[name]
-        if not all(found.size):
+        header = self.headers[name]
+        if not all(header.size):
             raise UserError(f"the size of {name} is unknown; select its image layer too, then save both")
-        return found
+        return header
 
 
 def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tuple[Path, ...]:
     """Write Points layers, each as the landmarks of one radiograph, in the format of the suffix.
 
     Args:
-        path: `.csv` (px, and mm where the units are mm), `.mrk.json`, `.tps` or `.json`; replaced when it exists, as
-            napari has asked by then.
+        path: `.csv` (px, and mm where the units are mm), `.mrk.json`, `.tps` or `.json`; an existing file is replaced,
+            because napari has already asked.
         points: Data `[N, D]`, the last two columns (y, x), and attributes of each Points layer.
-        images: Shape and attributes of each image layer, for the size where the Points layer does not tell it.
+        images: Shape and attributes of each image layer, for the size where the Points layer does not hold it.
 
     Raises:
-        UserError: no points, or a size that the format needs is unknown.
+        UserError: there are no points, or a size that the format needs is unknown.
     """
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.data.landmarks.table import LandmarkTable
@@ -55,33 +55,34 @@ def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tupl
     filled = [(data, attributes) for data, attributes in points if len(data)]
     if not filled:
         raise UserError("the layers hold no points to save; place some first")
-    sets = [landmarks_of(data, attributes, images) for data, attributes in filled]
-    headers = [_header(attributes, images) for _, attributes in filled]
+    sets = [read_layer(data, attributes, images) for data, attributes in filled]
+    headers = [_make_header(attributes, images) for _, attributes in filled]
     layers = _Layers({one.image: header for one, header in zip(sets, headers, strict=True)})
     mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
     table = LandmarkTable.from_sets(sets)
     return write_landmarks(table, path, cohort=cast("Cohort", layers), mm=mm, overwrite=True)
 
 
-def landmarks_of(
-    data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]
-) -> LandmarkSet:
-    """The landmarks of one Points layer, in px; names are its features' `landmark`, `label` or `name`, else numbers."""
-    names = _names(attributes.get("features"), len(data))
+def read_layer(data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]) -> LandmarkSet:
+    """Read the landmarks of one Points layer, in px.
+
+    The feature `landmark`, `label` or `name` names them, in this order; without such a feature they get numbers.
+    """
+    names = _read_names(attributes.get("features"), len(data))
     image = attributes.get("metadata", {}).get("image") or (images[0][1] if images else attributes).get(
         "name", "image"
     )
     return LandmarkSet(str(image), names, np.asarray(data, float)[:, [-1, -2]])
 
 
-def _names(features: Any, count: int) -> tuple[str, ...]:
+def _read_names(features: Any, count: int) -> tuple[str, ...]:
     for column in COLUMNS:
         if features is not None and column in features and len(set(features[column])) == count:
             return tuple(str(name) for name in features[column])
     return tuple(str(number) for number in range(1, count + 1))
 
 
-def _header(attributes: dict[str, Any], images: Sequence[Image]) -> Header:
+def _make_header(attributes: dict[str, Any], images: Sequence[Image]) -> Header:
     from onemark.data.images.header import Header
 
     size = attributes.get("metadata", {}).get("size") or (images[0][0][:2] if images else (0, 0))

@@ -1,4 +1,4 @@
-"""The Points layer that asks for one landmark after the other and keeps each exactly once."""
+"""The editor of the Points layer: it asks for one landmark after the other, and keeps each exactly once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from onemark.gui.canvas.layers import LANDMARKS, Canvas
 from onemark.gui.canvas.palette import error_colours, landmark_colours
-from onemark.gui.state.marks import Marks, State
+from onemark.gui.state.annotation import Annotation, State
 from onemark.gui.state.session import Session
 
 DRAG_PIXELS = 5
-LIMIT_SHARE = 0.02  # of the mean side: the warmest colour where no mm are known
+LIMIT_SHARE = 0.02  # of the mean side: the error with the warmest colour where no scale in mm is known
 STYLE = {
     "face_color": "#00000000",
     "border_width": 0.16,
@@ -28,15 +28,20 @@ STYLE = {
 
 
 class PointsEditor:
-    """Keeps the `landmarks` layer and the session's points the same.
+    """Keeps the `landmarks` layer equal to the session's points.
 
-    Clicks place the landmark that is asked for, drags move, Delete takes away; whatever else happens to the layer (pasted
-    or shuffled points) is undone at once, because the session, not the layer, is what is trained on and saved.
+    A click places the landmark that the canvas asks for, a drag moves one, Delete removes the selected ones. The editor
+    undoes any other change to the layer, such as pasted points, because the session is what is trained on and saved.
 
     Args:
         canvas: Where the layer lives.
         session: The points.
-        tell: Says one line to the person.
+        tell: Tells the person something.
+
+    Attributes:
+        limit_mm: Expected error, mm, with the warmest colour.
+        diameter: Diameter of a point on the screen, in px.
+        drawn_for: Name of the radiograph whose points the layer shows, or None.
     """
 
     def __init__(self, canvas: Canvas, session: Session, tell: Callable[[str], None]) -> None:
@@ -46,7 +51,7 @@ class PointsEditor:
         self._tell = tell
         self._drawing = False
         self._drawn: list[int] = []
-        self._drawn_for: str | None = None
+        self.drawn_for: str | None = None
         self._asking = True
         self._was: tuple[str | None, str] = (None, "")
         self._content: tuple[object, ...] = ()
@@ -55,7 +60,7 @@ class PointsEditor:
 
     @property
     def limit(self) -> float:
-        """Expected error that gets the warmest colour, in the unit of the radiograph in view."""
+        """Expected error with the warmest colour, in the unit of the radiograph in view."""
         radiograph = self.canvas.radiograph
         if radiograph is None or radiograph.spacing is not None:
             return self.limit_mm
@@ -63,84 +68,84 @@ class PointsEditor:
 
     @property
     def layer(self) -> Points | None:
-        """The layer, when it is there."""
-        found: Points | None = self.canvas.layer(LANDMARKS)
-        return found
+        """The layer, if it is there."""
+        layer: Points | None = self.canvas.layer(LANDMARKS)
+        return layer
 
     def draw(self) -> None:
         """Show the points of the radiograph in view."""
         if not self._in_view:
             return
-        layer = self.layer or self.canvas.points(LANDMARKS, "landmarks", **STYLE)
+        layer = self.layer or self.canvas.ensure_points(LANDMARKS, "landmarks", **STYLE)
         if layer is not self._adopted:
             self._adopt(layer)
-        marks = self.session.shown_marks()
-        self._drawn = [int(i) for i in np.flatnonzero(marks.placed)]
-        self._drawn_for = self.session.current
-        yx, colours = marks.xy[self._drawn][:, ::-1], self._colours()
+        annotation = self.session.shown_annotation
+        self._drawn = [int(i) for i in np.flatnonzero(annotation.placed)]
+        self.drawn_for = self.session.current
+        yx, colours = annotation.xy[self._drawn][:, ::-1], self._compute_colours()
         content = (self.session.schema, yx.tobytes(), colours.tobytes())
-        with self._quietly():
-            # Telling napari takes 15 ms, so it is only told what it does not show already.
+        with self._silence_events():
+            # Filling the layer takes napari 15 ms, so skip it if the layer already shows this.
             if content != self._content or not np.array_equal(layer.data, yx):
                 self._content = content
                 self._fill(layer, yx, colours)
             self._select(layer)
-        self._follow_state(layer, marks)
-        self._ask(marks)
+        self._follow_state(layer, annotation)
+        self._ask(annotation)
 
     def follow(self) -> None:
-        """Show which landmark is asked for."""
-        if self.layer is not None and not self._deaf:
-            with self._quietly():
+        """Show which landmark comes next."""
+        if self.layer is not None and not self._ignores_input:
+            with self._silence_events():
                 self._select(self.layer)
-            self._ask(self.session.shown_marks())
+            self._ask(self.session.shown_annotation)
 
     def ask_everywhere(self, asking: bool) -> None:
-        """Ask for landmarks on any radiograph, as step 2 does, or only where the person has begun to place them."""
+        """Ask for landmarks on every radiograph, as step 2 does, or only on those that the person has begun."""
         if asking != self._asking:
             self._asking = asking
-            if self.layer is not None and not self._deaf:
-                marks = self.session.shown_marks()
-                self._follow_state(self.layer, marks)
-                self._ask(marks)
+            if self.layer is not None and not self._ignores_input:
+                annotation = self.session.shown_annotation
+                self._follow_state(self.layer, annotation)
+                self._ask(annotation)
 
     def nudge(self, dx: float, dy: float) -> None:
-        """Move the landmark that is selected by so many pixels, when it is placed."""
-        at, marks = self.session.landmark, self.session.shown_marks()
-        if not self._deaf and at < len(marks.xy) and marks.placed[at]:
-            xy = self._clipped(marks.xy[at][None] + (dx, dy))[0]
-            self.session.edit(lambda marks: marks.place(at, xy), ask_next=False)
+        """Move the selected landmark by so many pixels, if it is placed."""
+        at, annotation = self.session.landmark, self.session.shown_annotation
+        if not self._ignores_input and at < len(annotation.xy) and annotation.placed[at]:
+            xy = self._clip(annotation.xy[at][None] + (dx, dy))[0]
+            self.session.edit(lambda annotation: annotation.place(at, xy), ask_next=False)
 
     def clear(self) -> None:
-        """Show no points and ask for none: nothing is in view."""
-        self._drawn, self._drawn_for, self._was = [], None, (None, "")
+        """Show no points and ask for none, because nothing is in view."""
+        self._drawn, self.drawn_for, self._was = [], None, (None, "")
         if self.layer is not None:
-            with self._quietly():
+            with self._silence_events():
                 self.layer.data = np.empty((0, 2))
                 self.layer.mode = "pan_zoom"
         self.canvas.ask("")
 
     def close(self) -> None:
-        """Let go of the viewer."""
+        """Release the viewer."""
         self.canvas.viewer.scene.camera.events.zoom.disconnect(self._resize)
-        self._let_go()
+        self._release()
 
     def _adopt(self, layer: Points) -> None:
-        # A new layer, or one that napari has duplicated: with our tag, but without our callbacks.
-        self._let_go()
+        # The layer is new, or napari has duplicated it, which copies our tag but not our callbacks.
+        self._release()
         self._adopted, self._content = layer, ()
-        self._was = (None, "")  # the tool that the last layer had says nothing about this one
+        self._was = (None, "")  # a new layer starts with a tool of its own
         layer.mouse_drag_callbacks.insert(0, self._drag)
-        layer.events.data.connect(self._edited)
-        layer.events.highlight.connect(self._picked)
-        # napari pastes without an event that would tell.
+        layer.events.data.connect(self._on_data)
+        layer.events.highlight.connect(self._on_highlight)
+        # napari emits no event when it pastes.
         layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._adopted is not None:
             self._adopted.mouse_drag_callbacks.remove(self._drag)
-            self._adopted.events.data.disconnect(self._edited)
-            self._adopted.events.highlight.disconnect(self._picked)
+            self._adopted.events.data.disconnect(self._on_data)
+            self._adopted.events.highlight.disconnect(self._on_highlight)
             self._adopted = None
 
     def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
@@ -156,10 +161,10 @@ class PointsEditor:
                 layer.text.color = {"array": colours, "default": "white"}
         layer.refresh()
 
-    def _colours(self) -> NDArray[np.float64]:
+    def _compute_colours(self) -> NDArray[np.float64]:
         if self.session.state(str(self.session.current)) is State.PREDICTED:
-            found = self.session.found[str(self.session.current)]
-            errors = dict(zip(found.names, found.expected_error, strict=False))
+            prediction = self.session.predictions[str(self.session.current)]
+            errors = dict(zip(prediction.names, prediction.expected_error, strict=False))
             names = self.session.schema.names
             return error_colours(
                 np.array([errors.get(names[i], np.nan) for i in self._drawn], float), self.limit
@@ -172,9 +177,12 @@ class PointsEditor:
             {self._drawn.index(at)} if at in self._drawn and layer.mode == "select" else set()
         )
 
-    def _follow_state(self, layer: Points, marks: Marks) -> None:
-        # Set the tool when what is to be done changes, and leave the person's choice alone otherwise.
-        now = (self.session.current, "select" if marks.complete else "add" if self._wanted else "pan_zoom")
+    def _follow_state(self, layer: Points, annotation: Annotation) -> None:
+        # Choose the tool only when the task changes, so that the person may choose another one in between.
+        now = (
+            self.session.current,
+            "select" if annotation.complete else "add" if self._wanted else "pan_zoom",
+        )
         if now != self._was:
             self._was = now
             layer.mode = now[1]
@@ -182,28 +190,30 @@ class PointsEditor:
 
     @property
     def _wanted(self) -> bool:
-        # A prediction that lacks landmarks, because they are newer than the training, asks for them in any step.
-        begun = self.session.current in self.session.marks or self.session.shown_marks().done.any()
+        # A prediction lacks landmarks that are newer than its training, so ask for these in any step.
+        begun = self.session.current in self.session.annotations or self.session.shown_annotation.done.any()
         return len(self.session.schema) > 0 and (self._asking or bool(begun))
 
-    def _ask(self, marks: Marks) -> None:
-        if marks.complete or not self._wanted:
+    def _ask(self, annotation: Annotation) -> None:
+        if annotation.complete or not self._wanted:
             self.canvas.ask("")
             return
         schema, at = self.session.schema, self.session.landmark
-        verb = "Move" if marks.placed[at] else "Click"
+        verb = "Move" if annotation.placed[at] else "Click"
         self.canvas.ask(f"{verb}: {schema.names[at]} ({schema.labels[at]})   {at + 1} of {len(schema)}")
 
-    def _edited(self, event: Any) -> None:
+    def _on_data(self, event: Any) -> None:
         action = getattr(event.action, "value", event.action)
         if self._drawing or self.layer is None or action not in ("added", "removed", "changed"):
             return
-        if self._deaf:
-            self._untouched(self.layer, added=action == "added")
+        if self._ignores_input:
+            self._refuse_out_of_view(self.layer, added=action == "added")
             return
-        {"added": self._added, "removed": self._removed, "changed": self._moved}[action](self.layer)
+        {"added": self._take_added, "removed": self._take_removed, "changed": self._take_moved}[action](
+            self.layer
+        )
 
-    def _added(self, layer: Points) -> None:
+    def _take_added(self, layer: Points) -> None:
         clicked = layer.mode == "add" and len(layer.data) == len(self._drawn) + 1
         if not clicked:
             self._refuse()
@@ -212,12 +222,14 @@ class PointsEditor:
             self._put(self.session.landmark, layer.data[-1][::-1], layer)
 
     def _refuse(self) -> None:
-        self._tell("Pasted points are not taken: every landmark exists once. Click to place one.")
+        self._tell(
+            "onemark does not accept pasted points, because every landmark exists once. Click to place one."
+        )
 
-    def _untouched(self, layer: Points, *, added: bool) -> None:
-        self._tell(f"{self.session.current} is not in view yet, so nothing was changed.")
+    def _refuse_out_of_view(self, layer: Points, *, added: bool) -> None:
+        self._tell(f"{self.session.current} is not in view yet, so onemark has changed nothing.")
         if added:
-            with self._quietly():
+            with self._silence_events():
                 layer.data = layer.data[:-1]
 
     @property
@@ -225,52 +237,52 @@ class PointsEditor:
         return self.canvas.radiograph is not None and self.canvas.radiograph.name == self.session.current
 
     @property
-    def _deaf(self) -> bool:
-        # While the next radiograph is on its way the canvas and the layer still show the last one.
-        return self._drawing or not self._in_view or self._drawn_for != self.session.current
+    def _ignores_input(self) -> bool:
+        # Until the next radiograph is decoded, the canvas and the layer still show the last one.
+        return self._drawing or not self._in_view or self.drawn_for != self.session.current
 
     def _put(self, landmark: int, xy: NDArray[np.float64], layer: Points) -> None:
-        if self._inside(xy):
+        if self._is_inside(xy):
             self.session.place(landmark, xy)
             return
         self._tell(
-            f"{self.session.schema.names[landmark]} was not placed: the click was outside the radiograph."
+            f"onemark did not place {self.session.schema.names[landmark]}: the click was outside the radiograph."
         )
         self.draw()
 
-    def _removed(self, layer: Points) -> None:
+    def _take_removed(self, layer: Points) -> None:
         names = list(layer.features["landmark"])
         gone = [i for i in self._drawn if self.session.schema.names[i] not in names]
 
-        def cleared(marks: Marks) -> Marks:
+        def clear_all(annotation: Annotation) -> Annotation:
             for landmark in gone:
-                marks = marks.clear(landmark)
-            return marks
+                annotation = annotation.clear(landmark)
+            return annotation
 
         if gone:
             self.session.landmark = gone[0]
-            self.session.edit(cleared, ask_next=False)
+            self.session.edit(clear_all, ask_next=False)
 
-    def _moved(self, layer: Points) -> None:
+    def _take_moved(self, layer: Points) -> None:
         if len(layer.data) != len(self._drawn):
             self.draw()
             return
-        before = self.session.shown_marks().xy[self._drawn]
-        after = self._clipped(layer.data[:, ::-1])
+        before = self.session.shown_annotation.xy[self._drawn]
+        after = self._clip(layer.data[:, ::-1])
         moved = np.flatnonzero(~np.isclose(before, after, atol=1e-6).all(axis=1))
 
-        def dragged(marks: Marks) -> Marks:
+        def move_all(annotation: Annotation) -> Annotation:
             for row in moved:
-                marks = marks.place(self._drawn[row], after[row])
-            return marks
+                annotation = annotation.place(self._drawn[row], after[row])
+            return annotation
 
         if len(moved):
             self.session.landmark = self._drawn[moved[0]]
-            self.session.edit(dragged, ask_next=False)
+            self.session.edit(move_all, ask_next=False)
 
     def _drag(self, layer: Points, event: Any) -> Iterator[None]:
-        # In add mode a drag that begins on a point moves it; napari would pan. A click there still places.
-        if layer.mode != "add" or self._deaf:
+        # In add mode, a drag that starts on a point moves it, where napari would pan. A click still places the next one.
+        if layer.mode != "add" or self._ignores_input:
             return
         hit = layer.get_value(
             event.position,
@@ -289,23 +301,23 @@ class PointsEditor:
             yield
         layer.mouse_pan = True
         if image != self.session.current:
-            return  # a key has led to the next radiograph meanwhile
+            return  # a key pressed during the drag has gone to the next radiograph
         if np.linalg.norm(event.pos - start) >= DRAG_PIXELS:
             self.session.landmark = landmark
-            xy = self._clipped(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
-            self.session.edit(lambda marks: marks.place(landmark, xy))
+            xy = self._clip(np.asarray(layer.world_to_data(event.position))[None, ::-1])[0]
+            self.session.edit(lambda annotation: annotation.place(landmark, xy))
         elif len(layer.data) == len(self._drawn):
             self.draw()
 
     def _carry(self, layer: Points, row: int, position: Any) -> None:
-        with self._quietly():
+        with self._silence_events():
             data = layer.data.copy()
             data[row] = layer.world_to_data(position)
             layer.data = data
 
-    def _picked(self) -> None:
+    def _on_highlight(self) -> None:
         layer = self.layer
-        if self._deaf or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
+        if self._ignores_input or layer is None or layer.mode != "select" or len(layer.selected_data) != 1:
             return
         row = next(iter(layer.selected_data))
         if row < len(self._drawn) and self._drawn[row] != self.session.landmark:
@@ -313,25 +325,25 @@ class PointsEditor:
 
     def _resize(self) -> None:
         if self.layer is not None and len(self._drawn):
-            with self._quietly():
+            with self._silence_events():
                 self.layer.size = self.diameter_in_pixels()
 
     def diameter_in_pixels(self) -> float:
         """Diameter of a point, in pixels of the radiograph."""
-        # The rings keep their size on the screen, so zooming in uncovers the anatomy under them.
-        scale: float = self.canvas.placed["scale"][0]
+        # Rings of constant size on the screen uncover the anatomy under them when the person zooms in.
+        scale: float = self.canvas.placement["scale"][0]
         return float(self.diameter / (self.canvas.viewer.scene.camera.zoom * scale))
 
-    def _inside(self, xy: NDArray[np.float64]) -> bool:
-        return bool(np.allclose(self._clipped(xy[None])[0], xy))
+    def _is_inside(self, xy: NDArray[np.float64]) -> bool:
+        return bool(np.allclose(self._clip(xy[None])[0], xy))
 
-    def _clipped(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clip(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self.canvas.radiograph is not None
         height, width = self.canvas.radiograph.size
         return np.clip(xy, -0.5, (width - 0.5, height - 0.5))
 
     @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
+    def _silence_events(self) -> Iterator[None]:
         before, self._drawing = self._drawing, True
         try:
             yield

@@ -1,4 +1,4 @@
-"""The keys: one table that binds them, shows them and documents them."""
+"""The keys: one table that binds them and lists them for the person."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RADIOGRAPHS, LANDMARKS, TRAINING, REVIEW, STEPS = "Radiographs", "Landmarks", "T
 
 @dataclass(frozen=True)
 class Action:
-    """One thing done by a key.
+    """Something that a key does.
 
     Attributes:
         keys: napari key bindings, such as `Control-Z`; any of them works.
-        text: What it does.
+        text: What it does; empty for an action that shares the line of another one.
         act: Does it.
-        group: Heading in the list.
-        shown: How the list writes the keys, when several actions share a line; their others have no `text`.
+        group: Heading in the list of keys.
+        shown: How the list writes the keys of several actions on one line.
     """
 
     keys: tuple[str, ...]
@@ -33,29 +33,31 @@ class Action:
 
     @property
     def label(self) -> str:
-        """The keys as people write them."""
+        """The keys as people write them, such as `Ctrl+Z`."""
         return self.shown or " or ".join(
             key.replace("Control", "Ctrl").replace("-", "+") for key in self.keys
         )
 
 
-def actions_of(app: App, pressed: Callable[[str], None], show_keys: Callable[[], None]) -> list[Action]:
-    """Every key of the plugin.
+def make_actions(app: App, press: Callable[[str], None], show_keys: Callable[[], None]) -> list[Action]:
+    """Make the list of all keys of the plugin.
 
     Args:
         app: What the keys act on.
-        pressed: Presses the control of that name, so that a key never does what its button could not.
+        press: Presses the control of that name, so that a key never does more than its button.
         show_keys: Shows the list of keys.
     """
     session, step, nudge = app.session, app.viewing.step, app.context.points.nudge
     return [
-        Action(("N", "PageDown"), "Next radiograph of the list", lambda: step(1), RADIOGRAPHS),
-        Action(("B", "PageUp"), "Previous radiograph of the list", lambda: step(-1), RADIOGRAPHS),
-        Action(("Alt-O",), "Open a folder", lambda: pressed("open"), RADIOGRAPHS),
-        Action(("E",), "Next landmark", lambda: session.select(session.landmark + 1), LANDMARKS),
-        Action(("Q",), "Previous landmark", lambda: session.select(session.landmark - 1), LANDMARKS),
-        Action(("W",), "This landmark is not visible", lambda: pressed("landmark.skip"), LANDMARKS),
-        Action(("Control-Z",), "Undo the last placement here", session.undo, LANDMARKS),
+        Action(("N", "PageDown"), "Go to the next radiograph of the list", lambda: step(1), RADIOGRAPHS),
+        Action(("B", "PageUp"), "Go to the previous radiograph of the list", lambda: step(-1), RADIOGRAPHS),
+        Action(("Alt-O",), "Open a folder", lambda: press("open"), RADIOGRAPHS),
+        Action(("E",), "Go to the next landmark", lambda: session.select(session.landmark + 1), LANDMARKS),
+        Action(
+            ("Q",), "Go to the previous landmark", lambda: session.select(session.landmark - 1), LANDMARKS
+        ),
+        Action(("W",), "Declare this landmark not visible", lambda: press("landmark.skip"), LANDMARKS),
+        Action(("Control-Z",), "Undo the last edit of this radiograph", session.undo, LANDMARKS),
         Action(("Control-Shift-Z",), "Redo", session.redo, LANDMARKS),
         Action(
             ("Shift-Left",), "Move the point by one pixel", lambda: nudge(-1, 0), LANDMARKS, "Shift+arrows"
@@ -63,23 +65,26 @@ def actions_of(app: App, pressed: Callable[[str], None], show_keys: Callable[[],
         Action(("Shift-Right",), "", lambda: nudge(1, 0), LANDMARKS),
         Action(("Shift-Up",), "", lambda: nudge(0, -1), LANDMARKS),
         Action(("Shift-Down",), "", lambda: nudge(0, 1), LANDMARKS),
-        Action(("Alt-S",), "Suggest which radiographs to mark", lambda: pressed("suggest"), TRAINING),
-        Action(("Control-Enter",), "Train", lambda: pressed("run"), TRAINING),
-        Action(("Control-.",), "Stop the training or the suggestion", lambda: pressed("stop"), TRAINING),
+        Action(("Alt-S",), "Suggest which radiographs to annotate", lambda: press("suggest"), TRAINING),
+        Action(("Control-Enter",), "Train", lambda: press("run"), TRAINING),
+        Action(("Control-.",), "Stop the training or the suggestion", lambda: press("stop"), TRAINING),
         Action(
-            ("Control-Shift-Enter",), "Retrain with the corrected ones", lambda: pressed("retrain"), TRAINING
+            ("Control-Shift-Enter",),
+            "Retrain with the corrected radiographs",
+            lambda: press("retrain"),
+            TRAINING,
         ),
-        Action(("Enter",), "Confirm the points and go on", lambda: pressed("confirm"), REVIEW),
-        Action(("I",), "Evidence on or off", lambda: pressed("evidence"), REVIEW),
-        Action(("Alt-E",), "Export", lambda: pressed("export"), STEPS),
+        Action(("Enter",), "Confirm the points, go to the next radiograph", lambda: press("confirm"), REVIEW),
+        Action(("I",), "Show or hide the evidence", lambda: press("evidence"), REVIEW),
+        Action(("Alt-E",), "Export", lambda: press("export"), STEPS),
         Action(("Alt-1",), "Go to a step", lambda: app.go(0), STEPS, "Alt+1 … Alt+5"),
         *(Action((f"Alt-{i + 1}",), "", partial(app.go, i), STEPS) for i in range(1, 5)),
-        Action(("F1",), "This list", show_keys, STEPS),
+        Action(("F1",), "Show this list", show_keys, STEPS),
     ]
 
 
 def bind(viewer: ViewerModel, actions: list[Action]) -> None:
-    """Bind the keys on the viewer; they work in the canvas and, where nothing is typed, in the widget."""
+    """Bind the keys on the viewer; they work in the canvas and, except in text fields, in the widget."""
     for action in actions:
         for key in action.keys:
             viewer.bind_key(key, lambda viewer, act=action.act: act(), overwrite=True)

@@ -18,19 +18,20 @@ from onemark.gui.controllers.viewing import Viewing
 from onemark.gui.state.backend import Backend
 from onemark.gui.state.session import Session
 
-OPEN, MARK, TRAIN, REVIEW, EXPORT = range(5)
+OPEN, ANNOTATE, TRAIN, REVIEW, EXPORT = range(5)
 
 
 class App(QObject):
     """Everything the pages call.
 
     Attributes:
-        desk: What all parts share.
-        keeper: The autosave.
+        context: What all controllers share.
+        session_store: The autosave.
         opening: Step 1.
         viewing: The radiograph in view.
         training: Step 3.
-        evidence: The maps of step 4.
+        evidence: The evidence of step 4.
+        preview: The predictions on the radiograph in view during a training.
         exporting: Step 5.
         step: Index of the step in view.
     """
@@ -52,8 +53,8 @@ class App(QObject):
         self.step = OPEN
         self.context.points.diameter = self.session_store.preferences.point_size
         self.context.points.limit_mm = self.session_store.preferences.error_limit
-        self.opening.opened.connect(self._opened)
-        self.training.ended.connect(self._ended)
+        self.opening.opened.connect(self._on_opened)
+        self.training.ended.connect(self._on_ended)
         self.viewing.shown.connect(lambda name: self.preview.draw())
         self.viewing.shown.connect(lambda name: self.evidence.refresh())
 
@@ -65,67 +66,65 @@ class App(QObject):
     def go(self, step: int) -> None:
         """Go to a step."""
         self.step = step
-        self.context.points.ask_everywhere(step in (OPEN, MARK))
+        self.context.points.ask_everywhere(step in (OPEN, ANNOTATE))
         self.step_changed.emit(step)
 
     def confirm(self) -> None:
-        """Take the points in view as right, and go on to the next radiograph of the list."""
+        """Confirm the points in view, and go to the next radiograph of the list."""
         self.session.confirm()
         self.viewing.step(1)
 
     def close(self) -> None:
-        """Stop the training, write what is left, and let go of the viewer."""
+        """Stop the training, write what is pending, and release the viewer."""
         self.evidence.close()
         self.training.close()
         self.session_store.end()
         self.context.close()
 
-    def _opened(self) -> None:
+    def _on_opened(self) -> None:
         if self.session.cohort is None:
             return
         self.training.open_run()
-        self.go(self._first_step())
+        self.go(self._choose_step())
 
-    def _first_step(self) -> int:
+    def _choose_step(self) -> int:
         if self.session_store.run is None:
-            return MARK
+            return ANNOTATE
         return TRAIN if self.training.unfinished else REVIEW
 
-    def _ended(self, outcome: str) -> None:
-        # Whoever does something else meanwhile keeps the page; the status line leads to the results.
+    def _on_ended(self, outcome: str) -> None:
+        # A person who does something else meanwhile keeps the page; the status line leads to the results.
         if outcome == "done" and self.step == TRAIN:
             self.go(REVIEW)
         if outcome == "suggested":
-            self._suggested()
+            self._announce_suggestion()
 
-    def _suggested(self) -> None:
+    def _announce_suggestion(self) -> None:
         session = self.session
-        chosen = session.suggested.chosen if session.suggested is not None else ()
-        left = [name for name in chosen if session.to_mark(name)]
+        chosen = session.suggestion.chosen if session.suggestion is not None else ()
+        left = [name for name in chosen if session.place_in_suggestion(name)]
         if not left:
             self.context.tell(
-                "The radiographs worth marking first are marked already: go on to step 3.", "good"
+                "You have already annotated the suggested radiographs. Go on to step 3.", "good"
             )
             return
-        begun = session.current in session.unfinished()
+        begun = session.current in session.list_unfinished()
         if begun or self.step in (REVIEW, EXPORT):
-            self.context.tell(_advice(left), "good", [("Show it", lambda: self.mark(left[0]))])
+            self.context.tell(_compose_advice(left), "good", [("Show it", lambda: self.annotate(left[0]))])
         else:
-            self.mark(left[0])
-            self.context.tell(_advice(left), "good")
+            self.annotate(left[0])
+            self.context.tell(_compose_advice(left), "good")
 
-    def mark(self, name: str) -> None:
-        """Show a radiograph, to be marked."""
+    def annotate(self, name: str) -> None:
+        """Show a radiograph in step 2."""
         self.session.show(name)
-        self.go(MARK)
+        self.go(ANNOTATE)
 
 
-def _advice(names: Sequence[str]) -> str:
+def _compose_advice(names: Sequence[str]) -> str:
     if len(names) == 1:
-        return (
-            f"Mark {names[0]} first: it looks most like all the others, so its points are found on them best."
-        )
+        return f"Annotate {names[0]} first. It resembles the other radiographs most, so its points carry over best."
     return (
-        f"Mark the {len(names)} radiographs on top of the list first: together they look most like all the others, so "
-        "their points are found on them best."
+        f"Annotate the {len(names)} radiographs at the top of the list first. Together they resemble the others most, so "
+        "their points carry over best."
     )

@@ -1,4 +1,4 @@
-"""Short work off the GUI thread, its result handed back on the GUI thread."""
+"""Short work outside the GUI thread, with its result handed back in the GUI thread."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Background(QObject):
     """A few threads for decoding, evidence, devices and export.
 
     Args:
-        parent: When it goes, results that come later are dropped.
-        threads: How many things are done at a time.
+        parent: Its Qt parent; results that arrive after the parent is gone are dropped.
+        threads: How many tasks run at the same time.
     """
 
     _ready = Signal(object)
@@ -31,23 +31,23 @@ class Background(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether results are still to come."""
+        """Whether results are pending."""
         return self._pending > 0
 
     def run(self, work: Callable[[], Any], done: Done, failed: Failed) -> None:
-        """Do `work` in a thread; then call `done` with its result, or `failed` with its error, on the GUI thread."""
+        """Call `work` in a thread, then `done` with its result, or `failed` with its error, in the GUI thread."""
         self._pending += 1
         future = self._pool.submit(work)
         future.add_done_callback(lambda ended: self._post(ended, done, failed))
 
     def close(self) -> None:
-        """Drop what has not begun; results that come later go nowhere."""
+        """Cancel what has not started, and drop later results."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(RuntimeError, TypeError):
             self._ready.disconnect(self._deliver)
 
     def _post(self, ended: Future[Any], done: Done, failed: Failed) -> None:
-        # The window may be gone by now, and with it the C++ side of this object.
+        # The window may be gone by now, and the C++ side of this object with it.
         with contextlib.suppress(RuntimeError):
             self._ready.emit((ended, done, failed))
 

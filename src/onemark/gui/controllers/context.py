@@ -1,4 +1,4 @@
-"""What every part of the widget shares: the session, the canvas, the threads, and a way to speak to the person."""
+"""What all controllers share: the session, the canvas, the threads, and a way to tell the person something."""
 
 from __future__ import annotations
 
@@ -16,33 +16,37 @@ from onemark.gui.state.backend import Backend, Pipeline
 from onemark.gui.state.failures import explain
 from onemark.gui.state.session import Session
 
-Way = tuple[str, Callable[[], None]]
+Choice = tuple[str, Callable[[], None]]
 
 
 @dataclass(frozen=True)
 class Message:
-    """One thing said to the person.
+    """Something to tell the person.
 
     Attributes:
         text: One or two sentences.
-        kind: `info` (goes by itself), `good`, `warn` or `bad`.
-        ways: Buttons beside it, label and what they do.
+        kind: `info` or `good`, which disappear by themselves, `warn` or `bad`.
+        choices: Buttons below it: label, and what the button does.
         details: Text behind a "Details" button, or empty.
     """
 
     text: str
     kind: str = "info"
-    ways: Sequence[Way] = ()
+    choices: Sequence[Choice] = ()
     details: str = ""
 
 
 class Context(QObject):
-    """The shared things.
+    """The shared objects.
 
     Attributes:
         viewer: The napari viewer.
         session: What the person is doing.
         backend: What does the heavy work.
+        background: Threads for short work.
+        loader: Decodes radiographs.
+        canvas: The layers.
+        points: The editor of the landmarks layer.
     """
 
     said = Signal(object)
@@ -59,24 +63,24 @@ class Context(QObject):
         self.canvas = Canvas(viewer)
         self.points = PointsEditor(self.canvas, self.session, self.tell)
 
-    def tell(self, text: str, kind: str = "info", ways: Sequence[Way] = (), details: str = "") -> None:
-        """Say something to the person."""
-        self.said.emit(Message(text, kind, ways, details))
+    def tell(self, text: str, kind: str = "info", choices: Sequence[Choice] = (), details: str = "") -> None:
+        """Tell the person something."""
+        self.said.emit(Message(text, kind, choices, details))
 
-    def fail(self, error: BaseException, doing: str, ways: Sequence[Way] = ()) -> None:
-        """Say readably what went wrong."""
+    def fail(self, error: BaseException, doing: str, choices: Sequence[Choice] = ()) -> None:
+        """Tell the person what went wrong while `doing` something."""
         failure = explain(error, doing)
-        self.tell(failure.text, "bad", ways, failure.details)
+        self.tell(failure.text, "bad", choices, failure.details)
 
     def try_to(self, doing: str, act: Callable[[], None]) -> None:
-        """Do it; a wrong input becomes a message."""
+        """Call `act`; an error becomes a message to the person."""
         try:
             act()
         except Exception as error:
             self.fail(error, doing)
 
     def close(self) -> None:
-        """Let go of the viewer and the threads."""
+        """Release the viewer and the threads."""
         self.points.close()
         self.canvas.close()
         self.background.close()

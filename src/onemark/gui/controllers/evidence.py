@@ -1,4 +1,4 @@
-"""What a model can show for its answer: maps and a deformation grid, computed off the GUI thread, one layer per kind."""
+"""Evidence for a prediction: maps and a deformation grid, computed outside the GUI thread, one layer per kind."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ GRID = "deformation grid"
 SETTLE_MS = 120
 LINES = 24
 LEVEL = re.compile(r" (s\d+|product)$")
-# Nothing where the map is low, so that the radiograph stays legible; strong where it is high, on bone and on air.
+# Transparent where the map is low, so that the radiograph stays legible; bright enough to show on bone and on air.
 GLOW = Colormap([[0, 0, 0, 0], [0.95, 0.35, 0.05, 0.55], [1, 0.92, 0.25, 0.95]], name="onemark glow")
 VEIL = Colormap([[0, 0, 0, 0], [0.3, 0.2, 0.95, 0.5], [0.3, 0.95, 1, 0.95]], name="onemark veil")
-LOOKS: dict[str, dict[str, Any]] = {
+STYLES: dict[str, dict[str, Any]] = {
     "similarity": {"colormap": GLOW, "blending": "translucent"},
     "heatmap": {"colormap": VEIL, "blending": "translucent"},
     "warped exemplar": {"colormap": "bop blue", "blending": "translucent", "opacity": 0.6},
 }
-OTHER: dict[str, Any] = {"colormap": GLOW, "blending": "translucent"}
+OTHER_STYLE: dict[str, Any] = {"colormap": GLOW, "blending": "translucent"}
 
 
 @dataclass
-class Shown:
+class Selection:
     """Which evidence is switched on.
 
     Attributes:
@@ -45,7 +45,7 @@ class Shown:
 
 
 class EvidenceView(QObject):
-    """Asks the model for evidence on the radiograph and landmark in view, and shows what is switched on.
+    """Asks the model for evidence on the radiograph and landmark in view, and shows the kinds that are switched on.
 
     Signals:
         offered: kind -> names of its maps, whenever a model's evidence arrives.
@@ -57,7 +57,7 @@ class EvidenceView(QObject):
     def __init__(self, context: Context, training: Training, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.context, self.training = context, training
-        self.shown = Shown()
+        self.selected = Selection()
         self._latest: Evidence | None = None
         self._asked: tuple[Any, ...] = ()
         self._settle = QTimer(self)
@@ -66,48 +66,48 @@ class EvidenceView(QObject):
         self._settle.timeout.connect(self._ask)
         context.session.landmark_changed.connect(self.refresh)
         context.session.cohort_changed.connect(self._forget)
-        training.model_changed.connect(self._new_model)
+        training.model_changed.connect(self._on_model_changed)
 
     def refresh(self, *, force: bool = False) -> None:
-        """Ask anew for the radiograph and landmark in view, once they have settled."""
-        if self.shown.kinds or force:
+        """Ask again for the radiograph and landmark in view, once the person stays on them."""
+        if self.selected.kinds or force:
             self._settle.start()
 
     def switch(self, kind: str, on: bool, variant: str = "") -> None:
         """Switch a kind of evidence on or off."""
-        (self.shown.kinds.add if on else self.shown.kinds.discard)(kind)
+        (self.selected.kinds.add if on else self.selected.kinds.discard)(kind)
         if variant:
-            self.shown.variant[kind] = variant
+            self.selected.variant[kind] = variant
         if not on:
             layer = self.context.canvas.layer(kind)
             if layer is not None:
                 layer.visible = False
-        elif self._current(self._latest):
+        elif self._is_current(self._latest):
             self._show(self._latest)
         else:
             self.refresh()
 
-    def _new_model(self) -> None:
-        # Asked at once, also when nothing is switched on, to offer what this recipe has and nothing else.
+    def _on_model_changed(self) -> None:
+        # Ask even if nothing is switched on, because the answer says which kinds this recipe can show.
         self._forget()
         self.refresh(force=True)
 
     def _forget(self) -> None:
-        # Names are no proof: another folder has radiographs of the same names.
+        # Another folder may hold radiographs of the same names, so a name does not tell whether evidence fits.
         self._latest = None
         if self._asked:
             self._asked = ()
             self.working.emit(False)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self._settle.stop()
 
     def _ask(self) -> None:
         model, radiograph, session = self.training.model, self.context.canvas.radiograph, self.context.session
         if model is None or radiograph is None or not len(session.schema):
             return
-        if self._current(self._latest):
+        if self._is_current(self._latest):
             self._show(self._latest)
             return
         landmark = session.schema.names[session.landmark]
@@ -117,66 +117,67 @@ class EvidenceView(QObject):
         self._asked = key
         self.working.emit(True)
         self.context.background.run(
-            lambda: prepared(model, radiograph, landmark),
-            lambda found: self._take(key, found),
-            lambda e: self._failed(key, e),
+            lambda: prepare(model, radiograph, landmark),
+            lambda evidence: self._take(key, evidence),
+            lambda error: self._on_failed(key, error),
         )
 
-    def _take(self, key: tuple[Any, ...], found: Evidence) -> None:
+    def _take(self, key: tuple[Any, ...], evidence: Evidence) -> None:
         if key != self._asked:
             return
-        self._asked, self._latest = (), found
+        self._asked, self._latest = (), evidence
         self.working.emit(False)
-        self.offered.emit(variants(found))
-        self._show(found)
+        self.offered.emit(group_variants(evidence))
+        self._show(evidence)
 
-    def _failed(self, key: tuple[Any, ...], error: BaseException) -> None:
+    def _on_failed(self, key: tuple[Any, ...], error: BaseException) -> None:
         if key == self._asked:
             self._asked = ()
             self.working.emit(False)
-            if self.shown.kinds:
+            if self.selected.kinds:
                 self.context.fail(error, "computing the evidence")
 
-    def _current(self, evidence: Evidence | None) -> bool:
+    def _is_current(self, evidence: Evidence | None) -> bool:
         session = self.context.session
         if evidence is None or evidence.image != session.current or not len(session.schema):
             return False
         return evidence.landmark in (None, session.schema.names[session.landmark])
 
     def _show(self, evidence: Evidence | None) -> None:
-        if evidence is None or not self._current(evidence):
+        if evidence is None or not self._is_current(evidence):
             return
-        for kind, names in variants(evidence).items():
-            if kind not in self.shown.kinds:
+        for kind, names in group_variants(evidence).items():
+            if kind not in self.selected.kinds:
                 continue
             if kind == GRID:
                 self._show_grid(evidence)
                 continue
-            name = self.shown.variant.get(kind, names[-1])
+            name = self.selected.variant.get(kind, names[-1])
             pixels = evidence.maps[name if name in names else names[-1]]
-            layer = self.context.canvas.image(
-                kind, kind, pixels, contrast_limits=(0, 1), **LOOKS.get(kind, OTHER)
+            layer = self.context.canvas.show_image(
+                kind, kind, pixels, contrast_limits=(0, 1), **STYLES.get(kind, OTHER_STYLE)
             )
             layer.visible = True
 
     def _show_grid(self, evidence: Evidence) -> None:
         if evidence.field is not None:
-            segments = grid_segments(evidence.field)
-            layer = self.context.canvas.vectors(
+            segments = make_grid(evidence.field)
+            layer = self.context.canvas.show_vectors(
                 GRID, GRID, segments, edge_color="#59d5e0", vector_style="line", length=1, opacity=0.7
             )
             layer.edge_width = max(evidence.field.shape[:2]) / 500
             layer.visible = True
 
 
-def prepared(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
-    """The model's evidence, every map divided by its maximum, so that showing it costs the GUI thread nothing."""
-    found: Evidence = model.explain(radiograph, landmark)
-    return Evidence(found.image, found.landmark, {k: _unit(v) for k, v in found.maps.items()}, found.field)
+def prepare(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
+    """Ask the model for evidence and divide every map by its maximum, which spares the GUI thread that work."""
+    evidence: Evidence = model.explain(radiograph, landmark)
+    maps = {name: _normalise(values) for name, values in evidence.maps.items()}
+    return Evidence(evidence.image, evidence.landmark, maps, evidence.field)
 
 
-def variants(evidence: Evidence) -> dict[str, list[str]]:
-    """Kind -> names of its maps: all levels of one thing, such as `similarity s4` and its `product`, are one kind."""
+def group_variants(evidence: Evidence) -> dict[str, list[str]]:
+    """Group the maps by kind: `similarity s4` and `similarity product` are variants of the kind `similarity`."""
     kinds: dict[str, list[str]] = {}
     for name in evidence.maps:
         kinds.setdefault(LEVEL.sub("", name), []).append(name)
@@ -185,30 +186,30 @@ def variants(evidence: Evidence) -> dict[str, list[str]]:
     return kinds
 
 
-def grid_segments(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
-    """A regular grid as the deformation carries it.
+def make_grid(field: NDArray[np.float32], lines: int = LINES) -> NDArray[np.float32]:
+    """Make a regular grid, bent by the deformation.
 
     Args:
         field: `[H, W, 2]` displacements (dx, dy) in px.
         lines: Grid lines along the longer side.
 
     Returns:
-        `[N, 2, 2]` segments: start and direction, each (y, x) in px; none where the deformation is not known (NaN).
+        `[N, 2, 2]` segments: start and direction, each (y, x) in px; none where the deformation is unknown (NaN).
     """
     height, width = field.shape[:2]
     step = max(height, width) / lines
     ys, xs = np.arange(step / 2, height, step), np.arange(step / 2, width, step)
     at = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)
     nodes = at + field[at[..., 0].astype(int), at[..., 1].astype(int)][..., ::-1]
-    segments = np.concatenate(list(_joined(nodes))).astype(np.float32)
+    segments = np.concatenate(list(_join_nodes(nodes))).astype(np.float32)
     return segments[np.isfinite(segments).all(axis=(1, 2))]
 
 
-def _joined(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
+def _join_nodes(nodes: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
     for starts, ends in ((nodes[:-1], nodes[1:]), (nodes[:, :-1], nodes[:, 1:])):
         yield np.stack([starts, ends - starts], axis=-2).reshape(-1, 2, 2)
 
 
-def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalise(values: NDArray[np.float32]) -> NDArray[np.float32]:
     kept = np.maximum(np.nan_to_num(values, posinf=0, neginf=0), 0)
     return (kept / max(float(kept.max()), 1e-9)).astype(np.float32)

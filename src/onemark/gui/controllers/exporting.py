@@ -1,4 +1,4 @@
-"""The Export step's work: every format at once, off the GUI thread, never over a file without asking."""
+"""The work of the Export step: all formats at once, outside the GUI thread, replacing no file without asking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.state.autosave import unused
+from onemark.gui.state.autosave import find_unused
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Format:
     Attributes:
         key: Short name.
         title: For people.
-        file: What it writes in the chosen folder.
+        file: Name of what it writes in the chosen folder.
     """
 
     key: str
@@ -62,29 +62,29 @@ class Exporting(QObject):
         from onemark.data.landmarks.table import LandmarkTable
 
         session = self.context.session
-        sets, cohort = session.results(), session.cohort
+        sets, cohort = session.collect_results(), session.cohort
         if cohort is None or not sets:
-            raise UserError("there is nothing to export yet; finish an exemplar or train first")
+            raise UserError("there is nothing to export yet; annotate a radiograph or train first")
         if not keys:
-            raise UserError("no format is chosen; tick at least one")
+            raise UserError("no format is selected; tick at least one")
         if folder.resolve().is_relative_to(cohort.folder.resolve()):
             raise UserError(
-                f"{folder} lies among the radiographs, which would be searched for images; choose another folder"
+                f"{folder} lies inside the folder of radiographs, where onemark looks for images; choose another folder"
             )
-        there = [f.file for f in FORMATS if f.key in keys and _written_as(folder / f.file).exists()]
-        if there and not overwrite:
-            self._ask(folder, keys, there)
+        existing = [f.file for f in FORMATS if f.key in keys and _find_written(folder / f.file).exists()]
+        if existing and not overwrite:
+            self._ask(folder, keys, existing)
             return
         self.working.emit(True)
         self.context.background.run(
             lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys),
-            lambda files: self._done(folder, files),
-            self._failed,
+            lambda files: self._on_written(folder, files),
+            self._on_failed,
         )
 
-    def _ask(self, folder: Path, keys: list[str], there: list[str]) -> None:
-        beside = unused(folder)
-        ways: list[tuple[str, Callable[[], None]]] = [
+    def _ask(self, folder: Path, keys: list[str], existing: list[str]) -> None:
+        beside = find_unused(folder)
+        choices: list[tuple[str, Callable[[], None]]] = [
             (
                 "Replace",
                 lambda: self.context.try_to("exporting", lambda: self.export(folder, keys, overwrite=True)),
@@ -94,21 +94,21 @@ class Exporting(QObject):
                 lambda: self.context.try_to("exporting", lambda: self.export(beside, keys)),
             ),
         ]
-        what = there[0] if len(there) == 1 else f"{there[0]} and {len(there) - 1} more"
-        self.context.tell(f"{what} is in {folder} already.", "warn", ways)
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        self.context.tell(f"{folder} already holds {existing[0]}{more}.", "warn", choices)
 
-    def _done(self, folder: Path, files: list[Path]) -> None:
+    def _on_written(self, folder: Path, files: list[Path]) -> None:
         self.working.emit(False)
         self.context.tell(f"Exported {', '.join(file.name for file in files[:3])} to {folder}.", "good")
         self.wrote.emit(files)
 
-    def _failed(self, error: BaseException) -> None:
+    def _on_failed(self, error: BaseException) -> None:
         self.working.emit(False)
         self.context.fail(error, "exporting")
 
 
 def write_all(table: LandmarkTable, cohort: Cohort, folder: Path, keys: list[str]) -> list[Path]:
-    """Write the formats, replacing files of the same name; returns what was written."""
+    """Write the formats and replace files of the same names; returns the written files."""
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.evaluation.report import write_report
 
@@ -130,7 +130,7 @@ def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
     return any(cohort.header(name).spacing for name in table.images)
 
 
-def _written_as(path: Path) -> Path:
-    # Several radiographs as .mrk.json become a folder of that name.
+def _find_written(path: Path) -> Path:
+    # A .mrk.json holds one radiograph; several become a folder of that name.
     slicer = path.with_name(path.name.removesuffix(".mrk.json"))
     return slicer if path.name.endswith(".mrk.json") and slicer.is_dir() else path

@@ -1,4 +1,4 @@
-"""Radiographs decoded off the GUI thread, with the last few kept and the neighbours fetched ahead."""
+"""Radiographs decoded outside the GUI thread; keeps the last few and fetches the neighbours ahead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Loader:
     """Decodes radiographs of a cohort on demand.
 
     Args:
-        background: Where the decoding is done.
+        background: The threads that decode.
     """
 
     def __init__(self, background: Background) -> None:
@@ -30,12 +30,12 @@ class Loader:
         self._kept: OrderedDict[str, Radiograph] = OrderedDict()
 
     def use(self, cohort: Cohort) -> None:
-        """Forget the previous cohort."""
+        """Use this cohort and forget the previous one."""
         self._cohort = cohort
         self._kept.clear()
 
     def get(self, name: str, done: Done, failed: Failed) -> None:
-        """Hand the radiograph to `done`, never before this returns: soon when it is kept, else when it is decoded."""
+        """Hand the radiograph to `done`, after this call has returned: soon if it is kept, else once it is decoded."""
         if name in self._kept:
             self._kept.move_to_end(name)
             kept = self._kept[name]
@@ -52,7 +52,7 @@ class Loader:
         self._background.run(lambda: cohort[name], keep, failed)
 
     def fetch_ahead(self, names: Iterable[str]) -> None:
-        """Decode these too, quietly, unless something is being decoded already."""
+        """Decode these too, ignoring errors, unless other work is under way."""
         for name in names:
             if name not in self._kept and not self._background.busy:
                 self.get(name, lambda radiograph: None, lambda error: None)

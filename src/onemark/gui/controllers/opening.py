@@ -1,4 +1,4 @@
-"""From a dropped path to an open cohort: folders, run folders, single files, the phantom."""
+"""From a dropped path to an open cohort: folders, run folders, single files, the phantom cohort."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.state.autosave import saved_spacing
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.autosave import read_saved_spacing
+from onemark.gui.state.schema import schema_from_names
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ RECENT = 6
 
 
 class Opening(QObject):
-    """Opens cohorts off the GUI thread; nothing is decoded before it is shown.
+    """Opens cohorts outside the GUI thread, and decodes no radiograph before it is shown.
 
     Signals:
-        opening: Something is about to be opened: its name.
+        opening: onemark starts to open something of this name.
         opened: Another cohort is open.
-        failed: Nothing could be opened; what was open before still is.
-
-    Attributes:
-        spacing_mm: mm per pixel said by the person, or None.
+        failed: Nothing could be opened; what was open before stays open.
     """
 
     opening = Signal(str)
@@ -44,110 +41,108 @@ class Opening(QObject):
     def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.context, self.session_store = context, session_store
-        self._first: str | None = None
         self._then: Callable[[], None] | None = None
 
     def open(self, path: str | Path) -> None:
         """Open a folder of radiographs, a run folder, or the folder of a single radiograph."""
         path = Path(path)
         self.opening.emit(path.name)
-        spacing_of = self._spacing_of()
+        spacing_of = self._make_spacing_lookup()
         self.context.background.run(
-            lambda: meant_by(path, spacing_of),
-            lambda meant: self._open(meant),
-            lambda error: self._failed(error),
+            lambda: interpret_path(path, spacing_of),
+            lambda target: self._open(target),
+            lambda error: self._on_failed(error),
         )
 
     def open_phantom(self) -> None:
-        """Write the phantom cohort to the user's cache, once, and open it with its landmark names."""
+        """Write the phantom cohort to the user's cache, unless it is there, and open it with its landmark names."""
         self.opening.emit("phantom")
         self.context.background.run(
-            phantom_folder, lambda folder: self.open_with_names(folder), lambda error: self._failed(error)
+            ensure_phantom, lambda folder: self.open_with_names(folder), lambda error: self._on_failed(error)
         )
 
     def open_with_names(self, folder: Path) -> None:
-        """Open the phantom cohort; its landmark names are used when none are chosen yet."""
+        """Open the phantom cohort; use its landmark names unless the person has chosen landmarks."""
         from onemark.phantom import LANDMARKS
 
         def name_them() -> None:
             if not len(self.context.session.schema):
-                self.context.session.set_schema(of_names(LANDMARKS, "phantom"))
+                self.context.session.set_schema(schema_from_names(LANDMARKS, "phantom"))
 
         self._then = name_them
         self.open(folder)
 
     def set_spacing(self, spacing_mm: float | None) -> None:
-        """Say how large a pixel is; the open cohort is opened anew with it."""
+        """Set the size of a pixel, and open the cohort again with it."""
         if spacing_mm != self.session_store.preferences.spacing_mm:
             self.session_store.preferences.spacing_mm = spacing_mm
             cohort = self.context.session.cohort
             if cohort is not None:
                 self.open(cohort.folder)
 
-    def _spacing_of(self) -> Callable[[Path], float | None]:
-        # What was typed belongs to the folder that is open, or to the first one that will be; others have their own.
-        said, now = self.session_store.preferences.spacing_mm, self.context.session.cohort
+    def _make_spacing_lookup(self) -> Callable[[Path], float | None]:
+        # A typed size belongs to the open folder, or to the first one opened; other folders have their own.
+        typed, now = self.session_store.preferences.spacing_mm, self.context.session.cohort
 
         def spacing_of(folder: Path) -> float | None:
             same = now is not None and now.folder.resolve() == folder.resolve()
-            return said if same or (now is None and said is not None) else saved_spacing(folder)
+            return typed if same or (now is None and typed is not None) else read_saved_spacing(folder)
 
         return spacing_of
 
-    def _open(self, meant: Meant, *, losing: bool = False) -> None:
-        session, cohort = self.context.session, meant.cohort
-        if session.marks and not losing and not self.session_store.saved():
-            QTimer.singleShot(
-                0, lambda: self._ask(meant)
-            )  # after the message that says why they are not saved
+    def _open(self, target: Target, *, losing: bool = False) -> None:
+        session, cohort = self.context.session, target.cohort
+        if session.annotations and not losing and not self.session_store.try_save():
+            # The autosave's own message, which says why, is still queued and must not replace this question.
+            QTimer.singleShot(0, lambda: self._ask(target))
             return
-        self.session_store.end()  # while the session still holds the points of the folder that it keeps
+        self.session_store.end()  # before the session drops the points that the store writes
         session.open(cohort)
         self.session_store.begin(cohort.folder)
         self.session_store.preferences.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
-        if meant.run is not None:
-            self.session_store.take_run(meant.run)
-            if meant.exemplars is not None:
-                self._take_exemplars(meant.exemplars)
+        if target.run is not None:
+            self.session_store.take_run(target.run)
+            if target.exemplars is not None:
+                self._take_exemplars(target.exemplars)
         if self._then is not None:
             self._then()
             self._then = None
-        remember(cohort.folder)
+        remember_folder(cohort.folder)
         self.opened.emit()
-        session.show(meant.first or session.current or cohort.names[0])
+        session.show(target.first or session.current or cohort.names[0])
 
-    def _ask(self, meant: Meant) -> None:
+    def _ask(self, target: Target) -> None:
         assert self.context.session.cohort is not None
-        now, then = self.context.session.cohort.folder.name, meant.cohort.folder.name
+        now, then = self.context.session.cohort.folder.name, target.cohort.folder.name
         self.context.tell(
-            f"Your points on {now} cannot be saved, so {then} was not opened: export them first, or lose them.",
+            f"onemark cannot save your points on {now}, so it did not open {then}. Export them first, or lose them.",
             "bad",
-            [("Open and lose them", lambda: self._open(meant, losing=True))],
+            [("Open and lose them", lambda: self._open(target, losing=True))],
         )
         self.failed.emit()
 
     def _take_exemplars(self, exemplars: LandmarkTable) -> None:
         session = self.context.session
-        if not session.marks and exemplars.names != session.schema.names:
-            session.set_schema(of_names(exemplars.names, "of the run"))
+        if not session.annotations and exemplars.names != session.schema.names:
+            session.set_schema(schema_from_names(exemplars.names, "of the run"))
         if set(exemplars.names) & set(session.schema.names):
-            session.take_marks(exemplars)
+            session.import_annotations(exemplars)
 
-    def _failed(self, error: BaseException) -> None:
+    def _on_failed(self, error: BaseException) -> None:
         self._then = None
         self.context.fail(error, "opening the folder")
         self.failed.emit()
 
 
 @dataclass(frozen=True)
-class Meant:
-    """What a path means.
+class Target:
+    """What a dropped path stands for.
 
     Attributes:
         cohort: The radiographs.
-        first: The radiograph to show first, when the path named one.
-        run: The run folder, when the path is one.
-        exemplars: The points that the run learned from, when it has any.
+        first: The radiograph to show first, if the path names one.
+        run: The run folder, if the path is one.
+        exemplars: The points that the run was trained on, if it has any.
     """
 
     cohort: Cohort
@@ -156,44 +151,42 @@ class Meant:
     exemplars: LandmarkTable | None = None
 
 
-def meant_by(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
-    """What to open.
+def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
+    """Find out what a path stands for.
 
     Args:
         path: A folder of radiographs, a run folder or one file.
-        spacing_of: The mm per pixel said of a folder, or None.
+        spacing_of: Returns the mm per pixel typed for a folder, or None.
 
     Raises:
-        UserError: nothing there that can be opened.
+        UserError: there is nothing that onemark can open.
     """
     from onemark.data.cohort import is_run_folder, open_cohort
 
     if path.is_dir() and is_run_folder(path):
-        return _of_run(path, spacing_of)
+        return _interpret_run(path, spacing_of)
     folder, first = (path.parent, path.name) if path.is_file() else (path, None)
     cohort = open_cohort(folder, spacing_mm=spacing_of(folder))
     if first is None:
-        return Meant(cohort)
+        return Target(cohort)
     if first not in cohort:
-        raise UserError(
-            f"{first} is not a radiograph onemark reads; drop a folder of PNG, JPEG, TIFF or DICOM files"
-        )
-    return Meant(cohort, cohort.resolve(first))
+        raise UserError(f"onemark cannot read {first}; drop a folder of PNG, JPEG, TIFF or DICOM files")
+    return Target(cohort, cohort.resolve(first))
 
 
-def _of_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Meant:
+def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
     from onemark.data.cohort import open_cohort
     from onemark.pipeline.runs import RunFolder
 
     run = RunFolder.open(path)
-    folder = Path(run.config["cohort"] or path)
-    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config["spacing_mm"])
+    folder = Path(run.config.cohort or path)
+    cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config.spacing_mm)
     placed = run.exemplars() if (path / "exemplars.csv").exists() else None
-    return Meant(cohort, None, path.resolve(), placed)
+    return Target(cohort, None, path.resolve(), placed)
 
 
-def phantom_folder() -> Path:
-    """The phantom cohort's folder, written on first use."""
+def ensure_phantom() -> Path:
+    """Write the phantom cohort unless it is there; returns its folder."""
     from onemark.phantom import phantom_name, write_phantom_cohort
 
     folder = Path(user_cache_path("onemark") / "phantom")
@@ -202,8 +195,8 @@ def phantom_folder() -> Path:
     return folder
 
 
-def recent() -> list[Path]:
-    """Folders opened lately that are still there, the last one first."""
+def list_recent() -> list[Path]:
+    """List the recently opened folders that still exist, the last one first."""
     try:
         folders = json.loads(_recent_file().read_text(encoding="utf-8"))
         return [Path(folder) for folder in folders if Path(folder).is_dir()]
@@ -211,16 +204,16 @@ def recent() -> list[Path]:
         return []
 
 
-def remember(folder: Path) -> None:
-    """Put a folder at the head of the recent ones."""
+def remember_folder(folder: Path) -> None:
+    """Put a folder at the top of the recent ones."""
     from onemark.data.atomic import write_text
 
     folder = folder.resolve()
-    folders = [folder, *(other for other in recent() if other != folder)][:RECENT]
+    folders = [folder, *(other for other in list_recent() if other != folder)][:RECENT]
     try:
         write_text(_recent_file(), json.dumps([str(one) for one in folders]))
     except UserError:
-        return  # a list of recent folders is a convenience, not worth a message
+        return  # a missing list of recent folders is not worth a message
 
 
 def _recent_file() -> Path:

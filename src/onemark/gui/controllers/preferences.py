@@ -1,4 +1,4 @@
-"""What the person has chosen, kept with the session and begun from napari's preferences."""
+"""What the person has chosen: starts from napari's preferences, and is saved with the session."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Preferences:
         recipe: Key of the recipe; empty means the default one.
         minutes: Time budget; 0 means the recipe's own length.
         retrain_minutes: Time budget of a retraining with corrected radiographs.
-        suggest_number: How many radiographs to suggest for marking.
+        suggest_number: How many radiographs to suggest.
         device: `auto`, `cpu`, `cuda` or `mps`.
         settings: `slot.field` -> value, where it differs from the recipe's default.
-        spacing_mm: mm per pixel said by the person, or None to believe the files.
+        spacing_mm: Typed mm per pixel, or None to use what the files say.
         formats: Keys of the export formats.
         point_size: Diameter of a point on the screen, in px.
         error_limit: Expected error, mm, that gets the warmest colour.
@@ -37,24 +37,24 @@ class Preferences:
     error_limit: float = 4.0
 
     @classmethod
-    def preferred(cls) -> Preferences:
-        """The choices of napari's Preferences; built-in ones where napari does not know onemark's."""
+    def from_napari(cls) -> Preferences:
+        """Start from napari's preferences, or from the defaults where napari does not know onemark."""
         preferences = cls()
-        preferences.take(_preferences())
+        preferences.update(_read_napari())
         return preferences
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Take the values of known names."""
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Take over the values of known names, and ignore the others."""
         for one in dataclasses.fields(self):
             if one.name in values:
                 setattr(self, one.name, values[one.name])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the autosave; how points look is a matter of the preferences alone."""
+        """Convert to plain values for the autosave, without the look of points, which belongs to napari's preferences."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("point_size", "error_limit")}
 
 
-def _preferences() -> dict[str, Any]:
+def _read_napari() -> dict[str, Any]:
     from napari.settings import get_plugin_settings
 
     try:

@@ -1,4 +1,4 @@
-"""Predictions on the radiograph in view while it trains."""
+"""Predictions on the radiograph in view during a training."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from onemark.gui.canvas.layers import PREVIEW
 from onemark.gui.canvas.palette import landmark_colours
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.training import Training
-from onemark.gui.state.job import News
+from onemark.gui.state.background_run import News
 from onemark.types import LandmarkSet
 
 STYLE = {"symbol": "cross", "border_width": 0.0, "opacity": 0.9, "face_color": "white"}
 
 
 class Preview(QObject):
-    """Shows the newest preview of the radiograph in view in one reused layer, hidden when nothing trains."""
+    """Shows the newest preview of the radiograph in view in one layer, which is hidden when nothing trains."""
 
     def __init__(self, context: Context, training: Training, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.context, self.training = context, training
         self._newest: dict[str, LandmarkSet] = {}
-        training.began.connect(self._begin)
-        training.news.connect(self._take)
-        training.ended.connect(lambda outcome: self._forget())
-        context.session.cohort_changed.connect(self._forget)
+        training.began.connect(self._on_began)
+        training.news.connect(self._on_news)
+        training.ended.connect(lambda outcome: self._clear())
+        context.session.cohort_changed.connect(self._clear)
 
     def draw(self) -> None:
-        """Show the newest preview of the radiograph in view, or none where there is none."""
-        found = self._of_view()
-        if found is None:
+        """Show the newest preview of the radiograph in view, or none."""
+        newest = self._find_newest()
+        if newest is None:
             self._hide()
             return
-        layer = self._make()
-        there = ~np.isnan(found.xy).any(axis=1)
-        layer.data = found.xy[there][:, ::-1]
-        layer.face_color = landmark_colours(len(found.names))[there]
+        layer = self._make_layer()
+        there = ~np.isnan(newest.xy).any(axis=1)
+        layer.data = newest.xy[there][:, ::-1]
+        layer.face_color = landmark_colours(len(newest.names))[there]
         layer.size = self.context.points.diameter_in_pixels() * 0.8
-        # Showing and hiding a layer makes napari arrange all of them anew.
+        # Setting it makes napari lay out all layers again, even if nothing changes.
         if not layer.visible:
             layer.visible = True
         layer.editable = False
 
-    def _of_view(self) -> LandmarkSet | None:
-        radiograph, job = self.context.canvas.radiograph, self.training.job
-        if radiograph is None or job is None or not self.training.about_here(job):
+    def _find_newest(self) -> LandmarkSet | None:
+        radiograph, running = self.context.canvas.radiograph, self.training.running
+        if radiograph is None or running is None or not self.training.belongs_here(running):
             return None
         return self._newest.get(radiograph.name)
 
-    def _make(self) -> Points:
+    def _make_layer(self) -> Points:
         active = self.context.viewer.layers.selection.active
-        layer = self.context.canvas.points(PREVIEW, "preview", **STYLE)
+        layer = self.context.canvas.ensure_points(PREVIEW, "preview", **STYLE)
         if active is not None:
             self.context.viewer.layers.selection.active = active
         return layer
 
-    def _take(self, news: News) -> None:
+    def _on_news(self, news: News) -> None:
         sets: Iterable[LandmarkSet] = (one for event in news.events for one in event.preview)
         fresh = {one.image: one for one in sets}
         self._newest |= fresh
@@ -74,16 +74,16 @@ class Preview(QObject):
         if layer is not None and layer.visible:
             layer.visible = False
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._newest.clear()
         self._hide()
 
-    def _begin(self) -> None:
-        # Making a layer and painting its first points are the slow things here, so they are done when the button is
-        # pressed and not in the middle of it.
-        self._forget()
+    def _on_began(self) -> None:
+        # Making a layer and painting its first points are slow, so do both now, while the person waits for the button
+        # anyway, and not in the middle of the training.
+        self._clear()
         if self.context.canvas.radiograph is not None and self.context.canvas.layer(PREVIEW) is None:
-            layer = self._make()
+            layer = self._make_layer()
             layer.add(np.zeros((1, 2)))
             layer.face_color = "transparent"
             _paint()
@@ -92,7 +92,7 @@ class Preview(QObject):
 
 
 def _paint() -> None:
-    """Paint the canvas at once instead of in a later turn of the event loop."""
+    """Paint the canvas now instead of in a later turn of the event loop."""
     for window in QApplication.topLevelWidgets():
         for canvas in window.findChildren(QOpenGLWidget):
             canvas.repaint()

@@ -1,4 +1,4 @@
-"""Keeps the session on disk after every edit, and brings it back."""
+"""Saves the session after every edit, and restores it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from qtpy.QtCore import QObject, Qt, Signal
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
-from onemark.gui.state.marks import Marks
+from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.run_status import awaits_exemplar, has_learned
 from onemark.gui.state.schema import Schema
 from onemark.types import UserError
 
@@ -24,9 +25,9 @@ class SessionStore(QObject):
     Attributes:
         work: Folder of the session file and the runs, or None before a cohort is open.
         run: Folder of the last run, or None.
-        former: The run before that one, while it is not known whether the last one learns anything; else None.
-        suggested: Folder of the run that the last suggestion has begun, or None when a training has ended since.
-        wishes: What the person has chosen.
+        former: The run before that one, until the last one has learned something; else None.
+        suggestion_run: Folder of the run that the last suggestion has made, or None if a training has ended since.
+        preferences: What the person has chosen.
     """
 
     _troubled = Signal(str, str)
@@ -37,27 +38,27 @@ class SessionStore(QObject):
         self.work: Path | None = None
         self.run: Path | None = None
         self.former: Path | None = None
-        self.suggested: Path | None = None
-        self.preferences = Preferences.preferred()
+        self.suggestion_run: Path | None = None
+        self.preferences = Preferences.from_napari()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = context.session
-        session.marks_changed.connect(lambda image: self.save())
+        session.annotations_changed.connect(lambda image: self.save())
         session.schema_changed.connect(self.save)
         session.current_changed.connect(self.save)
 
     def begin(self, folder: Path) -> None:
-        """Begin to keep the session of a cohort's folder, bringing back what was kept of it.
+        """Restore the saved session of a cohort's folder, and save it from now on.
 
-        The session must have the cohort open already, and the one kept before must have been ended before that.
+        First `end` the previous session, then open the cohort in the session, then call this.
         """
         self.work = autosave.work_folder(folder)
-        found = autosave.kept(self.work, self._unreadable)
-        newest, *older = found or [self.work / autosave.NAME]
-        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
-        if found:
-            saved = autosave.merged(list(found.values()))
+        kept = autosave.read_all(self.work, self._set_unreadable_aside)
+        newest, *older = kept or [self.work / autosave.NAME]
+        self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
+        if kept:
+            saved = autosave.merge(list(kept.values()))
             self._restore(saved)
             self._welcome(saved, older)
         self._autosave = autosave.Autosave(newest, self._post)
@@ -67,71 +68,71 @@ class SessionStore(QObject):
     def save(self, *, closed: bool = False) -> None:
         """Write the session, soon."""
         if self._autosave is not None:
-            self._autosave.save(self._content(closed))
+            self._autosave.save(self._make_content(closed))
 
     def flush(self) -> None:
         """Wait until everything is on disk."""
         if self._autosave is not None:
             self._autosave.flush()
 
-    def saved(self) -> bool:
-        """Whether everything can be, and now is, on disk."""
+    def try_save(self) -> bool:
+        """Save and wait; True if everything is on disk."""
         self.save()
         self.flush()
         return self._autosave is None or self._autosave.error is None
 
     def end(self) -> None:
-        """Close the session properly."""
+        """Save the session as properly closed, and stop saving it."""
         if self._autosave is not None:
             self.save(closed=True)
             self._autosave.close()
             self._autosave = None
 
-    def new_run(self) -> Path:
-        """A folder for the next run, which does not exist yet."""
+    def choose_new_run(self) -> Path:
+        """Choose a folder for the next run, which does not exist yet."""
         assert self.work is not None
-        return autosave.unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
+        return autosave.find_unused(self.work / f"run-{time.strftime('%Y-%m-%d-%H%M%S')}")
 
     def take_run(self, run: Path) -> None:
-        """Take a run made elsewhere, as by the command line, for the last one; or for the last suggestion."""
-        from onemark.pipeline.runs import SUGGESTED, RunFolder
-
-        if RunFolder.open(run).config["state"] == SUGGESTED:
-            self.suggested = run
+        """Make a run from elsewhere, such as the command line, the last run or the last suggestion."""
+        if awaits_exemplar(run):
+            self.suggestion_run = run
         else:
             self.run, self.former = run, None
         self.save()
 
     def begin_run(self, run: Path) -> None:
-        """A training begins in this folder; what was trained before is not forgotten until it has learned something."""
+        """Note that a training starts in this folder; remember the run before it until it has learned something."""
         if run != self.run:
-            self.former = self.run if _learned(self.run) else self.former
+            self.former = self.run if has_learned(self.run) else self.former
             self.run = run
 
     def end_run(self, run: Path) -> None:
-        """The training in this folder has ended: fall back on the run before it where it has learned nothing."""
-        self.begin_run(run)  # it was given up already where its folder was left and opened again meanwhile
+        """Note that the training in this folder has ended; return to the run before it if it has learned nothing."""
+        self.begin_run(
+            run
+        )  # reopening the folder during the training has made the run before it the last one again
         self._settle_run()
 
     def _settle_run(self) -> None:
-        if self.former is not None and not _learned(self.run):
+        if self.former is not None and not has_learned(self.run):
             self.run = self.former
-        self.run, self.former = _folder(self.run), None
+        self.run, self.former = _existing_folder(self.run), None
 
     def _tell(self, text: str, kind: str) -> None:
         self.context.tell(text, kind)
 
     def _post(self, text: str, kind: str) -> None:
-        # Called in the writer's thread; the window may be gone by now, and with it the C++ side of this object.
+        # Called in the writer's thread. The window may be gone by now, and the C++ side of this object with it.
         with contextlib.suppress(RuntimeError):
             self._troubled.emit(text, kind)
 
-    def _unreadable(self, path: Path, error: UserError) -> None:
+    def _set_unreadable_aside(self, path: Path, error: UserError) -> None:
         autosave.set_aside(path)
         self.context.tell(str(error), "warn")
 
     def _put_away(self, older: list[Path]) -> None:
-        # Not before what was taken from them is on disk, and never to be read again: what is deleted stays so.
+        # Only once their points are on disk. Later they must not be read again, or deleted points would come back.
         if not older or self._autosave is None:
             return
         self._autosave.flush()
@@ -139,23 +140,23 @@ class SessionStore(QObject):
             for path in older:
                 autosave.set_aside(path)
 
-    def _content(self, closed: bool) -> Callable[[], dict[str, Any]]:
-        # Marks are immutable, so a shallow copy is a snapshot; turning them into text is left to the writer's thread.
+    def _make_content(self, closed: bool) -> Callable[[], dict[str, Any]]:
+        # Annotations are immutable, so a shallow copy is a snapshot, which the writer's thread can turn into text.
         session = self.context.session
-        marks, orphans = dict(session.marks), dict(self._orphans)
+        annotations, orphans = dict(session.annotations), dict(self._orphans)
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
             "current": session.current,
             "schema": vars(session.schema),
-            "wishes": self.preferences.to_json(),
+            "preferences": self.preferences.to_json(),
             "run": str(self.run) if self.run else None,
             "former": str(self.former) if self.former else None,
-            "suggested": str(self.suggested) if self.suggested else None,
+            "suggested": str(self.suggestion_run) if self.suggestion_run else None,
         }
         return lambda: {
             **plain,
-            "marks": {**orphans, **{image: one.to_json() for image, one in marks.items()}},
+            "annotations": {**orphans, **{image: one.to_json() for image, one in annotations.items()}},
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -163,68 +164,53 @@ class SessionStore(QObject):
         assert session.cohort is not None
         schema = saved["schema"]
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
-        for image, marks in saved["marks"].items():
+        for image, annotation in saved["annotations"].items():
             if image in session.cohort:
-                session.marks[image] = Marks.from_json(marks)
+                session.annotations[image] = Annotation.from_json(annotation)
             else:
-                self._orphans[image] = marks
-        self.preferences.take(saved["wishes"])
-        self.run, self.former, self.suggested = (
-            _folder(saved.get(key)) for key in ("run", "former", "suggested")
+                self._orphans[image] = annotation
+        self.preferences.update(saved["preferences"])
+        self.run, self.former, self.suggestion_run = (
+            _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")
         )
         self._settle_run()
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]
 
     def _welcome(self, saved: dict[str, Any], older: list[Path]) -> None:
-        count = len(saved["marks"])
+        count = len(saved["annotations"])
         if not count:
             return
         points = f"your points on {count} radiograph{'s' if count > 1 else ''}"
-        gone = (
-            f" {len(self._orphans)} of them are no longer in the folder; their points are kept."
-            if self._orphans
-            else ""
-        )
+        also = ""
+        if self._orphans:
+            also = f" {len(self._orphans)} of these are no longer in the folder; onemark keeps their points."
         if older:
-            gone += f" They come from {len(older) + 1} files, as after two windows; the newest counts."
+            also += f" They come from {len(older) + 1} files, because two windows had the folder open; the newest counts."
         if saved["closed"]:
-            self.context.tell(f"Welcome back: {points} are here again.{gone}", "good")
+            self.context.tell(f"Welcome back. onemark has restored {points}.{also}", "good")
             return
         when = time.strftime("%d %b, %H:%M", time.localtime(saved["saved"]))
-        ways: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_anew)]
+        choices: list[tuple[str, Callable[[], None]]] = [("Start without them", self._start_over)]
         self.context.tell(
-            f"onemark did not end properly. {points.capitalize()} were recovered ({when}).{gone}",
+            f"onemark was not closed properly. It has recovered {points} ({when}).{also}",
             "warn",
-            ways,
+            choices,
         )
 
-    def _start_anew(self) -> None:
+    def _start_over(self) -> None:
         session = self.context.session
         assert self._autosave is not None
         assert session.cohort is not None
         self._autosave.close()
         kept = autosave.set_aside(self._autosave.path)
         self._autosave = autosave.Autosave(self._autosave.path, self._post)
-        self.run, self.former, self.suggested, self._orphans = None, None, None, {}
+        self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)
-        self.context.tell(f"Begun anew. The recovered points are kept in {kept}.")
+        self.context.tell(f"Started without the recovered points. They are in {kept}.")
 
 
-def _folder(path: str | Path | None) -> Path | None:
+def _existing_folder(path: str | Path | None) -> Path | None:
     return Path(path) if path and Path(path).is_dir() else None
-
-
-def _learned(run: Path | None) -> bool:
-    """Whether there is something in a run that can be used or gone on from, and not the matcher of a suggestion alone."""
-    from onemark.pipeline.runs import SUGGESTED, RunFolder
-
-    try:
-        folder = RunFolder.open(run) if run is not None else None
-    except UserError:
-        return False
-    if folder is None or folder.config["state"] == SUGGESTED:
-        return False
-    return folder.weights.is_file() or folder.checkpoint.is_file()

@@ -1,4 +1,4 @@
-"""The Train step's work: begin, watch, stop, and hand the results over."""
+"""The work of the Train step: start, watch, stop, and hand the results over."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from onemark.data.suggestion import Suggestion
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
+from onemark.gui.state import run_status
 from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
+from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
-from onemark.gui.state.job import Job, News
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.suggested import SUGGESTION, Suggested
-from onemark.gui.state.units import in_unit_of, noted_spacing
+from onemark.gui.state.units import convert_errors
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ POLL_MS = 100
 
 
 class Training(QObject):
-    """One training, or suggestion, at a time, in the background.
+    """One training or suggestion at a time, in the background.
 
     Signals:
         ended: `done`, `suggested`, `stopped` or `failed`; `elsewhere` when another folder is open by then.
 
     Attributes:
-        job: The training or suggestion under way, or None.
+        running: The training or suggestion under way, or None.
         model: The last fitted model, or None.
-        recipes: What can be trained; empty until known.
+        recipes: What can be trained; empty until `discover` has found out.
+        devices: Device -> one line about it; empty until then, too.
     """
 
     ready = Signal()
@@ -47,79 +49,77 @@ class Training(QObject):
     def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.context, self.session_store = context, session_store
-        self.job: Job | None = None
+        self.running: BackgroundRun | None = None
         self.model: Trained | None = None
         self.recipes: Sequence[RecipeInfo] = ()
         self.devices: Mapping[str, str] = {}
         self._skipped: list[str] = []
-        self._suggested_before: Path | None = None
+        self._former_suggestion: Path | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
-        context.session.cohort_changed.connect(self._forget)
+        context.session.cohort_changed.connect(self._forget_model)
 
-    def look_around(self) -> None:
-        """Find out, off the GUI thread because it loads torch, which recipes and devices there are."""
+    def discover(self) -> None:
+        """Find out which recipes and devices there are, outside the GUI thread because that loads torch."""
         backend = self.context.backend
         self.context.background.run(
-            lambda: (backend.recipes(), backend.devices()),
-            lambda found: self._found_out(*found),
+            lambda: (backend.list_recipes(), backend.list_devices(), backend.list_problems()),
+            lambda lists: self._on_discovered(*lists),
             lambda error: self.context.fail(error, "loading the recipes"),
         )
 
     @property
     def unfinished(self) -> OrderKind | None:
-        """What is left to do of the last run: `continue` its training, `predict` with it, or None."""
-        run = self.session_store.run
-        if run is None:
-            return None
-        if _state(run) in ("running", "stopped"):
-            return "continue"
-        return "predict" if _unmarked(run) else None
+        """What is left to do of the last run: `continue` its training, `predict` with its model, or None."""
+        return run_status.find_unfinished(self.session_store.run)
 
-    def start(self, task: OrderKind = "new") -> None:
-        """Begin a training on a snapshot of the points, or a suggestion.
+    def start(self, kind: OrderKind = "new") -> None:
+        """Start a training or a suggestion on a snapshot of the points.
 
         Args:
-            task: See `Order`; a `new` training follows the suggestion where there is one with the same matcher.
+            kind: See `Order`; a `new` training follows the suggestion if that has the same matcher.
 
         Raises:
-            UserError: nothing to train on yet, or a training is under way.
+            UserError: there is nothing to train on yet, or a training is under way.
         """
-        if self.job is not None:
+        if self.running is not None:
             raise UserError("a training is under way; stop it first")
-        order = self._in_folder(self._order(task))
-        self.job = Job(self.context.backend, order)
-        self._suggested_before = self.session_store.suggested
-        if task == "suggest":
-            self.session_store.suggested = order.out
+        order = self._choose_folder(self._make_order(kind))
+        self.running = BackgroundRun(self.context.backend, order)
+        self._former_suggestion = self.session_store.suggestion_run
+        if kind == "suggest":
+            self.session_store.suggestion_run = order.out
         else:
             self.session_store.begin_run(order.out)
         self.session_store.save()
         self._skipped = []
         self.began.emit()
-        self.job.start()
+        self.running.start()
         self._timer.start()
 
-    def go_on(self) -> None:
-        """Finish what the last run has left; when the points have changed since, ask which ones to use."""
-        task = self.unfinished
-        if task is None:
+    def resume(self) -> None:
+        """Finish what the last run has left; ask which points to use if they have changed since."""
+        kind = self.unfinished
+        if kind is None:
             raise UserError("there is no interrupted training; start one")
-        if not self._points_changed():
-            self.start(task)
+        if not self._have_points_changed():
+            self.start(kind)
             return
-        ways = [
-            ("Go on with the old points", lambda: self.context.try_to("training", lambda: self.start(task))),
-            ("Train anew", lambda: self.context.try_to("training", self.start)),
+        choices = [
+            (
+                "Continue with the old points",
+                lambda: self.context.try_to("training", lambda: self.start(kind)),
+            ),
+            ("Start over", lambda: self.context.try_to("training", self.start)),
         ]
         self.context.tell(
-            "Your points have changed since this training began, and going on would not use the changes.",
+            "You have changed points since this training started. If you continue it, it ignores the changes.",
             "warn",
-            ways,
+            choices,
         )
 
-    def _points_changed(self) -> bool:
+    def _have_points_changed(self) -> bool:
         from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 
         assert self.session_store.run is not None
@@ -134,104 +134,105 @@ class Training(QObject):
             np.allclose(old[i].xy, new[i].xy, equal_nan=True) for i in new if old[i].names == new[i].names
         )
 
-    def about_here(self, job: Job) -> bool:
-        """Whether a training is of the folder that is open, and not of one that was open when it began."""
-        now, then = self.context.session.cohort, job.order.cohort
+    def belongs_here(self, run: BackgroundRun) -> bool:
+        """Whether a run works on the folder that is open now."""
+        now, then = self.context.session.cohort, run.order.cohort
         return now is not None and (now.folder, now.names) == (then.folder, then.names)
 
     @property
     def _busy_here(self) -> bool:
-        """Whether what is under way will have newer results for the folder that is open."""
-        return self.job is not None and self.about_here(self.job)
+        """Whether the run under way will have newer results for the folder that is open."""
+        return self.running is not None and self.belongs_here(self.running)
 
     def stop(self) -> None:
         """Ask the training to stop at its next step."""
-        if self.job is not None:
-            self.job.stop()
+        if self.running is not None:
+            self.running.stop()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Stop and wait a little: the window is going."""
+        """Stop the training and wait for it a little, because the window closes."""
         self._timer.stop()
-        if self.job is not None:
-            self.job.stop()
-            self.job.wait(seconds)
-            self.job = None
+        if self.running is not None:
+            self.running.stop()
+            self.running.wait(seconds)
+            self.running = None
 
     def open_run(self) -> None:
-        """Bring the suggestion, the predictions and, lazily, the model of the session's last run back."""
+        """Bring back the suggestion, the predictions and, when it is loaded, the model of the session's last run."""
         run, cohort = self.session_store.run, self.context.session.cohort
         self._open_suggestion()
         if run is None or cohort is None:
             return
         if (run / "landmarks.csv").is_file():
             self.context.background.run(
-                lambda: _found_in(run, cohort),
-                lambda found: self._reopened(cohort, found),
+                lambda: run_status.read_predictions(run, cohort),
+                lambda predictions: self._show_predictions(cohort, predictions),
                 lambda error: self.context.fail(error, "reading the last run"),
             )
-        if (run / "weights.safetensors").is_file():
+        if run_status.has_model(run):
             self.context.background.run(
                 lambda: self.context.backend.load(run),
-                lambda model: self._loaded(cohort, model),
+                lambda model: self._take_model(cohort, model),
                 lambda error: self.context.fail(error, "loading the last run's model"),
             )
 
     def _open_suggestion(self) -> None:
-        run, cohort = self.session_store.suggested, self.context.session.cohort
-        if run is not None and not _served(run, self.session_store.run):
+        run, cohort = self.session_store.suggestion_run, self.context.session.cohort
+        if run is not None and not run_status.has_predicted(run):
             self.context.background.run(
-                lambda: Suggested.read(run),
-                lambda found: self._resuggested(cohort, found),
+                lambda: run_status.read_suggestion(run),
+                lambda suggestion: self._show_suggestion(cohort, suggestion),
                 lambda error: self.context.fail(error, "reading the suggestion"),
             )
 
-    def _order(self, task: OrderKind) -> Order:
+    def _make_order(self, kind: OrderKind) -> Order:
         from onemark.data.landmarks.table import LandmarkTable
 
         cohort, preferences = self.context.session.cohort, self.session_store.preferences
         if cohort is None:
-            raise UserError("no radiographs are open; drop a folder on step 1 first")
+            raise UserError("no radiographs are open; open a folder in step 1 first")
         sets = self.context.session.exemplar_sets()
-        if not sets and task != "suggest":
-            raise UserError("no radiograph has all of its landmarks yet; finish one in step 2 first")
+        if not sets and kind != "suggest":
+            raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
-            out=self.session_store.run or self.session_store.new_run(),
+            out=self.session_store.run or self.session_store.choose_new_run(),
             recipe=preferences.recipe or (self.recipes[0].name if self.recipes else "onemark"),
-            minutes=(preferences.retrain_minutes if task == "retrain" else preferences.minutes) or None,
+            minutes=(preferences.retrain_minutes if kind == "retrain" else preferences.minutes) or None,
             device=preferences.device,
             settings=dict(preferences.settings),
-            task=task,
+            kind=kind,
             number=min(preferences.suggest_number, len(cohort)),
             watched=lambda: self.context.session.current,
         )
 
-    def _in_folder(self, order: Order) -> Order:
-        """The order in the folder where it belongs: a suggestion's, when that has the matcher that is asked for."""
-        if order.task not in ("new", "suggest"):
+    def _choose_folder(self, order: Order) -> Order:
+        """Put the order into the run folder where it belongs: a suggestion's, if that has the matcher asked for."""
+        if order.kind not in ("new", "suggest"):
             return order
-        kept, backend = self.session_store.suggested, self.context.backend
-        runs = [kept, self.session_store.run] if order.task == "suggest" else [kept]
-        usable = [
-            run for run in runs if run and (_can_suggest(run) if order.task == "suggest" else _waits(run))
-        ]
-        same = next((run for run in usable if backend.same_matcher(run, order)), None)
+        kept, suggests = self.session_store.suggestion_run, order.kind == "suggest"
+        runs = [kept, self.session_store.run] if suggests else [kept]
+        is_usable = run_status.can_suggest if suggests else run_status.awaits_exemplar
+        usable = [run for run in runs if run and is_usable(run)]
+        same = next((run for run in usable if self.context.backend.has_same_matcher(run, order)), None)
         if same is not None:
-            return replace(order, out=same, task="follow" if order.task == "new" else "suggest")
+            return replace(order, out=same, kind="suggest" if suggests else "follow")
         if kept in usable:
             self.context.tell(
-                "You have changed the recipe, its time or its options since the suggestion, so this begins anew."
+                "You have changed the recipe, its time or its options since the suggestion, so the matcher is trained "
+                "again."
             )
-        return replace(order, out=self.session_store.new_run())
+        return replace(order, out=self.session_store.choose_new_run())
 
     def _poll(self) -> None:
-        job = self.job
-        if job is None:
+        running = self.running
+        if running is None:
             self._timer.stop()
             return
-        outcome = job.outcome
-        news: News = job.news()
+        # Read before the mailbox is emptied, so that no event that came before the end is lost.
+        outcome = running.outcome
+        news: News = running.collect_news()
         if news.events or news.losses:
             self.news.emit(news)
         self._skipped += [
@@ -239,157 +240,123 @@ class Training(QObject):
         ]
         if outcome is not None:
             self._timer.stop()
-            self.job = None
-            self._end(job, outcome)
+            self.running = None
+            self._end(running, outcome)
 
-    def _end(self, job: Job, outcome: str) -> None:
-        here = self.about_here(job)
-        if job.order.task == "suggest":
-            self._end_suggestion(job, here)
-        elif outcome == "done" and here:
-            # A suggestion has served when a model is there: what to correct is told by the expected errors.
-            self.session_store.suggested = None
-            self.context.session.set_suggested(None)
-        if job.order.task != "suggest" and here:
-            self.session_store.end_run(job.order.out)
-        if job.found is not None:
-            if here:
-                self.model = job.model
-                self._take(job.found, job.order)
-                self.model_changed.emit()
-            else:
-                self.context.tell(
-                    f"The training of {job.order.cohort.folder.name} has ended; it is kept in {job.order.out}."
-                )
-        if outcome == "failed" and job.error is not None:
-            self._explain(job.error, job)
+    def _end(self, run: BackgroundRun, outcome: str) -> None:
+        here = self.belongs_here(run)
+        if run.order.kind == "suggest":
+            self._end_suggestion(run, here)
+        else:
+            self._end_training(run, here)
+        if outcome == "failed" and run.error is not None:
+            self._explain(run.error, run)
         elif self._skipped:
             first = self._skipped[0].removeprefix("skipped: ")
-            self.context.tell(f"{len(self._skipped)} of the radiographs were passed over. {first}", "warn")
+            self.context.tell(f"onemark skipped {len(self._skipped)} of the radiographs. {first}", "warn")
         self.session_store.save()
         self.ended.emit(outcome if here else "elsewhere")
 
-    def _end_suggestion(self, job: Job, here: bool) -> None:
-        if here and not job.order.out.is_dir():
-            self.session_store.suggested = self._suggested_before
-        if job.suggested is not None and here:
-            self.context.session.set_suggested(job.suggested)
-        elif job.outcome == "suggested":
-            folder = job.order.cohort.folder.name
-            self.context.tell(f"The suggestion for {folder} is ready; open {folder} to see it.")
-        elif job.outcome == "stopped" and here:
-            self.context.tell("Stopped. Press Suggest again to go on from here.")
+    def _end_training(self, run: BackgroundRun, here: bool) -> None:
+        if here:
+            if run.outcome == "done":
+                # With a model there, the expected errors say what to look at next, and the suggestion no longer does.
+                self.session_store.suggestion_run = None
+                self.context.session.set_suggestion(None)
+            self.session_store.end_run(run.order.out)
+        if run.predictions is None:
+            return
+        if here:
+            self.model = run.model
+            self._take_predictions(run.predictions, run.order)
+            self.model_changed.emit()
+        else:
+            self.context.tell(
+                f"The training of {run.order.cohort.folder.name} has ended. Its run is in {run.order.out}."
+            )
 
-    def _explain(self, error: BaseException, job: Job) -> None:
-        failure = explain(error, "the suggestion" if job.order.task == "suggest" else "training")
-        # One that was to follow a suggestion looks anew for what it can follow; a run that goes on keeps its settings.
-        task: OrderKind = "new" if job.order.task == "follow" else job.order.task
-        smaller = self._smaller(job.order) if task in ("new", "suggest") else None
-        ways = []
-        if "cpu" in failure.ways and job.order.device != "cpu":
-            ways.append(("Train on the CPU", lambda: self._again(task, device="cpu")))
-        if "smaller" in failure.ways and smaller is not None:
+    def _end_suggestion(self, run: BackgroundRun, here: bool) -> None:
+        if here and not run.order.out.is_dir():
+            self.session_store.suggestion_run = self._former_suggestion
+        if run.suggestion is not None and here:
+            self.context.session.set_suggestion(run.suggestion)
+        elif run.outcome == "suggested":
+            folder = run.order.cohort.folder.name
+            self.context.tell(f"The suggestion for {folder} is ready. Open {folder} to see it.")
+        elif run.outcome == "stopped" and here:
+            self.context.tell("Stopped. Press Suggest again to continue from here.")
+
+    def _explain(self, error: BaseException, run: BackgroundRun) -> None:
+        failure = explain(error, "the suggestion" if run.order.kind == "suggest" else "training")
+        # A run that was to follow a suggestion looks again for one to follow; a continued run keeps its settings.
+        kind: OrderKind = "new" if run.order.kind == "follow" else run.order.kind
+        smaller = self._halve_batch(run.order) if kind in ("new", "suggest") else None
+        choices = []
+        if "cpu" in failure.remedies and run.order.device != "cpu":
+            choices.append(("Train on the CPU", lambda: self._retry(kind, device="cpu")))
+        if "smaller" in failure.remedies and smaller is not None:
             name, value = smaller
-            ways.append(
+            choices.append(
                 (
                     f"Use {name.split('.')[-1].replace('_', ' ')} = {value}",
-                    lambda: self._again(task, settings={name: value}),
+                    lambda: self._retry(kind, settings={name: value}),
                 )
             )
-        self.context.tell(failure.text, "bad", ways, failure.details)
+        self.context.tell(failure.text, "bad", choices, failure.details)
 
-    def _smaller(self, order: Order) -> tuple[str, int] | None:
-        # Memory goes with the batch: offer half of it where the recipe has one.
-        from onemark.gui.widgets.form import defaults
-
+    def _halve_batch(self, order: Order) -> tuple[str, int] | None:
+        # Memory grows with the batch, so half a batch is the remedy where the recipe has one.
         info = next((one for one in self.recipes if one.name == order.recipe), None)
-        values = {**defaults(info), **order.settings} if info else dict(order.settings)
+        values = {**info.defaults(), **order.settings} if info else dict(order.settings)
         for name, value in values.items():
             if name.rsplit(".", 1)[-1].startswith("batch") and isinstance(value, int) and value > 1:
                 return name, max(1, value // 2)
         return None
 
-    def _again(
-        self, task: OrderKind, *, device: str = "", settings: Mapping[str, object] | None = None
+    def _retry(
+        self, kind: OrderKind, *, device: str = "", settings: Mapping[str, object] | None = None
     ) -> None:
         preferences = self.session_store.preferences
         preferences.device = device or preferences.device
         preferences.settings = {**preferences.settings, **(settings or {})}
         self.ready.emit()
-        self.context.try_to("training", lambda: self.start(task))
+        self.context.try_to("training", lambda: self.start(kind))
 
-    def _found_out(self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str]) -> None:
+    def _on_discovered(
+        self, recipes: Sequence[RecipeInfo], devices: Mapping[str, str], problems: Sequence[str]
+    ) -> None:
         self.recipes, self.devices = recipes, devices
+        if problems:
+            self.context.tell("; ".join(problems), "warn")
         self.ready.emit()
 
-    def _take(self, found: Predictions, order: Order) -> None:
+    def _take_predictions(self, predictions: Predictions, order: Order) -> None:
         cohort = self.context.session.cohort
         assert cohort is not None
         if cohort.spacing_mm == order.cohort.spacing_mm:
-            self.context.session.set_predictions(found)
+            self.context.session.set_predictions(predictions)
             return
-        # The size of a pixel was typed while it learned.
+        # The person typed a pixel size during the training.
         self.context.background.run(
-            lambda: Predictions.of(in_unit_of(cohort, found.sets.values(), order.cohort.spacing_mm)),
-            lambda found: self._reopened(cohort, found),
+            lambda: Predictions.from_sets(
+                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm)
+            ),
+            lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),
         )
 
-    def _reopened(self, cohort: object, found: Predictions) -> None:
+    def _show_predictions(self, cohort: Cohort, predictions: Predictions) -> None:
         if cohort is self.context.session.cohort:
-            self.context.session.set_predictions(found)
+            self.context.session.set_predictions(predictions)
 
-    def _resuggested(self, cohort: object, suggested: Suggested | None) -> None:
-        if suggested is not None and not self._busy_here and cohort is self.context.session.cohort:
-            self.context.session.set_suggested(suggested)
+    def _show_suggestion(self, cohort: Cohort | None, suggestion: Suggestion | None) -> None:
+        if suggestion is not None and not self._busy_here and cohort is self.context.session.cohort:
+            self.context.session.set_suggestion(suggestion)
 
-    def _loaded(self, cohort: object, model: Trained) -> None:
+    def _take_model(self, cohort: Cohort, model: Trained) -> None:
         if not self._busy_here and cohort is self.context.session.cohort:
             self.model = model
             self.model_changed.emit()
 
-    def _forget(self) -> None:
+    def _forget_model(self) -> None:
         self.model = None
-
-
-def _found_in(run: Path, cohort: Cohort) -> Predictions:
-    from onemark.data.landmarks.table import read_landmarks
-
-    sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
-    return Predictions.of(in_unit_of(cohort, sets, noted_spacing(run)))
-
-
-def _unmarked(run: Path) -> bool:
-    """Whether the run has learned something that its landmarks were not made with."""
-    weights, landmarks = run / "weights.safetensors", run / "landmarks.csv"
-    if not weights.is_file():
-        return False
-    return not landmarks.is_file() or landmarks.stat().st_mtime < weights.stat().st_mtime
-
-
-def _can_suggest(run: Path) -> bool:
-    """Whether a run has a matcher to be asked, or one that may go on learning without exemplars."""
-    return (run / "weights.safetensors").is_file() or _waits(run)
-
-
-def _served(suggestion: Path, run: Path | None) -> bool:
-    """Whether the radiographs were marked by a run since the suggestion was made."""
-    if run is None or not (run / "landmarks.csv").is_file() or not (suggestion / SUGGESTION).is_file():
-        return False
-    return (run / "landmarks.csv").stat().st_mtime > (suggestion / SUGGESTION).stat().st_mtime
-
-
-def _waits(run: Path) -> bool:
-    """Whether a run waits for its first exemplar."""
-    from onemark.pipeline.runs import SUGGESTED
-
-    return _state(run) == SUGGESTED
-
-
-def _state(run: Path) -> str:
-    from onemark.pipeline.runs import RunFolder
-
-    try:
-        return str(RunFolder.open(run).config.get("state", ""))
-    except UserError:
-        return ""

@@ -13,7 +13,7 @@ from onemark.types import Radiograph
 
 
 class Viewing(QObject):
-    """Keeps the canvas on the session's current radiograph.
+    """Keeps the session's current radiograph on the canvas.
 
     Attributes:
         order: The names in the order of the list, which next and previous follow.
@@ -27,17 +27,17 @@ class Viewing(QObject):
         super().__init__(parent)
         self.context = context
         self.order: Sequence[str] = ()
-        self._points_next = QTimer(self)  # unlike a single shot, it ends with the panel
+        self._points_next = QTimer(self)  # unlike QTimer.singleShot, it dies with the panel
         self._points_next.setSingleShot(True)
         self._points_next.timeout.connect(self._show_points)
         session = context.session
-        session.cohort_changed.connect(self._opened)
+        session.cohort_changed.connect(self._on_cohort_changed)
         session.current_changed.connect(self._load)
-        session.marks_changed.connect(lambda image: self._redraw(image))
+        session.annotations_changed.connect(lambda image: self._redraw(image))
         session.schema_changed.connect(context.points.draw)
-        session.found_changed.connect(context.points.draw)
+        session.predictions_changed.connect(context.points.draw)
         session.landmark_changed.connect(context.points.follow)
-        context.canvas.on_removed = self._removed
+        context.canvas.report_removal = self._on_removed
 
     def step(self, by: int) -> None:
         """Show the radiograph `by` places further down the list."""
@@ -55,17 +55,17 @@ class Viewing(QObject):
             )
 
     def blank(self) -> None:
-        """Show nothing, so that no point is placed by a picture that is not of the current radiograph."""
+        """Show nothing, so that nobody places points on the picture of another radiograph."""
         self.context.canvas.blank()
         self.context.points.clear()
 
-    def make_way(self) -> None:
-        """Show nothing and have no layers, for a radiograph's layer that comes from outside."""
+    def clear_layers(self) -> None:
+        """Remove the layers of the radiograph, because napari adds the next one itself."""
         self.blank()
         for tag in (RADIOGRAPH, LANDMARKS, PREVIEW):
             self.context.canvas.remove(tag)
 
-    def _opened(self) -> None:
+    def _on_cohort_changed(self) -> None:
         cohort = self.context.session.cohort
         assert cohort is not None
         self.order = cohort.names
@@ -77,13 +77,13 @@ class Viewing(QObject):
     def _load(self) -> None:
         name = self.context.session.current
         if name is not None:
-            self.context.loader.get(name, self._show, lambda error: self._failed(name, error))
+            self.context.loader.get(name, self._show, lambda error: self._on_failed(name, error))
 
     def _show(self, radiograph: Radiograph) -> None:
-        # Decoding takes a moment, and the person may have gone on meanwhile.
+        # The person may have gone to another radiograph while this one was decoded.
         if radiograph.name != self.context.session.current:
             return
-        # In two turns of the event loop, so that neither holds the window up.
+        # In two turns of the event loop, so that neither blocks the window for long.
         self.context.canvas.show(radiograph)
         self._points_next.start()
 
@@ -93,15 +93,15 @@ class Viewing(QObject):
             return
         self.context.points.draw()
         self.shown.emit(radiograph.name)
-        self.context.loader.fetch_ahead(self._neighbours(radiograph.name))
+        self.context.loader.fetch_ahead(self._list_neighbours(radiograph.name))
 
-    def _failed(self, name: str, error: BaseException) -> None:
+    def _on_failed(self, name: str, error: BaseException) -> None:
         if name == self.context.session.current:
             self.blank()
             self.context.tell(explain(error, f"reading {name}").text, "warn")
             self.unreadable.emit(name)
 
-    def _neighbours(self, name: str) -> list[str]:
+    def _list_neighbours(self, name: str) -> list[str]:
         at = self.order.index(name) if name in self.order else -1
         return [self.order[i] for i in (at + 1, at - 1) if at >= 0 and 0 <= i < len(self.order)]
 
@@ -109,12 +109,14 @@ class Viewing(QObject):
         if image in (self.context.session.current, ""):
             self.context.points.draw()
 
-    def _removed(self, tag: str) -> None:
+    def _on_removed(self, tag: str) -> None:
         self.removed.emit(tag)
         if tag in (RADIOGRAPH, LANDMARKS):
             what = {RADIOGRAPH: "radiograph's layer", LANDMARKS: "landmarks layer"}[tag]
             self.context.tell(
-                f"The {what} was removed; your points are kept.", "warn", [("Bring back", self._bring_back)]
+                f"You have removed the {what}. onemark keeps your points.",
+                "warn",
+                [("Bring back", self._bring_back)],
             )
 
     def _bring_back(self) -> None:

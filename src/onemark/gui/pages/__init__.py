@@ -1,1 +1,1 @@
-"""The five steps' pages. Each shows the session and turns presses into calls of the controllers, nothing else."""
+"""The pages of the five steps. Each shows the session and turns clicks into calls of the controllers, nothing else."""

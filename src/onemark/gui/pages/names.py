@@ -1,11 +1,11 @@
-"""Typing landmark names."""
+"""The dialog for typing landmark names."""
 
 from __future__ import annotations
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPlainTextEdit, QWidget
 
-from onemark.gui.state.schema import Schema, typed
-from onemark.gui.widgets.parts import column, label, named
+from onemark.gui.state.schema import Schema, parse_names
+from onemark.gui.widgets.parts import lay_column, make_label, name_control
 
 
 class NamesDialog(QDialog):
@@ -15,7 +15,7 @@ class NamesDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Landmark names")
         self.setObjectName("onemark.names")
-        self._text: QPlainTextEdit = named(
+        self._text: QPlainTextEdit = name_control(
             QPlainTextEdit(schema.to_text()), "names.text", "One landmark per line: name, label"
         )
         self._text.setPlaceholderText("sella, S\nnasion, N\nmenton, Me")
@@ -25,13 +25,17 @@ class NamesDialog(QDialog):
         )
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
-        box = column(self, margin=12)
-        box.addWidget(label("One landmark per line, in the order of placing. After a comma, a short label."))
+        box = lay_column(self, margin=12)
+        box.addWidget(
+            make_label(
+                "One landmark per line, in the order of placing. You may add a short label after a comma."
+            )
+        )
         box.addWidget(self._text, 1)
-        box.addWidget(label("A changed name keeps its points; a removed one gives them up.", "hint"))
+        box.addWidget(make_label("A changed name keeps its points; a removed one loses them.", "hint"))
         box.addWidget(buttons)
         self.resize(360, 420)
 
     def schema(self) -> Schema:
-        """What was typed. Raises UserError when it names no landmark or one twice."""
-        return typed(self._text.toPlainText())
+        """The typed schema. Raises UserError if it names no landmark, or one twice."""
+        return parse_names(self._text.toPlainText())

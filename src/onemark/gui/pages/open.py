@@ -10,47 +10,50 @@ from qtpy.QtGui import QDoubleValidator
 from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.controllers.opening import recent
-from onemark.gui.widgets.parts import button, column, label, named, row, tool
+from onemark.gui.controllers.opening import list_recent
+from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
+from onemark.types import Radiograph
 
 
 class OpenPage(QWidget):
-    """The drop zone, what is open, and the folders opened lately."""
+    """The drop zone, what is open, and the recent folders."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
-        self._title = label("Drop a folder of radiographs here", "title")
-        self._facts = label("PNG, JPEG, TIFF or DICOM, of any size. Nothing leaves this computer.", "hint")
-        self._open = button(
+        self._title = make_label("Drop a folder of radiographs here", "title", name="open.title")
+        self._facts = make_label(
+            "PNG, JPEG, TIFF or DICOM, of any size. Nothing leaves this computer.", "hint"
+        )
+        self._open = make_button(
             "open", "Open folder…", "Choose a folder of radiographs (Alt+O)", self.choose, main=True
         )
-        self._sample = button(
+        self._sample = make_button(
             "sample",
             "Try the phantom",
-            "Open 24 drawn radiographs to try onemark on",
+            "Open 24 synthetic radiographs to try onemark on",
             app.opening.open_phantom,
         )
-        self._spacing = self._spacing_field()
+        self._spacing = self._make_spacing_field()
         self._recent = QVBoxLayout()
         self._recent.setSpacing(0)
-        box = column(self)
-        box.addWidget(self._zone())
-        box.addLayout(row(label("mm per pixel", wrap=False), self._spacing, 1))
-        self._recent_title = label("Opened lately", "hint")
+        box = lay_column(self)
+        box.addWidget(self._make_zone())
+        box.addLayout(lay_row(make_label("mm per pixel", wrap=False), self._spacing, 1))
+        self._recent_title = make_label("Recent folders", "hint")
         box.addWidget(self._recent_title)
         box.addLayout(self._recent)
         box.addStretch(1)
         app.opening.opening.connect(lambda name: self._title.setText(f"Opening {name}…"))
         for ended in (app.opening.opened, app.opening.failed):
-            ended.connect(self._opened)
+            ended.connect(self._on_opened)
         app.viewing.shown.connect(lambda name: self.refresh())
         self.refresh()
 
     def choose(self) -> None:
         """Ask for a folder."""
         folder = QFileDialog.getExistingDirectory(
-            self, "Folder of radiographs", str((recent() or [Path.home()])[0])
+            self, "Folder of radiographs", str((list_recent() or [Path.home()])[0])
         )
         if folder:
             self.app.opening.open(folder)
@@ -62,52 +65,52 @@ class OpenPage(QWidget):
             self._title.setText("Drop a folder of radiographs here")
         else:
             self._title.setText(f"{cohort.folder.name}: {len(cohort):,} radiographs")
-            self._facts.setText(_facts(radiograph) if radiograph else str(cohort.folder))
+            self._facts.setText(_describe(radiograph) if radiograph else str(cohort.folder))
             self._facts.setToolTip(str(cohort.folder))
             self._open.setText("Open another…")
         self._open.setProperty("role", "main" if cohort is None else "")
         self._open.style().polish(self._open)
         self._show_recent()
 
-    def _opened(self) -> None:
-        said = self.app.session_store.preferences.spacing_mm
-        self._spacing.setText("" if said is None else f"{said:g}")
+    def _on_opened(self) -> None:
+        typed = self.app.session_store.preferences.spacing_mm
+        self._spacing.setText("" if typed is None else f"{typed:g}")
         self.refresh()
 
-    def _zone(self) -> QFrame:
+    def _make_zone(self) -> QFrame:
         zone = QFrame()
         zone.setObjectName("onemark.drop")
         zone.setToolTip("Drop a folder here, or anywhere on this panel")
-        inside = column(zone, margin=14, spacing=8)
+        inside = lay_column(zone, margin=14, spacing=8)
         for text in (self._title, self._facts):
             text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             inside.addWidget(text)
-        inside.addLayout(row(1, self._open, self._sample, 1))
+        inside.addLayout(lay_row(1, self._open, self._sample, 1))
         return zone
 
-    def _spacing_field(self) -> QLineEdit:
-        field: QLineEdit = named(
+    def _make_spacing_field(self) -> QLineEdit:
+        field: QLineEdit = name_control(
             QLineEdit(),
             "spacing",
-            "Size of a pixel in mm, where the files do not say it (PNG and JPEG seldom do)",
+            "Size of a pixel in mm, where the files do not hold it (PNG and JPEG seldom do)",
         )
-        field.setPlaceholderText("as the files say")
+        field.setPlaceholderText("from the files")
         field.setMaximumWidth(150)
         field.setValidator(QDoubleValidator(0.001, 10.0, 6, field))
-        field.editingFinished.connect(self._say_spacing)
+        field.editingFinished.connect(self._set_spacing)
         return field
 
-    def _say_spacing(self) -> None:
+    def _set_spacing(self) -> None:
         text = self._spacing.text().replace(",", ".")
         self.app.opening.set_spacing(float(text) if text else None)
 
     def _show_recent(self) -> None:
         while self._recent.count():
             self._recent.takeAt(0).widget().deleteLater()
-        folders = recent() if self.app.session.cohort is None else []
+        folders = list_recent() if self.app.session.cohort is None else []
         self._recent_title.setVisible(bool(folders))
         for i, folder in enumerate(folders):
-            link = tool(
+            link = make_tool(
                 f"recent.{i}",
                 f"{folder.name}   {folder.parent}",
                 f"Open {folder}",
@@ -118,8 +121,8 @@ class OpenPage(QWidget):
             self._recent.addWidget(link)
 
 
-def _facts(radiograph: object) -> str:
-    height, width = radiograph.size  # type: ignore[attr-defined]
-    spacing = radiograph.spacing  # type: ignore[attr-defined]
-    scale = f"{spacing[0]:.3g} mm per pixel" if spacing else "pixel size unknown: errors are in px"
+def _describe(radiograph: Radiograph) -> str:
+    height, width = radiograph.size
+    spacing = radiograph.spacing
+    scale = f"{spacing[0]:.3g} mm per pixel" if spacing else "pixel size unknown, errors are in px"
     return f"In view: {width} × {height} px, {scale}"

@@ -1,4 +1,4 @@
-"""A page that costs nothing while it is out of sight."""
+"""A page that does no work while it is out of sight."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from qtpy.QtWidgets import QWidget
 
 
 class Page(QWidget):
-    """Refreshes when something changed and it is in view, or when it comes into view."""
+    """Refreshes after a change if it is in view, or else when it comes into view."""
 
     _stale = True
 
     def refresh(self) -> None:
         """Show the session as it is now."""
 
-    def changed(self, *about: object) -> None:
-        """Something changed."""
+    def note_change(self, *about: object) -> None:
+        """Refresh now, or later if the page is out of sight."""
         self._stale = not self.isVisible()
         if not self._stale:
             self.refresh()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Catch up."""
+        """Refresh if something has changed while the page was out of sight."""
         if self._stale:
             self._stale = False
             self.refresh()

@@ -1,4 +1,4 @@
-"""Step 4: worst first; see why; drag, confirm, retrain."""
+"""Step 4: look at the least certain radiographs first, see why, correct, confirm, retrain."""
 
 from __future__ import annotations
 
@@ -8,84 +8,88 @@ from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from onemark.gui.canvas.palette import error_colours
-from onemark.gui.controllers.app import App
+from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.switches import Switches
-from onemark.gui.state.marks import State
-from onemark.gui.widgets.parts import button, column, label, named, row
+from onemark.gui.state.annotation import State
+from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, name_control
 
 
 class ReviewPage(Page):
-    """What was found, how sure it is, and what it rests on."""
+    """How far off the predictions probably are, the evidence for them, and the buttons to correct them."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
-        self._summary = label("", "title")
-        self._point = label("", "hint")
+        self._summary = make_label("", "title")
+        self._point = make_label("", "hint")
         self._legend = Legend(app)
-        self._confirm = button(
-            "confirm", "Confirm", "These points are right; go to the next (Enter)", self.confirm, main=True
+        self._confirm = make_button(
+            "confirm",
+            "Confirm",
+            "Confirm that these points are right, and go to the next radiograph (Enter)",
+            self.confirm,
+            main=True,
         )
-        self._undo = button(
-            "review.undo", "Undo", "Take the last change of this radiograph back (Ctrl+Z)", app.session.undo
+        self._undo = make_button(
+            "review.undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", app.session.undo
         )
-        self._retrain = button(
+        self._retrain = make_button(
             "retrain",
             "Retrain",
-            "Go on learning with the corrected radiographs (Ctrl+Shift+Enter)",
+            "Train on, with the corrected radiographs as further exemplars (Ctrl+Shift+Enter)",
             self.retrain,
             main=True,
         )
-        self._minutes = self._minutes_box()
+        self._minutes = self._make_minutes_box()
         self.switches = Switches(app)
-        box = column(self)
+        box = lay_column(self)
         box.addWidget(self._summary)
         box.addWidget(self._legend)
         box.addWidget(self._point)
-        box.addLayout(row(self._confirm, self._undo, 1, self._minutes, self._retrain))
-        box.addWidget(label("Why there? Show on the radiograph:", "hint"))
+        box.addLayout(lay_row(self._confirm, self._undo, 1, self._minutes, self._retrain))
+        box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
         box.addStretch(1)
         session = app.session
         for signal in (
-            session.found_changed,
+            session.predictions_changed,
             session.current_changed,
             session.landmark_changed,
             session.cohort_changed,
         ):
-            signal.connect(self.changed)
-        session.marks_changed.connect(self.changed)
-        app.training.began.connect(self.changed)
-        app.training.ended.connect(self.changed)
+            signal.connect(self.note_change)
+        session.annotations_changed.connect(self.note_change)
+        app.training.began.connect(self.note_change)
+        app.training.ended.connect(self.note_change)
         self.refresh()
 
     def confirm(self) -> None:
-        """The points in view are right."""
+        """Confirm the points in view."""
         self.app.context.try_to("confirming", self.app.confirm)
 
     def retrain(self) -> None:
-        """Go on from the current weights with the corrected radiographs as further exemplars."""
+        """Train on from the current weights, with the corrected radiographs as further exemplars."""
         self.app.context.try_to("training", lambda: self.app.training.start("retrain"))
-        self.app.go(2)
+        self.app.go(TRAIN)
 
     def refresh(self) -> None:
         """Show the counts, the point in view and what can be pressed."""
         session = self.app.session
-        states = [session.state(image) for image in session.found]
+        states = [session.state(image) for image in session.predictions]
         corrected = sum(state is State.CORRECTED for state in states)
-        self._summary.setText(self._summary_text(len(states), corrected))
-        self._point.setText(self._point_text())
-        predicted = session.current in session.found
-        self._confirm.setEnabled(predicted and session.shown_marks().complete)
+        self._summary.setText(self._compose_summary(len(states), corrected))
+        self._point.setText(self._compose_point())
+        predicted = session.current in session.predictions
+        self._confirm.setEnabled(predicted and session.shown_annotation.complete)
         self._retrain.setEnabled(
-            corrected > 0 and self.app.training.job is None and self.app.session_store.run is not None
+            corrected > 0 and self.app.training.running is None and self.app.session_store.run is not None
         )
-        self.switches.setEnabled(bool(session.found))
+        self.switches.setEnabled(bool(session.predictions))
 
-    def _minutes_box(self) -> QDoubleSpinBox:
-        box: QDoubleSpinBox = named(
-            QDoubleSpinBox(), "retrain.minutes", "Time for learning from the corrected radiographs"
+    def _make_minutes_box(self) -> QDoubleSpinBox:
+        box: QDoubleSpinBox = name_control(
+            QDoubleSpinBox(), "retrain.minutes", "Time for retraining with the corrected radiographs"
         )
         box.setRange(0.1, 24 * 60)
         box.setDecimals(1)
@@ -99,45 +103,47 @@ class ReviewPage(Page):
         )
         return box
 
-    def _summary_text(self, found: int, corrected: int) -> str:
-        if not found:
-            return "Nothing predicted yet"
+    def _compose_summary(self, predicted: int, corrected: int) -> str:
+        if not predicted:
+            return "No predictions yet"
         also = f", {corrected} corrected" if corrected else ""
-        return f"{found} radiographs marked{also}"
+        return f"{predicted} radiographs predicted{also}"
 
-    def _median_text(self) -> str:
+    def _compose_median(self) -> str:
         errors = np.array([e for e in self.app.session.errors.values() if np.isfinite(e)])
         return f"Median expected error {np.median(errors):.1f} {self._legend.unit}. " if len(errors) else ""
 
-    def _point_text(self) -> str:
+    def _compose_point(self) -> str:
         session = self.app.session
-        one = session.found.get(session.current or "")
+        one = session.predictions.get(session.current or "")
         if one is None or not len(session.schema):
-            return "Train in step 3; the least sure radiographs come first here."
-        if session.state(one.image) in (State.EXEMPLAR, State.MARKING):
-            return f"{self._median_text()}In view: an exemplar, with your own points."
+            return "Train in step 3. The least certain radiographs then come first in the list."
+        if session.state(one.image) in (State.EXEMPLAR, State.ANNOTATING):
+            return f"{self._compose_median()}In view: your own points."
         name = session.schema.names[session.landmark]
         if name not in one.names or not one.expected_error.size:
-            return f"{self._median_text()}Drag a point to correct it, then confirm."
+            return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
         here = f"{name.capitalize()}: {error:.1f} {self._legend.unit}."
-        return f"{self._median_text()}{here} Drag a point to correct it, then confirm."
+        return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
 
 
 class Legend(QWidget):
-    """The colours of the expected error, as a bar with its numbers."""
+    """The colours of the expected error, as a bar with numbers."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
         self.setObjectName("onemark.legend")
-        self.setToolTip("Colour of a predicted point: how far off it is expected to be")
+        self.setToolTip(
+            "The colour of a predicted point shows its expected error: how far off it probably is"
+        )
         self.setMinimumHeight(self.fontMetrics().height() + 14)
         app.viewing.shown.connect(lambda name: self.update())
 
     @property
     def unit(self) -> str:
-        """`mm` when the radiograph in view tells its pixel size, else `px`."""
+        """`mm` if the pixel size of the radiograph in view is known, else `px`."""
         radiograph = self.app.context.canvas.radiograph
         return "mm" if radiograph is not None and radiograph.spacing is not None else "px"
 

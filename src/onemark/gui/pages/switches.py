@@ -6,20 +6,20 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.widgets.parts import named
+from onemark.gui.widgets.parts import name_control
 
 TIPS = {
-    "similarity": "Where the radiograph looks like the exemplar at the selected landmark, per level or their product",
-    "heatmap": "Where the detector expects the selected landmark",
-    "warped exemplar": "The exemplar carried onto this radiograph",
-    "deformation grid": "How the exemplar was bent to fit this radiograph",
+    "similarity": "Where the radiograph resembles the exemplar's landmark, per resolution level or as the product of all",
+    "heatmap": "Where the detector predicts the selected landmark",
+    "warped exemplar": "The exemplar, bent to fit this radiograph",
+    "deformation grid": "How the exemplar is bent to fit this radiograph",
 }
 
 
 class Switches(QWidget):
-    """A switch for each kind of evidence, and beside it, where there are several maps of a kind, which one.
+    """A switch for each kind of evidence, with a choice of the map where a kind has several.
 
-    Kinds that a recipe adds to the usual ones get a switch when they are first offered.
+    A kind of its own that a recipe shows gets its switch when the recipe first offers it.
     """
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
@@ -32,8 +32,8 @@ class Switches(QWidget):
         self._grid.setColumnStretch(1, 1)
         for kind in TIPS:
             self._add(kind)
-        app.evidence.offered.connect(self._offered)
-        app.viewing.removed.connect(self._removed)
+        app.evidence.offered.connect(self._on_offered)
+        app.viewing.removed.connect(self._on_removed)
 
     @property
     def shown(self) -> list[str]:
@@ -41,7 +41,7 @@ class Switches(QWidget):
         return [kind for kind, (switch, _) in self._boxes.items() if not switch.isHidden()]
 
     def toggle(self) -> None:
-        """Switch everything off; when nothing is on, the first kind on."""
+        """Switch everything off; if nothing is on, switch the first kind on."""
         switches = [switch for switch, _ in self._boxes.values() if not switch.isHidden()]
         on = [switch for switch in switches if switch.isChecked()]
         for switch in on or switches[:1]:
@@ -50,21 +50,23 @@ class Switches(QWidget):
     def _add(self, kind: str) -> None:
         name, row = f"evidence.{kind.replace(' ', '-')}", len(self._boxes)
         text = kind[:1].upper() + kind[1:]
-        switch: QCheckBox = named(QCheckBox(text), name, TIPS.get(kind, f"{text}, as the recipe has it"))
-        variant: QComboBox = named(QComboBox(), f"{name}.level", f"Which {kind}")
+        switch: QCheckBox = name_control(
+            QCheckBox(text), name, TIPS.get(kind, f"{text}, which this recipe shows")
+        )
+        variant: QComboBox = name_control(QComboBox(), f"{name}.level", f"Which map of the {kind}")
         variant.hide()
-        switch.toggled.connect(lambda on: self._switched(kind, on))
+        switch.toggled.connect(lambda on: self._switch(kind, on))
         variant.activated.connect(lambda index: self.app.evidence.switch(kind, True, variant.itemData(index)))
         self._boxes[kind] = switch, variant
         self._grid.addWidget(switch, row, 0)
         self._grid.addWidget(variant, row, 1, Qt.AlignmentFlag.AlignLeft)
 
-    def _switched(self, kind: str, on: bool) -> None:
+    def _switch(self, kind: str, on: bool) -> None:
         variant = self._boxes[kind][1]
         variant.setVisible(on and variant.count() > 1)
         self.app.evidence.switch(kind, on)
 
-    def _offered(self, kinds: dict[str, list[str]]) -> None:
+    def _on_offered(self, kinds: dict[str, list[str]]) -> None:
         for kind in kinds:
             if kind not in self._boxes:
                 self._add(kind)
@@ -81,7 +83,7 @@ class Switches(QWidget):
                 variant.setCurrentIndex(len(names) - 1)
             variant.setVisible(len(names) > 1 and switch.isChecked())
 
-    def _removed(self, tag: str) -> None:
-        # Whoever takes a layer out does not want it back with the next radiograph.
+    def _on_removed(self, tag: str) -> None:
+        # A person who removes the layer does not want it back on the next radiograph.
         if tag in self._boxes:
             self._boxes[tag][0].setChecked(False)

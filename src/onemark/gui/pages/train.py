@@ -1,4 +1,4 @@
-"""Step 3: recipe, time, device; run and stop; watch it learn."""
+"""Step 3: choose recipe, time and device, start and stop the training, and watch it."""
 
 from __future__ import annotations
 
@@ -7,60 +7,70 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
-from onemark.gui.state.activity import doing, left
+from onemark.gui.state.activity import describe_activity, describe_time_left
 from onemark.gui.state.backend import Order
-from onemark.gui.state.job import News
+from onemark.gui.state.background_run import News
 from onemark.gui.widgets.form import SettingsForm
 from onemark.gui.widgets.loss_plot import LossPlot
-from onemark.gui.widgets.parts import Bar, button, column, label, named, row, tool
+from onemark.gui.widgets.parts import (
+    Bar,
+    lay_column,
+    lay_row,
+    make_button,
+    make_label,
+    make_tool,
+    name_control,
+)
 from onemark.gui.widgets.theme import Theme
 
 
 class TrainPage(Page):
-    """The choices, the two buttons, and what the training says."""
+    """The choices, the buttons, and the progress of the training."""
 
     said = Signal(str)
 
     def __init__(self, app: App, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
-        self._inputs = label("", "hint")
-        self._recipe: QComboBox = named(
-            QComboBox(), "recipe", "How it learns; the first one suits most radiographs"
+        self._inputs = make_label("", "hint", name="inputs")
+        self._recipe: QComboBox = name_control(
+            QComboBox(), "recipe", "The method. The first one suits most radiographs"
         )
         self._recipe.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._recipe.setMinimumContentsLength(10)
-        self._recipe_says = label("", "hint")
-        self._minutes = self._minutes_box()
-        self._device: QComboBox = named(QComboBox(), "device", "Where it computes")
-        self._device_says = label("Looking for a GPU…", "hint")
+        self._recipe_says = make_label("", "hint")
+        self._minutes = self._make_minutes_box()
+        self._device: QComboBox = name_control(QComboBox(), "device", "The processor that does the work")
+        self._device_says = make_label("Looking for a GPU…", "hint", name="device.description")
         self._choices = QWidget()
-        self._more = tool("advanced", "▸ Advanced", "Every option of the recipe", self.toggle_advanced)
+        self._more = make_tool("advanced", "▸ Advanced", "All options of the recipe", self.toggle_advanced)
         self._more.setProperty("role", "link")
         self._form = SettingsForm()
         self._form.hide()
         self._advanced = False
-        self._run = button("run", "Train", "Start training (Ctrl+Enter)", self.run, main=True)
-        self._resume = button("resume", "Go on", "Go on where the last training was stopped", self.resume)
-        self._stop = button(
-            "stop", "Stop", "Stop after this step; you can go on later (Ctrl+.)", app.training.stop
+        self._run = make_button("run", "Train", "Start training (Ctrl+Enter)", self.run, main=True)
+        self._resume = make_button(
+            "resume", "Continue", "Continue the training that was stopped", self.resume
         )
-        self._bar = Bar("progress", "How far the training is")
-        self._says = label("", "")
+        self._stop = make_button(
+            "stop", "Stop", "Stop after this step. You can continue later (Ctrl+.)", app.training.stop
+        )
+        self._bar = Bar("progress", "Progress of the training")
+        self._says = make_label("", "", name="activity")
         self.plot = LossPlot(theme)
         self._lay_out()
         self._listen()
         self.refresh()
 
     def run(self) -> None:
-        """Start anew."""
+        """Start a new training."""
         self._choose()
         self.app.context.try_to("training", self.app.training.start)
 
     def resume(self) -> None:
-        """Go on with the interrupted run."""
+        """Continue the interrupted training."""
         self._choose()
-        self.app.context.try_to("training", self.app.training.go_on)
+        self.app.context.try_to("training", self.app.training.resume)
 
     def toggle_advanced(self) -> None:
         """Show or hide the recipe's options."""
@@ -68,17 +78,17 @@ class TrainPage(Page):
         self._form.setVisible(self._advanced)
         self._more.setText("▾ Advanced" if self._advanced else "▸ Advanced")
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
-        self.plot.set_look(theme)
+        self.plot.set_theme(theme)
 
     def refresh(self) -> None:
-        """Show what would be trained on and which buttons can be pressed."""
-        session, busy = self.app.session, self.app.training.job is not None
-        ready, unfinished = list(session.finished()), session.unfinished()
-        self._inputs.setText(_inputs_text(ready, unfinished))
-        if self.app.training.job is not None:
-            self._inputs.setText(self._order_text(self.app.training.job.order))
+        """Show the inputs of the training, and which buttons the person can press."""
+        session, busy = self.app.session, self.app.training.running is not None
+        ready, unfinished = list(session.list_finished()), session.list_unfinished()
+        self._inputs.setText(_describe_inputs(ready, unfinished))
+        if self.app.training.running is not None:
+            self._inputs.setText(self._describe_order(self.app.training.running.order))
         self._run.setEnabled(bool(ready) and not busy)
         self._run.setVisible(not busy)
         self._stop.setVisible(busy)
@@ -89,23 +99,25 @@ class TrainPage(Page):
         self._form.setVisible(not busy and self._advanced)
         self.plot.setVisible(bool(self.plot.stages) or busy)
 
-    def _order_text(self, order: Order) -> str:
-        # Of the snapshot, not of the boxes: what was asked for, whatever has been chosen or placed since.
-        learns = _inputs_text(list(order.exemplars.images), [])
-        time = "the recipe's own length" if order.minutes is None else f"{order.minutes:g} min"
+    def _describe_order(self, order: Order) -> str:
+        # Describe the snapshot, not the boxes, because the person may have changed those since.
+        source = _describe_inputs(list(order.exemplars.images), [])
+        time = "the recipe's own time" if order.minutes is None else f"{order.minutes:g} min"
         device = self.app.training.devices.get(order.device, order.device)
-        if order.task == "suggest":
-            return f"Looks for the radiographs to mark first. {order.recipe}, a part of {time}, {device}."
-        if order.task == "new":
-            return f"{learns} {order.recipe}, {time}, {device}."
+        if order.kind == "suggest":
+            return (
+                f"Suggests which radiographs to annotate first. {order.recipe}, a part of {time}, {device}."
+            )
+        if order.kind == "new":
+            return f"{source} {order.recipe}, {time}, {device}."
         return (
-            f"{learns} "
+            f"{source} "
             + {
-                "follow": f"Goes on from the suggestion. {order.recipe}, {time} in all, {device}.",
-                "retrain": f"Goes on from what is known, {time}.",
-                "continue": "Goes on where the last training was stopped.",
-                "predict": "Marks with what was learned before.",
-            }[order.task]
+                "follow": f"Continues from the suggestion. {order.recipe}, {time} in total, {device}.",
+                "retrain": f"Continues from the last model, {time}.",
+                "continue": "Continues the training that was stopped.",
+                "predict": "Predicts with the last model.",
+            }[order.kind]
         )
 
     def _lay_out(self) -> None:
@@ -115,16 +127,16 @@ class TrainPage(Page):
         grid.setVerticalSpacing(5)
         lines = (("Recipe", self._recipe, self._recipe_says), ("Minutes", self._minutes, None))
         for text, widget, says in (*lines, ("Device", self._device, self._device_says)):
-            name, at = label(text, wrap=False), grid.rowCount()
+            name, at = make_label(text, wrap=False), grid.rowCount()
             name.setBuddy(widget)
             grid.addWidget(name, at, 0)
             grid.addWidget(widget, at, 1)
             if says is not None:
                 grid.addWidget(says, at + 1, 1)
-        box = column(self)
+        box = lay_column(self)
         box.addWidget(self._inputs)
         box.addWidget(self._choices)
-        box.addLayout(row(self._run, self._resume, self._stop, 1, self._more))
+        box.addLayout(lay_row(self._run, self._resume, self._stop, 1, self._more))
         box.addWidget(self._form)
         box.addWidget(self._bar)
         box.addWidget(self._says)
@@ -134,24 +146,26 @@ class TrainPage(Page):
     def _listen(self) -> None:
         training, session = self.app.training, self.app.session
         training.ready.connect(self._fill)
-        training.began.connect(self._began)
-        training.news.connect(self._heard)
-        training.ended.connect(self._ended)
+        training.began.connect(self._on_began)
+        training.news.connect(self._on_news)
+        training.ended.connect(self._on_ended)
         self.app.opening.opened.connect(self._fill)
-        session.marks_changed.connect(self.changed)
-        session.cohort_changed.connect(self.changed)
-        self._recipe.activated.connect(self._recipe_chosen)
+        session.annotations_changed.connect(self.note_change)
+        session.cohort_changed.connect(self.note_change)
+        self._recipe.activated.connect(self._on_recipe_chosen)
         self._device.activated.connect(lambda index: self._choose())
         self._form.changed.connect(self._choose)
         self._minutes.valueChanged.connect(lambda value: self._choose())
 
-    def _minutes_box(self) -> QDoubleSpinBox:
-        box: QDoubleSpinBox = named(
-            QDoubleSpinBox(), "minutes", "Time for learning; more is better, with less and less gain"
+    def _make_minutes_box(self) -> QDoubleSpinBox:
+        box: QDoubleSpinBox = name_control(
+            QDoubleSpinBox(),
+            "minutes",
+            "Time budget. More time gives better predictions, but each further minute gains less",
         )
         box.setRange(0, 24 * 60)
         box.setDecimals(1)
-        box.setSpecialValueText("as the recipe says")
+        box.setSpecialValueText("the recipe's own time")
         box.setSuffix(" min")
         box.setValue(self.app.session_store.preferences.minutes)
         return box
@@ -160,7 +174,7 @@ class TrainPage(Page):
         training, preferences = self.app.training, self.app.session_store.preferences
         self._recipe.clear()
         for info in training.recipes:
-            self._recipe.addItem(info.name, info.name)
+            self._recipe.addItem(info.label, info.name)
         self._recipe.setCurrentIndex(max(self._recipe.findData(preferences.recipe), 0))
         self._device.clear()
         for key in training.devices:
@@ -173,7 +187,7 @@ class TrainPage(Page):
         self._show_device()
         self.refresh()
 
-    def _recipe_chosen(self, index: int) -> None:
+    def _on_recipe_chosen(self, index: int) -> None:
         self.app.session_store.preferences.settings = {}
         self._choose(with_form=False)
         self._show_form()
@@ -181,7 +195,7 @@ class TrainPage(Page):
     def _show_form(self) -> None:
         index = self._recipe.currentIndex()
         if index >= 0:
-            self._recipe_says.setText(_sentence(self.app.training.recipes[index].title))
+            self._recipe_says.setText(_capitalise(self.app.training.recipes[index].title))
             self._form.show_recipe(
                 self.app.training.recipes[index], self.app.session_store.preferences.settings
             )
@@ -201,29 +215,29 @@ class TrainPage(Page):
         if says is not None:
             self._device_says.setText(says)
 
-    def _began(self) -> None:
+    def _on_began(self) -> None:
         self.plot.clear()
         self._bar.wait()
         self._says.setText("Getting ready…")
         self.refresh()
 
-    def _heard(self, news: News) -> None:
+    def _on_news(self, news: News) -> None:
         self.plot.add(news.losses)
-        if not news.events or self.app.training.job is None:
+        if not news.events or self.app.training.running is None:
             return
         event = news.events[-1]
         self._bar.follow(event.step, event.total)
-        what = doing(event, self.app.training.job.stopping)
-        self._says.setText(f"{what}: {event.step} of {event.total}{left(event)}")
-        self.said.emit(f"{what}{left(event)}")
+        what = describe_activity(event, self.app.training.running.stopping)
+        self._says.setText(f"{what}: {event.step} of {event.total}{describe_time_left(event)}")
+        self.said.emit(f"{what}{describe_time_left(event)}")
 
-    def _ended(self, outcome: str) -> None:
-        can_go_on = self.app.training.unfinished is not None
+    def _on_ended(self, outcome: str) -> None:
+        can_continue = self.app.training.unfinished is not None
         self._says.setText(
             {
-                "done": "Done. Step 4 shows every radiograph, the least sure first.",
-                "suggested": "The list shows which radiograph to mark first. Mark it in step 2.",
-                "stopped": "Stopped." + (" Go on when you like, or train anew." if can_go_on else ""),
+                "done": "Done. Step 4 shows every radiograph, the least certain first.",
+                "suggested": "The list shows which radiographs to annotate first. Annotate them in step 2.",
+                "stopped": "Stopped." + (" Press Continue, or Train to start over." if can_continue else ""),
                 "failed": "",
                 "elsewhere": "",
             }[outcome]
@@ -231,13 +245,13 @@ class TrainPage(Page):
         self.refresh()
 
 
-def _inputs_text(ready: list[str], unfinished: list[str]) -> str:
+def _describe_inputs(ready: list[str], unfinished: list[str]) -> str:
     if not ready:
-        return "Place all landmarks of one radiograph in step 2; then it can learn."
+        return "Place all landmarks of one radiograph in step 2 first."
     names = ready[0] if len(ready) == 1 else f"{len(ready)} radiographs"
-    left_out = f" {len(unfinished)} unfinished will be left out." if unfinished else ""
-    return f"Learns from your points on {names}.{left_out}"
+    left_out = f" Unfinished radiographs left out: {len(unfinished)}." if unfinished else ""
+    return f"Trains on your points on {names}.{left_out}"
 
 
-def _sentence(text: str) -> str:
+def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""What a training or a suggestion is doing, in words."""
+"""What a training or a suggestion is doing, in words for the person."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from onemark.progress import Progress
 
 STAGES = {
     "read": "Reading the radiographs",
-    "match": "Learning to match",
+    "match": "Training the matcher",
     "select": "Comparing the radiographs",
-    "pseudo-label": "Carrying the landmarks over",
-    "detect": "Learning to detect",
-    "refine": "Refining",
-    "expect": "Learning how sure to be",
-    "predict": "Marking every radiograph",
+    "pseudo-label": "Predicting pseudo-labels",
+    "detect": "Training the detector",
+    "refine": "Training the refiner",
+    "error_model": "Estimating the expected errors",
+    "predict": "Predicting every radiograph",
     "report": "Writing the report",
 }
+"""Stage of a progress event -> what the person reads."""
 
 
-def doing(event: Progress, stopping: bool) -> str:
-    """Such as "Learning to match"."""
+def describe_activity(event: Progress, stopping: bool) -> str:
+    """Describe the stage, as in "Training the matcher"."""
     return ("Stopping… " if stopping else "") + STAGES.get(event.stage, event.stage.capitalize())
 
 
-def left(event: Progress) -> str:
-    """Such as " · 2:05 left"; empty when not known."""
-    return "" if event.seconds_left is None else f" · {_clock(event.seconds_left)} left"
+def describe_time_left(event: Progress) -> str:
+    """Describe the time left, as in " · 2:05 left"; empty where it is unknown."""
+    return "" if event.seconds_left is None else f" · {_format_clock(event.seconds_left)} left"
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""The session on disk, beside the runs: written atomically after every edit, off the GUI thread."""
+"""The session on disk, beside the runs: written atomically after every edit, outside the GUI thread."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from typing import Any
 from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
-from onemark.gui.state.marks import Marks
-from onemark.gui.state.session import matched
+from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.session import match_names
 from onemark.types import UserError
 
 NAME = "session.json"
 VERSION = 1
-KEYS = ("closed", "current", "marks", "run", "saved", "schema", "wishes")
+KEYS = ("annotations", "closed", "current", "preferences", "run", "saved", "schema")
+FORMER_KEYS = {"marks": "annotations", "wishes": "preferences"}
+"""Keys that earlier releases wrote -> their names today; files with either are read."""
 FILES = re.compile(r"session(-\d+)*\.json")  # not those set aside
 
 
 def work_folder(cohort: Path) -> Path:
-    """Where a cohort's session and runs are kept: `<folder>-onemark` beside it, else in the user's data folder.
+    """The folder of a cohort's session and runs: `<folder>-onemark` beside it, else one in the user's data folder.
 
-    Never inside the cohort, whose sub-folders are searched for radiographs.
+    It never lies inside the cohort, because onemark searches the cohort's sub-folders for radiographs.
     """
     cohort = cohort.resolve()
     beside = cohort.with_name(f"{cohort.name}-onemark")
@@ -42,86 +44,89 @@ def read(path: Path) -> dict[str, Any] | None:
     """Read an autosave; None when there is none.
 
     Raises:
-        UserError: the file is there but cannot be understood; it is left as it is.
+        UserError: the file exists but cannot be understood; it stays as it is.
     """
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']}")
+        return {FORMER_KEYS.get(key, key): value for key, value in data.items()}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}); it is kept, and a new session is begun beside it"
+            f"{path} cannot be read ({error}); onemark keeps the file and starts a new session beside it"
         ) from error
-    return data
 
 
-def kept(work: Path, failed: Callable[[Path, UserError], None]) -> dict[Path, dict[str, Any]]:
-    """Every session that was kept in a work folder, the newest first; several where two windows had it open.
+def read_all(work: Path, report: Callable[[Path, UserError], None]) -> dict[Path, dict[str, Any]]:
+    """Read every session in a work folder, the newest first; there are several where two windows had it open.
 
     Args:
         work: See `work_folder`.
-        failed: Called with each file that cannot be understood, and why.
+        report: Called with each file that cannot be understood, and the reason.
     """
-    found = {}
+    sessions = {}
     for path in sorted(one for one in work.glob("session*.json") if FILES.fullmatch(one.name)):
         try:
             session = read(path)
             if session is not None:
-                found[path] = _whole(path, session)
+                sessions[path] = _check_complete(path, session)
         except UserError as error:
-            failed(path, error)
-    return dict(sorted(found.items(), key=lambda one: one[1]["saved"], reverse=True))
+            report(path, error)
+    return dict(sorted(sessions.items(), key=lambda one: one[1]["saved"], reverse=True))
 
 
-def _whole(path: Path, session: dict[str, Any]) -> dict[str, Any]:
-    gone = [key for key in KEYS if key not in session]
-    if gone:
-        raise UserError(f"{path} has lost its {gone[0]!r}; it is kept, and a new session is begun beside it")
+def _check_complete(path: Path, session: dict[str, Any]) -> dict[str, Any]:
+    missing = [key for key in KEYS if key not in session]
+    if missing:
+        raise UserError(
+            f"{path} lacks {missing[0]!r}; onemark keeps the file and starts a new session beside it"
+        )
     return session
 
 
-def merged(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One session of several, the newest first: that one counts, and what it lacks is taken from the others."""
+def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge sessions, the newest first: the newest counts, and the others fill in what it lacks."""
     whole = dict(sessions[0])
     whole["schema"] = next((one["schema"] for one in sessions if one["schema"]["names"]), whole["schema"])
-    whole["marks"] = dict(whole["marks"])
+    names, annotations = whole["schema"]["names"], dict(whole["annotations"])
     for one in sessions[1:]:
-        for image in one["marks"].keys() - whole["marks"].keys():
-            marks = _under(whole["schema"]["names"], one["schema"]["names"], one["marks"][image])
-            if marks is not None:
-                whole["marks"][image] = marks
+        for image in one["annotations"].keys() - annotations.keys():
+            annotation = _reorder(one["annotations"][image], one["schema"]["names"], names)
+            if annotation is not None:
+                annotations[image] = annotation
     trained = next((one for one in sessions if one["run"]), sessions[0])
-    whole |= {key: trained.get(key) for key in ("run", "former")}
-    return whole
+    return whole | {"annotations": annotations} | {key: trained.get(key) for key in ("run", "former")}
 
 
-def _under(names: Sequence[str], before: Sequence[str], marks: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Kept points under another schema; None where nothing is left of them."""
-    if list(names) == list(before):
-        return marks
-    points = Marks.from_json(dict(marks))
+def _reorder(
+    annotation: Mapping[str, Any], before: Sequence[str], after: Sequence[str]
+) -> Mapping[str, Any] | None:
+    """Bring a saved annotation under another schema; None where no point is left."""
+    if list(before) == list(after):
+        return annotation
+    points = Annotation.from_json(dict(annotation))
     if len(points.xy) != len(before):
         return None
-    points = points.reordered(matched(tuple(before), tuple(names)))
+    points = points.reorder(match_names(tuple(before), tuple(after)))
     return points.to_json() if points.done.any() else None
 
 
-def saved_spacing(cohort: Path) -> float | None:
-    """mm per pixel that the person said of this cohort's folder when it was open last, or None."""
-    # What cannot be read is told when the session is begun.
-    newest = next(iter(kept(work_folder(cohort), lambda path, error: None).values()), {})
-    said = newest.get("wishes", {}).get("spacing_mm")
-    return float(said) if isinstance(said, int | float) else None
+def read_saved_spacing(cohort: Path) -> float | None:
+    """Read the mm per pixel that the person last typed for this cohort's folder; None where they typed none."""
+    # Opening the session reports unreadable files, so this look at them stays silent.
+    newest = next(iter(read_all(work_folder(cohort), lambda path, error: None).values()), {})
+    spacing = newest.get("preferences", {}).get("spacing_mm")
+    return float(spacing) if isinstance(spacing, int | float) else None
 
 
 class Autosave:
-    """Writes one session file. Calls return at once; the newest content wins.
+    """Writes one session file. Calls return at once, and the newest content wins.
 
     Args:
-        path: The file. When another program changes it meanwhile, `session-2.json` and so on is written instead.
-        tell: Called, in the writer's thread, with a sentence and its kind when that happens or nothing can be written.
+        path: The file. If another program changes it, `session-2.json` and so on takes its place.
+        tell: Called in the writer's thread, with a sentence and its kind, when that happens or nothing can be written.
     """
 
     def __init__(self, path: Path, tell: Callable[[str, str], None] = lambda text, kind: None) -> None:
@@ -130,13 +135,13 @@ class Autosave:
         self._tell = tell
         self._writer = ThreadPoolExecutor(1, "onemark-autosave")
         self._last: Future[None] | None = None
-        self._stamp = _stamp(path)
+        self._stamp = _read_stamp(path)
 
     def save(self, content: Callable[[], Mapping[str, Any]]) -> None:
-        """Write what `content` gives, soon; superseded content that has not been begun is skipped.
+        """Write what `content` returns, soon; content that newer content supersedes before its turn is skipped.
 
         Args:
-            content: Called in the writer's thread, so it must work on a snapshot.
+            content: Called in the writer's thread, so it must use a snapshot.
         """
         if self._last is not None:
             self._last.cancel()
@@ -148,7 +153,7 @@ class Autosave:
             self._last.result()
 
     def close(self) -> None:
-        """Write what is left and stop."""
+        """Write what is pending, then stop."""
         self.flush()
         self._writer.shutdown()
 
@@ -156,44 +161,44 @@ class Autosave:
         before = self.error
         try:
             text = json.dumps({"version": VERSION, "saved": time.time(), **content()}, indent=1)
-            if _stamp(self.path) != self._stamp:
+            if _read_stamp(self.path) != self._stamp:
                 self._move()
             write_text(self.path, text)
-            self._stamp = _stamp(self.path)
+            self._stamp = _read_stamp(self.path)
             self.error = None
-        except Exception as error:  # whatever it is, the person must hear that nothing is saved
+        except Exception as error:  # whatever happens, the person must learn that nothing is saved
             self.error = error
             if before is None:
-                self._tell(f"Your points cannot be saved: {error}", "bad")
+                self._tell(f"onemark cannot save your points: {error}", "bad")
 
     def _move(self) -> None:
-        path = unused(self.path)
+        path = find_unused(self.path)
         if path != self.path:
             self._tell(
-                f"Another window or program has changed {self.path.name}, so your points are kept in {path.name} from "
-                "here on; both are read when the folder is opened again.",
+                f"Another window or program has changed {self.path.name}. onemark now saves your points in {path.name}, "
+                "and reads both files when you open the folder again.",
                 "warn",
             )
         self.path, self._stamp = path, None
 
 
 def set_aside(path: Path) -> Path:
-    """Rename an autosave out of the way, keeping it; returns its new path."""
-    kept = unused(path.with_name(f"{path.stem}-set-aside{path.suffix}"))
+    """Rename an autosave so that it is kept but not read again; returns its new path."""
+    kept = find_unused(path.with_name(f"{path.stem}-set-aside{path.suffix}"))
     path.rename(kept)
     return kept
 
 
-def unused(path: Path) -> Path:
-    """`path`, or `name-2.ext`, `name-3.ext`, ... the first that does not exist."""
+def find_unused(path: Path) -> Path:
+    """The first of `path`, `name-2.ext`, `name-3.ext`, ... that does not exist."""
     stem, suffix = path.name.split(".", 1) if "." in path.name else (path.name, "")
     tries = (path.with_name(f"{stem}-{n}.{suffix}" if suffix else f"{stem}-{n}") for n in range(2, 10_000))
     return path if not path.exists() else next(p for p in tries if not p.exists())
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _read_stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return status.st_mtime_ns, status.st_size

@@ -1,9 +1,9 @@
-"""The one seam between the window and the work: everything heavy is asked for here, and always off the GUI thread."""
+"""The one seam between the window and the pipeline. The window calls everything in here outside the GUI thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -17,17 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecipeInfo:
-    """What the form needs to know of a recipe.
+    """What the window needs to know about a recipe.
 
     Attributes:
         name: Its key, such as `onemark`.
         title: One line for people.
         configs: Slot, such as `match`, -> its stage's Config, an instance with the recipe's own values.
+        origin: The package that it comes from.
     """
 
     name: str
     title: str
     configs: Mapping[str, object] = field(default_factory=dict)
+    origin: str = "onemark"
+
+    @property
+    def label(self) -> str:
+        """The name, followed by the package that it comes from unless that is onemark."""
+        return self.name if self.origin == "onemark" else f"{self.name} (from {self.origin})"
+
+    def defaults(self) -> dict[str, object]:
+        """`slot.field` -> the recipe's own value, for every option."""
+        return {
+            f"{slot}.{one.name}": getattr(config, one.name)
+            for slot, config in self.configs.items()
+            for one in fields(config)  # type: ignore[arg-type]
+        }
 
 
 OrderKind = Literal["suggest", "new", "follow", "continue", "retrain", "predict"]
@@ -35,7 +50,7 @@ OrderKind = Literal["suggest", "new", "follow", "continue", "retrain", "predict"
 
 @dataclass(frozen=True)
 class Order:
-    """A snapshot of everything a training needs; what the person does meanwhile cannot change it.
+    """A snapshot of everything that a training or a suggestion needs; later edits do not change it.
 
     Attributes:
         cohort: The radiographs.
@@ -44,11 +59,11 @@ class Order:
         recipe: Key of the recipe.
         minutes: Time budget, or None.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        settings: `slot.field` -> value, where it differs from the default.
-        task: `suggest` what to mark; `new` run, or `follow` the suggestion's with the first exemplars; `continue` one
-            that was stopped; `retrain` a finished one with more exemplars; only `predict`.
+        settings: `slot.field` -> value, where it differs from the recipe's default.
+        kind: `suggest` what to annotate; train a `new` run; `follow` the suggestion's run with the first exemplars;
+            `continue` a stopped run; `retrain` a finished run with more exemplars; or only `predict`.
         number: How many radiographs to suggest.
-        watched: Gives the name of the radiograph in view, whenever it is asked: previews should show that one.
+        watched: Returns the name of the radiograph in view, which the pipeline previews first.
     """
 
     cohort: Cohort
@@ -58,7 +73,7 @@ class Order:
     minutes: float | None = None
     device: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
-    task: OrderKind = "new"
+    kind: OrderKind = "new"
     number: int = 1
     watched: Callable[[], str | None] = lambda: None
 
@@ -67,57 +82,69 @@ class Trained(Protocol):
     """A fitted model, as far as the window uses it."""
 
     def predict(self, cohort: Cohort, progress: Sink = ...) -> LandmarkTable:
-        """Landmarks on every radiograph."""
+        """Predict the landmarks of every radiograph."""
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
-        """What the model can show for one landmark."""
+        """Compute what the model can show for one landmark."""
 
 
 class Backend(Protocol):
-    """What the window asks for. Tests put their own in its place."""
+    """What the window asks for. Tests put a fake in its place."""
 
-    def recipes(self) -> Sequence[RecipeInfo]:
-        """The recipes, the default first."""
+    def list_recipes(self) -> Sequence[RecipeInfo]:
+        """List the recipes, the default first."""
 
-    def devices(self) -> Mapping[str, str]:
-        """Choice -> one line that says what it means here."""
+    def list_problems(self) -> Sequence[str]:
+        """List what is wrong with packages whose recipes were skipped, one sentence each."""
 
-    def same_matcher(self, run: Path, order: Order) -> bool:
-        """Whether the matcher of a run is what the order asks for, so that it need not learn again."""
+    def list_devices(self) -> Mapping[str, str]:
+        """List the devices: key -> one line that says what it means on this computer."""
+
+    def has_same_matcher(self, run: Path, order: Order) -> bool:
+        """Whether a run's matcher is the one that the order asks for, so that it need not train again."""
 
     def suggest(self, order: Order, progress: Sink) -> None:
-        """Say what to mark in `suggestion.csv` of the run folder, which is made or gone on from."""
+        """Write `suggestion.csv` into the run folder, after training its matcher where that is still to do."""
 
     def train(self, order: Order, progress: Sink) -> Trained:
-        """Fit, or resume, and save the run."""
+        """Fit or resume, save the run, and return its model."""
 
     def load(self, run: Path) -> Trained:
-        """Open a finished run."""
+        """Load the model of a finished run."""
 
 
 class Pipeline:
-    """The backend of the product: `onemark.pipeline.trainer`, imported when first needed because it brings torch."""
+    """The real backend, `onemark.pipeline`: imported on the first call, because it loads torch."""
 
-    def recipes(self) -> Sequence[RecipeInfo]:
+    def list_recipes(self) -> Sequence[RecipeInfo]:
         """See `Backend`."""
         from onemark.pipeline.recipes import RECIPES
 
-        return [RecipeInfo(name, recipe.title, recipe.configure()) for name, recipe in RECIPES.items()]
+        return [
+            RecipeInfo(name, recipe.title, recipe.configure(), recipe.origin)
+            for name, recipe in RECIPES.items()
+        ]
 
-    def devices(self) -> Mapping[str, str]:
+    def list_problems(self) -> Sequence[str]:
+        """See `Backend`."""
+        from onemark.pipeline.recipes import RECIPES
+
+        return RECIPES.problems
+
+    def list_devices(self) -> Mapping[str, str]:
         """See `Backend`."""
         from onemark.nn.device import DEVICES, describe
         from onemark.types import UserError
 
-        found = {}
+        devices = {}
         for device in DEVICES:
             try:
-                found[device] = describe(device)
+                devices[device] = describe(device)
             except UserError:
                 continue
-        return found
+        return devices
 
-    def same_matcher(self, run: Path, order: Order) -> bool:
+    def has_same_matcher(self, run: Path, order: Order) -> bool:
         """See `Backend`."""
         from onemark.pipeline.suggest import same_matcher
 
@@ -125,10 +152,10 @@ class Pipeline:
 
     def suggest(self, order: Order, progress: Sink) -> None:
         """See `Backend`."""
-        from onemark.pipeline import recipes
-        from onemark.pipeline.suggest import matcher_share, suggest
+        from onemark.pipeline.recipes import get_recipe
+        from onemark.pipeline.suggest import suggest
 
-        share = matcher_share(recipes.get(order.recipe))
+        share = get_recipe(order.recipe).matcher_share
         suggest(
             order.cohort,
             number=order.number,
@@ -142,16 +169,16 @@ class Pipeline:
 
     def train(self, order: Order, progress: Sink) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
-        chosen = None if order.device == "auto" else order.device  # None: the run's own device
-        if order.task == "follow":
+        chosen = None if order.device == "auto" else order.device  # None means the run's own device
+        if order.kind == "follow":
             return self._follow(order, progress)
-        if order.task == "predict":
+        if order.kind == "predict":
             return pipeline.load(order.out, order.device)
-        if order.task == "continue":
+        if order.kind == "continue":
             return pipeline.resume(order.out, cohort=order.cohort, device=chosen, progress=progress)
-        if order.task == "retrain":
+        if order.kind == "retrain":
             return pipeline.resume(
                 order.out,
                 cohort=order.cohort,
@@ -172,7 +199,7 @@ class Pipeline:
         )
 
     def _follow(self, order: Order, progress: Sink) -> Trained:
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
         from onemark.pipeline.suggest import adopt
 
         adopt(
@@ -192,6 +219,6 @@ class Pipeline:
 
     def load(self, run: Path) -> Trained:
         """See `Backend`."""
-        from onemark.pipeline import trainer as pipeline
+        from onemark.pipeline import fit as pipeline
 
         return pipeline.load(run)

@@ -1,4 +1,4 @@
-"""From an exception to what the person reads: one sentence, and a way out."""
+"""From an exception to what the person reads: a sentence or two, and a way out."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Failure:
 
     Attributes:
         text: What happened and what to do.
-        ways: Keys of the buttons offered: `cpu`, `smaller`, `details`.
+        remedies: Keys of the remedies that the window can offer: `cpu`, `smaller`, `details`.
         details: The traceback, for a report to the developers; empty when the input was at fault.
     """
 
     text: str
-    ways: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
     details: str = ""
 
 
 def explain(error: BaseException, doing: str) -> Failure:
-    """Turn an error into words.
+    """Explain an error to the person.
 
     Args:
         error: What was raised.
@@ -37,15 +37,15 @@ def explain(error: BaseException, doing: str) -> Failure:
     details = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
         return Failure(
-            f"The memory ran out during {doing}. Your points are safe. Close other programs and try again, or use one of "
-            "these ways out.",
+            f"onemark ran out of memory during {doing}. Your points are safe. Close other programs and try again, or use "
+            "one of these remedies.",
             ("cpu", "smaller", "details"),
             details,
         )
     if isinstance(error, ImportError | OSError) and _names_torch(error):
         return Failure(
-            f"PyTorch cannot be loaded ({_first_line(error)}). Install it again in this environment; on Windows, install "
-            "the Microsoft Visual C++ runtime first.",
+            f"onemark cannot load PyTorch ({_first_line(error)}). Reinstall it in this environment. On Windows, "
+            "install the Microsoft Visual C++ runtime first.",
             ("details",),
             details,
         )
@@ -53,14 +53,14 @@ def explain(error: BaseException, doing: str) -> Failure:
         return Failure(f"{doing.capitalize()} failed: {_first_line(error)}.", ("details",), details)
     return Failure(
         f"{doing.capitalize()} stopped on an unexpected error: {type(error).__name__}: {_first_line(error)}. Your points "
-        "are safe; please send the details to the developers.",
+        "are safe. Please send the details to the developers.",
         ("details",),
         details,
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the computer or its GPU ran out of memory; torch says so with plain RuntimeErrors on some devices."""
+    """Whether the computer or its GPU ran out of memory, which torch reports as a plain RuntimeError on some devices."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError | UserError) and any(

@@ -1,4 +1,4 @@
-"""Landmark schemas: which points to place, in which order, and the short labels drawn beside them."""
+"""Landmark schemas: which landmarks to place, in which order, and the short labels drawn beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Schema:
     """Named, ordered landmarks.
 
     Attributes:
-        title: What people call it.
+        title: Its name for the person.
         names: K landmark names, unique, in the order of placing.
         labels: K short labels, unique.
     """
@@ -38,7 +38,7 @@ class Schema:
         return len(self.names)
 
     def to_text(self) -> str:
-        """One `name, label` per line: what `typed` reads."""
+        """One `name, label` per line: what `parse_names` reads."""
         return "\n".join(f"{name}, {label}" for name, label in zip(self.names, self.labels, strict=True))
 
 
@@ -46,34 +46,34 @@ EMPTY = Schema("none", (), ())
 
 
 def make(title: str, pairs: Iterable[tuple[str, str]]) -> Schema:
-    """Build a schema from (name, label) pairs; an empty label is derived from its name.
+    """Make a schema from (name, label) pairs; an empty label is derived from its name.
 
     Raises:
         UserError: no landmark at all, or a name that occurs twice.
     """
     rows = [(canonical(name), label.strip()) for name, label in pairs if name.strip()]
     if not rows:
-        raise UserError(f"{title}: no landmark names found; give one name per line")
+        raise UserError(f"{title}: there are no landmark names; give one name per line")
     names = tuple(name for name, _ in rows)
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{title}: the landmark {name!r} occurs twice; every name must be different")
-    return Schema(title, names, _unique([label or abbreviation(name) for name, label in rows]))
+            raise UserError(f"{title}: the landmark {name!r} occurs twice; give every landmark its own name")
+    return Schema(title, names, _make_unique([label or abbreviate(name) for name, label in rows]))
 
 
-def shipped(key: str) -> Schema:
-    """One of the schemas that come with onemark: `isbi19`, `hand37` or `lung6`."""
+def load_shipped(key: str) -> Schema:
+    """Load a schema that comes with onemark: `isbi19`, `hand37` or `lung6`."""
     text = (resources.files("onemark.gui.state") / "schemas" / f"{key}.csv").read_text(encoding="utf-8")
-    return make(SHIPPED[key], _rows(text))
+    return make(SHIPPED[key], _parse_rows(text))
 
 
-def typed(text: str, title: str = "my landmarks") -> Schema:
-    """Read one landmark per line, `name` or `name, label`; a header line `landmark,...` is skipped."""
-    return make(title, _rows(text))
+def parse_names(text: str, title: str = "my landmarks") -> Schema:
+    """Parse one landmark per line, `name` or `name, label`; a header line `landmark,...` is skipped."""
+    return make(title, _parse_rows(text))
 
 
-def from_file(path: str | Path) -> Schema:
-    """Read the landmark names of a file: a list of names, or any landmark file onemark reads.
+def read_schema(path: str | Path) -> Schema:
+    """Read the landmark names of a file: a list of names, or any landmark file that onemark reads.
 
     Args:
         path: A text or CSV file of names, one per line, or landmarks as CSV, `.mrk.json`, `.tps` or COCO.
@@ -87,18 +87,18 @@ def from_file(path: str | Path) -> Schema:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path.name} cannot be read ({error}); choose a text file of names") from error
-        if "image" not in _header(text):
-            return make(path.stem, _rows(text))
+        if "image" not in _read_header(text):
+            return make(path.stem, _parse_rows(text))
     from onemark.data.landmarks.table import read_landmarks
 
-    return of_names(read_landmarks(path).names, path.stem)
+    return schema_from_names(read_landmarks(path).names, path.stem)
 
 
-def of_names(names: Iterable[str], title: str) -> Schema:
-    """A schema of these names, with the labels of a shipped schema where all of them are known there."""
+def schema_from_names(names: Iterable[str], title: str) -> Schema:
+    """Make a schema of these names, with the labels of a shipped schema if that knows all of them."""
     names = tuple(names)
     for key in SHIPPED:
-        known = shipped(key)
+        known = load_shipped(key)
         if set(names) <= set(known.names):
             labels = dict(zip(known.names, known.labels, strict=True))
             title = known.title if names == known.names else title
@@ -106,15 +106,15 @@ def of_names(names: Iterable[str], title: str) -> Schema:
     return make(title, [(name, "") for name in names])
 
 
-def abbreviation(name: str) -> str:
-    """A label of at most four characters: initials of several words, or the beginning of one."""
+def abbreviate(name: str) -> str:
+    """Abbreviate a name to at most four characters: the initials of several words, or the start of one."""
     words = name.replace("_", " ").replace("-", " ").split()
     if len(name) <= 4 or not words:
         return name
     return "".join(word[0] for word in words[:4]).upper() if len(words) > 1 else name[:3].capitalize()
 
 
-def _unique(labels: list[str]) -> tuple[str, ...]:
+def _make_unique(labels: list[str]) -> tuple[str, ...]:
     seen: dict[str, int] = {}
     for i, label in enumerate(labels):
         seen[label] = seen.get(label, 0) + 1
@@ -123,11 +123,11 @@ def _unique(labels: list[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _header(text: str) -> list[str]:
+def _read_header(text: str) -> list[str]:
     return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(text)), [])]
 
 
-def _rows(text: str) -> list[tuple[str, str]]:
+def _parse_rows(text: str) -> list[tuple[str, str]]:
     rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].lstrip().startswith("#")]
     if rows and rows[0][0].strip().lower() in {"landmark", "name"}:
         rows = rows[1:]

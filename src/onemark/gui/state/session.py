@@ -1,4 +1,4 @@
-"""What the person is doing, without a window: cohort, schema, points, undo, predictions, and what is shown."""
+"""The state behind the five steps: cohort, schema, annotations with undo, predictions, and what is in view."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from onemark.gui.state.marks import Marks, State, absent
+from onemark.data.suggestion import Suggestion
+from onemark.gui.state.annotation import Annotation, State, are_absent
 from onemark.gui.state.schema import EMPTY, Schema
-from onemark.gui.state.suggested import Suggested
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
 
 UNDO_DEPTH = 500
-Step = tuple[Marks | None, Marks | None]
+Step = tuple[Annotation | None, Annotation | None]
 
 
 class Session:
-    """The five steps' state. Every change goes through a method, which tells listeners.
+    """What the person is doing. Every change goes through a method, which notifies the listeners.
 
     Signals:
-        marks_changed: the radiograph whose points have changed; empty when those of many have, by an import.
+        annotations_changed: name of the radiograph whose points have changed; empty when an import changed many.
 
     Attributes:
         cohort: The radiographs, or None before a folder is open.
         schema: The landmarks to place.
         current: Name of the radiograph in view, or None.
         landmark: Index of the landmark to place next.
-        marks: Radiograph -> the person's points; radiographs nobody touched are absent.
-        found: Radiograph -> predicted landmarks.
+        annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
+        predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
-        suggested: Which radiographs to mark first; None when that was not asked, or a training has ended since.
+        suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
     """
 
     cohort_changed = Signal()
     schema_changed = Signal()
     current_changed = Signal()
     landmark_changed = Signal()
-    marks_changed = Signal(str)
-    found_changed = Signal()
-    suggested_changed = Signal()
+    annotations_changed = Signal(str)
+    predictions_changed = Signal()
+    suggestion_changed = Signal()
 
     def __init__(self) -> None:
         self.cohort: Cohort | None = None
         self.schema: Schema = EMPTY
         self.current: str | None = None
         self.landmark = 0
-        self.marks: dict[str, Marks] = {}
-        self.found: dict[str, LandmarkSet] = {}
+        self.annotations: dict[str, Annotation] = {}
+        self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
-        self.suggested: Suggested | None = None
+        self.suggestion: Suggestion | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
         self._redo: dict[str, list[Step]] = defaultdict(list)
 
     # Cohort and view ------------------------------------------------------------------------------------------
 
     def open(self, cohort: Cohort) -> None:
-        """Take another cohort; everything known about the previous one is dropped (its autosave keeps it)."""
-        self.cohort, self.current, self.landmark, self.suggested = cohort, None, 0, None
-        for kept in (self.marks, self.found, self.errors, self._undo, self._redo):
+        """Open another cohort and drop everything about the previous one, which its autosave keeps."""
+        self.cohort, self.current, self.landmark, self.suggestion = cohort, None, 0, None
+        for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
 
@@ -74,7 +74,7 @@ class Session:
         if self.cohort is None or name not in self.cohort:
             raise UserError(f"{name} is not among the open radiographs; open its folder first")
         self.current = name
-        self.landmark = self.next_open(-1) or 0
+        self.landmark = self.find_next_open(-1) or 0
         self.current_changed.emit()
         self.landmark_changed.emit()
 
@@ -85,110 +85,111 @@ class Session:
 
         Args:
             schema: The new landmarks.
-            renaming: A new name in the place of one that is gone is the same landmark under another name.
+            renaming: Whether a new name in the position of a missing one is the same landmark, renamed.
         """
-        sources = matched(self.schema.names, schema.names, renaming=renaming)
-        self._rename_found(schema.names, sources)
-        for image in self.marks:
-            self.marks[image] = self.marks[image].reordered(sources)
+        sources = match_names(self.schema.names, schema.names, renaming=renaming)
+        self._rename_predictions(schema.names, sources)
+        for image in self.annotations:
+            self.annotations[image] = self.annotations[image].reorder(sources)
         self._undo.clear()
         self._redo.clear()
         self.schema = schema
         self._ask_from(min(self.landmark, max(len(schema) - 1, 0)))
         self.schema_changed.emit()
         if self.current is not None:
-            self.marks_changed.emit(self.current)
+            self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
 
-    def lost_by(self, schema: Schema, *, renaming: bool = True) -> list[str]:
-        """Landmarks with placed points that a change to `schema` would drop."""
-        kept = set(matched(self.schema.names, schema.names, renaming=renaming))
-        used = [np.any([m.placed[i] for m in self.marks.values()]) for i in range(len(self.schema))]
+    def find_lost(self, schema: Schema, *, renaming: bool = True) -> list[str]:
+        """Find the landmarks with placed points that a change to `schema` would drop."""
+        kept = set(match_names(self.schema.names, schema.names, renaming=renaming))
+        used = [np.any([m.placed[i] for m in self.annotations.values()]) for i in range(len(self.schema))]
         return [name for i, name in enumerate(self.schema.names) if used[i] and i not in kept]
 
     def select(self, landmark: int) -> None:
-        """Make a landmark the one to place next."""
+        """Ask for this landmark next; indices wrap around."""
         if len(self.schema):
             self.landmark = landmark % len(self.schema)
             self.landmark_changed.emit()
 
-    def next_open(self, after: int) -> int | None:
-        """The next landmark in view that is neither placed nor hidden, in cyclic order; None when all are done."""
-        done = self.shown_marks().done
+    def find_next_open(self, after: int) -> int | None:
+        """Find the next landmark in view that is neither placed nor hidden, in cyclic order; None when all are done."""
+        done = self.shown_annotation.done
         order = [(after + 1 + i) % len(done) for i in range(len(done))]
         return next((i for i in order if not done[i]), None)
 
     def _ask_from(self, landmark: int) -> None:
-        following = self.next_open(landmark - 1)
+        following = self.find_next_open(landmark - 1)
         self.landmark = landmark if following is None else following
 
     # Points ---------------------------------------------------------------------------------------------------
 
-    def shown_marks(self) -> Marks:
-        """The points in view: the person's, else the prediction as it would be corrected, else none."""
-        return self.marks_of(self.current) if self.current else Marks.blank(len(self.schema))
+    @property
+    def shown_annotation(self) -> Annotation:
+        """The points in view: the person's, else the prediction to be corrected, else none."""
+        return self.annotation_of(self.current) if self.current else Annotation.blank(len(self.schema))
 
-    def marks_of(self, image: str) -> Marks:
-        """As `shown_marks`, of any radiograph."""
-        if image in self.marks:
-            return self.marks[image]
-        if image in self.found:
-            return self._marks_from(self.found[image], corrects=True)
-        return Marks.blank(len(self.schema))
+    def annotation_of(self, image: str) -> Annotation:
+        """As `shown_annotation`, for any radiograph."""
+        if image in self.annotations:
+            return self.annotations[image]
+        if image in self.predictions:
+            return self._annotation_from(self.predictions[image], corrects=True)
+        return Annotation.blank(len(self.schema))
 
-    def edit(self, change: Callable[[Marks], Marks], *, ask_next: bool = True) -> None:
+    def edit(self, change: Callable[[Annotation], Annotation], *, ask_next: bool = True) -> None:
         """Change the points in view; the step can be undone.
 
         Args:
-            change: From the points in view to the new ones.
+            change: Turns the points in view into the new ones.
             ask_next: Move on to the next open landmark.
         """
         if self.current is None:
             return
-        new = change(self.shown_marks())
+        new = change(self.shown_annotation)
         keep = new.done.any() or new.corrects
         self._remember(self.current, new if keep else None)
-        following = self.next_open(self.landmark) if ask_next else None
+        following = self.find_next_open(self.landmark) if ask_next else None
         if following is not None:
             self.landmark = following
-        self.marks_changed.emit(self.current)
+        self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
 
     def place(self, landmark: int, xy: Any) -> None:
         """Place or move a landmark of the radiograph in view."""
         if landmark < len(self.schema):
-            self.edit(lambda marks: marks.place(landmark, xy))
+            self.edit(lambda annotation: annotation.place(landmark, xy))
 
     def hide(self, landmark: int) -> None:
         """Declare a landmark of the radiograph in view not visible."""
         if landmark < len(self.schema):
-            self.edit(lambda marks: marks.hide(landmark))
+            self.edit(lambda annotation: annotation.hide(landmark))
 
     def confirm(self) -> None:
-        """Take the points in view as right; a prediction becomes a corrected radiograph.
+        """Accept the points in view; a predicted radiograph becomes a corrected one.
 
         Raises:
             UserError: a landmark is neither placed nor declared not visible.
         """
-        marks = self.shown_marks()
-        if not marks.complete:
-            missing = self.next_open(-1)
+        annotation = self.shown_annotation
+        if not annotation.complete:
+            missing = self.find_next_open(-1)
             what = (
                 "no landmark is placed" if missing is None else f"{self.schema.names[missing]} is not placed"
             )
-            raise UserError(f"{self.current}: {what}; place it or say that it is not visible")
-        self.edit(Marks.confirm)
+            raise UserError(f"{self.current}: {what}; place it, or say that it is not visible")
+        self.edit(Annotation.confirm)
 
     def undo(self) -> bool:
-        """Take the last edit of the radiograph in view back; False when there is none."""
+        """Undo the last edit of the radiograph in view; False when there is none."""
         return self._step(self._undo, self._redo, 0)
 
     def redo(self) -> bool:
-        """Do the last undone edit again; False when there is none."""
+        """Redo the last undone edit; False when there is none."""
         return self._step(self._redo, self._undo, 1)
 
-    def _remember(self, image: str, new: Marks | None) -> None:
-        self._undo[image].append((self.marks.get(image), new))
+    def _remember(self, image: str, new: Annotation | None) -> None:
+        self._undo[image].append((self.annotations.get(image), new))
         del self._undo[image][:-UNDO_DEPTH]
         self._redo[image].clear()
         self._put(image, new)
@@ -199,119 +200,124 @@ class Session:
         step = source[self.current].pop()
         target[self.current].append(step)
         self._put(self.current, step[side])
-        self._ask_from(_changed(step, len(self.schema), self.landmark))
-        self.marks_changed.emit(self.current)
+        self._ask_from(_find_changed(step, len(self.schema), self.landmark))
+        self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
         return True
 
-    def _put(self, image: str, marks: Marks | None) -> None:
-        if marks is None:
-            self.marks.pop(image, None)
+    def _put(self, image: str, annotation: Annotation | None) -> None:
+        if annotation is None:
+            self.annotations.pop(image, None)
         else:
-            self.marks[image] = marks
+            self.annotations[image] = annotation
 
     # Results --------------------------------------------------------------------------------------------------
 
-    def set_predictions(self, found: Predictions) -> None:
-        """Take predictions; the person's own points stay as they are."""
-        self.found, self.errors = found.sets, found.errors
-        self.found_changed.emit()
+    def set_predictions(self, predictions: Predictions) -> None:
+        """Replace the predictions; the person's own points stay as they are."""
+        self.predictions, self.errors = predictions.sets, predictions.errors
+        self.predictions_changed.emit()
 
-    def set_suggested(self, suggested: Suggested | None) -> None:
-        """Take a suggestion, as far as it is of the radiographs that are open; None when it has served."""
+    def set_suggestion(self, suggestion: Suggestion | None) -> None:
+        """Replace the suggestion, limited to the open radiographs; None when nobody needs it any more."""
         names = frozenset(self.cohort.names if self.cohort is not None else ())
-        self.suggested = suggested.within(names.__contains__) if suggested is not None else None
-        self.suggested_changed.emit()
+        self.suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
+        self.suggestion_changed.emit()
 
-    def to_mark(self, image: str) -> int | None:
-        """1 for the radiograph to mark first, and so on; None for others and for those the person has begun."""
-        if self.suggested is None or image in self.marks:
+    def place_in_suggestion(self, image: str) -> int | None:
+        """1 for the radiograph to annotate first, and so on; None for others and for those that the person has begun."""
+        if self.suggestion is None or image in self.annotations:
             return None
-        return self.suggested.place(image)
+        return self.suggestion.place(image)
 
-    def take_marks(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
+    def import_annotations(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
         """Import points placed elsewhere as exemplars.
 
         Args:
             table: Landmarks of radiographs, some of which may be in the cohort.
-            replace: Also where the person has placed points already.
+            replace: Whether to replace points that the person has placed already.
 
         Returns:
-            How many radiographs were taken, and the names of those kept as they were.
+            How many radiographs got points, and the names of those that kept their own.
         """
         taken, kept = 0, []
         for one in table:
             if self.cohort is None or one.image not in self.cohort:
                 continue
-            if one.image in self.marks and not replace:
+            if one.image in self.annotations and not replace:
                 kept.append(one.image)
                 continue
-            self._remember(one.image, self._marks_from(one))
+            self._remember(one.image, self._annotation_from(one))
             taken += 1
         if taken:
             self._ask_from(self.landmark)
-            self.marks_changed.emit("")
+            self.annotations_changed.emit("")
             self.landmark_changed.emit()
         return taken, kept
 
     def state(self, image: str) -> State:
-        """The word for the list."""
-        if image in self.marks:
-            return self.marks[image].state
-        return State.PREDICTED if image in self.found else State.NONE
+        """What is known about a radiograph."""
+        if image in self.annotations:
+            return self.annotations[image].state
+        return State.PREDICTED if image in self.predictions else State.NONE
 
     def exemplar_sets(self) -> list[LandmarkSet]:
-        """Every radiograph whose points are finished: exemplars and corrected ones."""
+        """The person's points on every finished radiograph: exemplars and corrected ones."""
         return [
-            LandmarkSet(image, self.schema.names, self.marks[image].xy.copy()) for image in self.finished()
+            LandmarkSet(image, self.schema.names, self.annotations[image].xy.copy())
+            for image in self.list_finished()
         ]
 
-    def finished(self) -> Iterator[str]:
-        """Names of the radiographs whose points are finished; `any` of them is found without asking all."""
-        return (i for i, m in self.marks.items() if m.state in (State.EXEMPLAR, State.CORRECTED))
+    def list_finished(self) -> Iterator[str]:
+        """List the radiographs whose points are finished, lazily, because `any` needs only the first."""
+        return (i for i, m in self.annotations.items() if m.state in (State.EXEMPLAR, State.CORRECTED))
 
-    def unfinished(self) -> list[str]:
-        """Radiographs with points that are not finished, which training leaves out."""
-        return [i for i, m in self.marks.items() if m.state in (State.MARKING, State.CORRECTING)]
+    def list_unfinished(self) -> list[str]:
+        """List the radiographs with unfinished points, which training leaves out."""
+        return [i for i, m in self.annotations.items() if m.state in (State.ANNOTATING, State.CORRECTING)]
 
-    def results(self) -> list[LandmarkSet]:
-        """What is exported, in the cohort's order: the person's finished points, else the predictions."""
-        best = self.found | {one.image: one for one in self.exemplar_sets()}
+    def collect_results(self) -> list[LandmarkSet]:
+        """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
+        best = self.predictions | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
-        return [one for one in map(self._of_schema, map(best.__getitem__, names)) if one.names]
+        return [one for one in map(self._restrict_to_schema, map(best.__getitem__, names)) if one.names]
 
-    def _of_schema(self, one: LandmarkSet) -> LandmarkSet:
-        # A landmark that was taken out of the set is not the person's wish any more, though it was predicted.
+    def _restrict_to_schema(self, one: LandmarkSet) -> LandmarkSet:
+        # The model still predicts a landmark that the person has since removed from the schema.
         names = self.schema.names or one.names
         gone = set(one.names).difference(names)
-        return _rows(one, {i: name for i, name in enumerate(one.names) if name not in gone}) if gone else one
+        return (
+            _select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
+            if gone
+            else one
+        )
 
-    def _marks_from(self, one: LandmarkSet, *, corrects: bool = False) -> Marks:
-        # Where it gives a landmark no position, that is not visible; what it has never heard of is yet to be placed.
+    def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
+        # A landmark listed without a position is not visible; one that is not listed is still to be placed.
         rows = dict(zip(one.names, one.xy, strict=True))
         names = self.schema.names
         xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
-        return Marks(xy, absent(xy) & np.array([name in rows for name in names], bool), corrects)
+        return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)
 
-    def _rename_found(self, names: tuple[str, ...], sources: list[int | None]) -> None:
+    def _rename_predictions(self, names: tuple[str, ...], sources: list[int | None]) -> None:
         pairs = (
             (self.schema.names[i], name) for i, name in zip(sources, names, strict=True) if i is not None
         )
         renamed = {old: new for old, new in pairs if old != new}
         if not renamed:
             return
-        for image, one in self.found.items():
-            # A landmark predicted long ago and taken out since may have had the new name.
+        for image, one in self.predictions.items():
+            # An old prediction may hold a removed landmark that had the new name.
             kept = {
                 i: renamed.get(name, name)
                 for i, name in enumerate(one.names)
                 if name in renamed or name not in renamed.values()
             }
-            self.found[image] = _rows(one, kept)
+            self.predictions[image] = _select_rows(one, kept)
 
 
-def matched(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
-    """For each new name the old row it continues: the same name or, when `renaming`, another one at its position."""
+def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
+    """Match each new name with the old row it continues: that of the same name or, when `renaming`, at its position."""
     index = {name: i for i, name in enumerate(old)}
     if not renaming:
         return [index.get(name) for name in new]
@@ -320,35 +326,35 @@ def matched(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions, ready to be shown; `of` takes a moment with 10,000 of them, so call it off the GUI thread.
+    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
 
     Attributes:
         sets: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error; NaN when the prediction says none.
+        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
     """
 
     sets: dict[str, LandmarkSet]
     errors: dict[str, float]
 
     @classmethod
-    def of(cls, found: Iterable[LandmarkSet]) -> Predictions:
-        """Of a landmark table."""
-        sets = {one.image: one for one in found}
-        return cls(sets, {name: mean_error(one) for name, one in sets.items()})
+    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
+        """Collect the sets of a landmark table."""
+        by_image = {one.image: one for one in sets}
+        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
 
 
 def mean_error(one: LandmarkSet) -> float:
-    """Mean expected error of a prediction; NaN when it says none."""
+    """Mean expected error of a prediction; NaN where it has none."""
     return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
 
 
-def _rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
+def _select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
     rows = list(names)
     score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
     return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
 
 
-def _changed(step: Step, count: int, fallback: int) -> int:
-    before, after = (m or Marks.blank(count) for m in step)
+def _find_changed(step: Step, count: int, fallback: int) -> int:
+    before, after = (m or Annotation.blank(count) for m in step)
     same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
     return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback

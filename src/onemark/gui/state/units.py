@@ -1,4 +1,4 @@
-"""Expected errors in the unit of what is open: a run marks once, and the size of a pixel may be typed later."""
+"""Expected errors in the unit of the open cohort: a run predicts once, but the person may type a pixel size later."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ if TYPE_CHECKING:
     from onemark.data.images.spacing import Spacing
 
 
-def note_spacing(run: Path, cohort: Cohort) -> None:
-    """Remember in a run with which pixel size, typed or not, its landmarks were made."""
+def note_predictions(run: Path, cohort: Cohort) -> None:
+    """Note in a run folder that its predictions are up to date, and which pixel size they were made with."""
     from onemark.pipeline.runs import RunFolder
 
-    RunFolder.open(run).update(spacing_mm=cohort.spacing_mm)
+    folder = RunFolder.open(run)
+    folder.update(spacing_mm=cohort.spacing_mm)
+    folder.note_predicted()
 
 
-def noted_spacing(run: Path) -> Spacing | None:
-    """`(x, y)` mm per pixel that a run's landmarks were made with; None where the files said it, or nothing."""
-    from onemark.data.images.spacing import given
+def read_spacing(run: Path) -> Spacing | None:
+    """Read the typed `(x, y)` mm per pixel that a run predicted with; None where it used what the files say."""
     from onemark.pipeline.runs import RunFolder
 
-    return given(RunFolder.open(run).config["spacing_mm"])
+    return RunFolder.open(run).config.spacing_mm
 
 
-def in_unit_of(cohort: Cohort, found: Iterable[LandmarkSet], before: Spacing | None) -> Iterator[LandmarkSet]:
-    """Predictions with expected errors in the cohort's unit. Reads headers, so call it off the GUI thread.
+def convert_errors(
+    cohort: Cohort, predictions: Iterable[LandmarkSet], before: Spacing | None
+) -> Iterator[LandmarkSet]:
+    """Convert expected errors to the cohort's unit. Reads image headers, so call it outside the GUI thread.
 
     Args:
         cohort: The radiographs as they are open now.
-        found: Predictions on them.
-        before: mm per pixel that was typed when they were made, or None.
+        predictions: Predictions on them.
+        before: Typed mm per pixel that they were made with, or None.
     """
-    for one in found:
+    for one in predictions:
         if before == cohort.spacing_mm:
             yield one
         else:
-            scale = _side(cohort, one.image, cohort.spacing_mm) / _side(cohort, one.image, before)
+            scale = _pixel_side(cohort, one.image, cohort.spacing_mm) / _pixel_side(cohort, one.image, before)
             yield replace(one, expected_error=one.expected_error * scale)
 
 
-def _side(cohort: Cohort, name: str, typed: Spacing | None) -> float:
-    """Length of a pixel in the unit of expected errors: mm, or px where neither a person nor the file tells its size."""
+def _pixel_side(cohort: Cohort, name: str, typed: Spacing | None) -> float:
+    """Length of a pixel's side in the unit of expected errors: mm, or 1 (px) where nobody knows its size."""
     spacing = typed
     if spacing is None:
         try:
             spacing = replace(cohort, spacing_mm=None).header(name).spacing
         except UserError:
-            return 1.0  # it was readable when it was marked, and is told when it is shown
+            return 1.0  # readable when it was predicted; the window reports it when the person looks at it
     return 1.0 if spacing is None else sum(spacing) / 2

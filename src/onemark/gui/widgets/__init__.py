@@ -1,1 +1,1 @@
-"""Building blocks of the panel."""
+"""Parts that the pages and the panel are made of. Built on the controllers; knows no page."""

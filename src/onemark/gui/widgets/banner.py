@@ -1,4 +1,4 @@
-"""The banner that speaks: what happened, and the buttons that lead on."""
+"""The banner: a message about what happened, with buttons that say what to do next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAY_MS = {"info": 6000, "good": 10_000}
 
 
 class Banner(QFrame):
-    """Shows one message at a time; warnings and failures stay until they are dismissed or acted on."""
+    """Shows one message at a time; a warning or failure stays until the person dismisses it or presses a button."""
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,7 +40,7 @@ class Banner(QFrame):
         self._close.setObjectName("onemark.message.close")
         self._close.setToolTip("Dismiss this message")
         self._close.setProperty("role", "link")
-        self._close.clicked.connect(self._over)
+        self._close.clicked.connect(self._dismiss)
         self._buttons = QHBoxLayout()
         self._buttons.setSpacing(6)
         top = QHBoxLayout()
@@ -53,31 +53,36 @@ class Banner(QFrame):
         box.addLayout(self._buttons)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._over)
+        self._timer.timeout.connect(self._dismiss)
         self.hide()
 
     @property
     def text(self) -> str:
-        """What is said at the moment; empty when nothing is."""
+        """The message in view; empty when there is none."""
         return self._text.text() if not self.isHidden() else ""
 
+    @property
+    def choices(self) -> list[str]:
+        """Labels of the buttons of the message in view."""
+        return [label for label, _ in self._shown.choices] if self._shown and not self.isHidden() else []
+
     def say(self, message: Message) -> None:
-        """Show a message; one that waits for an answer comes back when a passing one is over."""
+        """Show a message; a message with buttons comes back after one that disappears by itself."""
         if message.kind not in STAY_MS:
             self._waiting = None
-        elif self._shown is not None and self._shown.ways and not self.isHidden():
+        elif self._shown is not None and self._shown.choices and not self.isHidden():
             self._waiting = self._shown
         self._shown = message
         self.kind = message.kind
         self._text.setText(message.text)
         self._offer(message)
-        self.set_look(self.theme)
+        self.set_theme(self.theme)
         self.show()
         self._timer.stop()
-        if message.kind in STAY_MS and not message.ways:
+        if message.kind in STAY_MS and not message.choices:
             self._timer.start(STAY_MS[message.kind])
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         self.theme = theme
         colour = {"info": theme.accent, "good": theme.good, "warn": theme.warn, "bad": theme.bad}[self.kind]
@@ -91,25 +96,25 @@ class Banner(QFrame):
             item = self._buttons.takeAt(0)
             if item.widget() is not None:
                 item.widget().deleteLater()
-        ways = list(message.ways)
+        choices = list(message.choices)
         if message.details:
-            ways.append(("Copy details", lambda: QApplication.clipboard().setText(message.details)))
-        for label, act in ways:
+            choices.append(("Copy details", lambda: QApplication.clipboard().setText(message.details)))
+        for label, act in choices:
             button = QPushButton(label, self)
             button.setObjectName(f"onemark.message.{label.lower().replace(' ', '-')}")
             button.setToolTip(label)
-            button.clicked.connect(lambda checked=False, act=act: self._take(act))
+            button.clicked.connect(lambda checked=False, act=act: self._choose(act))
             self._buttons.addWidget(button)
-        if ways:
+        if choices:
             self._buttons.addStretch(1)
 
-    def _over(self) -> None:
+    def _dismiss(self) -> None:
         self.hide()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self.say(waiting)
 
-    def _take(self, act: object) -> None:
+    def _choose(self, act: object) -> None:
         self.hide()
         assert callable(act)
         act()

@@ -1,4 +1,4 @@
-"""The Advanced section: a form built from the recipe's Config dataclasses, so that no option is spelled twice."""
+"""The Advanced section: a form made from the recipe's Config dataclasses, so that the window repeats no option."""
 
 from __future__ import annotations
 
@@ -13,23 +13,14 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy, QWidget
 
 from onemark.gui.state.backend import RecipeInfo
 
-SLOTS = {"match": "Matching", "detect": "Detection", "refine": "Refining", "select": "Selection"}
-
-
-def defaults(info: RecipeInfo) -> dict[str, object]:
-    """`slot.field` -> value the recipe has by itself, for every option."""
-    return {
-        f"{slot}.{one.name}": getattr(config, one.name)
-        for slot, config in info.configs.items()
-        for one in dataclasses.fields(config)  # type: ignore[arg-type]
-    }
+SLOTS = {"match": "Matcher", "detect": "Detector", "refine": "Refiner", "select": "Selector"}
 
 
 class SettingsForm(QWidget):
     """Edits the options of one recipe.
 
     Signals:
-        changed: a value was changed.
+        changed: The person has changed a value.
     """
 
     changed = Signal()
@@ -51,7 +42,7 @@ class SettingsForm(QWidget):
         while self._rows.rowCount():
             self._rows.removeRow(0)
         self._widgets.clear()
-        self._defaults = defaults(info)
+        self._defaults = info.defaults()
         self._given = {**self._defaults, **settings}
         for slot, config in info.configs.items():
             title = QLabel(SLOTS.get(slot, slot.capitalize()))
@@ -64,7 +55,7 @@ class SettingsForm(QWidget):
 
     def settings(self) -> dict[str, object]:
         """`slot.field` -> value, for every option that differs from its default."""
-        # A field shows few decimals: until it is changed, what it was given counts, and not what it has made of it.
+        # A field rounds to the decimals it shows, so an untouched field keeps the value it was given.
         values = {
             name: self._given[name] if widget.value == self._filled[name] else widget.value
             for name, widget in self._widgets.items()
@@ -76,7 +67,7 @@ class SettingsForm(QWidget):
         widget = create_widget(
             value=self._given[name],
             annotation=kind,
-            options=_options_of(one, kind, self._defaults[name]),
+            options=_make_options(one, kind, self._defaults[name]),
         )
         native = widget.native
         native.setObjectName(f"onemark.settings.{name}")
@@ -92,7 +83,7 @@ class SettingsForm(QWidget):
         self._widgets[name] = widget
 
 
-def _options_of(one: dataclasses.Field[Any], kind: Any, value: Any) -> dict[str, Any]:
+def _make_options(one: dataclasses.Field[Any], kind: Any, value: Any) -> dict[str, Any]:
     if kind is bool or kind is str or getattr(get_origin(kind), "_name", "") == "Literal":
         return {"choices": list(get_args(kind))} if get_args(kind) else {}
     low, high = one.metadata.get("low"), one.metadata.get("high")
@@ -101,6 +92,6 @@ def _options_of(one: dataclasses.Field[Any], kind: Any, value: Any) -> dict[str,
             "min": int(low if low is not None else -(10**9)),
             "max": int(high if high is not None else 10**9),
         }
-    # The step also sets how many decimals are shown: a learning rate of 0.0003 needs five.
+    # The step also sets the number of decimals shown: a learning rate of 0.0003 needs five.
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.01
     return {"min": low if low is not None else -1e9, "max": high if high is not None else 1e9, "step": step}

@@ -1,4 +1,4 @@
-"""The plugin's keys inside the panel, where Qt would take them for something else."""
+"""The plugin's keys inside the panel, where Qt would use them for something else."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 
 
 class KeyedTable(QTableView):
-    """A table in which letters are the plugin's keys and not a search, and pages go to the next radiograph."""
+    """A table that leaves letters and page keys to the plugin, where Qt would search and scroll."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Keep what goes from row to row; hand everything else on."""
+        """Use the keys that go from row to row; pass all others on."""
         if event.key() in ROWS and event.modifiers() in PLAIN:
             super().keyPressEvent(event)
         else:
             event.ignore()
 
 
-class PassedOn(QObject):
-    """Lets Shift+arrows and pages through: a button would move the focus, and a scroll area would scroll."""
+class KeyFilter(QObject):
+    """Passes Shift+arrows and page keys on, where a button would move the focus and a scroll area would scroll."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Hand the event on to the parent, and at last to the viewer."""
+        """Pass the event on to the parent and finally to the viewer."""
         if event.type() != QEvent.Type.KeyPress:
             return False
         shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QGridLayout, QScrollArea, QVBoxLayout, QWidget
 
 from onemark.gui.controllers.actions import Action
-from onemark.gui.widgets.parts import label
+from onemark.gui.widgets.parts import make_label
 
 
 class KeysDialog(QDialog):
@@ -24,11 +24,11 @@ class KeysDialog(QDialog):
         grid.setColumnStretch(1, 1)
         listed = [action for action in actions if action.text]
         for group, members in groupby(listed, key=lambda action: action.group):
-            grid.addWidget(label(group, "title", wrap=False), grid.rowCount(), 0, 1, 2)
+            grid.addWidget(make_label(group, "title", wrap=False), grid.rowCount(), 0, 1, 2)
             for action in members:
                 at = grid.rowCount()
-                grid.addWidget(label(action.label, "hint", wrap=False), at, 0)
-                grid.addWidget(label(action.text, wrap=False), at, 1)
+                grid.addWidget(make_label(action.label, "hint", wrap=False), at, 0)
+                grid.addWidget(make_label(action.text, wrap=False), at, 1)
         grid.setRowStretch(grid.rowCount(), 1)
         area = QScrollArea()
         area.setWidget(inside)
@@ -38,7 +38,7 @@ class KeysDialog(QDialog):
         self.resize(440, 600)
 
     def keyPressEvent(self, event) -> None:  # type: ignore[no-untyped-def]
-        """Close on the key that opened it, too."""
+        """Close also on the key that opened it."""
         if event.key() == Qt.Key.Key_F1:
             self.accept()
         else:

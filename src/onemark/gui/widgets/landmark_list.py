@@ -1,4 +1,4 @@
-"""The landmarks of the schema as a list: colour, label, name, and whether it is placed on the radiograph in view."""
+"""The landmarks of the schema as a list: colour, label, name, and whether the radiograph in view has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtGui import QFont
 
 from onemark.gui.canvas.palette import landmark_colours, to_hex
 from onemark.gui.state.session import Session
-from onemark.gui.widgets.parts import dot
+from onemark.gui.widgets.parts import draw_dot
 
 LABEL, NAME, STATUS = range(3)
 _Role = Qt.ItemDataRole
@@ -24,9 +24,9 @@ class LandmarkList(QAbstractTableModel):
         self._colours: list[str] = []
         session.schema_changed.connect(self._reset)
         session.cohort_changed.connect(self._reset)
-        for signal in (session.current_changed, session.landmark_changed, session.found_changed):
-            signal.connect(self._changed)
-        session.marks_changed.connect(lambda image: self._changed())
+        for signal in (session.current_changed, session.landmark_changed, session.predictions_changed):
+            signal.connect(self._on_changed)
+        session.annotations_changed.connect(lambda image: self._on_changed())
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of landmarks."""
@@ -42,13 +42,13 @@ class LandmarkList(QAbstractTableModel):
         if role == _Role.DisplayRole:
             return self._text(i, column)
         if role == _Role.DecorationRole and column == LABEL:
-            return dot(self._colours[i])
+            return draw_dot(self._colours[i])
         if role == _Role.FontRole and i == self.session.landmark:
             font = QFont()
             font.setBold(True)
             return font
         if role == _Role.ToolTipRole:
-            return f"{self.session.schema.names[i]}: click to place or move it next"
+            return f"{self.session.schema.names[i]}: click here to place or move it next"
         return None
 
     def _text(self, i: int, column: int) -> str:
@@ -56,14 +56,14 @@ class LandmarkList(QAbstractTableModel):
             return self.session.schema.labels[i]
         if column == NAME:
             return self.session.schema.names[i]
-        marks = self.session.shown_marks()
-        return "not visible" if marks.hidden[i] else "✓" if marks.placed[i] else ""
+        annotation = self.session.shown_annotation
+        return "not visible" if annotation.hidden[i] else "✓" if annotation.placed[i] else ""
 
     def _reset(self) -> None:
         self.beginResetModel()
         self._colours = [to_hex(row) for row in landmark_colours(len(self.session.schema))]
         self.endResetModel()
 
-    def _changed(self) -> None:
+    def _on_changed(self) -> None:
         if self._colours:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._colours) - 1, 2))

@@ -1,4 +1,4 @@
-"""The loss while it trains: a faint line of every step and a strong one of their running mean."""
+"""The loss during the training, as a running mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LossPlot(QWidget):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("onemark.loss")
-        self.setToolTip("The training loss: it falls quickly at first, then levels out")
+        self.setToolTip("The training loss. It falls quickly at first, then levels out.")
         self._plot = pg.PlotWidget(self)
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
@@ -34,11 +34,11 @@ class LossPlot(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self._plot)
         self.setMinimumHeight(150)
-        self.set_look(theme)
+        self.set_theme(theme)
         self.clear()
 
     def clear(self) -> None:
-        """Begin a new training."""
+        """Remove all curves, for a new training."""
         self._values: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._curves: dict[str, pg.PlotDataItem] = {}
         self._plot.getPlotItem().clear()
@@ -58,7 +58,7 @@ class LossPlot(QWidget):
         """The stages drawn so far."""
         return list(self._curves)
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         self._plot.setBackground(theme.ground)
         for side in ("bottom", "left"):
@@ -72,11 +72,11 @@ class LossPlot(QWidget):
         if stage not in self._curves:
             colour = COLOURS[len(self._curves) % len(COLOURS)]
             self._curves[stage] = self._plot.plot(pen=pg.mkPen(colour, width=2), name=stage)
-        self._curves[stage].setData(*smoothed(values))
+        self._curves[stage].setData(*smooth(values))
 
 
-def smoothed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minutes and running mean of `[N, 2]` (minutes, loss), at no more than `DRAWN` places."""
+def smooth(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth `[N, 2]` (minutes, loss): minutes and running mean, at no more than about `DRAWN` points."""
     window = max(1, len(values) // 40)
     kernel = np.ones(window) / window
     mean = np.convolve(values[:, 1], kernel, mode="valid")

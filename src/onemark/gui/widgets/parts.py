@@ -1,4 +1,4 @@
-"""Small building blocks of the pages: named, with a tooltip, reachable by keyboard."""
+"""Small building blocks of the pages: each control has a name and a tooltip, and the Tab key reaches it."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from onemark.gui.widgets.keys import PassedOn
+from onemark.gui.widgets.keys import KeyFilter
 
 
-def named(widget: Any, name: str, tip: str) -> Any:
-    """Give a control its object name `onemark.<name>`, its tooltip, and the focus by Tab."""
+def name_control(widget: Any, name: str, tip: str) -> Any:
+    """Give a control the object name `onemark.<name>` and a tooltip, and let Tab focus it."""
     widget.setObjectName(f"onemark.{name}")
     widget.setToolTip(tip)
     widget.setAccessibleName(tip)
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     if isinstance(widget, QAbstractButton):
-        widget.installEventFilter(PassedOn(widget))
+        widget.installEventFilter(KeyFilter(widget))
     return widget
 
 
-def button(name: str, text: str, tip: str, act: Callable[[], Any], *, main: bool = False) -> QPushButton:
-    """A push button; `main` marks the one to press next."""
-    made: QPushButton = named(QPushButton(text), name, tip)
+def make_button(name: str, text: str, tip: str, act: Callable[[], Any], *, main: bool = False) -> QPushButton:
+    """Make a push button; `main` highlights the one to press next."""
+    made: QPushButton = name_control(QPushButton(text), name, tip)
     made.clicked.connect(lambda checked=False: act())
     made.setProperty("role", "main" if main else "")
     return made
 
 
-def tool(name: str, text: str, tip: str, act: Callable[[], Any]) -> QToolButton:
-    """A small button."""
-    made: QToolButton = named(QToolButton(), name, tip)
+def make_tool(name: str, text: str, tip: str, act: Callable[[], Any]) -> QToolButton:
+    """Make a small button."""
+    made: QToolButton = name_control(QToolButton(), name, tip)
     made.setText(text)
     made.clicked.connect(lambda checked=False: act())
     return made
 
 
-def label(text: str = "", role: str = "", *, wrap: bool = True) -> QLabel:
-    """A text; roles are `title`, `ask` and `hint`."""
+def make_label(text: str = "", role: str = "", *, name: str = "", wrap: bool = True) -> QLabel:
+    """Make a text; `role` is `title`, `ask`, `hint` or empty, and `name` gives the object name `onemark.<name>`."""
     made = QLabel(text)
+    if name:
+        made.setObjectName(f"onemark.{name}")
     made.setProperty("role", role)
     made.setWordWrap(wrap)
     if wrap:
@@ -60,8 +62,8 @@ def label(text: str = "", role: str = "", *, wrap: bool = True) -> QLabel:
     return made
 
 
-def row(*items: QWidget | int, spacing: int = 6) -> QHBoxLayout:
-    """Widgets side by side; a number is a stretch."""
+def lay_row(*items: QWidget | int, spacing: int = 6) -> QHBoxLayout:
+    """Lay widgets out side by side; a number is a stretch."""
     made = QHBoxLayout()
     made.setSpacing(spacing)
     for item in items:
@@ -72,8 +74,8 @@ def row(*items: QWidget | int, spacing: int = 6) -> QHBoxLayout:
     return made
 
 
-def column(parent: QWidget, margin: int = 0, spacing: int = 8) -> QVBoxLayout:
-    """The vertical layout of a page."""
+def lay_column(parent: QWidget, margin: int = 0, spacing: int = 8) -> QVBoxLayout:
+    """Lay a page out as one column."""
     made = QVBoxLayout(parent)
     made.setContentsMargins(margin, margin, margin, margin)
     made.setSpacing(spacing)
@@ -81,26 +83,26 @@ def column(parent: QWidget, margin: int = 0, spacing: int = 8) -> QVBoxLayout:
 
 
 class Bar(QProgressBar):
-    """How far something is."""
+    """A thin progress bar."""
 
     def __init__(self, name: str, tip: str) -> None:
         super().__init__()
-        named(self, name, tip)
+        name_control(self, name, tip)
         self.setTextVisible(False)
 
     def wait(self) -> None:
-        """It has begun, and nobody knows how long it takes."""
+        """Show that it has started, for an unknown time."""
         self.setRange(0, 0)
 
     def follow(self, step: int, total: int) -> None:
-        """It is at `step` of `total`."""
+        """Show `step` of `total`."""
         self.setRange(0, max(total, 1))
         self.setValue(min(step, total))
 
 
 @cache
-def dot(colour: str) -> QPixmap:
-    """A small disc of that colour, `#rrggbb`; drawn at three times its size so that it is round on every screen."""
+def draw_dot(colour: str) -> QPixmap:
+    """Draw a small disc of this colour, `#rrggbb`, at three times its size so that it is round on every screen."""
     picture = QPixmap(36, 36)
     picture.setDevicePixelRatio(3)
     picture.fill(Qt.GlobalColor.transparent)

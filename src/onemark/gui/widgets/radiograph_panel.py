@@ -6,9 +6,8 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.state.marks import State
 from onemark.gui.widgets.keys import KeyedTable
-from onemark.gui.widgets.parts import column, label, named, row, tool
+from onemark.gui.widgets.parts import lay_column, lay_row, make_label, make_tool, name_control
 from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
 
 
@@ -19,39 +18,41 @@ class RadiographPanel(QWidget):
         super().__init__(parent)
         self.app = app
         self.model = Radiographs(app.session, self)
-        self.view = self._table()
-        self._where = label("", "hint", wrap=False)
-        self._filter: QLineEdit = named(QLineEdit(), "filter", "Show only names or states that contain this")
+        self.view = self._make_table()
+        self._where = make_label("", "hint", wrap=False)
+        self._filter: QLineEdit = name_control(
+            QLineEdit(), "filter", "Show only radiographs whose name or state contains this"
+        )
         self._filter.setPlaceholderText("Find…")
         self._filter.setClearButtonEnabled(True)
         self._filter.textChanged.connect(self.model.filter)
-        previous = tool("previous", "◀", "Previous radiograph (B)", lambda: app.viewing.step(-1))
-        following = tool("next", "▶", "Next radiograph (N)", lambda: app.viewing.step(1))
-        box = column(self, spacing=5)
-        box.addLayout(row(self._filter, self._where, previous, following))
+        previous = make_tool("previous", "◀", "Previous radiograph (B)", lambda: app.viewing.step(-1))
+        following = make_tool("next", "▶", "Next radiograph (N)", lambda: app.viewing.step(1))
+        box = lay_column(self, spacing=5)
+        box.addLayout(lay_row(self._filter, self._where, previous, following))
         box.addWidget(self.view, 1)
         self._listen()
 
-    def worst_first(self) -> None:
+    def sort_worst_first(self) -> None:
         """Sort by expected error, the largest on top."""
         self.view.sortByColumn(ERROR, Qt.SortOrder.DescendingOrder)
 
-    def suggested_first(self) -> None:
-        """Sort by what is worth marking."""
+    def sort_suggested_first(self) -> None:
+        """Sort by state, which puts suggested radiographs on top."""
         self.view.sortByColumn(STATE, Qt.SortOrder.AscendingOrder)
 
     def _listen(self) -> None:
-        self.model.modelReset.connect(self._reordered)
+        self.model.modelReset.connect(self._on_reset)
         self.app.session.current_changed.connect(self._follow)
-        self.app.session.found_changed.connect(self.worst_first)
-        self.app.session.suggested_changed.connect(self._suggested)
+        self.app.session.predictions_changed.connect(self.sort_worst_first)
+        self.app.session.suggestion_changed.connect(self._on_suggestion)
         self.app.session.cohort_changed.connect(
             lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         )
-        self.app.viewing.shown.connect(self._tell_unit)
+        self.app.viewing.shown.connect(self._show_unit)
 
-    def _table(self) -> KeyedTable:
-        view: KeyedTable = named(KeyedTable(self), "images", "The radiographs; click a column to sort")
+    def _make_table(self) -> KeyedTable:
+        view: KeyedTable = name_control(KeyedTable(self), "images", "The radiographs; click a column to sort")
         view.setModel(self.model)
         view.setSortingEnabled(True)
         view.setShowGrid(False)
@@ -66,25 +67,25 @@ class RadiographPanel(QWidget):
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         text = view.fontMetrics()
-        header.resizeSection(STATE, text.horizontalAdvance(State.CORRECTING) + 32)
+        header.resizeSection(STATE, text.horizontalAdvance("annotate 10th") + 32)
         header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
         header.setMinimumHeight(view.fontMetrics().height() + 10)
         view.setMinimumHeight(110)
         view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
-        view.selectionModel().currentRowChanged.connect(self._picked)
+        view.selectionModel().currentRowChanged.connect(self._on_row_changed)
         return view
 
-    def _picked(self, now: QModelIndex, before: QModelIndex) -> None:
+    def _on_row_changed(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid() and self.model.order[now.row()] != self.app.session.current:
             self.app.session.show(self.model.order[now.row()])
 
-    def _reordered(self) -> None:
+    def _on_reset(self) -> None:
         self.app.viewing.order = self.model.order
         self._follow()
 
-    def _suggested(self) -> None:
-        if self.app.session.suggested is not None:
-            self.suggested_first()
+    def _on_suggestion(self) -> None:
+        if self.app.session.suggestion is not None:
+            self.sort_suggested_first()
 
     def _follow(self) -> None:
         at = self.model.row_of(self.app.session.current)
@@ -94,7 +95,7 @@ class RadiographPanel(QWidget):
             self.view.setCurrentIndex(self.model.index(at, NAME))
             self.view.scrollTo(self.model.index(at, NAME))
 
-    def _tell_unit(self, name: str) -> None:
+    def _show_unit(self, name: str) -> None:
         radiograph = self.app.context.canvas.radiograph
         self.model.unit = "mm" if radiograph is not None and radiograph.spacing else "px"
         self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)

@@ -1,4 +1,4 @@
-"""The list of radiographs: a table model that holds names only, and sorts 10,000 of them at once."""
+"""The list of radiographs: a table model of names only, which sorts 10,000 of them without delay."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from onemark.gui.canvas.palette import STATES, SUGGESTED
-from onemark.gui.state.marks import State
+from onemark.gui.state.annotation import State
 from onemark.gui.state.session import Session
-from onemark.gui.state.suggested import ordinal
-from onemark.gui.widgets.parts import dot
+from onemark.gui.widgets.parts import draw_dot
 
 NAME, STATE, ERROR = range(3)
 HEADERS = ("Radiograph", "State", "Exp. error")
 TIPS = (
-    "File name; click to sort",
-    "exemplar: your points; predicted: onemark's; corrected: confirmed by you; mark 1st: suggested, click to sort",
-    "How far off the points are expected to be, on average; click to sort, the least sure first",
+    "File name. Click to sort",
+    "exemplar: you placed the points; predicted: the model did; corrected: you confirmed them; annotate 1st: suggested. "
+    "Click to sort",
+    "Expected error: how far off the points probably are, on average. Click to sort, the largest first",
 )
 _STATE_ORDER = {state: i for i, state in enumerate(State)}
 _Role = Qt.ItemDataRole
@@ -40,9 +40,9 @@ class Radiographs(QAbstractTableModel):
         self._sorted = (NAME, Qt.SortOrder.AscendingOrder)
         self._filter = ""
         session.cohort_changed.connect(self.refresh)
-        session.found_changed.connect(self.refresh)
-        session.suggested_changed.connect(self.refresh)
-        session.marks_changed.connect(self._changed)
+        session.predictions_changed.connect(self.refresh)
+        session.suggestion_changed.connect(self.refresh)
+        session.annotations_changed.connect(self._on_changed)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Number of radiographs shown."""
@@ -69,7 +69,9 @@ class Radiographs(QAbstractTableModel):
         if role == _Role.DisplayRole:
             return self._text(name, column)
         if role == _Role.DecorationRole and column == STATE and self._text(name, STATE):
-            return dot(SUGGESTED if self.session.to_mark(name) else STATES[self.session.state(name)])
+            return draw_dot(
+                SUGGESTED if self.session.place_in_suggestion(name) else STATES[self.session.state(name)]
+            )
         if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignVCenter | _side(column))
         if role == _Role.ToolTipRole:
@@ -82,36 +84,36 @@ class Radiographs(QAbstractTableModel):
         self.refresh()
 
     def filter(self, text: str) -> None:
-        """Show only names, or states, that contain the text."""
+        """Show only radiographs whose name or state contains the text."""
         self._filter = text.strip().lower()
         self.refresh()
 
     def row_of(self, name: str | None) -> int | None:
-        """The row a radiograph is shown in."""
+        """The row that shows a radiograph, or None."""
         return self._row.get(name) if name is not None else None
 
     def refresh(self) -> None:
-        """Sort and filter anew."""
+        """Sort and filter again."""
         self.beginResetModel()
         names = self.session.cohort.names if self.session.cohort is not None else ()
         kept = [n for n in names if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()]
-        self.order = [kept[i] for i in self._ranks(kept)]
+        self.order = [kept[i] for i in self._argsort(kept)]
         self._row = {name: row for row, name in enumerate(self.order)}
         self.endResetModel()
 
-    def _ranks(self, names: list[str]) -> Any:
+    def _argsort(self, names: list[str]) -> Any:
         column, order = self._sorted
         if column == NAME:
             return (
                 range(len(names)) if order == Qt.SortOrder.AscendingOrder else range(len(names) - 1, -1, -1)
             )
         if column == STATE:
-            keys = np.array([self._place(n) for n in names], float)
+            keys = np.array([self._rank_state(n) for n in names], float)
         else:
             keys = np.array([self._error(n) for n in names], float)
         return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
 
-    def _changed(self, name: str) -> None:
+    def _on_changed(self, name: str) -> None:
         shown = range(len(self.order)) if not name else [self._row[name]] if name in self._row else ()
         if shown:
             self.dataChanged.emit(self.index(shown[0], 0), self.index(shown[-1], len(HEADERS) - 1))
@@ -120,35 +122,42 @@ class Radiographs(QAbstractTableModel):
         if column == NAME:
             return name
         if column == STATE:
-            place = self.session.to_mark(name)
-            return str(self.session.state(name)) if place is None else f"mark {ordinal(place)}"
+            place = self.session.place_in_suggestion(name)
+            return str(self.session.state(name)) if place is None else f"annotate {format_ordinal(place)}"
         error = self._error(name)
         return "" if np.isnan(error) else f"{error:.1f}"
 
-    def _place(self, name: str) -> float:
-        # What is worth marking comes first, and of what nobody has touched the more similar before the less.
-        suggested, state = self.session.suggested, self.session.state(name)
-        if suggested is None or name in self.session.marks:
+    def _rank_state(self, name: str) -> float:
+        # Suggested radiographs come first; those that nobody has touched follow by similarity.
+        suggestion, state = self.session.suggestion, self.session.state(name)
+        if suggestion is None or name in self.session.annotations:
             return _STATE_ORDER[state]
-        rank = suggested.rank(name)
+        rank = suggestion.rank(name)
         return rank if rank < 0 else _STATE_ORDER[state] + rank / 2
 
     def _error(self, name: str) -> float:
-        # A person's own points have no expected error: they are what is believed.
+        # The person's own points count as true, so they have no expected error.
         finished = self.session.state(name) in (State.EXEMPLAR, State.CORRECTED)
         return np.nan if finished else self.session.errors.get(name, np.nan)
 
     def _tip(self, name: str) -> str:
-        suggested, found = self.session.suggested, self.session.found.get(name)
-        if suggested is not None and name in suggested.similarity and found is None:
-            place = self.session.to_mark(name)
-            first = "" if place is None else f"worth marking {ordinal(place)}: "
-            return f"{name}\n{first}{suggested.similarity[name]:.0%} like the other radiographs"
-        if found is None or not np.isfinite(found.expected_error).any():
+        suggestion, prediction = self.session.suggestion, self.session.predictions.get(name)
+        if suggestion is not None and name in suggestion.similarity and prediction is None:
+            place = self.session.place_in_suggestion(name)
+            first = "" if place is None else f"annotate it {format_ordinal(place)}: "
+            return f"{name}\n{first}{suggestion.similarity[name]:.0%} similar to the other radiographs"
+        if prediction is None or not np.isfinite(prediction.expected_error).any():
             return name
-        worst = int(np.nanargmax(found.expected_error))
-        return f"{name}\nleast sure of {found.names[worst]}: {found.expected_error[worst]:.1f} {self.unit}"
+        worst = int(np.nanargmax(prediction.expected_error))
+        error = prediction.expected_error[worst]
+        return f"{name}\nlargest expected error: {prediction.names[worst]}, {error:.1f} {self.unit}"
 
 
 def _side(column: int) -> Qt.AlignmentFlag:
     return Qt.AlignmentFlag.AlignRight if column == ERROR else Qt.AlignmentFlag.AlignLeft
+
+
+def format_ordinal(number: int) -> str:
+    """Write a place as 1st, 2nd, 3rd, 4th, 11th and so on."""
+    last = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{last}"

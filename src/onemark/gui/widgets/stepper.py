@@ -8,27 +8,27 @@ from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
 from onemark.gui.widgets.theme import Theme
 
-STEPS = ("Open", "Mark", "Train", "Review", "Export")
+STEPS = ("Open", "Annotate", "Train", "Review", "Export")
 TIPS = (
     "Open a folder of radiographs",
     "Place the landmarks on one radiograph",
-    "Let onemark learn from it",
-    "Look at the results, worst first, and correct them",
+    "Train a model on it",
+    "Look through the predictions, the least certain first, and correct them",
     "Write the landmarks to files",
 )
 RADIUS = 11
 
 
 class StepButton(QAbstractButton):
-    """One step: its number in a circle, a tick when it is done, its name below.
+    """One step: its number in a circle, or a tick when it is done, above its name.
 
     Attributes:
-        done: Whether the step is finished.
+        done: Whether the step is done.
     """
 
     def __init__(self, index: int, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.index, self.theme, self.done, self.busy = index, theme, False, False
+        self.index, self.theme, self.done = index, theme, False
         self.setText(STEPS[index])
         self.setCheckable(True)
         self.setAutoExclusive(True)
@@ -44,7 +44,7 @@ class StepButton(QAbstractButton):
         return QSize(max(width, 3 * RADIUS), 2 * RADIUS + self.fontMetrics().height() + 10)
 
     def minimumSizeHint(self) -> QSize:
-        """The same: a step is never cut off."""
+        """The same, so that no step is cut off."""
         return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -77,18 +77,18 @@ class StepButton(QAbstractButton):
                 [QPointF(x - 4.5, y + 0.5), QPointF(x - 1.5, y + 3.5), QPointF(x + 5, y - 3.5)]
             )
             return
-        painter.setFont(self._font(bold=True))
+        painter.setFont(self._make_font(bold=True))
         box = QRectF(centre.x() - RADIUS, centre.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(self.index + 1))
 
     def _draw_name(self, painter: QPainter) -> None:
         here = self.isChecked()
-        painter.setFont(self._font(bold=here))
+        painter.setFont(self._make_font(bold=here))
         painter.setPen(QColor(self.theme.text if here or self.underMouse() else self.theme.muted))
         box = QRectF(0, 2 * RADIUS + 7, self.width(), self.fontMetrics().height() + 2)
         painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, self.text())
 
-    def _font(self, *, bold: bool) -> QFont:
+    def _make_font(self, *, bold: bool) -> QFont:
         font = QFont(self.font())
         font.setBold(bold)
         return font
@@ -98,7 +98,7 @@ class Stepper(QWidget):
     """The row of steps.
 
     Signals:
-        chosen: index of the step the person went to.
+        chosen: Index of the step that the person has clicked.
     """
 
     chosen = Signal(int)
@@ -114,18 +114,18 @@ class Stepper(QWidget):
             button.clicked.connect(lambda checked=False, i=button.index: self.chosen.emit(i))
         self.buttons[0].setChecked(True)
 
-    def set_look(self, theme: Theme) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         for button in self.buttons:
             button.theme = theme
             button.update()
 
     def go(self, index: int) -> None:
-        """Mark a step as the one in view."""
+        """Highlight the step in view."""
         self.buttons[index].setChecked(True)
 
     def set_done(self, done: list[bool]) -> None:
-        """Tick the finished steps."""
+        """Tick the steps that are done."""
         for button, value in zip(self.buttons, done, strict=True):
             button.done = value
             button.update()

@@ -1,4 +1,4 @@
-"""Colours and style sheet of the widget, taken from napari's theme so that it looks at home in every theme."""
+"""Colours and style sheet of the panel, from napari's theme so that it looks at home in every theme."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Theme:
 
     Attributes:
         dark: Whether the theme is dark.
-        ground: Behind everything.
-        card: Of raised parts.
-        line: Of borders.
-        text: Of text.
-        muted: Of hints.
-        accent: Of the step in view and of the button to press next.
-        on_accent: Of text on the accent.
-        good: Of what is finished.
-        warn: Of what needs attention.
-        bad: Of what failed.
+        ground: Background.
+        card: Raised parts.
+        line: Borders.
+        text: Text.
+        muted: Hints.
+        accent: The step in view and the button to press next.
+        on_accent: Text on the accent.
+        good: Success.
+        warn: Something that needs attention.
+        bad: A failure.
     """
 
     dark: bool
@@ -38,18 +38,18 @@ class Theme:
     bad: str
 
     @classmethod
-    def of(cls, theme: str) -> Theme:
-        """The look that goes with a napari theme."""
-        found = get_theme(theme)
-        dark = found.type == "dark"
-        ground, text = found.background.as_hex("long"), found.text.as_hex("long")
+    def from_napari(cls, theme: str) -> Theme:
+        """Derive the colours from the napari theme of this name."""
+        colours = get_theme(theme)
+        dark = colours.type == "dark"
+        ground, text = colours.background.as_hex("long"), colours.text.as_hex("long")
         return cls(
             dark=dark,
             ground=ground,
-            card=found.foreground.as_hex("long"),
-            line=found.primary.as_hex("long"),
+            card=colours.foreground.as_hex("long"),
+            line=colours.primary.as_hex("long"),
             text=text,
-            muted=mixed(text, ground, 0.34),
+            muted=mix(text, ground, 0.34),
             accent="#5b7cff" if dark else "#2f55d4",
             on_accent="#ffffff",
             good="#2fbf8f" if dark else "#0f8a62",
@@ -58,23 +58,23 @@ class Theme:
         )
 
     def sheet(self) -> str:
-        """The style sheet of the dock widget; it only adds to napari's."""
+        """The style sheet of the panel, in addition to napari's."""
         return _SHEET.format(
-            **vars(self), hover=mixed(self.accent, self.text, 0.12), soft=self.tint(self.accent)
+            **vars(self), hover=mix(self.accent, self.text, 0.12), soft=self.tint(self.accent)
         )
 
     def tint(self, colour: str) -> str:
-        """A quiet background in that colour."""
-        return mixed(self.ground, colour, 0.18 if self.dark else 0.14)
+        """A quiet background in this colour."""
+        return mix(self.ground, colour, 0.18 if self.dark else 0.14)
 
 
-def mixed(first: str, second: str, share: float) -> str:
-    """`share` of the second colour mixed into the first, as `#rrggbb`."""
-    pairs = zip(_channels(first), _channels(second), strict=True)
+def mix(first: str, second: str, share: float) -> str:
+    """Mix `share` of the second colour into the first; colours are `#rrggbb`."""
+    pairs = zip(_split_channels(first), _split_channels(second), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
-def _channels(colour: str) -> tuple[int, int, int]:
+def _split_channels(colour: str) -> tuple[int, int, int]:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return red, green, blue
 

@@ -1,4 +1,4 @@
-"""Blocks that widen what a map's cell sees: ASPP, which CC2D's paper names, and RFB, which its code uses."""
+"""Blocks that enlarge the receptive field of a cell: ASPP, which CC2D's paper names, and RFB, which its code uses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from onemark.nn.torchvision_fix import import_torchvision
 
 Context = Literal["none", "aspp", "rfb"]
 
-ATROUS_RATES = (6, 12, 18)
-RFB_SIZES = (3, 5, 7)
-RFB_LEVELS = 3
+ATROUS_RATES = (6, 12, 18)  # DeepLabv3's
+RFB_SIZES = (3, 5, 7)  # of the released code's branches; their dilation is the same number
+RFB_LEVELS = 3  # strides 8, 16 and 32, as in the released code
 
 
 def context_blocks(kind: Context, widths: Sequence[int]) -> nn.ModuleList:
@@ -50,7 +50,7 @@ class RFB(nn.Module):
     Args:
         width: Channels in.
         outputs: Channels out; as many as in where None.
-        groups: Blocks side by side that share nothing, each for its own `width` channels.
+        groups: Independent blocks that run side by side, each on its own `width` channels.
     """
 
     def __init__(self, width: int, outputs: int | None = None, groups: int = 1) -> None:
@@ -64,19 +64,22 @@ class RFB(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[B, groups * width, h, w]` -> `[B, groups * outputs, h, w]`."""
-        wide = beside([branch(x) for branch in self.branches], self.groups)
+        wide = join_groups([branch(x) for branch in self.branches], self.groups)
         return F.relu(self.join(wide) + self.shortcut(x))
 
 
-def beside(maps: Sequence[torch.Tensor], groups: int) -> torch.Tensor:
-    """Maps `[B, groups * C_i, h, w]` joined group by group: `[B, groups * sum C_i, h, w]`."""
+def join_groups(maps: Sequence[torch.Tensor], groups: int) -> torch.Tensor:
+    """Join maps `[B, groups * C_i, h, w]` group by group: `[B, groups * sum C_i, h, w]`.
+
+    A plain concatenation would order channels by map, and a grouped convolution needs them ordered by group.
+    """
     if groups == 1:
         return torch.cat(list(maps), 1)
-    return torch.cat([parted(m, 1, (groups, -1)) for m in maps], 2).flatten(1, 2)
+    return torch.cat([split_dim(m, 1, (groups, -1)) for m in maps], 2).flatten(1, 2)
 
 
-def parted(m: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
-    """A view of a tensor with one dimension parted into several."""
+def split_dim(m: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
+    """View a tensor with dimension `dim` split into dimensions of these sizes; one of them may be -1."""
     return m.view(*m.shape[:dim], *sizes, *m.shape[dim + 1 :])
 
 

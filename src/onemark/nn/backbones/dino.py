@@ -13,10 +13,10 @@ from onemark.nn.torchvision_fix import import_torchvision
 from onemark.types import UserError
 
 NAME = "vit_small_patch8_224.dino"
-PATCH, STRIDE = 8, 4
-BLOCK = 8  # the ninth
-BINS = 17
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PATCH, STRIDE = 8, 4  # FM-OSD halves the stride of the patches: maps twice as fine
+BLOCK = 8  # the ninth, counted from 0
+BINS = 17  # 3 x 3 neighbours and 8 means around them, see `log_bins`
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which DINO learned with
 
 
 class DinoKeys(nn.Module):
@@ -75,7 +75,7 @@ class DinoKeys(nn.Module):
 
 
 def log_bins(m: torch.Tensor) -> torch.Tensor:
-    """Every cell with what surrounds it: its 3 x 3 neighbours, and 8 means of 3 x 3 cells at a distance of 3.
+    """Describe every cell by its surroundings: its 3 x 3 neighbours, and 8 means of 3 x 3 cells at a distance of 3.
 
     Args:
         m: `[B, C, h, w]`.
@@ -85,12 +85,12 @@ def log_bins(m: torch.Tensor) -> torch.Tensor:
     """
     wide = F.avg_pool2d(m, 3, 1, 1, count_include_pad=False)
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    near = [_moved(m, dy, dx) for dy, dx in steps]
-    far = [_moved(wide, 3 * dy, 3 * dx) for dy, dx in steps if (dy, dx) != (0, 0)]
+    near = [_shift_cells(m, dy, dx) for dy, dx in steps]
+    far = [_shift_cells(wide, 3 * dy, 3 * dx) for dy, dx in steps if (dy, dx) != (0, 0)]
     return torch.cat(near + far, 1)
 
 
-def _moved(m: torch.Tensor, dy: int, dx: int) -> torch.Tensor:
+def _shift_cells(m: torch.Tensor, dy: int, dx: int) -> torch.Tensor:
     """The map `[B, C, h, w]` whose cell (y, x) is the cell (y + dy, x + dx) of `m`."""
     h, w = m.shape[-2:]
     ys = (torch.arange(h, device=m.device) + dy).clamp(0, h - 1)

@@ -11,7 +11,10 @@ from onemark.nn.torchvision_fix import import_torchvision
 from onemark.types import UserError
 
 NAME = "hrnet_w18.ms_in1k"
-MEAN, DEVIATION = 0.449, 0.226  # of ImageNet's colours together
+MEAN, DEVIATION = (
+    0.449,
+    0.226,
+)  # of ImageNet's three colours together, as the released code takes for grey images
 
 
 class HRNet(nn.Module):
@@ -28,6 +31,7 @@ class HRNet(nn.Module):
         import_torchvision()
         import timm
 
+        # The default feature_location puts classification layers behind each map: more channels than the paper's.
         self.body: nn.Module = timm.create_model(
             NAME, pretrained=False, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
         )

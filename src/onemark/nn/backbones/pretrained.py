@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import torch
@@ -51,28 +50,27 @@ SOURCES = {
 
 
 def cache_folder() -> Path:
-    """The folder in which onemark keeps weights; beside it, torch hub's own folder is looked into."""
+    """The folder in which onemark keeps weights. Torch hub's own folder is searched as well."""
     return Path(platformdirs.user_cache_dir("onemark", appauthor=False)) / "weights"
 
 
-def check(configs: Mapping[str, Any], sink: Sink = silent) -> None:
-    """See that the weights that the stages start from are at hand, before anything is learned.
+def check(wanted: Mapping[str, tuple[str, str]], sink: Sink = silent) -> None:
+    """Check that the weights that stages start from are at hand, before anything is learned.
 
     Args:
-        configs: Slot -> Config; those without a field `weights` are passed over.
-        sink: Is told when a file is fetched.
+        wanted: Slot -> encoder and `weights` setting, of the stages that start from pretrained weights.
+        sink: Takes a message when a file is fetched.
 
     Raises:
         UserError: as `start`.
     """
-    wanted = {slot: c for slot, c in configs.items() if getattr(c, "weights", "none") != "none"}
-    for slot, config in wanted.items():
-        if config.encoder not in SOURCES:
+    for slot, (encoder, weights) in wanted.items():
+        if encoder not in SOURCES:
             raise UserError(
-                f"{slot}.weights={config.weights} is for {slot}.encoder={' or '.join(SOURCES)}, not "
-                f"{config.encoder}: set {slot}.weights=none"
+                f"{slot}.weights={weights} is for {slot}.encoder={' or '.join(SOURCES)}, not "
+                f"{encoder}: set {slot}.weights=none"
             )
-        _file(config.encoder, config.weights, slot, tuple(wanted), sink)
+        _file(encoder, weights, slot, tuple(wanted), sink)
 
 
 def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
@@ -98,9 +96,9 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
 
 
 def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sink) -> Path:
-    """The file of weights of a slot; `slots` are all that would have to do without it."""
+    """The file of weights of a slot; `slots` are all that would have to start without it."""
     if weights == "imagenet":
-        return _known(SOURCES[encoder]) or _fetched(SOURCES[encoder], encoder, slots, sink)
+        return _find_known(SOURCES[encoder]) or _fetch(SOURCES[encoder], encoder, slots, sink)
     path = Path(weights).expanduser()
     if path.suffix != ".safetensors":
         raise UserError(f"{slot}.weights must be none, imagenet or a .safetensors file, not {weights!r}")
@@ -109,36 +107,38 @@ def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sin
     return path
 
 
-def _known(source: Source) -> Path | None:
+def _find_known(source: Source) -> Path | None:
+    # Whoever uses torchvision may have the file already.
     for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"):
         if (folder / source.name).is_file():
             return folder / source.name
     return None
 
 
-def _fetched(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Path:
+def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Path:
     import pooch
 
     folder = cache_folder()
     sink(Progress("read", 0, 1, message=f"fetching {source.url} into {folder}"))
     pooch.get_logger().setLevel("WARNING")
     try:
+        # Without a hash: the digest is checked when the file is read, wherever it came from.
         return Path(pooch.retrieve(source.url, None, source.name, folder))
     except (OSError, ValueError) as error:
         without = " ".join(f"--set {slot}.weights=none" for slot in slots)
         raise UserError(
             f"the ImageNet weights of {encoder} are not on this computer and could not be fetched "
-            f"({type(error).__name__}): put {source.url} into {folder}{_as(source)}, or start without them "
+            f"({type(error).__name__}): put {source.url} into {folder}{_name_hint(source)}, or start without them "
             f"({without}), or use the recipe onemark, which needs none"
         ) from None
 
 
-def _as(source: Source) -> str:
+def _name_hint(source: Source) -> str:
     return f" as {source.saved}" if source.saved else ""
 
 
 def _read_official(path: Path, source: Source) -> dict[str, torch.Tensor]:
-    """safetensors, or torch's own format, of known content, read as tensors only."""
+    """Read safetensors, or torch's own format where the digest is known, as tensors only (decision 2)."""
     import pooch
 
     if path.suffix == ".safetensors":

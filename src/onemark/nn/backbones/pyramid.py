@@ -1,4 +1,4 @@
-"""The pyramid networks by name: five maps at strides 2...32 for matcher and detector alike."""
+"""The pyramid networks by name: five maps at strides 2...32, the same for matchers and detectors."""
 
 from __future__ import annotations
 

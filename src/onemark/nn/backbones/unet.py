@@ -52,7 +52,7 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`[B, colours, H, W]` -> five maps, finest first."""
         x = (x - 0.45) / 0.25
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)  # lets `embed.rows` read cells without a copy
         skips = []
         for stage in self.down:
             x = stage(x)

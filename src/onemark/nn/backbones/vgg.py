@@ -12,14 +12,14 @@ from torch import nn
 from onemark.nn.torchvision_fix import import_torchvision
 from onemark.types import UserError
 
-TAPS = (64, 128, 256, 512, 512)
-WIDTHS = (128, 64, 128, 256, TAPS[-1])
+TAPS = (64, 128, 256, 512, 512)  # channels after each max-pool, strides 2...32
+WIDTHS = (128, 64, 128, 256, TAPS[-1])  # channels of the decoder's maps, as in the released code
 
 Norm = Literal["batch", "instance"]
 
 
-def double(inputs: int, outputs: int, norm: Norm = "batch") -> nn.Sequential:
-    """Twice: 3 x 3 convolution, normalisation, ReLU."""
+def double_conv(inputs: int, outputs: int, norm: Norm = "batch") -> nn.Sequential:
+    """3 x 3 convolution, normalisation and ReLU, twice: `[B, inputs, h, w]` -> `[B, outputs, h, w]`."""
     kind = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}[norm]
     layers: list[nn.Module] = []
     for width in (inputs, outputs):
@@ -28,7 +28,7 @@ def double(inputs: int, outputs: int, norm: Norm = "batch") -> nn.Sequential:
 
 
 def upsample(m: torch.Tensor) -> torch.Tensor:
-    """`[B, C, h, w]` -> `[B, C, 2 h, 2 w]`, corners on corners, as the released code does."""
+    """Enlarge maps `[B, C, h, w]` to `[B, C, 2 h, 2 w]` with corners aligned, as the released code does."""
     return F.interpolate(m, scale_factor=2, mode="bilinear", align_corners=True)
 
 
@@ -36,11 +36,12 @@ class VGGUNet(nn.Module):
     """VGG19 tapped after each max-pool, decoded up to stride 2; one output per stride 2, 4, 8, 16, 32.
 
     Takes `[B, 1, H, W]` in [0, 1], H and W divisible by 32; gives five maps `[B, widths[i], H / s, W / s]`, finest
-    first: the same contract as `UNet`. The grey image is given to all three colours.
+    first: the same contract as `UNet`. All three colours get the grey image. Values are not standardised by
+    ImageNet's mean and deviation, as in the released code.
 
     Args:
         norm: Normalisation in the decoder.
-        centred: Whether grey values are moved to [-1, 1] first, as the published detector does; the published matcher
+        centred: Whether to move grey values to [-1, 1] first, as the published detector does. The published matcher
             takes them as they are.
     """
 
@@ -50,7 +51,7 @@ class VGGUNet(nn.Module):
         self.features = _vgg19_layers()
         below = (*WIDTHS[1:-1], TAPS[-1])
         sizes = zip(TAPS[:-1], below, WIDTHS[:-1], strict=True)
-        self.up = nn.ModuleList(double(tap + deeper, width, norm) for tap, deeper, width in sizes)
+        self.up = nn.ModuleList(double_conv(tap + deeper, width, norm) for tap, deeper, width in sizes)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`[B, 1, H, W]` -> five maps, finest first."""

@@ -1,8 +1,9 @@
 """Dense self-supervision: about a hundred anchors per pair of views, all levels in one batched product.
 
-Two views of one radiograph are joined by known displacement fields (Yao et al. 2021, Eq. 1-2, with many anchors instead
-of one and both views augmented). Later in the schedule a slowly moving copy of the network, the teacher, also pairs
-points across radiographs: those it finds there and back again. Half of these lie around the exemplar's landmarks.
+Known displacement fields join two views of one radiograph (Yao et al. 2021, Eq. 1-2, with many anchors instead of one
+and both views augmented). Later in the schedule the teacher, a copy of the network that follows it slowly, also pairs
+points across radiographs: it keeps those that it matches there and back again. Half of these lie around the exemplar's
+landmarks.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from onemark.nn.embedding.embed import (
 )
 from onemark.nn.embedding.locate import describe, find
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 
-WHOLE_MAP_STRIDE = 16
-TEACHER_MEMORY = 0.98
+WHOLE_MAP_STRIDE = 16  # from this stride on maps are small enough to compare a point with all of their cells
+TEACHER_MEMORY = 0.98  # share of its former weights that the teacher keeps in a step
 
 
 @dataclass(frozen=True)
 class DenseOptions:
-    """What is compared with what; a stage's Config documents the fields it offers.
+    """Options of the dense comparison; the Config of a stage documents the fields that it offers.
 
     Attributes:
         batch: Radiographs per step.
@@ -46,8 +47,8 @@ class DenseOptions:
         cross_from: Share of the schedule after which points are also paired across radiographs.
         focus: Share of those points drawn around the exemplar's landmarks.
         focus_sigma: Spread of those points, as a share of the canvas side.
-        cycle: Largest distance between a point and its way there and back, canvas px.
-        distance_bias: Added while learning to the cosines of wrong cells, per cell of distance.
+        cycle: Largest cycle error of a pair across radiographs, canvas px.
+        distance_bias: Added to the cosines of wrong cells while learning, per cell of distance.
         bias_cap: Greatest distance bias.
     """
 
@@ -65,9 +66,13 @@ class DenseOptions:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Points `[B, N, 2]` on canvases, their counterparts on the partners' canvases, and weights `[B, N]`.
+    """Points on the canvases of a batch and their counterparts on the partners' canvases.
 
-    The partner of radiograph i is radiograph i + `roll` of the batch.
+    Attributes:
+        here: `[B, N, 2]` points (x, y), canvas px.
+        there: `[B, N, 2]` their counterparts.
+        weight: `[B, N]`, 0 where a pair does not count.
+        roll: The partner of radiograph i is radiograph i + `roll` of the batch; 0 for the other view of its own.
     """
 
     here: torch.Tensor
@@ -77,8 +82,16 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Two views `[2 B, 1, H, W]` (all first views, then all second ones), their warps and the pairs of points."""
+class DenseBatch:
+    """Two views of each radiograph of a batch, and the pairs of points to match.
+
+    Attributes:
+        views: `[2 B, 1, H, W]`: all first views, then all second ones.
+        first: Maps from the first views to the canvases.
+        second: Maps from the second views to the canvases.
+        pairs: Pairs within radiographs and, later in the schedule, across them.
+        jitter: `[pairs, levels, B, N, 2]` whole cells by which the windows of fine comparisons are moved.
+    """
 
     views: torch.Tensor
     first: Warp
@@ -92,50 +105,49 @@ class DenseTask:
 
     Args:
         module: The embedding network.
-        sizes: The cohort and its exemplars, at one size or growing.
+        levels: The cohort and its exemplars, coarser levels first.
         config: Options.
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
         self,
         module: Embedder,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         config: DenseOptions,
         fabric: Fabric,
     ) -> None:
-        self.module, self.sizes, self.config = module, sizes, config
+        self.module, self.levels, self.config = module, levels, config
         self.fabric = fabric
         self.teacher = copy.deepcopy(module).eval().requires_grad_(False)
         self.mild, self.strong = Geometry(), Geometry().times(2)
-        self.intensity = framed(sizes[-1].store.framing, Intensity())
+        self.intensity = adapt_intensity(levels[-1].store.framing, Intensity())
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The network and its teacher."""
         return {"module": self.module, "teacher": self.teacher}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> DenseBatch:
         """Draw radiographs, views and anchors, and let the teacher pair points across radiographs."""
         config, device = self.config, generator.device
-        size = level_at(self.sizes, fraction)
-        canvases = size.store.read(size.store.draw(config.batch, generator)).to(device)
-        first = Warp.draw(config.batch, size.store.canvas, self.mild, generator)
-        second = Warp.draw(config.batch, size.store.canvas, self.strong, generator)
+        level = level_at(self.levels, fraction)
+        canvases = level.store.read(level.store.draw(config.batch, generator)).to(device)
+        first = Warp.draw(config.batch, level.store.canvas, self.mild, generator)
+        second = Warp.draw(config.batch, level.store.canvas, self.strong, generator)
         warped = torch.cat([first.images(canvases), second.images(canvases)])
         points = torch.rand(config.batch, config.anchors, 2, generator=generator, device=device)
-        points = (0.02 + 0.96 * points) * size.side.to(device)
+        points = (0.02 + 0.96 * points) * level.side.to(device)
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
-        if fraction >= config.cross_from and config.batch > 1 and size.exemplars:
-            pairs = self._across(size, canvases, points, generator)
+        if fraction >= config.cross_from and config.batch > 1 and level.exemplars:
+            pairs = self._pair_across(level, canvases, points, generator)
+        # Moved by this much, a window still has the target two cells from its edge.
         reach = config.window - 2
         shape = (len(pairs), len(STRIDES), *points.shape)
         jitter = torch.randint(-reach, reach + 1, shape, generator=generator, device=device)
-        return Batch(self.intensity.apply(warped, generator), first, second, pairs, jitter)
+        return DenseBatch(self.intensity.apply(warped, generator), first, second, pairs, jitter)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: DenseBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy of every point's counterpart, summed over the five levels (Eq. 2)."""
         count = len(batch.views) // 2
         maps = module(batch.views)
@@ -144,6 +156,7 @@ class DenseTask:
         metrics = {}
         for pairs, jitter in zip(batch.pairs, batch.jitter, strict=True):
             back = pairs.roll
+            # A warp belongs to its radiograph, so the partners' points are mapped in the partners' order and rolled back.
             target = batch.second.inverse(pairs.there.roll(back, 0)).roll(-back, 0)
             partner = [m.roll(-back, 0) for m in there]
             loss = self._contrast(
@@ -154,7 +167,10 @@ class DenseTask:
         return total, metrics
 
     def after(self, fraction: float) -> None:
-        """Let the teacher follow the network after a step."""
+        """Let the teacher follow the network after a step.
+
+        Until half of `cross_from` it is a plain copy, so it remembers nothing of the first random weights.
+        """
         memory = TEACHER_MEMORY if fraction >= self.config.cross_from / 2 else 0.0
         with torch.no_grad():
             pairs = zip(self.teacher.state_dict().values(), self.module.state_dict().values(), strict=True)
@@ -165,30 +181,33 @@ class DenseTask:
                     old.copy_(new)
 
     @torch.no_grad()
-    def _across(
-        self, size: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
+    def _pair_across(
+        self, level: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
     ) -> list[Pairs]:
         focused = round(points.shape[1] * self.config.focus)
-        which = int(torch.randint(len(size.exemplars), (1,), generator=generator, device=generator.device))
-        exemplar = size.exemplars[which]
-        marked = size.store.read([exemplar.index]).to(canvases.device)
+        which = int(torch.randint(len(level.exemplars), (1,), generator=generator, device=generator.device))
+        exemplar = level.exemplars[which]
+        annotated = level.store.read([exemplar.index]).to(canvases.device)
         with self.fabric.autocast():
-            maps = self.teacher(torch.cat([canvases, marked]))
+            maps = self.teacher(torch.cat([canvases, annotated]))
         ours = [m[: len(canvases)] for m in maps]
         free = points[:, focused:]
-        found, weight = self._match(ours, [m.roll(-1, 0) for m in ours], free)
+        found, weight = self._match_cycle(ours, [m.roll(-1, 0) for m in ours], free)
         here, there, weights = [free], [found], [weight]
         if focused:
-            near = self._around(exemplar.visible, size.side, focused, generator).expand(len(canvases), -1, -1)
+            near = self._draw_around(exemplar.visible, level.side, focused, generator).expand(
+                len(canvases), -1, -1
+            )
             theirs = [m[len(canvases) :].expand(len(canvases), -1, -1, -1) for m in maps]
-            found, weight = self._match(theirs, ours, near)
+            found, weight = self._match_cycle(theirs, ours, near)
             here.append(found)
             there.append(found.roll(-1, 0))
+            # A pair around a landmark counts where the teacher matched it in both radiographs.
             weights.append(weight * weight.roll(-1, 0))
         a, b, w = torch.cat(here, 1), torch.cat(there, 1), torch.cat(weights, 1)
         return [Pairs(a, a, torch.ones_like(w), 0), Pairs(a, b, w, 1)]
 
-    def _around(
+    def _draw_around(
         self, landmarks: torch.Tensor, side: torch.Tensor, count: int, generator: torch.Generator
     ) -> torch.Tensor:
         landmarks, side = landmarks.to(generator.device), side.to(generator.device)
@@ -197,8 +216,8 @@ class DenseTask:
         near = landmarks[which] + noise * self.config.focus_sigma * side.mean()
         return near.clamp(min=0).minimum(side - 1)[None]
 
-    def _match(self, source: Maps, target: Maps, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Counterparts of `[B, N, 2]` and whether the way back ends where it began."""
+    def _match_cycle(self, source: Maps, target: Maps, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Counterparts `[B, N, 2]` of points, and 1 where the way back ends within `cycle` px, `[B, N]`."""
         there = find(describe(source, xy), target, self.config.temperature).xy
         back = find(describe(target, there), source, self.config.temperature).xy
         return there, ((back - xy).norm(dim=-1) < self.config.cycle).float()
@@ -219,26 +238,28 @@ class DenseTask:
         total = torch.zeros((), device=query.device)
         for stride, a, b, shift in zip(STRIDES, here, there, jitter, strict=True):
             vectors = vectors_at(a, pixels_to_cells(query, stride))
-            nats = self._nats(vectors, b, pixels_to_cells(target, stride), shift, stride >= WHOLE_MAP_STRIDE)
+            nats = self._cross_entropy(
+                vectors, b, pixels_to_cells(target, stride), shift, stride >= WHOLE_MAP_STRIDE
+            )
             total = total + (nats * weight).sum() / weight.sum().clamp(min=1)
         return total
 
-    def _nats(
+    def _cross_entropy(
         self, vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor, shift: torch.Tensor, whole: bool
     ) -> torch.Tensor:
-        """Cross-entropy `[B, N]` of the sub-cell target against the whole map or a window moved at random."""
+        """Cross-entropy `[B, N]`, nats, of the sub-cell target against the whole map or a window moved at random."""
         temperature = self.config.temperature
         right = (vectors * vectors_at(m, cells)).sum(-1) * temperature
         if whole:
             index = torch.arange(m[0, 0].numel(), device=m.device).expand(*cells.shape[:2], -1)
-            cosines = self._biased(whole_cosines(vectors, m).flatten(2), index, m, cells)
+            cosines = self._add_bias(whole_cosines(vectors, m).flatten(2), index, m, cells)
             return (cosines * temperature).logsumexp(-1) - right
         index, inside = window(cells.floor().long() + shift, self.config.window, (m.shape[-2], m.shape[-1]))
-        cosines = self._biased(window_cosines(vectors, m, index), index, m, cells)
+        cosines = self._add_bias(window_cosines(vectors, m, index), index, m, cells)
         logits = (cosines * temperature).masked_fill(~inside, -1e4)
         return (logits.logsumexp(-1) - right).clamp(min=-1)
 
-    def _biased(
+    def _add_bias(
         self, cosines: torch.Tensor, index: torch.Tensor, m: torch.Tensor, cells: torch.Tensor
     ) -> torch.Tensor:
         config = self.config

@@ -15,7 +15,7 @@ Maps = list[torch.Tensor]
 class Embedder(nn.Module):
     """Any pyramid network with a 1 x 1 convolution per level: `[B, 1, H, W]` -> five `[B, length, h, w]` maps.
 
-    The maps are not normalised: that is done to the few vectors that are compared.
+    The maps are not normalised, because only the few vectors that are compared need it.
     """
 
     def __init__(self, backbone: Pyramid, length: int, context: Context = "none") -> None:
@@ -31,7 +31,7 @@ class Embedder(nn.Module):
 
 
 class TwoEmbedders(Embedder):
-    """The paper's two extractors: this one for whole radiographs, `template` for patches."""
+    """The paper's two extractors E_r and E_p: this one for whole radiographs, `template` for patches."""
 
     def __init__(self, whole: Pyramid, patch: Pyramid, length: int, context: Context = "none") -> None:
         super().__init__(whole, length, context)
@@ -49,7 +49,7 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def rows(m: torch.Tensor) -> torch.Tensor:
-    """A map `[B, C, h, w]` as a table of its cells `[B * h * w, C]`; no copy of a channels-last map."""
+    """View a map `[B, C, h, w]` as a table of its cells `[B * h * w, C]`; a channels-last map is not copied."""
     return m.permute(0, 2, 3, 1).reshape(-1, m.shape[1])
 
 
@@ -60,6 +60,7 @@ def vectors_at(m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     part = (cells - low)[:, None]
     corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=m.device)[:, None]
     at = low[:, None] + corners
+    # Beyond the map, the cells of its border count.
     x, y = at[..., 0].clamp(0, w - 1).long(), at[..., 1].clamp(0, h - 1).long()
     weight = torch.where(corners == 1, part, 1 - part).prod(-1)
     first = torch.arange(b, device=m.device)[:, None, None] * (h * w)
@@ -81,6 +82,7 @@ def whole_cosines(vectors: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """Cosines of unit vectors `[B, N, C]` with every cell of `[B, C, h, w]`: `[B, N, h, w]`."""
     table = rows(m).view(len(m), -1, m.shape[1]).float()
     inverse = table.norm(dim=-1).clamp(min=1e-6).reciprocal()
+    # Scaling the product needs no normalised copy of the map.
     product: torch.Tensor = torch.bmm(vectors, table.transpose(1, 2)) * inverse[:, None]
     return product.view(len(m), -1, *m.shape[-2:])
 
@@ -95,10 +97,17 @@ def window_cosines(vectors: torch.Tensor, m: torch.Tensor, index: torch.Tensor) 
 
 
 def cascade(levels: list[torch.Tensor], temperature: float) -> torch.Tensor:
-    """Sum of the levels' logits on the finest grid given: `[B, N, h, w]` log-probabilities up to a constant.
+    """Sum the levels' logits on the finest grid given.
 
-    The probabilistic reading of CC2D's product of similarity maps (Yao et al. 2021, Eq. 3): each level's softmax
-    over cosines is one factor.
+    This reads CC2D's product of similarity maps (Yao et al. 2021, Eq. 3) as probabilities: each level's softmax over
+    cosines is one factor.
+
+    Args:
+        levels: Cosines `[B, N, h, w]` per level, finest first.
+        temperature: Factor on cosines.
+
+    Returns:
+        `[B, N, h, w]` log-probabilities up to a constant, on the grid of `levels[0]`.
     """
     total = levels[-1] * temperature
     for level in reversed(levels[:-1]):
@@ -110,7 +119,7 @@ def cascade(levels: list[torch.Tensor], temperature: float) -> torch.Tensor:
 def distance_bias(
     index: torch.Tensor, width: int, target: torch.Tensor, slope: float, cap: float
 ) -> torch.Tensor:
-    """What far cells get on top of their cosines, so that learning must push them further down (CC2D's code).
+    """Bias on the cosines of far cells, so that learning must push these further down (CC2D's released code).
 
     Args:
         index: `[B, N, W]` flat indices of cells.

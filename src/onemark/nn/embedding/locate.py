@@ -18,9 +18,9 @@ from onemark.nn.embedding.embed import (
 )
 from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 
-FINE_RADIUS = 5
-PEAK_RADIUS = 3
-LEAST_COSINE = 1e-6
+FINE_RADIUS = 5  # cells of stride 2 around the best cell of stride 4
+PEAK_RADIUS = 3  # cells whose mean is the sub-pixel peak
+LEAST_COSINE = 1e-6  # keeps the logarithm of a clipped cosine finite
 
 Vectors = list[torch.Tensor]
 
@@ -31,21 +31,21 @@ def describe(maps: Maps, xy: torch.Tensor, rounded: bool = False) -> Vectors:
     Args:
         maps: Per level `[B, C, h, w]`, finest first.
         xy: The points, canvas px.
-        rounded: Whether each level's nearest cell is taken, as published, instead of bilinear values.
+        rounded: Whether to take each level's nearest cell, as published, instead of bilinear values.
     """
     place = nearest_cells if rounded else pixels_to_cells
     return [vectors_at(m, place(xy, stride)) for m, stride in zip(maps, STRIDES, strict=True)]
 
 
 def nearest_cells(pixels: torch.Tensor, stride: int) -> torch.Tensor:
-    """The cells of a map `[..., 2]` in which pixels of its input lie."""
+    """The whole cells `[..., 2]` of a map in which pixels `[..., 2]` (x, y) of its input lie."""
     return ((pixels + 0.5) / stride).floor()
 
 
 def find(vectors: Vectors, maps: Maps, temperature: float, radius: int = PEAK_RADIUS) -> Peaks:
-    """Where the described points lie in other radiographs (Yao et al. 2021, Eq. 3, read as probabilities).
+    """Find the described points in other radiographs (Yao et al. 2021, Eq. 3, read as probabilities).
 
-    Whole maps are compared down to stride 4; at stride 2 only a window around the best cell.
+    Whole maps are compared down to stride 4. At stride 2 a window around the best cell is enough.
 
     Args:
         vectors: Per level `[B, N, C]`, finest first.
@@ -73,7 +73,7 @@ def find(vectors: Vectors, maps: Maps, temperature: float, radius: int = PEAK_RA
 def find_product(
     vectors: Vectors, maps: Maps, canvas: Size, temperature: float, radius: int = PEAK_RADIUS
 ) -> Peaks:
-    """The same as published: the greatest product of the levels' clipped cosines (Yao et al. 2021, Eq. 3).
+    """Find points as published: at the greatest product of the levels' clipped cosines (Yao et al. 2021, Eq. 3).
 
     Args:
         vectors: Per level `[B, N, C]`, finest first.
@@ -108,7 +108,7 @@ def window_peaks(
     """Sub-cell peaks of windows of cells, in canvas pixels.
 
     Args:
-        logits: `[B, N, W]` sums of the levels' cosines times `temperature`; hopeless where not `inside`.
+        logits: `[B, N, W]` sums of the levels' cosines times `temperature`; very low where not `inside`.
         cells: `[B, N, W, 2]` the cells (x, y) on their map.
         inside: `[B, N, W]` whether a cell lies on the map.
         temperature: Factor on cosines.

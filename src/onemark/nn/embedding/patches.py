@@ -19,13 +19,16 @@ def crop(canvases: torch.Tensor, corner: torch.Tensor, size: int) -> torch.Tenso
 
 
 def corners_around(xy: torch.Tensor, size: int, canvas: tuple[int, int]) -> torch.Tensor:
-    """Integer corners `[..., 2]` (x, y) of patches centred on points `[..., 2]`, moved inwards at the borders."""
+    """Integer corners `[..., 2]` (x, y) of patches centred on points `[..., 2]`, all canvas px.
+
+    A patch that would cross the border of the canvas `(H, W)` is moved inwards.
+    """
     room = torch.tensor([canvas[1], canvas[0]], device=xy.device) - size
     return (xy - (size - 1) / 2).round().long().clamp(min=0).minimum(room)
 
 
 def patches_around(canvas: torch.Tensor, xy: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A patch of a canvas around each point, moved inwards at the borders.
+    """Cut a patch of a canvas around each point, moved inwards at the borders.
 
     Args:
         canvas: `[1, 1, H, W]`.
@@ -41,11 +44,11 @@ def patches_around(canvas: torch.Tensor, xy: torch.Tensor, size: int) -> tuple[t
 
 @dataclass(frozen=True)
 class Contrast:
-    """How a vector is told which cell is its own: a softmax over the cosines with the cells around (Eq. 2).
+    """CC2D's loss: a softmax over a vector's cosines with the cells around its own (Yao et al. 2021, Eq. 1-2).
 
     Attributes:
         temperature: Factor on cosines.
-        window: Half the window of cells compared, where not the whole map is.
+        window: Half the window of cells compared, where the whole map is not.
         slope: Distance bias per cell, see `distance_bias`.
         cap: Greatest distance bias.
     """
@@ -75,6 +78,7 @@ class Contrast:
             index, inside = window(target.long(), self.window, shape)
             cosines = window_cosines(vectors, m, index)
         bias = distance_bias(index, shape[1], target, self.slope, self.cap)
+        # Cells beyond the map take no part.
         logits = ((cosines + bias) * self.temperature).masked_fill(~inside, -1e4)
         right = (index == (target[..., 1] * shape[1] + target[..., 0])[..., None]) & inside
         return logits.logsumexp(-1) - (logits * right).sum(-1)

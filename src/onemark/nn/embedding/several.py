@@ -1,4 +1,4 @@
-"""What several exemplars say together."""
+"""How several exemplars answer together."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from onemark.nn.heatmaps.decode import Peaks
 from onemark.options import option
 
 Several = Literal["mean", "best"]
-ROUNDS = 5
+ROUNDS = 5  # of reweighting
 AGREE = 2.5  # canvas px within which answers agree
 
 
 def several_option() -> Any:
     """The option `several` of a matcher's Config."""
-    help = "of several exemplars: a mean weighted by likeness and agreement, or the most similar one (Eq. 3 of CC2D)"
+    help = "how several exemplars answer: a mean weighted by likeness and agreement, or the most similar one (CC2D)"
     return option("mean", help)
 
 
 def combine(found: Peaks, visible: torch.Tensor, several: Several, temperature: float) -> Peaks:
-    """One answer out of those of M exemplars.
+    """Combine the answers of M exemplars into one.
+
+    A mean is the default, because it evens out what each exemplar's own placement is off by (docs/benchmarks.md).
 
     Args:
         found: The answers, `[..., M]`; canvas px.
-        visible: `[..., M]` whether an exemplar shows a landmark.
+        visible: `[..., M]` whether an exemplar shows a landmark; at least one must.
         several: `mean` or `best`.
         temperature: Factor on scores before their softmax over the exemplars (`mean`).
 
@@ -33,21 +35,23 @@ def combine(found: Peaks, visible: torch.Tensor, several: Several, temperature: 
         Peaks `[...]`.
     """
     visible = visible.to(found.score.device)
-    return consensus(found, visible, temperature) if several == "mean" else most_similar(found, visible)
+    return (
+        consensus(found, visible, temperature) if several == "mean" else choose_most_similar(found, visible)
+    )
 
 
-def most_similar(found: Peaks, visible: torch.Tensor) -> Peaks:
-    """The answer of the most similar exemplar (arg-max over templates, Yao et al. 2021, Eq. 3)."""
+def choose_most_similar(found: Peaks, visible: torch.Tensor) -> Peaks:
+    """Take the answer of the most similar exemplar (arg-max over templates, Yao et al. 2021, Eq. 3)."""
     which = found.score.masked_fill(~visible, -torch.inf).argmax(-1, keepdim=True)
     xy = found.xy.gather(-2, which[..., None].expand(*which.shape, 2))[..., 0, :]
     return Peaks(xy, found.score.gather(-1, which)[..., 0], found.spread.gather(-1, which)[..., 0])
 
 
 def consensus(found: Peaks, visible: torch.Tensor, temperature: float) -> Peaks:
-    """A mean of the answers, weighted by likeness and by agreement.
+    """Average the answers, weighted by likeness and by agreement.
 
-    An exemplar carries its own placement into every radiograph, and a mean of several evens that out. An answer far from
-    the others counts little: its weight falls as one over its distance to the mean, found in a few rounds.
+    The weight of an answer is one over its distance to the mean, so that one far from the others counts little. Mean
+    and weights depend on each other and are found in a few rounds.
     """
     alike = (found.score * temperature).masked_fill(~visible, -torch.inf).softmax(-1)
     weight, answers = alike, found.xy.nan_to_num()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-FARTHEST = 8.0
+FARTHEST = 8.0  # cells; a faint background over the whole map must not drown the peak's own spread
 
 Points = TypeVar("Points", torch.Tensor, NDArray[np.float64])
 
@@ -32,7 +32,7 @@ class Peaks:
 
 
 def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None = None) -> Peaks:
-    """Arg-max, then the mean position of the probability in a window around it.
+    """Sub-cell peaks: the best cell, then the mean position of the probability in a window around it.
 
     Args:
         logits: `[N, h, w]` log-probabilities up to a constant.
@@ -51,8 +51,9 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
     index = (ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1)).flatten(1)
     inside = inside.flatten(1)
     near = (
+        # Normalised within the window, so that the mean is exact however little of the mass lies there.
         flat.gather(1, index).masked_fill(~inside, -torch.inf).softmax(1)
-    )  # whatever the mass that lies there
+    )
     x = (near * xs.flatten(1)).sum(1)
     y = (near * ys.flatten(1)).sum(1)
     score = (p.gather(1, index) * inside).sum(1)
@@ -64,7 +65,10 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
 
 
 def cells_to_pixels(cells: Points, stride: int) -> Points:
-    """Cell positions of a map to pixels of its input: `(c + 1/2) * stride - 1/2`."""
+    """Cell positions of a map to pixels of its input: `(c + 1/2) * stride - 1/2`.
+
+    The half cell matters: without it, FM-OSD's released code cannot get below 0.66 mm instead of 0.33 mm.
+    """
     return (cells + 0.5) * stride - 0.5
 
 

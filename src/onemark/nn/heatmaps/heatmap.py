@@ -10,7 +10,7 @@ from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.heatmaps.shape import Shape
 
-PEAK_RADIUS = 3
+PEAK_RADIUS = 3  # cells whose mean is the sub-pixel peak
 
 
 class HeatmapNet(nn.Module):
@@ -30,7 +30,7 @@ class HeatmapNet(nn.Module):
 def divergence(
     logits: torch.Tensor, xy: torch.Tensor, sigma: float, stride: int = STRIDES[0]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view.
+    """Kullback-Leibler divergence `[B, K]` from each Gaussian target to the heatmap, and whether it lies on the view.
 
     Args:
         logits: `[B, K, h, w]`.
@@ -43,6 +43,7 @@ def divergence(
     known = on_map(cells, (h, w))
     target = gaussians(cells.nan_to_num(), (h, w), sigma / stride).flatten(2)
     log_p = logits.float().flatten(2).log_softmax(-1)
+    # Subtracted so that a perfect fit is 0 for every target; those that the border cuts off have less entropy.
     entropy = torch.special.entr(target).sum(-1)
     return -(target * log_p).sum(-1) - entropy, known
 
@@ -57,6 +58,7 @@ def gaussians(cells: torch.Tensor, shape: tuple[int, int], sigma: float) -> torc
     """Gaussians of sum 1 around cells `[B, K, 2]` (x, y), on a grid `shape` (h, w): `[B, K, h, w]`."""
     rows = torch.arange(shape[0], device=cells.device)
     columns = torch.arange(shape[1], device=cells.device)
+    # A softmax keeps the sum 1 where the border cuts a Gaussian off.
     y = (-((rows - cells[..., 1, None]) ** 2) / (2 * sigma**2)).softmax(-1)
     x = (-((columns - cells[..., 0, None]) ** 2) / (2 * sigma**2)).softmax(-1)
     return y[..., :, None] * x[..., None, :]
@@ -65,7 +67,9 @@ def gaussians(cells: torch.Tensor, shape: tuple[int, int], sigma: float) -> torc
 def fitting_peaks(
     logits: torch.Tensor, shape: Shape | None, radius: int = PEAK_RADIUS, stride: int = STRIDES[0]
 ) -> Peaks:
-    """Peaks of the heatmaps of one radiograph, in canvas px: those chosen that fit together.
+    """Peaks of the heatmaps of one radiograph that fit together, in canvas px.
+
+    The constellation of the highest peaks chooses among each landmark's peaks; it does not move them.
 
     Args:
         logits: `[K, h, w]`.

@@ -13,8 +13,9 @@ Points = NDArray[np.float64]
 
 LEAST_LANDMARKS = 5
 LEAST_SHAPES = 8
-ROUNDS = 10
-LOOSENESS = 2.5
+ROUNDS = 10  # of reweighting
+LOOSENESS = 2.5  # factor on the stray, because the prior is to rule out gross errors only
+RAYLEIGH_MEDIAN = 1.1774  # of distances in the plane, in standard deviations per axis
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,14 @@ class Shape:
 
     @classmethod
     def learn(cls, shapes: Sequence[Points]) -> Shape | None:
-        """Robust generalised Procrustes over N shapes `[K, 2]` (NaN = unknown).
+        """Learn the prior by robust generalised Procrustes analysis.
 
-        None when there is too little to learn from: fewer than 5 landmarks or 8 shapes.
+        Args:
+            shapes: N constellations `[K, 2]` (x, y) in one unit; NaN where a landmark is unknown.
+
+        Returns:
+            None where there is too little to learn from: fewer than 5 landmarks or 8 shapes, or a landmark that no
+            shape has.
         """
         if len(shapes) < LEAST_SHAPES or shapes[0].shape[0] < LEAST_LANDMARKS:
             return None
@@ -42,35 +48,44 @@ class Shape:
         if not np.isfinite(mean).all():
             return None
         for _ in range(3):
-            aligned = np.stack([_apply(_similarity(shape, mean), shape) for shape in stack])
+            aligned = np.stack([_apply(_fit_similarity(shape, mean), shape) for shape in stack])
             mean = np.nanmedian(aligned, 0)
         away = np.linalg.norm(aligned - mean, axis=-1)
-        stray = np.nanmedian(away, 0) / 1.1774  # median of a Rayleigh distribution
+        stray = np.nanmedian(away, 0) / RAYLEIGH_MEDIAN
+        # No landmark becomes certain, however well its pseudo-labels agree.
         return cls(mean, np.maximum(stray, 0.25 * np.median(stray) + 1e-6))
 
-    def expected(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
-        """Where the constellation as a whole puts each landmark, and how far it may stray.
+    def fit_to(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
+        """Fit the mean constellation to points: where it puts each landmark, and how far that may stray.
 
         Args:
-            points: `[K, 2]` found points, gross errors among them.
+            points: `[K, 2]` predicted points (x, y), gross errors among them.
 
         Returns:
-            `[K, 2]` and `[K]`, in the points' unit.
+            Places `[K, 2]` and standard deviations per axis `[K]`, in the points' unit.
         """
-        fit = _similarity(self.mean, points)
+        fit = _fit_similarity(self.mean, points)
         return _apply(fit, self.mean), self.stray * float(np.abs(fit[0]))
 
     def logits(self, points: Points, shape: tuple[int, int]) -> torch.Tensor:
-        """Log-prior `[K, h, w]` over the cells of a grid for points `[K, 2]` found on it (cells)."""
-        centre, stray = (torch.from_numpy(a) for a in self.expected(points))
+        """Log-prior over the cells of a grid.
+
+        Args:
+            points: `[K, 2]` predicted points (x, y), cells.
+            shape: `(h, w)` of the grid.
+
+        Returns:
+            `[K, h, w]` float32, up to a constant.
+        """
+        centre, stray = (torch.from_numpy(a) for a in self.fit_to(points))
         y = torch.arange(shape[0])[None, :] - centre[:, 1, None]
         x = torch.arange(shape[1])[None, :] - centre[:, 0, None]
         spread = 2 * (LOOSENESS * stray[:, None, None]) ** 2
         return (-(y[:, :, None] ** 2 + x[:, None, :] ** 2) / spread).float()
 
 
-def _similarity(source: Points, target: Points) -> tuple[complex, complex]:
-    """Robust similarity from source to target `[K, 2]`: least squares, reweighted (Geman-McClure).
+def _fit_similarity(source: Points, target: Points) -> tuple[complex, complex]:
+    """Fit a similarity from source to target `[K, 2]`: least squares, reweighted (Geman-McClure).
 
     Returns:
         `(a, b)` of `a z + b` on complex coordinates x + i y.

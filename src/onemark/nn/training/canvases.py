@@ -22,27 +22,31 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
 
-SIZES_LOOKED_AT = 200
+SIZES_LOOKED_AT = 200  # most headers that are read to choose canvas and framing
 PREVIEWS = 4
-GROW_FROM = 2 / 3
-ASPECTS_DIFFER = 0.02
-CROPPED = 0.5
+GROW_FROM = 2 / 3  # of the canvas' sides on the coarser level
+ASPECTS_DIFFER = 0.02  # relative difference of aspect ratios that still counts as framed alike (decision 5)
+ALIKE = 0.75  # least share of such radiographs in a cohort that is framed alike
+CROPPED = 0.5  # probability of each border to be cut off in a mixed cohort
 
 Framing = Literal["auto", "alike", "mixed"]
 STRETCH: Mapping[Framing, float] = {"auto": 1.0, "alike": 1.0, "mixed": 1.5}
-"""Framing -> how much one side of a radiograph may be scaled more than the other to fill the canvas: a mixed cohort's
-images end where the anatomy of interest does, so that filling the canvas brings like to like."""
+"""Framing -> how many times as much one side of a radiograph may be scaled as the other to fill the canvas.
+
+A mixed cohort's images end where the anatomy of interest does, so filling the canvas brings like to like: on chest
+radiographs the matcher's error fell from 3.70 to 3.29 % of the image side (decision 5)."""
 
 
-def framing_option() -> Any:
+def framing_option(default: Framing = "auto") -> Any:
     """The option `framing` of a stage's Config."""
-    help = "whether radiographs are framed alike; mixed ones are stretched to the canvas and their borders mean nothing"
-    return option("auto", help)
+    help = "whether radiographs are framed alike; mixed ones are stretched, and their borders not trusted"
+    return option(default, help)
 
 
 def pool_option() -> Any:
     """The option `pool` of a stage's Config."""
-    help = "most radiographs learned from; of a larger folder an even choice"
+    # The bound keeps memory and temporary files the same for a folder of any size.
+    help = "most radiographs to learn from; an even choice of a larger folder"
     return option(400, help, unit="radiographs", low=2)
 
 
@@ -67,8 +71,15 @@ class CanvasExemplar:
 class CanvasCache:
     """Random access to the canvases of a cohort in constant memory.
 
-    A radiograph is decoded when first asked for and its canvas written to an unnamed temporary file (16 bit); later
-    reads come from there. Unreadable radiographs are reported once and replaced by another one.
+    A radiograph is decoded when it is first needed, and its canvas is written to an unnamed temporary file (16 bit).
+    Later reads come from there. An unreadable radiograph is reported once and replaced by another one.
+
+    Attributes:
+        cohort: The radiographs.
+        canvas: `(H, W)`.
+        sink: Takes the reports.
+        framing: Decides whether radiographs are stretched to the canvas.
+        problems: Name -> message of the radiographs that cannot be read.
     """
 
     def __init__(self, cohort: Cohort, canvas: Size, sink: Sink = silent, framing: Framing = "alike") -> None:
@@ -76,7 +87,7 @@ class CanvasCache:
         self.problems: dict[str, str] = {}
         with user_errors("temporary files to the folder that TMPDIR names"):
             self._file = tempfile.TemporaryFile(prefix="onemark-")  # noqa: SIM115  it lives as long as the store
-        self._frames: dict[int, Letterbox] = {}
+        self._letterboxes: dict[int, Letterbox] = {}
 
     def __len__(self) -> int:
         return len(self.cohort)
@@ -85,11 +96,11 @@ class CanvasCache:
         """Position of a radiograph by name."""
         return self.cohort.names.index(name)
 
-    def frame(self, index: int) -> Letterbox:
+    def letterbox(self, index: int) -> Letterbox:
         """Where radiograph `index` lies on the canvas; decodes it when needed."""
-        if index not in self._frames:
+        if index not in self._letterboxes:
             self.put(index, self.cohort[index])
-        return self._frames[index]
+        return self._letterboxes[index]
 
     @property
     def shown(self) -> list[int]:
@@ -104,7 +115,12 @@ class CanvasCache:
         return torch.stack([self._read(i) for i in indices])
 
     def draw(self, count: int, generator: torch.Generator) -> list[int]:
-        """`count` readable radiographs at random: different ones where the cohort has as many.
+        """Draw `count` readable radiographs: different ones where the cohort has as many.
+
+        The whole cohort is shuffled first, so that a draw does not depend on which bad files are known already.
+
+        Returns:
+            Their positions.
 
         Raises:
             UserError: no radiograph of the cohort can be read.
@@ -121,24 +137,29 @@ class CanvasCache:
     def usable(self, index: int) -> bool:
         """Whether the radiograph can be read; the first failure is reported to the sink."""
         name = self.cohort.names[index]
-        if index in self._frames or name in self.problems:
-            return index in self._frames
+        if index in self._letterboxes or name in self.problems:
+            return index in self._letterboxes
         try:
             radiograph = self.cohort[index]
         except UserError as error:
             self.problems[name] = str(error)
-            self.sink(Progress("read", len(self._frames), len(self), message=f"{SKIPPED}{error}"))
+            self.sink(Progress("read", len(self._letterboxes), len(self), message=f"{SKIPPED}{error}"))
             return False
         self.put(index, radiograph)
         return True
 
-    def marked(self, exemplars: LandmarkTable) -> list[CanvasExemplar]:
-        """The exemplars on the canvas."""
-        found = []
+    def place_exemplars(self, exemplars: LandmarkTable) -> list[CanvasExemplar]:
+        """Take the exemplars' landmarks to the canvas.
+
+        Raises:
+            UserError: an exemplar cannot be read.
+        """
+        placed = []
         for one in exemplars:
             index = self.index(one.image)
-            found.append(CanvasExemplar(index, torch.from_numpy(self.frame(index).to_canvas(one.xy)).float()))
-        return found
+            xy = torch.from_numpy(self.letterbox(index).to_canvas(one.xy)).float()
+            placed.append(CanvasExemplar(index, xy))
+        return placed
 
     def put(self, index: int, radiograph: Radiograph) -> None:
         """Keep the canvas of a decoded radiograph.
@@ -146,20 +167,21 @@ class CanvasCache:
         Raises:
             UserError: the disk of the temporary files is full.
         """
-        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.framing])
-        canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
+        letterbox = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.framing])
+        canvas = (letterbox.render(radiograph.pixels).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
         with user_errors(f"a temporary file to {tempfile.gettempdir()}"):
             self._file.seek(index * self._bytes)
             self._file.write(canvas.tobytes())
+            # A full disk must fail here, where it is reported, and not in a later read.
             self._file.flush()
-        self._frames[index] = frame
+        self._letterboxes[index] = letterbox
 
     @property
     def _bytes(self) -> int:
         return self.canvas[0] * self.canvas[1] * 2
 
     def _read(self, index: int) -> torch.Tensor:
-        self.frame(index)
+        self.letterbox(index)
         self._file.seek(index * self._bytes)
         raw = self._file.read(self._bytes)
         return torch.from_numpy(np.frombuffer(raw, np.uint16).astype(np.float32) / 65535).view(
@@ -168,25 +190,32 @@ class CanvasCache:
 
 
 def cohort_canvas(cohort: Cohort, area: int) -> Size:
-    """The canvas `(H, W)` for a cohort, from the sizes of up to 200 of its radiographs, evenly spread."""
+    """The canvas `(H, W)` px of about `area` px for a cohort, from the sizes of up to 200 radiographs, evenly spread.
+
+    Raises:
+        UserError: no radiograph can be read.
+    """
     return canvas_for(_sizes(cohort), area)
 
 
 def cohort_framing(cohort: Cohort, wanted: Framing) -> Framing:
-    """`alike` or `mixed`: whether radiographs show the same part of the body in the same place.
+    """Decide whether radiographs show the same part of the body in the same place: `alike` or `mixed`.
 
-    `auto` takes it from the aspect ratios of up to 200 of them: alike where three quarters differ by less than 2 %
-    from the median. In a mixed cohort the distance to the image's border says nothing about a place.
+    `auto` decides by the aspect ratios of up to 200 radiographs: alike where three quarters differ by less than 2 %
+    from the median. In a mixed cohort the distance to the image's border says nothing about a place (decision 5).
+
+    Raises:
+        UserError: no radiograph can be read.
     """
     if wanted != "auto":
         return wanted
     aspects = np.log([h / w for h, w in _sizes(cohort)])
     same = np.abs(aspects - np.median(aspects)) < ASPECTS_DIFFER
-    return "alike" if same.mean() >= 0.75 else "mixed"
+    return "alike" if same.mean() >= ALIKE else "mixed"
 
 
-def framed(framing: Framing, intensity: Intensity) -> Intensity:
-    """The changes of grey values that views of such a cohort are given: with borders cut off where it is mixed."""
+def adapt_intensity(framing: Framing, intensity: Intensity) -> Intensity:
+    """Add borders that are cut off to the changes of grey values, where the cohort is mixed (decision 5)."""
     return replace(intensity, crop=CROPPED) if framing == "mixed" else intensity
 
 
@@ -205,7 +234,7 @@ def _sizes(cohort: Cohort) -> list[Size]:
 
 @dataclass(frozen=True)
 class ResolutionLevel:
-    """The cohort at one size, used up to a share of the schedule.
+    """The cohort on one size of canvas, used up to a share of the schedule.
 
     Attributes:
         until: Share of the schedule, 0...1.
@@ -232,24 +261,34 @@ def resolution_levels(
     sink: Sink,
     framing: Framing = "alike",
 ) -> list[ResolutionLevel]:
-    """The sizes a network learns from: for a share `grow` of the schedule two thirds of the canvas, then all of it.
+    """The resolution levels that a network learns from, coarse to fine.
 
-    Radiographs are taken from the whole of a cohort of up to `pool`, else from that many, evenly spread.
+    Args:
+        cohort: The radiographs.
+        exemplars: Landmarks of some of them.
+        canvas: `(H, W)` of the finest level.
+        grow: Share of the schedule, 0...1, that is trained at two thirds of the canvas' sides first; 0 for one level.
+        pool: Most radiographs to learn from; in a larger cohort an even choice and the exemplars.
+        sink: Takes reports of unreadable radiographs.
+        framing: As for `CanvasCache`.
+
+    Raises:
+        UserError: an exemplar cannot be read.
     """
     taken = learning_pool(cohort, exemplars, pool)
     small = canvas_for([canvas], round(canvas[0] * canvas[1] * GROW_FROM**2))
     wanted = [(grow, small), (1.0, canvas)] if grow > 0 else [(1.0, canvas)]
     stores = [(until, CanvasCache(taken, size, sink, framing)) for until, size in wanted]
-    return [ResolutionLevel(until, store, store.marked(exemplars)) for until, store in stores]
+    return [ResolutionLevel(until, store, store.place_exemplars(exemplars)) for until, store in stores]
 
 
-def level_at(sizes: Sequence[ResolutionLevel], fraction: float) -> ResolutionLevel:
-    """The size to learn from after `fraction` of the schedule."""
-    return next((size for size in sizes if fraction < size.until), sizes[-1])
+def level_at(levels: Sequence[ResolutionLevel], fraction: float) -> ResolutionLevel:
+    """The level to learn from after `fraction` (0...1) of the schedule."""
+    return next((level for level in levels if fraction < level.until), levels[-1])
 
 
 def learning_pool(cohort: Cohort, exemplars: LandmarkTable, most: int) -> Cohort:
-    """The radiographs to learn from: all of a small cohort, else `most` of them evenly spread; exemplars always."""
+    """The radiographs to learn from: all of a small cohort, else `most` of them, evenly spread, and the exemplars."""
     count = len(cohort)
     if count > most:
         spread = (cohort.names[i * count // most] for i in range(most))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from onemark.nn.weights import read_weights, write_weights
+from onemark.nn.weights import FORMER_SLOTS, Tensors, read_weights, write_weights
 
 if TYPE_CHECKING:
     from onemark.nn.training.schedule import Clock
@@ -21,7 +21,12 @@ class Checkpoint:
         self.path = path
 
     def save(
-        self, task: Task, optimizer: torch.optim.Optimizer, clock: Clock, log: list[dict[str, Any]]
+        self,
+        stage: str,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        clock: Clock,
+        log: list[dict[str, Any]],
     ) -> None:
         """Write atomically; an interruption leaves the former state whole."""
         tensors = {
@@ -29,18 +34,18 @@ class Checkpoint:
         }
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items()}
-        head = {"stage": task.name, "step": clock.step, "spent": clock.elapsed, "log": log}
+        head = {"stage": stage, "step": clock.step, "spent": clock.elapsed, "log": log}
         write_weights(self.path, {"state": (tensors, head)})
 
     def head(self) -> dict[str, Any]:
         """Stage, step, seconds spent and log of the saved state; empty where there is none."""
-        return read_weights(self.path)["state"][1] if self.path.exists() else {}
+        return self._read()[1] if self.path.exists() else {}
 
-    def restore(self, task: Task, optimizer: torch.optim.Optimizer, clock: Clock) -> None:
-        """Load the state into a task, when it is a state of this stage."""
-        if self.head().get("stage") != task.name:
+    def restore(self, stage: str, task: Task, optimizer: torch.optim.Optimizer, clock: Clock) -> None:
+        """Load the state into a task, when it is the state of this stage."""
+        if self.head().get("stage") != stage:
             return
-        tensors, head = read_weights(self.path)["state"]
+        tensors, head = self._read()
         for name, module in task.modules.items():
             module.load_state_dict(_below(tensors, f"{name}/"))
         slots: dict[int, dict[str, torch.Tensor]] = {}
@@ -51,10 +56,14 @@ class Checkpoint:
         optimizer.load_state_dict({"state": slots, "param_groups": groups})
         clock.resume(head["step"], head["spent"])
 
+    def _read(self) -> tuple[Tensors, dict[str, Any]]:
+        tensors, head = read_weights(self.path)["state"]
+        return tensors, head | {"stage": FORMER_SLOTS.get(head["stage"], head["stage"])}
+
     def remove(self) -> None:
         """Forget the state, when the stage is done."""
         self.path.unlink(missing_ok=True)
 
 
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _below(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -25,16 +25,18 @@ ASIDE = 0.1  # share of the time that checkpoints, and previews, take at most, h
 
 
 @dataclass
-class Job:
-    """What every stage's fit gets beside its data.
+class TrainingContext:
+    """What the training loop needs besides a task and a plan.
 
     Attributes:
         fabric: Device and precision.
-        seed: Seeds the whole job; each step draws from its own generator, so a resumed run repeats the same draws.
+        seed: Seeds the whole run; each step draws from its own generator, so a resumed run repeats the same draws.
         sink: Takes the progress; raising Cancelled in it stops the work.
-        checkpoint: Where to save now and then; None for a job without a folder.
+        checkpoint: Where to save now and then; None for a run without a folder.
         log: Collects `{stage, step, loss, seconds}`.
-        deadline: `time.monotonic()` at which the whole job should be done, for the time left; None without budget.
+        deadline: `time.monotonic()` at which the whole run should be done, for the time left; None without budget.
+        stage: What is being trained, in progress, log, checkpoint and messages.
+        stream: Names the stream of random numbers; `stage` where empty.
     """
 
     fabric: Fabric
@@ -43,10 +45,12 @@ class Job:
     checkpoint: Checkpoint | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
     deadline: float | None = None
+    stage: str = "match"
+    stream: str = ""
 
-    def generator(self, stage: str, step: int) -> torch.Generator:
-        """The random numbers of one step of one stage, on the job's device."""
-        mixed = hash_text(f"{self.seed}/{stage}/{step}/{self.fabric.global_rank}")
+    def generator(self, step: int) -> torch.Generator:
+        """The random numbers of one step, on the context's device."""
+        mixed = hash_text(f"{self.seed}/{self.stream or self.stage}/{step}/{self.fabric.global_rank}")
         return torch.Generator(self.fabric.device).manual_seed(mixed)
 
 
@@ -58,26 +62,26 @@ def hash_text(text: str) -> int:
 def train(
     task: Task,
     plan: Plan,
-    job: Job,
+    context: TrainingContext,
     preview: Callable[[], Sequence[LandmarkSet]] | None = None,
 ) -> None:
-    """Train `task.module` in place, from the job's checkpoint when it holds an unfinished state of this stage.
+    """Train `task.module` in place, from the context's checkpoint when it holds an unfinished state of this stage.
 
     Raises:
-        Cancelled: the sink asked to stop; the state is saved first when the job has a checkpoint.
+        Cancelled: the sink asked to stop; the state is saved first when there is a checkpoint.
         UserError: the device has too little memory, or the loss stopped being a number.
     """
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[plan.optimizer]
     optimizer: torch.optim.Optimizer = kind(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
     clock = Clock(plan)
-    if job.checkpoint is not None:
-        job.checkpoint.restore(task, optimizer, clock)
-    module, optimizer = job.fabric.setup(task.module, optimizer)
+    if context.checkpoint is not None:
+        context.checkpoint.restore(context.stage, task, optimizer, clock)
+    module, optimizer = context.fabric.setup(task.module, optimizer)
     module.train()
-    run = _Run(task, module, optimizer, plan, job, clock, preview)
-    mend = f"lower {task.name}.batch or {task.name}.area, or use --device cpu"
+    run = _Run(task, module, optimizer, plan, context, clock, preview)
+    way_out = f"lower {context.stage}.batch or {context.stage}.area, or use --device cpu"
     try:
-        with memory_errors(mend):
+        with memory_errors(way_out):
             while not clock.finished:
                 run.step()
     except Cancelled:
@@ -91,7 +95,7 @@ class _Run:
     module: nn.Module
     optimizer: torch.optim.Optimizer
     plan: Plan
-    job: Job
+    context: TrainingContext
     clock: Clock
     preview: Callable[[], Sequence[LandmarkSet]] | None
     saved: float = field(default_factory=lambda: time.monotonic())
@@ -103,16 +107,16 @@ class _Run:
         fraction = self.clock.fraction
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.rate_at(fraction)
-        generator = self.job.generator(self.task.name, self.clock.step)
+        generator = self.context.generator(self.clock.step)
         batch = self.task.batch(generator, fraction)
-        with self.job.fabric.autocast():
+        with self.context.fabric.autocast():
             loss, metrics = self.task.loss(self.module, batch)
         if not bool(torch.isfinite(loss)):
             raise UserError(
-                f"training diverged at {self.task.name} step {self.clock.step}: lower {self.task.name}.rate"
+                f"training diverged at {self.context.stage} step {self.clock.step}: lower {self.context.stage}.rate"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.job.fabric.backward(loss)
+        self.context.fabric.backward(loss)
         nn.utils.clip_grad_norm_(self.task.module.parameters(), 5.0)
         self.optimizer.step()
         self.task.after(fraction)
@@ -122,9 +126,9 @@ class _Run:
     def _report(self, metrics: dict[str, float]) -> None:
         now, step = time.monotonic(), self.clock.step
         if step % 10 ** max(0, len(str(step)) - 4) == 0:  # every one to 9999, then every tenth, ...
-            entry = {"stage": self.task.name, "step": step, **metrics, "seconds": self.clock.elapsed}
-            self.job.log.append(entry)
-        if self.job.checkpoint is not None and now - self.saved > self.save_after:
+            entry = {"stage": self.context.stage, "step": step, **metrics, "seconds": self.clock.elapsed}
+            self.context.log.append(entry)
+        if self.context.checkpoint is not None and now - self.saved > self.save_after:
             self.save()
         shown: Sequence[LandmarkSet] = ()
         if self.preview is not None and now - self.shown > self.show_after:
@@ -132,13 +136,17 @@ class _Run:
             shown, self.shown = self.preview(), time.monotonic()
             self.show_after = max(PREVIEW_SECONDS, (self.shown - started) / ASIDE)
             self.module.train()
-        left = self.clock.left if self.job.deadline is None else max(0.0, self.job.deadline - now)
+        left = self.clock.left if self.context.deadline is None else max(0.0, self.context.deadline - now)
         speed = {"images/s": self.plan.batch * step / max(self.clock.elapsed, 1e-6)}
-        self.job.sink(Progress(self.task.name, step, self.clock.total, {**metrics, **speed}, left, shown))
+        self.context.sink(
+            Progress(self.context.stage, step, self.clock.total, {**metrics, **speed}, left, shown)
+        )
 
     def save(self) -> None:
-        if self.job.checkpoint is not None and self.job.fabric.is_global_zero:
+        if self.context.checkpoint is not None and self.context.fabric.is_global_zero:
             started = time.monotonic()
-            self.job.checkpoint.save(self.task, self.optimizer, self.clock, self.job.log)
+            self.context.checkpoint.save(
+                self.context.stage, self.task, self.optimizer, self.clock, self.context.log
+            )
             self.saved = time.monotonic()
             self.save_after = max(CHECKPOINT_SECONDS, (self.saved - started) / ASIDE)

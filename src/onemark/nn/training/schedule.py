@@ -1,4 +1,4 @@
-"""How long and how fast to learn: a schedule over steps, or laid over a time budget, and the clock that follows it."""
+"""How long and how fast to learn: a schedule over steps or over a time budget (decision 4), and its clock."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-STEPS_BEFORE_ESTIMATE = 3
+STEPS_BEFORE_ESTIMATE = 3  # the first steps decode radiographs as well and tell little about the pace
 
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "halving", "tenths", "late", "plateau"]
-STAIRS = {
-    "halving": (7, 0.5),
-    "tenths": (3, 0.1),
-}  # equal stairs of the schedule, and the factor from each to the next
-PLATEAU = (0.6, 0.8)  # shares of the schedule after which the rate of `plateau` falls to a tenth
+# Equal stairs of the schedule, and the factor from each to the next. CC2D halves the rate every 500 of 3500 epochs
+# (six times); its released detector takes a tenth after each third.
+STAIRS = {"halving": (7, 0.5), "tenths": (3, 0.1)}
+# Shares of the schedule after which the rate of `plateau` falls to a tenth: EdgeTrans' epochs 60 and 80 of 100.
+PLATEAU = (0.6, 0.8)
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Plan:
         warmup: Share of the schedule in which the rate of the cosine rises.
         batch: Items per step, for the throughput that is shown.
         optimizer: AdamW, or Adam as published, whose decay is part of the gradient.
-        schedule: How the rate falls: a cosine with warm-up; in steps (`STAIRS`) as CC2D publishes; or late, constant for
-            a third of the schedule and then by a cosine to a half, as EdgeTrans does.
-        restart: Share of the schedule after which the cosine begins anew, at half the rate; 0 = never.
+        schedule: How the rate falls. `cosine`: with a warm-up. `halving`, `tenths`: in equal stairs, as CC2D. `late`:
+            constant for a third of the schedule, then by a cosine to a half, as EdgeTrans. `plateau`: as its detectors.
+        restart: Share of the schedule after which the cosine starts again at half the rate, where the canvas grows or
+            the decoders take over from the encoder; 0 = never.
     """
 
     steps: int
@@ -46,7 +47,7 @@ class Plan:
     restart: float = 0.0
 
     def rate_at(self, fraction: float) -> float:
-        """The learning rate after `fraction` of the schedule."""
+        """The learning rate after `fraction` (0...1) of the schedule."""
         if self.schedule in STAIRS:
             count, factor = STAIRS[self.schedule]
             return self.rate * factor ** min(count - 1, int(fraction * count))
@@ -96,6 +97,7 @@ class Clock:
         """Whether another step would go beyond the schedule."""
         if self.plan.seconds is None:
             return self.step >= self.plan.steps
+        # Stop where another step would end farther from the budget than this one did.
         pace = self.elapsed / self.step if self.step >= STEPS_BEFORE_ESTIMATE else 0.0
         return self.step > 0 and self.elapsed + pace / 2 >= self.plan.seconds
 

@@ -12,8 +12,6 @@ from torch import nn
 class Task(Protocol):
     """What a stage trains: draws its own batches and returns its loss."""
 
-    name: str
-
     @property
     def module(self) -> nn.Module:
         """What learns."""

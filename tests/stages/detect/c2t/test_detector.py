@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job
 from onemark.progress import Cancelled, Progress
 from onemark.stages.detect.c2t import C2T, C2TConfig
+from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
 SHORT = C2TConfig(area=4096, batch=3, steps=3)
@@ -36,7 +37,7 @@ def detector(phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, a
         return truth[radiograph.name]
 
     config = C2TConfig(area=4096, batch=4, steps=25, strength=0.2)
-    return C2T.fit(exemplars, phantoms, config, Job(FABRIC), pseudo_label)
+    return fit_stage(C2T, phantoms, exemplars, config, labels=pseudo_label)
 
 
 def test_it_learns_pseudo_labels_and_asks_for_each_once(
@@ -53,7 +54,7 @@ def test_the_networks_differ_though_both_start_from_the_matcher(
     torch.manual_seed(5)
     start = HeatmapNet(UNet(), 7).state_dict()  # as a matcher's: a backbone that fits, a head that does not
     fresh = C2T(SHORT, exemplars.names, (64, 64), FABRIC)
-    fresh._begin(start)
+    fresh.start_from(start)
     for network in (fresh.network.first, fresh.network.second):
         state = network.state_dict()
         assert all(torch.equal(state[k], v) for k, v in start.items() if k.startswith("backbone."))
@@ -62,14 +63,14 @@ def test_the_networks_differ_though_both_start_from_the_matcher(
 
 def test_it_goes_on_from_its_own_weights(detector: C2T):
     fresh = C2T(detector.config, detector.names, detector.canvas, FABRIC)
-    fresh._begin(detector.network.state_dict())
+    fresh.start_from(detector.network.state_dict())
     ours = fresh.network.state_dict()
     assert all(torch.equal(ours[k], v) for k, v in detector.network.state_dict().items())
 
 
 def test_it_goes_on_with_a_landmark_more(detector: C2T):
     fresh = C2T(detector.config, (*detector.names, "new"), detector.canvas, FABRIC)
-    fresh._begin(detector.network.state_dict())
+    fresh.start_from(detector.network.state_dict())
     ours, former = fresh.network.state_dict(), detector.network.state_dict()
     assert all(torch.equal(ours[k], v) for k, v in former.items() if ".head." not in k)
     assert len(fresh.network.first.head.weight) == len(fresh.names)
@@ -94,20 +95,22 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
 ):
     config = dataclasses.replace(SHORT, **changes)
 
-    def fit(job: Job) -> C2T:
-        return C2T.fit(exemplars, phantoms, config, job, lambda r: truth[r.name])
+    def fit(seed: int, **context: Any) -> C2T:
+        return fit_stage(
+            C2T, phantoms, exemplars, config, labels=lambda r: truth[r.name], seed=seed, **context
+        )
 
     def stop(event: Progress) -> None:
         if event.stage == "detect" and event.step == 2:
             raise Cancelled
 
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
-    whole = fit(Job(FABRIC, 3)).state()[0]
+    whole = fit(3).state()[0]
     with pytest.raises(Cancelled):
-        fit(Job(FABRIC, 3, stop, checkpoint))
-    resumed = fit(Job(FABRIC, 3, checkpoint=checkpoint)).state()[0]
+        fit(3, sink=stop, checkpoint=checkpoint)
+    resumed = fit(3, checkpoint=checkpoint).state()[0]
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
-    other = fit(Job(FABRIC, 4)).state()[0]
+    other = fit(4).state()[0]
     assert not all(torch.equal(value, other[name]) for name, value in whole.items())
 
 

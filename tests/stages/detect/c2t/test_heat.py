@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from onemark.imaging.augment import Geometry, Warp
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells, soft_peaks
 from onemark.nn.heatmaps.heatmap import gaussians
-from onemark.stages.detect.c2t.heat import carried, disagreement, heat, log_heat, misfit
+from onemark.stages.detect.c2t.heat import carry_heat, disagreement, heat, log_heat, misfit
 
 CANVAS = (96, 64)
 POINTS = torch.tensor([[[20.0, 30.0], [40.5, 70.25]]]).expand(3, -1, -1)
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def warp(seed: int, strength: float = 1.0) -> Warp:
+def warp(generator: Callable[..., torch.Generator], seed: int, strength: float = 1.0) -> Warp:
     geometry = Geometry(elastic=0.004).times(strength)  # the canvas is small: six waves of it are rough
     return Warp.draw(3, CANVAS, geometry, generator(seed))
 
@@ -28,34 +26,34 @@ def spots(xy: torch.Tensor, stride: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("stride", [2, 4])
-def test_heat_is_carried_from_view_to_view(stride: int):
-    one, other = warp(1), warp(2)
-    there = carried(spots(one.inverse(POINTS), stride), one, other)
+def test_heat_is_carried_from_view_to_view(stride: int, generator: Callable[..., torch.Generator]):
+    one, other = warp(generator, 1), warp(generator, 2)
+    there = carry_heat(spots(one.inverse(POINTS), stride), one, other)
     peaks = soft_peaks(there.clamp(min=1e-9).log().flatten(0, 1))
     found = cells_to_pixels(peaks.xy, stride).view(3, 2, 2)
     assert (other.inverse(POINTS) - one.inverse(POINTS)).norm(dim=-1).mean() > 3
     assert (found - other.inverse(POINTS)).norm(dim=-1).max() < 0.25 * stride
 
 
-def test_heat_stays_where_both_views_are_the_canvas():
-    still = warp(0, 0.0)
+def test_heat_stays_where_both_views_are_the_canvas(generator: Callable[..., torch.Generator]):
+    still = warp(generator, 0, 0.0)
     before = spots(POINTS)
-    torch.testing.assert_close(carried(before, still, still), before, atol=1e-5, rtol=0)
+    torch.testing.assert_close(carry_heat(before, still, still), before, atol=1e-5, rtol=0)
 
 
-def test_mixed_precision_moves_nothing():
-    one, other = warp(1), warp(2)
+def test_mixed_precision_moves_nothing(generator: Callable[..., torch.Generator]):
+    one, other = warp(generator, 1), warp(generator, 2)
     before = spots(one.inverse(POINTS))
     with torch.autocast("cpu", torch.bfloat16):
-        there = carried(before, one, other)
-    torch.testing.assert_close(there, carried(before, one, other), atol=1e-6, rtol=0)
+        there = carry_heat(before, one, other)
+    torch.testing.assert_close(there, carry_heat(before, one, other), atol=1e-6, rtol=0)
 
 
-def test_what_is_carried_beside_the_view_is_not_seen():
-    still, far = warp(0, 0.0), warp(0, 0.0)
+def test_what_is_carried_beside_the_view_is_not_seen(generator: Callable[..., torch.Generator]):
+    still, far = warp(generator, 0, 0.0), warp(generator, 0, 0.0)
     far.translation[:] = torch.tensor([200.0, 0.0])
     maps = spots(POINTS).clamp(min=1e-9).log()
-    there = carried(heat(maps, "divergence"), still, far)
+    there = carry_heat(heat(maps, "divergence"), still, far)
     assert not disagreement(maps, there, "divergence")[1].any()
     assert disagreement(maps, heat(maps, "divergence"), "divergence")[1].all()
 

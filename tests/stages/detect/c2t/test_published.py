@@ -6,8 +6,8 @@ import pytest
 
 from onemark.nn.training.schedule import Plan
 from onemark.options import from_settings
-from onemark.pipeline import recipes
-from onemark.stages.detect.c2t import C2T, C2TConfig
+from onemark.pipeline.recipes import get_recipe
+from onemark.stages.detect.c2t import C2T, C2TConfig, presets
 
 
 def test_the_rate_falls_to_a_tenth_twice_late():
@@ -17,15 +17,14 @@ def test_the_rate_falls_to_a_tenth_twice_late():
 
 
 def test_the_published_settings_are_those_of_the_stage():
-    settings = {k.removeprefix("detect."): v for k, v in recipes.PUBLISHED_C2T.items()}
-    config = from_settings(C2TConfig, settings, "detect.")
+    config = from_settings(C2TConfig, presets.PUBLISHED, "detect.")
     assert (config.encoder, config.views, config.loss, config.drop) == ("hrnet_w18", "pair", "square", 0.8)
     assert config.sigma == 3 * 4  # three cells
     assert not config.detach
 
 
 def test_it_stands_behind_the_default_matcher():
-    recipe = recipes.get("onemark-c2t")
-    assert recipe.slots == recipes.get("onemark").slots | {"detect": C2T}
+    recipe = get_recipe("onemark-c2t")
+    assert recipe.slots == get_recipe("onemark").slots | {"detect": C2T}
     slow, fast = (recipe.configure(minutes=minutes)["detect"].area for minutes in (60, 10))
     assert slow > fast

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 
 from onemark.stages.match.edgetrans.correlation import Match
 from onemark.stages.match.edgetrans.losses import (
-    around,
     dissimilarity,
     edges,
+    invertibility,
+    landmark_weights,
+    match_loss,
     miss,
-    reunion,
     roughness,
     ssim,
-    stretched,
-    surprise,
+    stretch,
 )
 from onemark.stages.match.edgetrans.transform import Transform, cell_centres
 
@@ -49,18 +49,18 @@ def test_edges_are_the_slope_in_grey_values_per_pixel():
     along = edges(x)[0, :, 5:-5, 5:-5]
     torch.testing.assert_close(along[0], torch.full_like(along[0], 1 / (CANVAS[1] - 1)))
     assert along[1].abs().max() < 1e-6
-    assert (stretched(edges(picture())).amin((2, 3)) == 0).all()
-    assert (stretched(edges(picture())).amax((2, 3)) == 1).all()
+    assert (stretch(edges(picture())).amin((2, 3)) == 0).all()
+    assert (stretch(edges(picture())).amax((2, 3)) == 1).all()
 
 
 def test_weights_are_one_at_landmarks_and_fall_by_the_half_sides():
     points = torch.tensor([[[10.5, 20.5], [torch.nan, torch.nan]]])
-    weight = around(points, (32, 24), 2, 0.1)[0, 0]
+    weight = landmark_weights(points, (32, 24), 2, 0.1)[0, 0]
     assert weight[10, 5] == pytest.approx(1)
     step = 24 / 2 * 0.1  # one deviation, in cells, along x
     assert weight[10, 6] == pytest.approx(float(torch.exp(torch.tensor(-0.5 / step**2))))
     assert weight[31, 23] < 1e-3
-    assert around(torch.full((1, 2, 2), torch.nan), (32, 24), 2, 0.1).max() == 0
+    assert landmark_weights(torch.full((1, 2, 2), torch.nan), (32, 24), 2, 0.1).max() == 0
 
 
 def test_dissimilarity_grows_with_the_shift_and_counts_only_what_is_inside():
@@ -78,7 +78,7 @@ def test_edges_count_around_landmarks_only_and_by_their_share():
     a, ones = picture(), torch.ones(1, 1, *CANVAS)
     spoilt = a.clone()
     spoilt[..., 40:44, 30:34] += 0.5
-    near, far = (around(torch.tensor([[p]]), CANVAS, 1, 0.1) for p in ([32.0, 42.0], [5.0, 5.0]))
+    near, far = (landmark_weights(torch.tensor([[p]]), CANVAS, 1, 0.1) for p in ([32.0, 42.0], [5.0, 5.0]))
     plain = dissimilarity(spoilt, a, ones, None, 0.0)
     assert dissimilarity(spoilt, a, ones, near, 0.5) > 1.5 * plain
     assert dissimilarity(spoilt, a, ones, near, 0.9) > 1.5 * dissimilarity(spoilt, a, ones, far, 0.9)
@@ -106,8 +106,8 @@ def test_misses_count_in_px_or_half_sides_and_only_where_the_known_is_on_the_can
 
 
 def test_ways_that_undo_each_other_cost_nothing():
-    assert reunion(moved(3, -2), moved(-3, 2)) < 1e-4
-    assert float(reunion(moved(3), moved(0))) == pytest.approx((10**0.5 - 1) / 4, rel=1e-3)
+    assert invertibility(moved(3, -2), moved(-3, 2)) < 1e-4
+    assert float(invertibility(moved(3), moved(0))) == pytest.approx((10**0.5 - 1) / 4, rel=1e-3)
 
 
 @pytest.mark.parametrize("reach", [None, 2])
@@ -120,7 +120,7 @@ def test_correlations_surprise_least_where_they_peak_at_the_aim(reach: int | Non
 
     def cost(x: float, y: float) -> float:
         aims = torch.tensor([x - middle, y - middle]).expand(1, 6, 5, 2)
-        return float(surprise(match, aims, reach))
+        return float(match_loss(match, aims, reach))
 
     assert cost(3, 2) < 0.05
     assert cost(3.5, 2) == pytest.approx(4, abs=0.1)  # half the mass is right

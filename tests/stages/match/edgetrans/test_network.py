@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
-from onemark.stages.match.edgetrans.attention import STRIDES, Level, Pyramid, unwindowed, windows
+from onemark.stages.match.edgetrans.attention import STRIDES, Level, Pyramid, cut_windows, join_windows
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.correlation import (
     Match,
-    fitted_affine,
+    fit_affine,
     near_cosines,
     near_match,
-    smoothed,
+    smooth_field,
     unit,
     whole_match,
 )
@@ -29,11 +30,7 @@ APART = EdgeTransConfig(width=16, length=8)
 PAIRS = torch.tensor([0, 1]), torch.tensor([1, 2])
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def maps(width: int = 8, batch: int = 2) -> list[torch.Tensor]:
+def maps(generator: Callable[..., torch.Generator], width: int = 8, batch: int = 2) -> list[torch.Tensor]:
     return [
         torch.randn(batch, width, CANVAS[0] // s, CANVAS[1] // s, generator=generator(s)) for s in STRIDES
     ]
@@ -48,10 +45,10 @@ def still(batch: int = 2, stride: int = 4) -> Transform:
 
 def test_windows_are_squares_of_neighbours_and_go_back_where_they_came_from():
     m = torch.arange(2 * 3 * 8 * 12.0).view(2, 3, 8, 12)
-    cut = windows(m, 4)
+    cut = cut_windows(m, 4)
     assert cut.shape == (2 * 2 * 3, 16, 3)
     torch.testing.assert_close(cut[1, :, 0].view(4, 4), m[0, 0, :4, 4:8])
-    torch.testing.assert_close(unwindowed(cut, m.shape, 4), m)
+    torch.testing.assert_close(join_windows(cut, m.shape, 4), m)
 
 
 @pytest.mark.parametrize(("whole", "reached"), [(True, 64 * 96 // 16), (False, 16)])
@@ -76,9 +73,11 @@ def test_fine_windows_ask_the_same_area_of_the_lower_level():
 
 
 @pytest.mark.parametrize("fine", [True, False])
-def test_the_finest_map_and_the_token_depend_on_the_coarsest(fine: bool):
+def test_the_finest_map_and_the_token_depend_on_the_coarsest(
+    fine: bool, generator: Callable[..., torch.Generator]
+):
     torch.manual_seed(0)
-    pyramid, given = Pyramid(CANVAS, 8, 1, 2, 0.0, fine).eval(), maps()
+    pyramid, given = Pyramid(CANVAS, 8, 1, 2, 0.0, fine).eval(), maps(generator)
     refined, token = pyramid(given)
     assert [m.shape for m in refined] == [m.shape for m in given]
     assert token.shape == (2, 8)
@@ -93,7 +92,9 @@ def test_the_finest_map_and_the_token_depend_on_the_coarsest(fine: bool):
 
 
 @pytest.mark.parametrize(("shape", "reach"), [((16, 24), 3), ((6, 10), 2), ((3, 5), 4)])
-def test_products_in_blocks_are_those_of_every_step_of_the_window(shape: tuple[int, int], reach: int):
+def test_products_in_blocks_are_those_of_every_step_of_the_window(
+    shape: tuple[int, int], reach: int, generator: Callable[..., torch.Generator]
+):
     a, b = (unit(torch.randn(2, 5, *shape, generator=generator(s))) for s in (1, 2))
     wide = torch.nn.functional.pad(b, (reach,) * 4)
     direct = [
@@ -105,7 +106,7 @@ def test_products_in_blocks_are_those_of_every_step_of_the_window(shape: tuple[i
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_shifted_map_is_matched_by_its_shift(whole: bool):
+def test_a_shifted_map_is_matched_by_its_shift(whole: bool, generator: Callable[..., torch.Generator]):
     source = torch.randn(1, 32, 8, 12, generator=generator(3))
     target = source.roll(
         (2, -1), (2, 3)
@@ -122,10 +123,10 @@ def test_the_affine_map_that_made_the_matches_is_fitted():
     )
     move = (at.grid(16) - cell_centres(CANVAS, 16)).permute(0, 3, 1, 2)
     sure = torch.full((1, 1, 4, 6), 0.9)
-    found = fitted_affine(Match(torch.empty(0), move, sure, 16), still(1))
+    found = fit_affine(Match(torch.empty(0), move, sure, 16), still(1))
     torch.testing.assert_close(found.matrix, at.matrix, atol=2e-3, rtol=0)
     torch.testing.assert_close(found.translation, at.translation, atol=0.05, rtol=0)
-    unsure = fitted_affine(Match(torch.empty(0), move, sure * 0.01, 16), still(1))
+    unsure = fit_affine(Match(torch.empty(0), move, sure * 0.01, 16), still(1))
     torch.testing.assert_close(unsure.matrix, still(1).matrix, atol=0.02, rtol=0)
 
 
@@ -133,13 +134,15 @@ def test_a_field_follows_the_sure_moves_and_fades_where_none_is():
     move, sure = torch.zeros(1, 2, 12, 40), torch.full((1, 1, 12, 40), 0.01)
     move[:, :, :, ::2], move[:, :, :, 1::2] = 6.0, -90.0
     sure[:, :, :, 0:12:2] = 0.9
-    field = smoothed(Match(torch.empty(0), move, sure, 4))
+    field = smooth_field(Match(torch.empty(0), move, sure, 4))
     assert (field[0, :, :, 4:8] - 6).abs().max() < 0.5
     assert field[0, :, :, 24:].abs().max() < 3
 
 
 @pytest.mark.parametrize("guided", [True, False])
-def test_guided_fields_begin_at_the_local_correlations(guided: bool):
+def test_guided_fields_begin_at_the_local_correlations(
+    guided: bool, generator: Callable[..., torch.Generator]
+):
     torch.manual_seed(0)
     net = RegistrationNet(replace(APART, affine="identity", guided=guided), CANVAS).eval()
     for head in (net.field, net.coarse_field):
@@ -148,7 +151,7 @@ def test_guided_fields_begin_at_the_local_correlations(guided: bool):
     images = torch.rand(2, 1, *CANVAS, generator=generator())
     with torch.no_grad():
         found = net(images, torch.tensor([0]), torch.tensor([1]), 2)
-    begin = smoothed(found.near[1][0])
+    begin = smooth_field(found.near[1][0])
     assert begin.abs().max() > 0.1
     torch.testing.assert_close(found.fields[1], begin if guided else torch.zeros_like(begin))
 
@@ -189,21 +192,23 @@ def test_a_perspective_makes_one_side_larger():
     assert (steps > 0).all()
 
 
-def test_heads_begin_with_nothing_and_keep_their_range():
+def test_heads_begin_with_nothing_and_keep_their_range(generator: Callable[..., torch.Generator]):
     torch.manual_seed(0)
     field, affine = FieldHead(8, CANVAS, 2), AffineHead(8, perspective=False).eval()
-    assert field(maps()[0]).abs().max() == 0
+    assert field(maps(generator)[0]).abs().max() == 0
     assert affine(torch.randn(2, 8)).abs().max() == 0
     torch.nn.init.constant_(field.last.bias, 99.0)
-    assert field(maps()[0]).amax((0, 2, 3)).tolist() == [CANVAS[1] / 4, CANVAS[0] / 4]
-    assert field(maps()[0]).shape == (2, 2, CANVAS[0] // 2, CANVAS[1] // 2)
+    assert field(maps(generator)[0]).amax((0, 2, 3)).tolist() == [CANVAS[1] / 4, CANVAS[0] / 4]
+    assert field(maps(generator)[0]).shape == (2, 2, CANVAS[0] // 2, CANVAS[1] // 2)
 
 
 # --- the whole -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("config", [JOINT, APART])
-def test_pairs_are_registered_in_cascades_of_any_length(config: EdgeTransConfig):
+def test_pairs_are_registered_in_cascades_of_any_length(
+    config: EdgeTransConfig, generator: Callable[..., torch.Generator]
+):
     torch.manual_seed(0)
     net = RegistrationNet(config, CANVAS).eval()
     images = torch.rand(3, 1, *CANVAS, generator=generator())
@@ -219,7 +224,9 @@ def test_pairs_are_registered_in_cascades_of_any_length(config: EdgeTransConfig)
 
 
 @pytest.mark.parametrize("config", [JOINT, APART])
-def test_a_pair_does_not_depend_on_the_others_of_the_batch(config: EdgeTransConfig):
+def test_a_pair_does_not_depend_on_the_others_of_the_batch(
+    config: EdgeTransConfig, generator: Callable[..., torch.Generator]
+):
     torch.manual_seed(0)
     net = RegistrationNet(config, CANVAS).eval()
     images = torch.rand(3, 1, *CANVAS, generator=generator())
@@ -229,7 +236,7 @@ def test_a_pair_does_not_depend_on_the_others_of_the_batch(config: EdgeTransConf
     torch.testing.assert_close(both.answer.grid(8)[1:], alone.answer.grid(8), atol=1e-2, rtol=0)
 
 
-def test_affine_identity_is_left_out_and_a_given_start_is_kept():
+def test_affine_identity_is_left_out_and_a_given_start_is_kept(generator: Callable[..., torch.Generator]):
     torch.manual_seed(0)
     net = RegistrationNet(EdgeTransConfig(width=16, length=8, affine="identity"), CANVAS).eval()
     images = torch.rand(3, 1, *CANVAS, generator=generator())

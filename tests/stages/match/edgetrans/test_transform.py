@@ -55,7 +55,7 @@ def test_dots_lie_on_the_warped_picture_where_their_points_are_carried_to(stride
     warped = each.images(dots(points[0]))
     assert (carried - points[0]).norm(dim=-1).median() > 1  # they have moved
     torch.testing.assert_close(centre_of_mass(warped), carried, atol=0.25, rtol=0)
-    torch.testing.assert_close(each.full().images(dots(points[0])), warped, atol=1e-4, rtol=0)
+    torch.testing.assert_close(each.to_warp().images(dots(points[0])), warped, atol=1e-4, rtol=0)
 
 
 def test_inverse_undoes_the_map_to_a_thousandth_of_a_pixel():
@@ -74,7 +74,7 @@ def test_inverse_of_a_folding_field_still_lands_on_a_point_that_is_mapped_there(
 def test_one_map_after_another_is_their_composition():
     first, second, points = bent(4, seed=0), bent(4, seed=5), inner()
     both = first.then(second.displacement)
-    moved = points + second._moved(points[:, None])[:, 0]
+    moved = points + second.displacement_at(points[:, None])[:, 0]
     torch.testing.assert_close(both(points), first(moved), atol=0.15, rtol=0)
     assert (both(points) - first(points)).norm(dim=-1).max() > 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from lightning_fabric import Fabric
 
 from onemark import Cohort, LandmarkTable, UserError
 from onemark.nn.device import fabric_for
-from onemark.nn.embedding.dense import Batch
+from onemark.nn.embedding.dense import DenseBatch
 from onemark.nn.training.canvases import resolution_levels
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.loop import Job
 from onemark.progress import Cancelled, Progress, silent
+from onemark.stages.base import ChosenStage
 from onemark.stages.match.sla import SLA, SLAConfig
 from onemark.stages.match.sla.foveal import WindowBatch, WindowViews
 from onemark.stages.match.sla.network import LandmarkNet
@@ -25,6 +26,7 @@ from onemark.stages.match.sla.patches import PatchViews
 from onemark.stages.match.sla.task import SLATask
 from onemark.stages.match.sla.views import mean_known
 from onemark.stages.match.sla.windows import Fovea
+from onemark.testing import fit_stage
 from onemark.types import LandmarkSet
 
 FABRIC = fabric_for("cpu")
@@ -53,11 +55,7 @@ def some(phantoms: Cohort) -> Cohort:
 
 @pytest.fixture(scope="module")
 def matcher(marked: LandmarkTable, some: Cohort) -> SLA:
-    return SLA.fit(marked, some, TINY, Job(FABRIC))
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return fit_stage(SLA, some, marked, TINY)
 
 
 def task_of(marked: LandmarkTable, some: Cohort, **changes: Any) -> SLATask:
@@ -68,12 +66,12 @@ def task_of(marked: LandmarkTable, some: Cohort, **changes: Any) -> SLATask:
     kind = WindowViews if config.views == "windows" else PatchViews
     fabric = Fabric(accelerator="cpu", devices=1)
     views = kind(network, config, CANVAS, fabric)
-    sizes = resolution_levels(some, marked, CANVAS, 0, 100, silent)
+    levels = resolution_levels(some, marked, CANVAS, 0, 100, silent)
 
     def locate(canvases: torch.Tensor, start: torch.Tensor | None) -> torch.Tensor:
         return torch.tensor([10.0, 20.0] if start is None else [30.0, 40.0]).expand(len(canvases), 3, 2)
 
-    return SLATask(network, sizes, config, fabric, views, lambda: None, locate, silent)
+    return SLATask(network, levels, config, fabric, views, lambda: None, locate, silent)
 
 
 # --- one step --------------------------------------------------------------------------------------------
@@ -86,9 +84,11 @@ def of(drawn: WindowBatch, k: int, landmarks: int) -> WindowBatch:
     return WindowBatch(windows, fovea, drawn.xy[:, k : k + 1], drawn.known[:, k : k + 1], drawn.copies)
 
 
-def test_one_step_of_all_landmarks_is_a_step_of_each(marked: LandmarkTable, some: Cohort):
+def test_one_step_of_all_landmarks_is_a_step_of_each(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some)
-    task._infer(1, generator())
+    task.begin_epoch(1, generator())
     steps = [task.batch(generator(seed), 0.6) for seed in range(3)]
     together = task.module
     alone = [LandmarkNet(task.config, 1) for _ in range(3)]
@@ -120,7 +120,11 @@ def test_a_landmark_weighs_the_same_however_often_it_is_known():
 
 @pytest.mark.parametrize("views", ["windows", "patches"])
 def test_views_show_landmarks_where_they_say(
-    views: str, marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    views: str,
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     config = PATCHES if views == "patches" else TINY
     task = task_of(marked, some, **dataclasses.asdict(config))
@@ -153,9 +157,11 @@ def test_views_show_landmarks_where_they_say(
 # --- what is learned when --------------------------------------------------------------------------------
 
 
-def test_first_the_encoder_learns_then_each_landmark(marked: LandmarkTable, some: Cohort):
+def test_first_the_encoder_learns_then_each_landmark(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some, before=0.5)
-    assert isinstance(task.batch(generator(), 0.4), Batch)
+    assert isinstance(task.batch(generator(), 0.4), DenseBatch)
     assert not task.module.frozen
     assert isinstance(task.batch(generator(), 0.5), WindowBatch)
     task.module.train()
@@ -168,7 +174,7 @@ def test_first_the_encoder_learns_then_each_landmark(marked: LandmarkTable, some
 
 
 def test_pseudo_labels_are_replaced_every_epoch_and_exemplars_keep_theirs(
-    marked: LandmarkTable, some: Cohort
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
 ):
     task = task_of(marked, some, before=0.2, epochs=4)
     task.batch(generator(), 0.2)
@@ -182,7 +188,9 @@ def test_pseudo_labels_are_replaced_every_epoch_and_exemplars_keep_theirs(
         torch.testing.assert_close(task.labels.xy[one.index], one.xy, equal_nan=True)
 
 
-def test_they_can_start_at_random(marked: LandmarkTable, some: Cohort):
+def test_they_can_start_at_random(
+    marked: LandmarkTable, some: Cohort, generator: Callable[..., torch.Generator]
+):
     task = task_of(marked, some, start="random")
     task.batch(generator(3), 0.5)
     drawn = task.labels.xy[2:]
@@ -192,7 +200,10 @@ def test_they_can_start_at_random(marked: LandmarkTable, some: Cohort):
 
 
 def test_an_epoch_begins_with_copies_of_the_exemplars_alone(
-    marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(marked, some, before=0.2, epochs=2, template=0.5)
     seen: list[tuple[int, int]] = []
@@ -228,7 +239,10 @@ def test_landmarks_are_found_where_they_were_described(marked: LandmarkTable, so
 
 
 def test_whole_maps_are_looked_into_where_patches_were_described(
-    marked: LandmarkTable, some: Cohort, monkeypatch: pytest.MonkeyPatch
+    marked: LandmarkTable,
+    some: Cohort,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: Callable[..., torch.Generator],
 ):
     task = task_of(marked, some, **dataclasses.asdict(PATCHES) | {"peak": "argmax"})
     places = torch.tensor([[21.0, 33.0], [40.0, 50.0], [9.0, 77.0]])
@@ -256,16 +270,19 @@ def test_what_is_restored_answers_the_same(matcher: SLA, some: Cohort):
 
 
 def test_new_exemplars_keep_the_network(matcher: SLA, some: Cohort, marked: LandmarkTable):
-    again = SLA.fit(marked, some, matcher.config, Job(FABRIC), former=matcher)
+    again = fit_stage(SLA, some, marked, matcher.config, former=matcher)
     for name, value in matcher.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value)
     np.testing.assert_array_equal(again.locate(some[4]).xy, matcher.locate(some[4]).xy)
 
 
 def test_other_landmarks_need_decoders_of_their_own(matcher: SLA, some: Cohort, truth: LandmarkTable):
+    assert SLA.bound_to_landmarks
     other = LandmarkTable.from_sets([few(truth, some.names[0], 4)])
-    with pytest.raises(UserError, match="give exemplars of the same landmarks, or fit anew"):
-        SLA.fit(other, some, matcher.config, Job(FABRIC), former=matcher)
+    again = fit_stage(SLA, some, other, matcher.config)
+    assert len(again.network.state_dict()) == len(matcher.network.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        fit_stage(SLA, some, other, matcher.config, former=matcher)
 
 
 def test_evidence_shows_every_level_around_the_answer(matcher: SLA, some: Cohort):
@@ -290,8 +307,8 @@ def test_a_stopped_fit_ends_as_an_unbroken_one(
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            SLA.fit(marked, some, TINY, Job(FABRIC, sink=stop, checkpoint=checkpoint))
-    again = SLA.fit(marked, some, TINY, Job(FABRIC, checkpoint=checkpoint))
+            fit_stage(SLA, some, marked, TINY, sink=stop, checkpoint=checkpoint)
+    again = fit_stage(SLA, some, marked, TINY, checkpoint=checkpoint)
     for name, value in matcher.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value), name
 
@@ -302,23 +319,25 @@ def test_a_stopped_fit_ends_as_an_unbroken_one(
         ({"before": 0.0}, "encoder=compact needs match.before above 0"),
         ({"before": 0.0, "encoder": "vgg19"}, "views=windows needs match.before above 0"),
         ({"before": 0.0, "encoder": "vgg19", "views": "patches"}, "start=matcher needs match.before above 0"),
-        ({"views": "patches", "patch": 128}, "fit on the canvas"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
-    changes: dict[str, Any], message: str, some: Cohort, marked: LandmarkTable
-):
+def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
-        SLA.fit(marked, some, dataclasses.replace(TINY, **changes), Job(FABRIC))
+        SLA.check({"match": ChosenStage(SLA, dataclasses.replace(TINY, **changes))})
+
+
+def test_a_patch_that_does_not_fit_on_the_canvas_is_refused(some: Cohort, marked: LandmarkTable):
+    with pytest.raises(UserError, match="fit on the canvas"):
+        fit_stage(SLA, some, marked, dataclasses.replace(TINY, views="patches", patch=128))
 
 
 @pytest.mark.parametrize("adapter", [0, 2])
 def test_an_adapter_learns_and_answers(adapter: int, some: Cohort, marked: LandmarkTable):
     config = dataclasses.replace(TINY, decoders="adapter", adapter=adapter, steps=3)
-    job = Job(FABRIC)
-    found = SLA.fit(marked, some, config, job).locate(some[2])
+    log: list[dict[str, Any]] = []
+    found = fit_stage(SLA, some, marked, config, log=log).locate(some[2])
     assert np.isfinite(found.xy).all()
-    assert len(job.log) == 3
+    assert len(log) == 3
 
 
 def test_the_published_form_learns_and_comes_back_the_same(some: Cohort, marked: LandmarkTable):
@@ -326,7 +345,7 @@ def test_the_published_form_learns_and_comes_back_the_same(some: Cohort, marked:
         PATCHES, encoder="vgg19", before=0.0, start="random", batch=2, steps=1, decoders="adapter", adapter=2,
         context="rfb", area=4096,
     )  # fmt: skip
-    matcher = SLA.fit(marked, some, config, Job(FABRIC))
+    matcher = fit_stage(SLA, some, marked, config)
     again = SLA.restore(*matcher.state(), FABRIC)
     np.testing.assert_array_equal(matcher.locate(some[2]).xy, again.locate(some[2]).xy)
     assert not matcher.coarse

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.heatmaps.decode import cells_to_pixels
-from onemark.stages.match.sla.windows import SIDE, Fovea, by_point, nats, peaks, vectors_in
+from onemark.stages.match.sla.windows import SIDE, Fovea, by_point, cross_entropy, peaks, vectors_in
 
 CANVAS = (160, 128)
 
@@ -83,9 +83,9 @@ def test_the_loss_is_least_at_the_right_place():
     fovea = Fovea.around(xy, maps)
     windows = by_point(fovea.cut(maps), 16)
     vectors = vectors_in(windows, fovea, xy)
-    right = nats(vectors, windows, fovea, xy, 10.0)
+    right = cross_entropy(vectors, windows, fovea, xy, 10.0)
     for shift in (-6.0, 6.0):
-        assert (nats(vectors, windows, fovea, xy + shift, 10.0) > right + 1).all()
+        assert (cross_entropy(vectors, windows, fovea, xy + shift, 10.0) > right + 1).all()
 
 
 def test_the_loss_is_equation_2():
@@ -93,7 +93,7 @@ def test_the_loss_is_equation_2():
     fovea = Fovea.around(xy, maps[:1])
     windows = by_point(fovea.cut(maps[:1]), 8)
     vectors = [F.normalize(torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(3)), dim=-1)]
-    found = nats(vectors, windows, fovea, xy, 10.0)
+    found = cross_entropy(vectors, windows, fovea, xy, 10.0)
     for b in range(2):
         cells, inside = fovea.cells(0)
         x, y = cells[b, 0][inside[b, 0]].unbind(-1)

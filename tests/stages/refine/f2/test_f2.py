@@ -19,11 +19,13 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.embedding.embed import Embedder
 from onemark.nn.training.canvases import resolution_levels
-from onemark.nn.training.loop import Job
 from onemark.options import from_settings
-from onemark.stages.match.cc2d import CC2DConfig
+from onemark.stages.base import ChosenStage
+from onemark.stages.config import StageConfig
+from onemark.stages.match.cc2d import CC2D, CC2DConfig
 from onemark.stages.refine.f2 import F2, F2Config
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
+from onemark.testing import KnownPoints, fit_stage
 
 Locate = Callable[[Radiograph], LandmarkSet]
 SMALL: dict[str, Any] = {"area": 20480, "crop": 32, "match_prior": 3.0, "shift": 2.0}
@@ -50,6 +52,10 @@ def start() -> dict[str, torch.Tensor]:
     return Embedder(UNet(), 16).state_dict()
 
 
+def chosen(match: StageConfig, refine: StageConfig) -> dict[str, ChosenStage]:
+    return {"match": ChosenStage(CC2D, match), "refine": ChosenStage(F2, refine)}
+
+
 def fitted(
     settings: dict[str, Any],
     phantoms: Cohort,
@@ -60,9 +66,11 @@ def fitted(
     detector: Mapping[str, dict[str, torch.Tensor]] = MappingProxyType({}),
     **more: Any,
 ) -> F2:
-    job = Job(fabric_for("cpu"), seed)
     config = from_settings(F2Config, settings)
-    return F2.fit(exemplars, phantoms, config, job, locate, start={"match": start, **detector}, **more)
+    before = {slot: KnownPoints(locate, weights) for slot, weights in detector.items()}
+    return fit_stage(
+        F2, phantoms, exemplars, config, labels=locate, weights=start, before=before, seed=seed, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +209,16 @@ def test_radiographs_of_a_mixed_cohort_are_looked_at_as_they_were_learned(
     )
     wide = Radiograph("wide.png", np.pad(phantoms[2].pixels, ((0, 0), (0, 48))))
     coarse = dataclasses.replace(truth[phantoms.names[2]], image="wide.png")
-    frames = [one._look(wide, coarse)[-1] for one in (mixed, fitted_alike(mixed))]
-    assert frames[0].scaled == mixed.canvas
-    assert frames[1].scaled != mixed.canvas
+    middle = np.array([wide.size[1], wide.size[0]]) / 2
+    inner = coarse.names[int(np.linalg.norm(coarse.xy - middle, axis=1).argmin())]
+
+    def aspect(refiner: F2) -> float:
+        """Width over height of the crop around a landmark, in the radiograph's own pixels."""
+        rows, columns = np.nonzero(refiner.explain(wide, coarse, inner).maps["refined"])
+        return float((np.ptp(columns) + 1) / (np.ptp(rows) + 1))
+
+    assert aspect(fitted_alike(mixed)) == pytest.approx(1, abs=0.05)
+    assert aspect(mixed) == pytest.approx(176 / 128, abs=0.06)  # the width is squeezed to the canvas' 128 px
 
 
 def fitted_alike(refiner: F2) -> F2:
@@ -275,16 +290,16 @@ def test_descriptors_are_right_where_only_the_landmark_looks_like_itself(
         (
             {"learn": "nothing"},
             {"encoder": "vgg19"},
-            r"compares by a compact matcher, not by vgg19: set refine",
+            r"compares by a compact matcher's network, not by vgg19: set refine",
         ),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], matcher: dict[str, Any], said: str):
     configs = {"match": from_settings(CC2DConfig, matcher), "refine": from_settings(F2Config, settings)}
     with pytest.raises(UserError, match=said):
-        F2.check(configs)
-    F2.check({"match": CC2DConfig(), "refine": F2Config()})
-    F2.check({"match": CC2DConfig(encoder="vgg19"), "refine": F2Config()})
+        F2.check(chosen(**configs))
+    F2.check(chosen(match=CC2DConfig(), refine=F2Config()))
+    F2.check(chosen(match=CC2DConfig(encoder="vgg19"), refine=F2Config()))
 
 
 def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
@@ -292,10 +307,9 @@ def test_behind_another_matcher_it_learns_from_the_coarse_points_and_says_so(
 ):
     def changed(by: float, weights: dict[str, torch.Tensor]) -> tuple[list[str], torch.Tensor]:
         events: list[Progress] = []
-        job = Job(fabric_for("cpu"), 0, events.append)
         config = from_settings(F2Config, SMALL | {"match_prior": by})
         locate = coarse_points(truth)
-        f2 = F2.fit(exemplars, phantoms, config, job, locate, start={"match": weights})
+        f2 = fit_stage(F2, phantoms, exemplars, config, labels=locate, weights=weights, sink=events.append)
         return [event.message for event in events if event.message], f2.network.head.weight
 
     (told, one), (_, other) = changed(1.0, {}), changed(8.0, {})

@@ -17,9 +17,9 @@ from onemark.nn.embedding.embed import Embedder
 from onemark.nn.reader import Reader
 from onemark.stages.refine.f2 import matching
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.matching import Matching, Remembered
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
 from onemark.stages.refine.f2.network import DinoNet, HeatNet, MatchNet
-from onemark.stages.refine.f2.search import candidates, near, peaks_at
+from onemark.stages.refine.f2.search import candidates, log_gaussian, peaks_at
 
 # --- crops -----------------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def test_a_map_is_laid_where_its_crop_came_from():
 
 
 def test_the_prior_peaks_where_the_coarse_point_is():
-    log_prior = near(torch.tensor([[3.0, 5.0], [0.0, 0.0]]), (8, 10), 2.0)
+    log_prior = log_gaussian(torch.tensor([[3.0, 5.0], [0.0, 0.0]]), (8, 10), 2.0)
     assert log_prior.shape == (2, 8, 10)
     assert log_prior[0].argmax() == 5 * 10 + 3
     assert log_prior[0, 5, 5].item() == pytest.approx(-0.5)
@@ -113,7 +113,7 @@ class Colours(nn.Module):
 
 def compared(views: torch.Tensor, xy: torch.Tensor) -> Matching:
     reader = Reader(Colours(), (8, 8), fabric_for("cpu"))
-    return Matching(reader, 1, 400.0, Remembered(views, xy))
+    return Matching(reader, 1, 400.0, ExemplarCrops(views, xy))
 
 
 def test_a_landmark_is_found_where_it_looks_like_the_exemplar():
@@ -131,7 +131,7 @@ def test_of_several_exemplars_the_most_similar_visible_one_counts():
     views[0, 0, 0, 5, 6], views[1, 0, 0, 5, 6] = 0.8, 0.3
     other[0, 0, 4, 4], other[0, 0, 10, 10] = 0.8, 0.32
     both = torch.tensor([[[6.0, 5.0]], [[6.0, 5.0]]])
-    prior = near(torch.tensor([[8.0, 8.0]]), (16, 16), 100.0)
+    prior = log_gaussian(torch.tensor([[8.0, 8.0]]), (16, 16), 100.0)
     strong = compared(views, both).find(other, prior)[1].xy
     hidden = torch.tensor([[[math.nan, math.nan]], [[6.0, 5.0]]])
     weak = compared(views, hidden).find(other, prior)[1].xy

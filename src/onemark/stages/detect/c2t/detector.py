@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
 from onemark.imaging.letterbox import Letterbox
@@ -13,12 +11,13 @@ from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
-from onemark.nn.weights import take_fitting
-from onemark.stages.detect.base import Detector
+from onemark.nn.weights import Tensors, take_fitting
+from onemark.stages.config import StageConfig, TrainedConfig
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.heat import log_heat
 from onemark.stages.detect.c2t.network import Pair
 from onemark.stages.detect.c2t.task import C2TTask
+from onemark.stages.detector import Detector
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 
@@ -26,7 +25,19 @@ class C2T(Detector):
     """Two co-taught heatmap detectors."""
 
     Config = C2TConfig
+    config: C2TConfig
     network: Pair
+
+    @classmethod
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """HRNet's weights, for the published form."""
+        assert isinstance(config, C2TConfig)
+        return config.encoder, config.weights
+
+    @property
+    def grow(self) -> float:
+        """Share of the schedule that is trained on a smaller canvas first, 0...1."""
+        return self.config.grow
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels: the peaks of both detectors' mean log-probability."""
@@ -54,11 +65,14 @@ class C2T(Detector):
         )
 
     @staticmethod
-    def _network(config: C2TConfig, landmarks: int) -> Pair:
+    def build_network(config: TrainedConfig, landmarks: int) -> Pair:
+        """Both detectors."""
+        assert isinstance(config, C2TConfig)
         return Pair(config, landmarks)
 
-    def _task(self, sizes: list[ResolutionLevel], labels: PseudoLabels) -> Task:
-        return C2TTask(self.network, sizes, labels, self.config)
+    def make_task(self, levels: list[ResolutionLevel], labels: PseudoLabels) -> Task:
+        """Consistency co-teaching."""
+        return C2TTask(self.network, levels, labels, self.config)
 
     def _read(self, radiograph: Radiograph) -> tuple[list[torch.Tensor], Letterbox]:
         """Log-probabilities `[K, h, w]` of each detector, up to a constant, and where the radiograph lies."""
@@ -66,11 +80,12 @@ class C2T(Detector):
         width = self.config.sigma * outputs[0].shape[-2] / self.canvas[0]
         return [log_heat(maps[0].cpu(), self.config.loss, width) for maps in outputs], frame
 
-    def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
-        if start.keys() == self.network.state_dict().keys():
-            take_fitting(self.network, start)
+    def start_from(self, weights: Tensors) -> None:
+        """Take a former pair's weights; else HRNets start from ImageNet's, compact networks from the matcher's."""
+        if weights.keys() == self.network.state_dict().keys():
+            take_fitting(self.network, weights)
         elif self.config.encoder == "hrnet_w18":
-            pretrained.start(self.network, "hrnet_w18", self.config.weights, "detect")
+            pretrained.start(self.network, "hrnet_w18", self.config.weights, self.slot)
         else:
             for network in (self.network.first, self.network.second):
-                take_fitting(network, start)
+                take_fitting(network, weights)

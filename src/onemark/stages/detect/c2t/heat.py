@@ -13,22 +13,22 @@ from onemark.nn.heatmaps.heatmap import divergence, gaussians, on_map
 
 Kind = Literal["divergence", "square"]
 
-LEAST_HEAT = 1e-4
-LEAST_MASS = 0.2
-KNOTS = 40
+LEAST_HEAT = 1e-4  # plain heat below it counts as that: its logarithm must stay finite
+LEAST_MASS = 0.2  # share of a heatmap that must lie on the other view for a comparison to count
+KNOTS = 40  # along the longer side; displacement fields are smooth, so the way between views is interpolated
 
 
 def misfit(
     maps: torch.Tensor, xy: torch.Tensor, sigma: float, stride: int, kind: Kind
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far maps are from labels, `[B, K]`, and whether the label lies on the view.
+    """How far maps are from labels, `[B, K]`, and whether the label lies on the view (Eq. 17).
 
     Args:
         maps: `[B, K, h, w]` of a network.
-        xy: `[B, K, 2]` view px (x, y); NaN when unknown.
+        xy: `[B, K, 2]` view px (x, y); NaN where unknown.
         sigma: Standard deviation of the target, view px.
         stride: View px per cell.
-        kind: Divergence of softmax heatmaps, or mean square of plain ones with peak 1 (L_mse of the paper).
+        kind: Divergence of softmax heatmaps, or mean square of plain ones with peak 1 (the paper's L_mse).
     """
     if kind == "divergence":
         return divergence(maps, xy, sigma, stride)
@@ -44,7 +44,7 @@ def disagreement(maps: torch.Tensor, other: torch.Tensor, kind: Kind) -> tuple[t
 
     Args:
         maps: `[B, K, h, w]` of a network.
-        other: `[B, K, h, w]` of the other one, as `heat` and `carried` give it.
+        other: `[B, K, h, w]` of the other one, as `heat` and `carry_heat` give it.
         kind: As for `misfit`.
     """
     if kind == "square":
@@ -58,7 +58,7 @@ def disagreement(maps: torch.Tensor, other: torch.Tensor, kind: Kind) -> tuple[t
 
 
 def heat(maps: torch.Tensor, kind: Kind) -> torch.Tensor:
-    """What a network's maps `[..., K, h, w]` say: probabilities, or the plain heat itself."""
+    """Read a network's maps `[..., K, h, w]` as heat: probabilities, or the maps themselves where they are plain."""
     if kind == "square":
         return maps.float()
     return maps.float().flatten(-2).softmax(-1).view_as(maps)
@@ -67,8 +67,8 @@ def heat(maps: torch.Tensor, kind: Kind) -> torch.Tensor:
 def log_heat(maps: torch.Tensor, kind: Kind, width: float = 1.0) -> torch.Tensor:
     """Log-probabilities of a network's maps `[K, h, w]`, up to a constant.
 
-    Plain heat below a ten-thousandth counts as that. It is raised to a power that leaves its peaks one cell wide,
-    so that a soft peak sees the whole of them.
+    Plain heat is raised to a power that leaves its peaks one cell wide, so that the window of a soft peak holds the
+    whole of them.
 
     Args:
         maps: `[K, h, w]`.
@@ -80,16 +80,16 @@ def log_heat(maps: torch.Tensor, kind: Kind, width: float = 1.0) -> torch.Tensor
     return maps.float().clamp(min=LEAST_HEAT).log() * max(1.0, width**2)
 
 
-def carried(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
-    """Heat `[B, K, h, w]` on one view of each radiograph, seen on another view of it.
-
-    The way between the views is found at some forty places along the longer side and interpolated: displacement
-    fields are smooth.
+def carry_heat(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
+    """Carry heat from one view of each radiograph to another view of it.
 
     Args:
-        heat: On the source view.
+        heat: `[B, K, h, w]` on the source view.
         source: Warp of that view.
         target: Warp of the view to carry it to.
+
+    Returns:
+        `[B, K, h, w]` on the target view; 0 where the source view shows nothing.
     """
     h, w = heat.shape[-2:]
     stride = target.canvas[0] // h
@@ -97,7 +97,7 @@ def carried(heat: torch.Tensor, source: Warp, target: Warp) -> torch.Tensor:
     count = [max(2, round(KNOTS * n / max(h, w))) for n in (h, w)]
     y, x = (torch.linspace(first[i], last[i], count[1 - i], device=heat.device) for i in (1, 0))
     pixels = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).view(1, -1, 2)
-    with torch.autocast(heat.device.type, enabled=False):  # bfloat16 knows coordinates to a pixel only
+    with torch.autocast(heat.device.type, enabled=False):  # bfloat16 would round coordinates to whole pixels
         there = source.inverse(target.forward(pixels.expand(len(heat), -1, -1)))
         coarse = pixels_to_cells(there, stride).transpose(1, 2).view(len(heat), 2, *count)
         grid = F.interpolate(coarse, (h, w), mode="bilinear", align_corners=True)

@@ -11,7 +11,7 @@ from onemark.nn.backbones.pyramid import pyramid
 from onemark.nn.heatmaps.heatmap import HeatmapNet
 from onemark.stages.detect.c2t.config import C2TConfig
 
-MULTIPLE = 32
+MULTIPLE = 32  # what the sides of a canvas are divisible by: the deepest stride
 
 
 class ConcatNet(nn.Module):
@@ -34,7 +34,9 @@ class ConcatNet(nn.Module):
 
 
 class Pair(nn.Module):
-    """Two networks of one kind with different heads; the second may look at a coarser canvas.
+    """Two networks of one kind with different heads; the second may see a coarser canvas.
+
+    They must err differently to be of use to each other, so their heads start at different random weights.
 
     Args:
         config: Options.
@@ -49,14 +51,15 @@ class Pair(nn.Module):
     def forward(
         self, first: torch.Tensor, second: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views `[B, 1, H, W]`, one for each or one for both -> two times `[B, K, h, w]`."""
+        """Views `[B, 1, H, W]`, one for each network or one for both -> maps `[B, K, h, w]` of each."""
         ours: torch.Tensor = self.first(first)
-        theirs = self.second(self._coarser(first if second is None else second))
+        theirs = self.second(self._coarsen(first if second is None else second))
+        # Losses compare both networks cell by cell.
         if theirs.shape != ours.shape:
             theirs = F.interpolate(theirs, ours.shape[-2:], mode="bilinear", align_corners=False)
         return ours, theirs
 
-    def _coarser(self, views: torch.Tensor) -> torch.Tensor:
+    def _coarsen(self, views: torch.Tensor) -> torch.Tensor:
         h, w = (max(1, round(n * self.coarse / MULTIPLE)) * MULTIPLE for n in views.shape[-2:])
         if (h, w) == tuple(views.shape[-2:]):
             return views

@@ -9,23 +9,23 @@ import torch
 from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Geometry, Intensity, Warp, augmentation
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.c2t.config import C2TConfig
-from onemark.stages.detect.c2t.heat import carried, disagreement, heat, misfit
+from onemark.stages.detect.c2t.heat import carry_heat, disagreement, heat, misfit
 
-FULLY_FROM = 0.3  # share of the schedule from which as much is left out as asked for: epoch 30 of 100
+FULLY_FROM = 0.3  # share of the schedule after which the full share is left out: epoch 30 of 100
 PUBLISHED = Geometry(rotation=0.35, log_scale=0.25, shear=0, shift=0, elastic=0)
-"""Turn and scale of as much variance as the published clipped normal draws."""
+"""Uniform turn and scale with as much variance as the published clipped normal draws."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Radiographs of a batch as one network sees them.
+    """The radiographs of a batch as one network sees them.
 
     Attributes:
         images: `[B, 1, H, W]`.
-        xy: `[B, K, 2]` landmarks on them, view px; NaN when unknown.
+        xy: `[B, K, 2]` landmarks (x, y) on them, view px; NaN where unknown.
         warp: From view to canvas.
     """
 
@@ -35,14 +35,14 @@ class View:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The views of each network, how many of the radiographs are exemplars (the last ones), and the ramps.
+class CoTeachingBatch:
+    """What one step of co-teaching learns from.
 
     Attributes:
         views: Per network its views of the same radiographs; the last one is strong.
-        exemplars: How many.
-        drop: Share of each landmark's pseudo-labels to leave out.
-        doubt: Weight of inconsistency in what is left out.
+        exemplars: How many of the radiographs are exemplars; these come last.
+        drop: Share of each landmark's pseudo-labels to leave out, 0...1.
+        doubt: Weight of inconsistency against misfit in what is left out, 0...1.
     """
 
     views: tuple[tuple[View, ...], tuple[View, ...]]
@@ -52,8 +52,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one network says of its views: maps `[B, K, h, w]` of each, and their misfit `[B, K]` to known labels."""
+class DetectorOutput:
+    """What one network predicts on its views.
+
+    Attributes:
+        maps: `[B, K, h, w]` per view.
+        misfit: `[B, K]` distance to the labels, mean over the views that show the label.
+        known: `[B, K]` whether a view shows it.
+    """
 
     maps: tuple[torch.Tensor, ...]
     misfit: torch.Tensor
@@ -61,22 +67,20 @@ class Answer:
 
 
 class C2TTask:
-    """What the training loop trains.
+    """What the training loop trains for C2T.
 
     Args:
         module: Both networks, a `Pair`.
-        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
-        label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
+        levels: The cohort and its exemplars, coarser levels first; an exemplar is in every batch.
+        label: Gives the pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
         config: Options.
     """
 
-    name = "detect"
-
     def __init__(
-        self, module: nn.Module, sizes: Sequence[ResolutionLevel], label: Label, config: C2TConfig
+        self, module: nn.Module, levels: Sequence[ResolutionLevel], label: Label, config: C2TConfig
     ) -> None:
-        self.module, self.sizes, self.label, self.config = module, sizes, label, config
-        self.geometry, self.intensity = _strong(config)
+        self.module, self.levels, self.label, self.config = module, levels, label, config
+        self.geometry, self.intensity = _strong_augmentation(config)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -86,35 +90,39 @@ class C2TTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch."""
-        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> CoTeachingBatch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
-        true, size = self.exemplars, level_at(self.sizes, fraction)
-        chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
-        canvases = size.store.read(chosen).to(generator.device)
-        intensity = framed(size.store.framing, self.intensity)
-        strong = _view(canvases, xy, self.geometry, intensity, generator)
+        true, level = self.exemplars, level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        canvases = level.store.read(chosen).to(generator.device)
+        intensity = adapt_intensity(level.store.framing, self.intensity)
+        strong = _draw_view(canvases, xy, self.geometry, intensity, generator)
         views: tuple[tuple[View, ...], tuple[View, ...]]
         if self.config.views == "pair":
-            weak = _view(canvases, xy, Geometry().times(0), UNCHANGED, generator)
+            weak = _draw_view(canvases, xy, Geometry().times(0), UNCHANGED, generator)
             views = ((weak, strong), (weak, strong))
         else:
-            views = ((strong,), (_view(canvases, xy, self.geometry, intensity, generator),))
+            views = ((strong,), (_draw_view(canvases, xy, self.geometry, intensity, generator),))
         ramp = min(1.0, fraction / FULLY_FROM)
-        return Batch(views, true, self.config.drop * ramp, self.config.doubt * ramp)
+        return CoTeachingBatch(views, true, self.config.drop * ramp, self.config.doubt * ramp)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Pseudo-labels that the other network trusts, the exemplars' true labels, and the agreement of both."""
-        answers = self._answers(module, batch)
-        cross = [self._between(answers, batch, n) for n in (0, 1)]
-        doubts = [self._doubt(answers[n], batch, n, cross[n]) for n in (0, 1)]
-        split = len(answers[0].misfit) - batch.exemplars
+    def loss(self, module: nn.Module, batch: CoTeachingBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Sum of three losses: on the pseudo-labels that the *other* network trusts (Alg. 1), on the exemplars' true
+        labels, and on the agreement of both networks (Eq. 20).
+        """
+        outputs = self._run_networks(module, batch)
+        cross = [self._disagreement(outputs, batch, n) for n in (0, 1)]
+        doubts = [self._doubt(outputs[n], batch, n, cross[n]) for n in (0, 1)]
+        split = len(outputs[0].misfit) - batch.exemplars
         losses = []
-        for ours, advice, (apart, seen) in zip(answers, reversed(doubts), cross, strict=True):
-            pseudo = mean(ours.misfit[:split], trusted(advice[:split], ours.known[:split], batch.drop))
-            true = mean(ours.misfit[split:], ours.known[split:])
-            losses.append((pseudo, true, mean(apart, seen)))
+        for ours, advice, (apart, seen) in zip(outputs, reversed(doubts), cross, strict=True):
+            pseudo = masked_mean(
+                ours.misfit[:split], choose_trusted(advice[:split], ours.known[:split], batch.drop)
+            )
+            true = masked_mean(ours.misfit[split:], ours.known[split:])
+            losses.append((pseudo, true, masked_mean(apart, seen)))
         pseudo, true, apart = (sum(terms) for terms in zip(*losses, strict=True))
         weight = self.config.exemplar * batch.exemplars
         loss = pseudo + weight * true + self.config.cross * apart
@@ -123,66 +131,79 @@ class C2TTask:
     def after(self, fraction: float) -> None:
         """Nothing follows the networks."""
 
-    def _answers(self, module: nn.Module, batch: Batch) -> list[Answer]:
+    def _run_networks(self, module: nn.Module, batch: CoTeachingBatch) -> list[DetectorOutput]:
         maps = module(*(torch.cat([view.images for view in views]) for views in batch.views))
-        answers = []
+        outputs = []
         for ours, views in zip(maps, batch.views, strict=True):
             xy = torch.cat([view.xy for view in views])
             stride = views[0].warp.canvas[0] // ours.shape[-2]
             nats, known = misfit(ours, xy, self.config.sigma, stride, self.config.loss)
             share, seen = (torch.stack(m.chunk(len(views))) for m in (nats, known))
             both = (share * seen).sum(0) / seen.sum(0).clamp(min=1)
-            answers.append(Answer(ours.chunk(len(views)), both, seen.any(0)))
-        return answers
+            outputs.append(DetectorOutput(ours.chunk(len(views)), both, seen.any(0)))
+        return outputs
 
-    def _between(self, answers: list[Answer], batch: Batch, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _disagreement(
+        self, outputs: list[DetectorOutput], batch: CoTeachingBatch, n: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 20: how far network `n`, on its strong view, is from the other one's answer, `[B, K]`; and where seen."""
         if self.config.cross == 0 and (self.config.doubt == 0 or self.config.views == "pair"):
-            return torch.zeros_like(answers[n].misfit), answers[n].known  # nobody asks
+            return torch.zeros_like(outputs[n].misfit), outputs[n].known  # neither loss nor choice uses it
         other = 1 - n
-        given = heat(answers[other].maps[0], self.config.loss)
+        given = heat(outputs[other].maps[0], self.config.loss)
         given = given.detach() if self.config.detach else given
-        there = carried(given, batch.views[other][0].warp, batch.views[n][-1].warp)
-        return disagreement(answers[n].maps[-1], there, self.config.loss)
+        there = carry_heat(given, batch.views[other][0].warp, batch.views[n][-1].warp)
+        return disagreement(outputs[n].maps[-1], there, self.config.loss)
 
     @torch.no_grad()
     def _doubt(
-        self, answer: Answer, batch: Batch, n: int, cross: tuple[torch.Tensor, torch.Tensor]
+        self, output: DetectorOutput, batch: CoTeachingBatch, n: int, cross: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         """Eq. 18, 19: L_filter of network `n`, `[B, K]`, for each radiograph and landmark.
 
-        With one view for each network, the other network's answer stands for its own on a second view.
+        The released code takes one number of inconsistency for the whole batch, which shifts all of L_filter alike and
+        cannot change the choice. With one view for each network, the other network's answer stands for its own on a
+        second view, which saves two of the four published passes.
         """
         apart = cross[0]
         if self.config.views == "pair" and self.config.doubt > 0:
             weak, strong = batch.views[n]
-            there = carried(heat(answer.maps[0], self.config.loss), weak.warp, strong.warp)
-            apart = disagreement(answer.maps[1], there, self.config.loss)[0]
-        return (1 - batch.doubt) * answer.misfit + batch.doubt * apart
+            there = carry_heat(heat(output.maps[0], self.config.loss), weak.warp, strong.warp)
+            apart = disagreement(output.maps[1], there, self.config.loss)[0]
+        return (1 - batch.doubt) * output.misfit + batch.doubt * apart
 
 
-def trusted(doubt: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
-    """Which of the batch's pseudo-labels `[B, K]` to learn from: all but the `drop` most doubtful of each landmark.
+def choose_trusted(doubt: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
+    """Choose which of a batch's pseudo-labels to learn from: all but the most doubtful of each landmark.
 
-    At least one of each landmark is kept; unknown ones never are.
+    Landmarks are ranked one by one. One ranking over all of them, as in the released code, would keep the same few
+    easy landmarks in every batch, and the hard ones would never be learned.
+
+    Args:
+        doubt: `[B, K]` L_filter.
+        known: `[B, K]` whether there is a label.
+        drop: Share to leave out, 0...1; at least one label of each landmark stays.
+
+    Returns:
+        `[B, K]` bool.
     """
     keep = max(1, round(len(doubt) * (1 - drop)))
     rank = doubt.masked_fill(~known, torch.inf).argsort(0).argsort(0)
     return (rank < keep) & known
 
 
-def mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def masked_mean(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Mean of the chosen values; 0 where none is."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-def _strong(config: C2TConfig) -> tuple[Geometry, Intensity]:
+def _strong_augmentation(config: C2TConfig) -> tuple[Geometry, Intensity]:
     if config.augment == "affine":
         return PUBLISHED.times(config.strength), UNCHANGED
     return augmentation("spatial", config.strength)
 
 
-def _view(
+def _draw_view(
     canvases: torch.Tensor,
     xy: torch.Tensor,
     geometry: Geometry,

@@ -7,13 +7,13 @@ from typing import Literal
 
 from onemark.imaging.augment import Augment
 from onemark.nn.backbones.pyramid import Encoder
-from onemark.nn.training.canvases import Framing, framing_option, pool_option
-from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.nn.training.schedule import Schedule
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 
 @dataclass(frozen=True)
-class TPLConfig:
+class TPLConfig(TrainedConfig):
     """A heatmap detector trained on pseudo-labels; the defaults are the compact form."""
 
     head: Literal["heatmap", "voting"] = option(
@@ -22,19 +22,14 @@ class TPLConfig:
     )
     encoder: Encoder = option("compact", "network; compact starts from the matcher's where it has one")
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
-    area: int = option(
-        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
-    )
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )
-    steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
-    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     batch: int = option(8, "radiographs per step, one of them an exemplar", low=2, high=1024)
-    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option(
         "cosine", "how the learning rate falls; tenths, after each third, as published"
     )
+    # 4 px cost 0.14 mm and 7 points of SDR at 2 mm, 1.4 px 0.04 mm (docs/benchmarks/what-was-tried.md).
     sigma: float = option(
         2.0, "standard deviation of a heatmap's target", unit="canvas px", low=0.3, high=100
     )
@@ -48,12 +43,12 @@ class TPLConfig:
     augment: Augment = option(
         "spatial", "spatial: all changes; jitter: contrast and brightness (paper); none (code)"
     )
-    framing: Framing = framing_option()
-    pool: int = pool_option()
+    # CC2D's R: 19 px on a canvas of 384 x 384 px.
     disc: float = option(0.05, "radius of the discs of head voting", unit="canvas sides", low=0.005, high=0.5)
     loss: Literal["bce", "focal"] = option(
         "bce", "loss of the discs of head voting: bce (paper) or focal (code)"
     )
+    # The paper weighs both losses alike; the released code doubles this one.
     heat_weight: float = option(
         1.0, "weight of the discs against the offsets: 1 (paper) or 2 (code)", low=0, high=1000
     )

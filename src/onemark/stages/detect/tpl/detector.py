@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
@@ -15,11 +13,12 @@ from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import PseudoLabels
 from onemark.nn.training.task import Task
-from onemark.nn.weights import take_fitting
-from onemark.stages.detect.base import Detector
+from onemark.nn.weights import Tensors, take_fitting
+from onemark.stages.config import StageConfig, TrainedConfig
 from onemark.stages.detect.tpl.config import TPLConfig
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
+from onemark.stages.detector import Detector
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 
@@ -27,6 +26,18 @@ class TPL(Detector):
     """Heatmap detector, or the voting one as published."""
 
     Config = TPLConfig
+    config: TPLConfig
+
+    @classmethod
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """VGG19's weights, for the published form."""
+        assert isinstance(config, TPLConfig)
+        return config.encoder, config.weights
+
+    @property
+    def grow(self) -> float:
+        """Share of the schedule that is trained on a smaller canvas first, 0...1."""
+        return self.config.grow
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
@@ -60,20 +71,25 @@ class TPL(Detector):
         }
 
     @property
-    def _has_shape(self) -> bool:
+    def uses_shape(self) -> bool:
+        """Whether a prior on constellations chooses among the peaks: not among votes."""
         return bool(self.config.head == "heatmap")
 
     @staticmethod
-    def _network(config: TPLConfig, landmarks: int) -> nn.Module:
+    def build_network(config: TrainedConfig, landmarks: int) -> nn.Module:
+        """Heatmaps, or discs and offsets."""
+        assert isinstance(config, TPLConfig)
         if config.head == "voting":
             return VotingNet(pyramid(config.encoder, "instance", centred=True), landmarks)
         return HeatmapNet(pyramid(config.encoder, centred=True), landmarks)
 
-    def _task(self, sizes: list[ResolutionLevel], labels: PseudoLabels) -> Task:
+    def make_task(self, levels: list[ResolutionLevel], labels: PseudoLabels) -> Task:
+        """Heatmaps, or discs and offsets, from trimmed pseudo-labels."""
         kind = VotingTask if self.config.head == "voting" else HeatmapTask
-        return kind(self.network, sizes, labels, self.config)
+        return kind(self.network, levels, labels, self.config)
 
-    def _begin(self, start: Mapping[str, torch.Tensor]) -> None:
-        if self.config.encoder == "vgg19" and start.keys() != self.network.state_dict().keys():
-            return pretrained.start(self.network, "vgg19", self.config.weights, "detect")
-        take_fitting(self.network, start)
+    def start_from(self, weights: Tensors) -> None:
+        """Take weights that fit; a VGG19 starts from ImageNet's unless the weights are a former detector's."""
+        if self.config.encoder == "vgg19" and weights.keys() != self.network.state_dict().keys():
+            return pretrained.start(self.network, "vgg19", self.config.weights, self.slot)
+        take_fitting(self.network, weights)

@@ -1,4 +1,4 @@
-"""The compact detector's training: softmax heatmaps, trimmed pseudo-labels, the exemplar in every batch."""
+"""What the training loop trains for the compact detector: softmax heatmaps, trimmed pseudo-labels, exemplars."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from torch import nn
 
 from onemark.imaging.augment import Warp, augmentation
 from onemark.nn.heatmaps.heatmap import divergence
-from onemark.nn.training.canvases import ResolutionLevel, framed, level_at
+from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.tpl.config import TPLConfig
 
-DROP_FULLY_FROM = 0.3
+DROP_FULLY_FROM = 0.3  # share of the schedule after which the full share of pseudo-labels is left out
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Views `[B, 1, H, W]`, landmarks `[B, K, 2]` on them (view px, NaN when unknown), and how many are exemplars.
+class HeatmapBatch:
+    """Augmented radiographs and their labels.
 
-    The exemplars are the last ones of the batch.
+    Attributes:
+        views: `[B, 1, H, W]`.
+        xy: `[B, K, 2]` landmarks (x, y) on them, view px; NaN where unknown.
+        exemplars: How many of them are exemplars; these come last.
+        drop: Share of each landmark's pseudo-labels to leave out, 0...1.
     """
 
     views: torch.Tensor
@@ -35,23 +39,21 @@ class HeatmapTask:
 
     Args:
         module: The network.
-        sizes: The cohort and its exemplars, at one size or growing; an exemplar is in every batch.
-        label: Pseudo-labels `[K, 2]` on the canvas of a store, of the radiograph at a position in it.
+        levels: The cohort and its exemplars, coarser levels first; an exemplar is in every batch.
+        label: Gives the pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
         config: Options.
     """
-
-    name = "detect"
 
     def __init__(
         self,
         module: nn.Module,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         label: Label,
         config: TPLConfig,
     ) -> None:
-        self.module, self.sizes, self.label, self.config = module, sizes, label, config
+        self.module, self.levels, self.label, self.config = module, levels, label, config
         self.geometry, intensity = augmentation(config.augment, config.strength)
-        self.intensity = framed(sizes[-1].store.framing, intensity)
+        self.intensity = adapt_intensity(levels[-1].store.framing, intensity)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -61,38 +63,48 @@ class HeatmapTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
-        return exemplars_per_batch(self.config.batch, len(self.sizes[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
+    def batch(self, generator: torch.Generator, fraction: float) -> HeatmapBatch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
-        true, size = self.exemplars, level_at(self.sizes, fraction)
-        chosen, xy = draw_labelled(size, self.config.batch - true, true, self.label, generator)
-        warp = Warp.draw(len(chosen), size.store.canvas, self.geometry, generator)
-        views = self.intensity.apply(warp.images(size.store.read(chosen).to(generator.device)), generator)
+        true, level = self.exemplars, level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        warp = Warp.draw(len(chosen), level.store.canvas, self.geometry, generator)
+        views = self.intensity.apply(warp.images(level.store.read(chosen).to(generator.device)), generator)
         drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
-        return Batch(views, warp.inverse(xy), true, drop)
+        return HeatmapBatch(views, warp.inverse(xy), true, drop)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy of the heatmaps with narrow Gaussians; the worst pseudo-labels of each landmark left out."""
+    def loss(self, module: nn.Module, batch: HeatmapBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Misfit to pseudo-labels, the worst of each landmark left out, and to the exemplars' true labels."""
         logits = module(batch.views)
-        nats, known = self._nats(logits, batch.xy)
+        nats, known = self.misfit(logits, batch.xy)
         split = len(nats) - batch.exemplars
         pseudo = _trimmed_mean(nats[:split], known[:split], batch.drop)
         true = (nats[split:] * known[split:]).sum() / known[split:].sum().clamp(min=1)
+        # Exemplars weigh as much as their share of the batch.
         share = batch.exemplars / len(nats)
         return (1 - share) * pseudo + share * true, {"exemplar": float(true.detach())}
 
     def after(self, fraction: float) -> None:
         """Nothing follows the network."""
 
-    def _nats(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Divergence `[B, K]` from each target to the heatmap, and whether the target lies on the view."""
+    def misfit(self, logits: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far a network's output is from labels.
+
+        Args:
+            logits: The output on views `[B, 1, H, W]`.
+            xy: `[B, K, 2]` labels (x, y), view px; NaN where unknown.
+
+        Returns:
+            `[B, K]` divergence from a narrow Gaussian to the heatmap, and whether the label lies on the view.
+        """
         return divergence(logits, xy, self.config.sigma)
 
 
 def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch.Tensor:
-    """Mean over the batch `[B, K]` without the `drop` largest share of each landmark."""
+    """Mean over a batch `[B, K]` without the `drop` largest share of each landmark."""
     keep = max(1, round(len(nats) * (1 - drop)))
+    # Unknown labels count as the worst, so that they are left out first.
     order = nats.masked_fill(~known, torch.inf).sort(0).values[:keep]
     kept = order.isfinite()
     return order.masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)

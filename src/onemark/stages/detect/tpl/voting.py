@@ -9,25 +9,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from onemark.nn.backbones.pyramid import Pyramid
-from onemark.nn.backbones.vgg import double, upsample
+from onemark.nn.backbones.vgg import double_conv, upsample
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, on_map
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
 
-LAST_WIDTH = 64
+LAST_WIDTH = 64  # channels of the block that goes up to the full canvas, as in the released code
 
 
 class VotingNet(nn.Module):
     """A disc and two offsets per landmark at every pixel: `[B, 1, H, W]` -> `[B, 3, K, H, W]`.
 
-    The three are: the logit of lying in the disc around the landmark, and the way to the landmark in x and in y, in
-    radii of the disc.
+    The three are the logit of lying in the disc around the landmark, and the way to the landmark in x and in y, in
+    radii of the disc. The paper's offsets have the opposite sign; these are the released code's.
     """
 
     def __init__(self, backbone: Pyramid, landmarks: int) -> None:
         super().__init__()
         self.backbone, self.landmarks = backbone, landmarks
-        self.last = double(backbone.widths[0], LAST_WIDTH, "instance")
+        self.last = double_conv(backbone.widths[0], LAST_WIDTH, "instance")
         self.head = nn.Conv2d(LAST_WIDTH, 3 * landmarks, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -37,17 +37,18 @@ class VotingNet(nn.Module):
 
 
 class VotingTask(HeatmapTask):
-    """What the training loop trains for the published detector: as the compact one, but for loss and batch."""
+    """What the training loop trains for the published detector, which differs from the compact one in loss and batch."""
 
     @property
     def exemplars(self) -> int:
         """One exemplar with true labels is in every batch."""
         return 1
 
-    def _nats(self, output: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eq. 4 per landmark `[B, K]`: disc and offsets; and whether the landmark lies on the view."""
+    def misfit(self, output: torch.Tensor, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 4 for discs and offsets `[B, 3, K, H, W]`: `[B, K]`, and whether the landmark lies on the view."""
         h, w = output.shape[-2:]
         radius = disc_radius((h, w), self.config.disc)
+        # A finite place for unknown landmarks, whose loss is masked: NaN would spread through the gradient.
         known, xy = on_map(xy, (h, w)), xy.nan_to_num()
         right = (xy[..., 0, None] - torch.arange(w, device=xy.device))[..., None, :]
         down = (xy[..., 1, None] - torch.arange(h, device=xy.device))[..., :, None]
@@ -58,7 +59,7 @@ class VotingTask(HeatmapTask):
         return self.config.heat_weight * self._disc_loss(heat, inside).mean((2, 3)) + offsets, known
 
     def _disc_loss(self, heat: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """Per pixel: cross-entropy (paper), or the same less where it is right already (code)."""
+        """Loss per pixel: cross-entropy (paper), or the same with less weight where it is nearly right (code)."""
         nats = F.binary_cross_entropy_with_logits(heat, inside, reduction="none")
         if self.config.loss == "bce":
             return nats
@@ -71,13 +72,14 @@ def disc_radius(shape: tuple[int, int], share: float) -> int:
 
 
 def vote(output: torch.Tensor, radius: int, subpixel: bool = True) -> tuple[Peaks, torch.Tensor]:
-    """Every pixel of the likeliest disc votes for where its offset points.
+    """Let as many pixels as a disc has, the likeliest ones, vote for where their offsets point.
 
-    As many pixels vote as a disc has. Votes are counted at the nearest pixel; those that leave the map are lost.
+    Votes are counted at the nearest pixel, not at the one above and to the left as in the released code. Those that
+    leave the map are lost.
 
     Args:
         output: `[3, K, H, W]` of one radiograph.
-        radius: Of the discs, px.
+        radius: Radius of the discs, px.
         subpixel: Whether the peak is the mean of the votes around the best pixel; else that pixel, as published.
 
     Returns:

@@ -9,21 +9,17 @@ from onemark.nn.backbones.context import Context
 from onemark.nn.backbones.pyramid import Encoder
 from onemark.nn.embedding.dense import DenseOptions
 from onemark.nn.embedding.several import Several, several_option
-from onemark.nn.training.canvases import Framing, framing_option, pool_option
-from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.nn.training.schedule import Schedule
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 
 @dataclass(frozen=True)
-class CC2DConfig:
+class CC2DConfig(TrainedConfig):
     """Self-supervised cascade matching; the defaults are the compact, dense form."""
 
     encoder: Encoder = option("compact", "network that reads the radiographs")
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
-    area: int = option(
-        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
-    )
-    framing: Framing = framing_option()
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
     temperature: float = option(
         DenseOptions.temperature, "factor on cosines before the softmax", low=0.1, high=1000
@@ -31,10 +27,7 @@ class CC2DConfig:
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )
-    steps: int = option(400, "training steps, where no time budget is given", unit="steps", low=1)
-    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
     batch: int = option(DenseOptions.batch, "radiographs per step", low=1, high=1024)
-    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls; halving six times as published")
     anchors: int = option(
         DenseOptions.anchors, "points compared per pair of views, or per patch", low=1, high=4096
@@ -60,7 +53,6 @@ class CC2DConfig:
         unit="canvas px",
         low=0.1,
     )
-    pool: int = pool_option()
     task: Literal["dense", "patch"] = option(
         "dense", "what is learned from: pairs of views, or one template patch per radiograph as published"
     )
@@ -73,6 +65,7 @@ class CC2DConfig:
     extractors: Literal["shared", "two"] = option(
         "shared", "networks for radiographs and patches: one (code) or two (paper, task patch)"
     )
+    # In the released code (CC2Dv2's), not in the paper.
     distance_bias: float = option(
         DenseOptions.distance_bias,
         "added while learning to the cosines of wrong cells, per cell of distance",
@@ -80,6 +73,7 @@ class CC2DConfig:
         high=10,
     )
     bias_cap: float = option(DenseOptions.bias_cap, "greatest distance bias", low=0, high=10)
+    # The sum of logits is the product read as probabilities, which a temperature and a sub-pixel peak need.
     cascade: Literal["sum", "product"] = option(
         "sum", "how levels are joined: sum of logits, or product of clipped cosines as published"
     )

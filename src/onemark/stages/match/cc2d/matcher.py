@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from onemark.imaging.keypoints import sift_points
 from onemark.imaging.letterbox import Letterbox, Size
@@ -23,32 +23,22 @@ from onemark.nn.embedding.patches import patches_around
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.training.canvases import (
-    STRETCH,
-    CanvasCache,
-    CanvasExemplar,
-    ResolutionLevel,
-    cohort_canvas,
-    cohort_framing,
-    resolution_levels,
-)
-from onemark.nn.training.loop import Job, train
-from onemark.nn.training.schedule import Plan
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.loop import train
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
-from onemark.options import from_settings, settings_of
+from onemark.options import settings_of
+from onemark.stages.base import StageContext
+from onemark.stages.config import StageConfig
 from onemark.stages.match.cc2d.config import CC2DConfig
 from onemark.stages.match.cc2d.patch import PatchTask
+from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
-
-if TYPE_CHECKING:
-    from onemark.data.cohort import Cohort
-    from onemark.data.landmarks.table import LandmarkTable
 
 SALIENT = 16
 
 
-class CC2D:
+class CC2D(Matcher):
     """Matcher of Yao et al., MICCAI 2021 (stage SSL).
 
     Attributes:
@@ -58,65 +48,52 @@ class CC2D:
     """
 
     Config = CC2DConfig
-    learns_alone = True  # from radiographs without any exemplar, for a selector
+    explains = True
+    learns_without_exemplars = True
+    measures_cycles = True
+    config: CC2DConfig
+    network: Embedder
 
     def __init__(self, config: CC2DConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
-        self.config, self.names, self.canvas = config, names, canvas
+        super().__init__(config, names, canvas, fabric)
         self.network = _network(config)
         self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
         self.templates: Vectors = []
         self.visible = torch.zeros(0, len(names), dtype=torch.bool)
 
     @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: CC2DConfig,
-        job: Job,
-        seconds: float | None = None,
-        former: Self | None = None,
-    ) -> Self:
-        """Learn embeddings of the cohort and remember the exemplars' landmarks in them.
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """VGG19's weights, for the published form."""
+        assert isinstance(config, CC2DConfig)
+        return config.encoder, config.weights
 
-        Args:
-            exemplars: Landmarks of radiographs of the cohort. None of them is enough to learn embeddings: points are then
-                drawn around key points instead of landmarks, and `fit` takes the exemplars later, from `former`.
-            cohort: The radiographs to learn from.
-            config: Options.
-            job: Device, seed, progress and checkpoint.
-            seconds: Time budget that replaces `config.steps`.
-            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
-        """
-        torch.manual_seed(job.seed)
-        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
-        framing = former.config.framing if former else cohort_framing(cohort, config.framing)
-        self = cls(replace(config, framing=framing), exemplars.names, canvas, job.fabric)
-        sizes = resolution_levels(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
-        store, marked = sizes[-1].store, sizes[-1].exemplars
-        if former is None:
-            pretrained.start(self.network, config.encoder, config.weights, "match")
-            known = sizes if marked else [replace(size, exemplars=_salient(size.store)) for size in sizes]
-            task = _task(self.network, known, config, job.fabric)
-            plan = Plan(
-                config.steps,
-                seconds,
-                config.rate,
-                batch=config.batch,
-                optimizer=config.optimizer,
-                schedule=config.schedule,
-                restart=config.grow,
-            )
-            train(task, plan, job, (lambda: self._preview(store, marked)) if marked else None)
-        else:
-            self.network.load_state_dict(former.network.state_dict())
-        self.remember(store, marked)
-        return self
+    @classmethod
+    def architecture(cls, config: StageConfig) -> str:
+        """The encoder with its heads; none where radiographs and patches have an extractor each."""
+        assert isinstance(config, CC2DConfig)
+        return config.encoder if config.extractors == "shared" else ""
+
+    @property
+    def grow(self) -> float:
+        """Share of the schedule that is trained on a smaller canvas first, 0...1."""
+        return self.config.grow
+
+    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
+        """Learn embeddings, from points around the exemplars' landmarks or, before there are any, around key points."""
+        config, marked = self.config, levels[-1].exemplars
+        pretrained.start(self.network, config.encoder, config.weights, self.slot)
+        known = levels if marked else [replace(one, exemplars=_salient(one.store)) for one in levels]
+        task = _task(self.network, known, config, self.fabric)
+        plan = config.plan(context.seconds, restart=config.grow)
+        train(task, plan, context, (lambda: self.preview(levels[-1])) if marked else None)
+
+    def embed(self, canvases: torch.Tensor) -> Maps:
+        """Unit embeddings `[B, C, h, w]` per level, finest first, of canvases `[B, 1, H, W]`."""
+        maps: Maps = self.reader(canvases)
+        return maps
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
-        if not exemplars:
-            return
         vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
         self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
         self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
@@ -137,22 +114,25 @@ class CC2D:
         each = Peaks(found.xy.transpose(0, 1), found.score.T, found.spread.T)
         return combine(each, self.visible.T, self.config.several, self.config.temperature)
 
-    def cycle_error(
-        self, exemplar: Radiograph, placed: np.ndarray, found: Iterable[tuple[Radiograph, np.ndarray]]
-    ) -> np.ndarray:
+    def cycle_errors(
+        self,
+        exemplar: Radiograph,
+        placed: NDArray[np.float64],
+        predictions: Iterable[tuple[Radiograph, NDArray[np.float64]]],
+    ) -> NDArray[np.float64]:
         """How far from an exemplar's landmarks the way back from other radiographs ends.
 
         Args:
             exemplar: A radiograph with landmarks.
             placed: `[K, 2]` its landmarks, original px; NaN where one is not visible.
-            found: Radiographs and `[K, 2]` the same landmarks on them.
+            predictions: Radiographs and `[K, 2]` the same landmarks on them.
 
         Returns:
             `[N, K]` distances in original px of the exemplar; NaN where a landmark is not visible.
         """
         home, frame = self.reader.read(exemplar)
         rows = []
-        for radiograph, xy in found:
+        for radiograph, xy in predictions:
             maps, there = self.reader.read(radiograph)
             points = torch.from_numpy(there.to_canvas(np.nan_to_num(xy))).float()[None].to(maps[0].device)
             back = self._find(describe(maps, points, self.config.task == "patch"), home).xy[0]
@@ -167,10 +147,8 @@ class CC2D:
             UserError: no landmark of that name.
         """
         name = self.names[0] if landmark is None else landmark
-        if name not in self.names:
-            raise UserError(f"no landmark {name!r} in this run: it has {', '.join(self.names)}")
+        k = self.index_of(name)
         maps, frame = self.reader.read(radiograph)
-        k = self.names.index(name)
         score = self._all_peaks(maps).score[:, k].cpu()
         which = int(score.masked_fill(~self.visible[:, k], -1).argmax())
         vectors = [level[which : which + 1, k : k + 1].to(maps[0].device) for level in self.templates]
@@ -202,29 +180,17 @@ class CC2D:
         maps = Reader(self.network.template, self.canvas, self.reader.fabric)(patches)
         return [v.transpose(0, 1) for v in describe(maps, inner[:, None].to(maps[0].device), rounded)]
 
-    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
-        self.remember(store, exemplars)
-        return [self.locate(store.cohort[i]) for i in store.shown]
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The network and the templates."""
+        templates = {f"templates.{i}": level for i, level in enumerate(self.templates)}
+        return super().tensors() | templates | {"visible": self.visible}
 
-    def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """Tensors and JSON head that `restore` needs."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"templates.{i}": level for i, level in enumerate(self.templates)}
-        tensors["visible"] = self.visible
-        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        return tensors, head
-
-    @classmethod
-    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The matcher that `state` described."""
-        config = from_settings(CC2DConfig, head["config"])
-        height, width = head["canvas"]
-        self = cls(config, tuple(head["names"]), (height, width), fabric)
-        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take back what `tensors` gave."""
+        super().load_tensors(tensors)
         if len(tensors["visible"]):
             self.templates = [tensors[f"templates.{i}"] for i in range(len(STRIDES))]
         self.visible = tensors["visible"]
-        return self
 
 
 def _network(config: CC2DConfig) -> Embedder:

@@ -1,4 +1,4 @@
-"""Self-supervision as published: a template patch is found again in its radiograph (Yao et al. 2021, Eq. 1-2)."""
+"""Self-supervision as published: find a template patch again in its radiograph (Yao et al. 2021, Eq. 1-2)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from onemark.nn.training.canvases import ResolutionLevel, level_at
 from onemark.stages.match.cc2d.config import CC2DConfig
 from onemark.types import UserError
 
-TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)
-MARGIN = 0.1
+TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)  # the released code's
+MARGIN = 0.1  # share of a patch's side along each border without anchors, as in the released code
 
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Whole canvases `[B, 1, H, W]`, augmented patches of them `[B, 1, P, P]`, and points of both.
+    """Radiographs, a patch of each, and anchors on both.
 
     Attributes:
-        here: `[B, N, 2]` anchors on the patches, patch px.
+        whole: `[B, 1, H, W]` canvases.
+        patches: `[B, 1, P, P]` augmented patches of them.
+        here: `[B, N, 2]` anchors (x, y) on the patches, patch px.
         there: `[B, N, 2]` the same on the canvases, canvas px.
-        inside: `[B, N]`, 0 where the rotation took an anchor off its patch.
+        inside: `[B, N]`, 0 where the rotation took an anchor off its patch. The released code would take it for the
+            patch's corner.
     """
 
     whole: torch.Tensor
@@ -44,17 +47,15 @@ class PatchTask:
 
     Args:
         module: The embedding network, or two of them.
-        sizes: The cohort, at one size or growing.
+        levels: The cohort, coarser levels first.
         config: Options.
 
     Raises:
         UserError: the patch does not fit on the canvas, or the batch is too small.
     """
 
-    name = "match"
-
-    def __init__(self, module: Embedder, sizes: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
-        h, w = sizes[0].store.canvas
+    def __init__(self, module: Embedder, levels: Sequence[ResolutionLevel], config: CC2DConfig) -> None:
+        h, w = levels[0].store.canvas
         if config.patch % STRIDES[-1] or config.patch > min(h, w):
             raise UserError(
                 f"match.patch must be a multiple of {STRIDES[-1]} px and fit on the canvas of {w} x {h} px, not "
@@ -64,7 +65,7 @@ class PatchTask:
             raise UserError(
                 "match.context=aspp needs match.batch of at least 2: it is normalised over the batch"
             )
-        self.module, self.sizes, self.config = module, sizes, config
+        self.module, self.levels, self.config = module, levels, config
         self.contrast = Contrast(config.temperature, config.window, config.distance_bias, config.bias_cap)
 
     @property
@@ -73,9 +74,12 @@ class PatchTask:
         return {"module": self.module}
 
     def batch(self, generator: torch.Generator, fraction: float) -> PatchBatch:
-        """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches."""
+        """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches.
+
+        Anchors are turned as coordinates, exactly; the released code turns a picture of one white pixel.
+        """
         config, device, size = self.config, generator.device, self.config.patch
-        store = level_at(self.sizes, fraction).store
+        store = level_at(self.levels, fraction).store
         whole = store.read(store.draw(config.batch, generator)).to(device)
         room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - size + 1
         corner = (torch.rand(len(whole), 1, 2, generator=generator, device=device) * room).long()
@@ -97,6 +101,7 @@ class PatchTask:
         for stride, a, b in zip(STRIDES, patches, whole, strict=True):
             vectors = vectors_at(a, nearest_cells(batch.here, stride))
             cells = nearest_cells(batch.there, stride)
+            # Eq. 1 compares the whole map at the deepest level, Eq. 2 a window at the finer ones.
             nats = self.contrast.nats(vectors, b, cells, whole=stride == STRIDES[-1])
             total = total + (nats * batch.inside).sum() / batch.inside.sum().clamp(min=1)
         return total, {}

@@ -10,12 +10,12 @@ from onemark.imaging.letterbox import Size
 from onemark.nn.backbones.unet import conv
 
 STRIDES = (4, 8, 16, 32)
-GLOBAL_FROM = 16  # stride from which on all cells see each other and the global token
+GLOBAL_FROM = 16  # at this stride and coarser, all cells see each other and the global token
 WINDOW = 4  # cells per side, at the finer levels
 
 
 class Attention(nn.Module):
-    """Multi-head attention, post-norm: `[B, N, C]` asks `[B, M, C]`."""
+    """Multi-head attention with post-norm: tokens `[B, N, C]` attend to a context `[B, M, C]`."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Layer(nn.Module):
 
 
 class Level(nn.Module):
-    """One level: learned 1-D positional encodings, then layers over all of its cells or over windows of 4 x 4.
+    """One level: learned positional encodings along x and y, then layers over all cells or over windows of 4 x 4.
 
     Args:
         cells: `(h, w)` of the level.
@@ -69,8 +69,9 @@ class Level(nn.Module):
         layers: N_l.
         heads: N_h.
         dropout: Of attention and feed-forward.
-        whole: Whether all cells see each other and the global token; else windows, which ask the same area below.
-        cross: Whether there is a lower level to ask.
+        whole: Whether all cells see each other and the global token; else windows, which attend to the same area of the
+            lower level.
+        cross: Whether there is a lower level to attend to.
     """
 
     def __init__(
@@ -85,23 +86,24 @@ class Level(nn.Module):
     def forward(
         self, m: torch.Tensor, token: torch.Tensor, lower: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map `[B, C, h, w]`, global token `[B, 1, C]`, lower map -> the map and the token, refined."""
+        """Map `[B, C, h, w]`, global token `[B, 1, C]`, lower map `[B, C, h / 2, w / 2]` -> map and token, refined."""
         m = m + self.rows + self.columns
         if self.whole:
             x = torch.cat([token, m.flatten(2).transpose(1, 2)], 1)
             below = None if lower is None else torch.cat([token, lower.flatten(2).transpose(1, 2)], 1)
         else:
-            x = windows(m, WINDOW)
-            below = None if lower is None else windows(lower, WINDOW // 2)
+            x = cut_windows(m, WINDOW)
+            # Half as many cells of the lower level cover the same area.
+            below = None if lower is None else cut_windows(lower, WINDOW // 2)
         for layer in self.layers:
             x = layer(x, below)
         if self.whole:
             return x[:, 1:].transpose(1, 2).reshape(m.shape), x[:, :1]
-        return unwindowed(x, m.shape, WINDOW), token
+        return join_windows(x, m.shape, WINDOW), token
 
 
 class Convolutions(nn.Module):
-    """The light alternative at the finer levels: the lower map, enlarged and added, and two convolutions."""
+    """The compact alternative at the finer levels: adds the enlarged lower map and convolves twice."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -117,7 +119,7 @@ class Convolutions(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """All levels, coarse to fine, with one global token on the two lowest.
+    """All levels, coarse to fine, with one global token on the two coarsest.
 
     Args:
         canvas: `(H, W)`, divisible by 32.
@@ -125,7 +127,7 @@ class Pyramid(nn.Module):
         layers: N_l per level.
         heads: N_h.
         dropout: Of attention and feed-forward.
-        windows: Whether the two finer levels attend in windows, as published; else they are convolved.
+        windows: Whether the two finer levels attend in windows, as published; else they are convolved, for a CPU.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class Pyramid(nn.Module):
         """Maps at strides 4...32, finest first -> the same, refined, and the token `[B, width]`.
 
         Args:
-            maps: `[B, width, h, w]`; finest ones may be missing where the coarser ones are enough.
+            maps: `[B, width, h, w]`; the finest ones may be left out where coarser ones are enough.
         """
         token, lower = self.token.expand(len(maps[0]), -1, -1), None
         refined: list[torch.Tensor] = []
@@ -157,14 +159,14 @@ class Pyramid(nn.Module):
         return refined, token[:, 0]
 
 
-def windows(m: torch.Tensor, side: int) -> torch.Tensor:
+def cut_windows(m: torch.Tensor, side: int) -> torch.Tensor:
     """Cut a map `[B, C, h, w]` into squares of `side` cells: `[B * squares, side^2, C]`, row by row."""
     b, c, h, w = m.shape
     cut = m.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 3, 5, 1)
     return cut.reshape(-1, side * side, c)
 
 
-def unwindowed(x: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
+def join_windows(x: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
     """The inverse of `windows`: back to a map of `shape`."""
     b, c, h, w = shape
     return x.view(b, h // side, w // side, side, side, c).permute(0, 5, 1, 3, 2, 4).reshape(shape)

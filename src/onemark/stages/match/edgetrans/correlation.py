@@ -1,4 +1,4 @@
-"""How alike the cells of two maps are: all with all, or each with those around its place; and what follows from it."""
+"""Correlation of the cells of two maps, all with all or each with its neighbourhood, and the maps that fit it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from onemark.stages.match.edgetrans.transform import Transform, cell_centres
 
 STIFFNESS = (
-    0.002  # how much cells that nothing is known of pull a fit towards the identity, or a field towards 0
+    0.002  # pull of the identity on a fit, and of 0 on a field, where no cell is sure of its counterpart
 )
-BLUR = 1.5  # standard deviation of the smoothing of a field, cells
+BLUR = 1.5  # standard deviation of the Gaussian that smooths a field, cells
 
 
 @dataclass  # not frozen: Fabric takes what goes through a module apart and puts it together again
 class Match:
-    """Where the target's cells lie on the source, as far as one level tells.
+    """Where the target's cells lie on the source, according to one level.
 
     Attributes:
         logits: `[P, N, h, w]` of N candidates per target cell.
-        move: `[P, 2, h, w]` expected way from a cell to its counterpart (x, y), canvas pixels.
+        move: `[P, 2, h, w]` expected displacement from a cell to its counterpart (x, y), canvas px.
         sure: `[P, 1, h, w]` probability of the likeliest candidate.
         stride: Pixels per cell.
     """
@@ -32,17 +32,17 @@ class Match:
     stride: int
 
     def take(self, count: int) -> Match:
-        """Those of the first `count` pairs."""
+        """The matches of the first `count` pairs."""
         return replace(self, logits=self.logits[:count], move=self.move[:count], sure=self.sure[:count])
 
 
 def unit(m: torch.Tensor) -> torch.Tensor:
-    """Maps `[P, C, h, w]` whose cells have length 1."""
+    """Scale the cells of maps `[P, C, h, w]` to length 1, float32."""
     return F.normalize(m.float(), dim=1)
 
 
 def offsets(reach: int, device: torch.device | None = None) -> torch.Tensor:
-    """The `(2 reach + 1)^2` steps (x, y) of a window, row by row: `[N, 2]` float."""
+    """The N = `(2 reach + 1)^2` steps (x, y) of a window, row by row: `[N, 2]` float, cells."""
     steps = torch.arange(-reach, reach + 1, device=device, dtype=torch.float32)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack([x, y], -1).flatten(0, 1)
@@ -62,7 +62,7 @@ def whole_match(target: torch.Tensor, source: torch.Tensor, temperature: float, 
 def near_match(
     target: torch.Tensor, source: torch.Tensor, temperature: float, reach: int, stride: int
 ) -> Match:
-    """Compare every cell of target maps `[P, C, h, w]` with the sources' cells at most `reach` rows and columns away."""
+    """Compare every cell of target maps `[P, C, h, w]` with the source's cells up to `reach` rows and columns away."""
     logits = near_cosines(unit(target), unit(source), reach) * temperature
     p = logits.softmax(1)
     move = (p[:, :, None] * offsets(reach, p.device)[:, :, None, None]).sum(1) * stride
@@ -70,9 +70,9 @@ def near_match(
 
 
 def near_cosines(target: torch.Tensor, source: torch.Tensor, reach: int) -> torch.Tensor:
-    """Products of unit cells `[P, C, h, w]` with the sources' around them: `[P, (2 reach + 1)^2, h, w]`.
+    """Products of unit cells `[P, C, h, w]` with the source's cells around them: `[P, (2 reach + 1)^2, h, w]`.
 
-    In blocks of cells by matrix products: several times as fast as one product per step of the window.
+    Matrix products of blocks of cells are several times as fast as one product per step of the window.
     """
     p, c, h, w = target.shape
     side = next(n for n in (8, 4, 2, 1) if h % n == 0 and w % n == 0)
@@ -90,22 +90,28 @@ def near_cosines(target: torch.Tensor, source: torch.Tensor, reach: int) -> torc
     return blocks.reshape(p, -1, h, w)
 
 
-def smoothed(match: Match) -> torch.Tensor:
-    """The field `[P, 2, h, w]` (px) of a match: its moves under a Gaussian, each weighted by how sure it is."""
+def smooth_field(match: Match) -> torch.Tensor:
+    """Smooth the moves of a match by a Gaussian, each weighted by how sure it is: `[P, 2, h, w]` (x, y), canvas px."""
     reach = round(2.5 * BLUR)
     at = torch.arange(-reach, reach + 1, device=match.move.device, dtype=torch.float32)
     line = torch.exp(-0.5 * (at / BLUR) ** 2)
     line = (line / line.sum()).expand(3, 1, -1)
     weight = match.sure.float().square()
     maps = torch.cat([weight * match.move.float(), weight], 1)
+    # bfloat16 would round moves to whole pixels.
     with torch.autocast(maps.device.type, enabled=False):
         maps = F.conv2d(maps, line[..., None, :], padding=(0, reach), groups=3)
         maps = F.conv2d(maps, line[..., None], padding=(reach, 0), groups=3)
     return maps[:, :2] / (maps[:, 2:] + STIFFNESS)
 
 
-def fitted_affine(match: Match, before: Transform) -> Transform:
-    """The affine map that fits a whole match best: weighted least squares, a little stiff towards the identity."""
+def fit_affine(match: Match, before: Transform) -> Transform:
+    """Fit an affine map to a global correlation by weighted least squares, slightly stiff towards the identity.
+
+    Args:
+        match: The correlation; cells weigh as much as they are sure, squared.
+        before: Gives canvas and (empty) displacement.
+    """
     h, w = before.canvas
     centre = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=match.move.device)
     half = (h + w) / 4

@@ -1,6 +1,6 @@
-"""What the two radiographs of a pair look like together, as a pyramid: encoded as one picture, or apart and correlated.
+"""Joint maps of the two radiographs of a pair: encoded as one picture, or apart and then correlated.
 
-The backbone is the network's: it is handed to every call.
+Every call is given the backbone, which belongs to the network.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ Maps = list[torch.Tensor]
 
 
 class Joint(nn.Module):
-    """As published: source, target and their mean are the three colours of one picture (the released code's third)."""
+    """The published form: source and target are colours of one picture; the third, their mean, is the released code's."""
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
         super().__init__()
         self.project = nn.ModuleList(nn.Conv2d(w, width, 1) for w in widths)
 
     def encode(self, backbone: nn.Module, images: torch.Tensor) -> Maps:
-        """The radiographs themselves: what they look like depends on the partner."""
+        """The radiographs themselves, because their maps depend on the partner."""
         return [images]
 
     def whole(self, backbone: nn.Module, source: Maps, target: Maps) -> tuple[Maps, Match | None]:
-        """Joint maps of pairs as they are."""
-        return self._seen(backbone, source[0], target[0]), None
+        """Joint maps `[P, width, h, w]` of unwarped pairs, finest first; no match."""
+        return self._encode_pairs(backbone, source[0], target[0]), None
 
     def near(
         self, backbone: nn.Module, source: Maps, target: Maps, at: Transform, finest: int
     ) -> tuple[Maps, list[Match]]:
         """Joint maps of pairs whose source is warped first, from stride `finest` on."""
-        return self._seen(backbone, at.images(source[0]), target[0])[STRIDES.index(finest) :], []
+        return self._encode_pairs(backbone, at.images(source[0]), target[0])[STRIDES.index(finest) :], []
 
-    def _seen(self, backbone: nn.Module, source: torch.Tensor, target: torch.Tensor) -> Maps:
+    def _encode_pairs(self, backbone: nn.Module, source: torch.Tensor, target: torch.Tensor) -> Maps:
         maps = backbone(torch.cat([source, target, (source + target) / 2], 1))
         return [p(m) for p, m in zip(self.project, maps[-len(STRIDES) :], strict=True)]
 
 
 class Siamese(nn.Module):
-    """Each radiograph is encoded once; pairs are joined by warping and correlating the codes.
+    """The compact form: each radiograph is encoded once, and pairs are joined by warping and correlating the codes.
 
     Args:
         widths: Channels of the backbone's maps at strides 4...32.

@@ -1,4 +1,4 @@
-"""What EdgeTrans descends (Yin et al., ECCV 2022, Eq. 11-16): misses, similarity, smoothness, and ways that must meet."""
+"""EdgeTrans' losses (Yin et al., ECCV 2022, Eq. 11-16): misses, similarity, smoothness and invertibility."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.stages.match.edgetrans.correlation import Match
 from onemark.stages.match.edgetrans.transform import Transform, cell_centres
 
-WINDOW = 11
-SIGMA = 1.5
+WINDOW = 11  # px; this and the next three as Wang et al. (2004)
+SIGMA = 1.5  # px
 C1, C2 = 0.01**2, 0.03**2
-EDGE = 0.1  # of a Sobel edge that halts smoothing
+EDGE = 0.1  # Sobel response at which smoothing falls to 1/e, as in the released code
 GRID = 4  # px between the points at which maps are compared
 
 Miss = Literal["robust", "squared"]
 
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Structural similarity `[P, C, H, W]` of images `[P, C, H, W]` in [0, 1], by windows of 11 px (Wang et al. 2004)."""
-    parts = _blurred(torch.cat([a, b, a * a, b * b, a * b], 1)).chunk(5, 1)
+    """Structural similarity `[P, C, H, W]` of images `[P, C, H, W]` in [0, 1] in windows of 11 px (Wang et al. 2004)."""
+    parts = _blur(torch.cat([a, b, a * a, b * b, a * b], 1)).chunk(5, 1)
     mean_a, mean_b = parts[0], parts[1]
     var_a, var_b = parts[2] - mean_a**2, parts[3] - mean_b**2
     both = parts[4] - mean_a * mean_b
@@ -38,22 +38,23 @@ def edges(images: torch.Tensor) -> torch.Tensor:
     return F.conv2d(wide, torch.stack([kernel, kernel.T])[:, None])
 
 
-def stretched(maps: torch.Tensor) -> torch.Tensor:
-    """Every map of `[P, C, H, W]` moved and scaled to [0, 1], as edges are before they are compared."""
+def stretch(maps: torch.Tensor) -> torch.Tensor:
+    """Stretch every map of `[P, C, H, W]` to [0, 1]; the released code does so before it compares edges."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-6)
 
 
-def around(points: torch.Tensor, size: tuple[int, int], stride: int, width: float) -> torch.Tensor:
-    """Weights `[P, 1, h, w]` of cells near landmarks: the largest Gaussian of `points` `[P, K, 2]` px, NaN = unknown.
+def landmark_weights(points: torch.Tensor, size: tuple[int, int], stride: int, width: float) -> torch.Tensor:
+    """Weights of cells near landmarks, `[P, 1, h, w]` in 0...1: the largest of the landmarks' Gaussians.
 
     Args:
-        points: Landmarks on the canvas, px.
+        points: `[P, K, 2]` landmarks (x, y), canvas px; NaN where unknown.
         size: `(h, w)` of the grid.
         stride: Its px per cell.
-        width: Standard deviation of the Gaussians, in half sides of the canvas.
+        width: Standard deviation of the Gaussians, in half sides of the canvas: an ellipse on one that is not square.
     """
     h, w = size
+    # Far off the grid, an unknown landmark has no weight.
     x, y = pixels_to_cells(points.nan_to_num(nan=-1e6), stride).unbind(-1)
     columns = ((torch.arange(w, device=points.device) - x[..., None]) / (w / 2 * width)).square()
     rows = ((torch.arange(h, device=points.device) - y[..., None]) / (h / 2 * width)).square()
@@ -64,19 +65,20 @@ def around(points: torch.Tensor, size: tuple[int, int], stride: int, width: floa
 def dissimilarity(
     warped: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, focus: torch.Tensor | None, share: float
 ) -> torch.Tensor:
-    """`1 - SSIM` of the pictures, and for a share of it that of their edges near landmarks (L_esim, Eq. 13-14).
+    """`1 - SSIM` of pictures, a share of it on their edges near landmarks (L_esim, Eq. 13-14).
 
     Args:
         warped: Sources `[P, 1, h, w]` warped onto the targets.
         target: `[P, 1, h, w]`.
         inside: `[P, 1, h, w]`, 1 where there is a source.
         focus: `[P, 1, h, w]` weights around landmarks; None to leave the edges out.
-        share: Of the edges, 0...1.
+        share: Weight of the edges, 0...1.
     """
+    # Where the source has nothing, both are black and alike.
     whole = _mean(1 - ssim(warped * inside, target * inside), inside)
     if focus is None or share == 0:
         return whole
-    pair = stretched(edges(warped)), stretched(edges(target))
+    pair = stretch(edges(warped)), stretch(edges(target))
     return (1 - share) * whole + share * _mean(1 - ssim(*pair).mean(1, keepdim=True), inside * focus)
 
 
@@ -96,7 +98,14 @@ def roughness(field: torch.Tensor, stride: int, picture: torch.Tensor) -> torch.
 
 
 def miss(found: torch.Tensor, known: torch.Tensor, canvas: tuple[int, int], kind: Miss) -> torch.Tensor:
-    """How far maps `[P, h, w, 2]` (px on the source) are from known ones, where these stay on the canvas (L_syn)."""
+    """How far maps are from known ones, where these stay on the canvas (L_syn).
+
+    Args:
+        found: `[P, h, w, 2]` source px (x, y) of the target's cells.
+        known: The same, of the known map.
+        canvas: `(H, W)`.
+        kind: `squared`, in half sides, as published; `robust`: nearly quadratic below a px and linear above, in px.
+    """
     inside = _inside(known, canvas)
     if kind == "squared":
         half = torch.tensor([canvas[1] / 2, canvas[0] / 2], device=known.device)
@@ -105,8 +114,11 @@ def miss(found: torch.Tensor, known: torch.Tensor, canvas: tuple[int, int], kind
     return _mean((away + 1).sqrt() - 1, inside) / 4
 
 
-def reunion(there: Transform, back: Transform) -> torch.Tensor:
-    """Robust distance between points and where they come back to, px: the invertibility loss."""
+def invertibility(there: Transform, back: Transform) -> torch.Tensor:
+    """Invertibility loss: robust distance, px, between points and where the way there and back takes them.
+
+    The paper names such a loss; in the released code "L_inv" is only the weight of the similarity in both directions.
+    """
     points = cell_centres(there.canvas, GRID, there.matrix.device)
     gone = there.grid(GRID)
     inside = _inside(gone, there.canvas)
@@ -114,12 +126,12 @@ def reunion(there: Transform, back: Transform) -> torch.Tensor:
     return _mean(((cycle_error - points).square().sum(-1) + 1).sqrt() - 1, inside) / 4
 
 
-def surprise(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:
+def match_loss(match: Match, aims: torch.Tensor, reach: int | None) -> torch.Tensor:
     """Cross-entropy of correlations against the right, sub-cell candidates.
 
     Args:
-        match: Its logits `[P, N, h, w]`.
-        aims: `[P, h, w, 2]` where the candidates' grid is right (x, y), in its cells.
+        match: Its logits are `[P, N, h, w]`.
+        aims: `[P, h, w, 2]` right place (x, y) on the grid of the candidates, cells.
         reach: Half the window of a local correlation, whose middle is at 0; None where the grid is the whole source.
     """
     h, w = match.logits.shape[-2:]
@@ -146,8 +158,8 @@ def _mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-def _blurred(maps: torch.Tensor) -> torch.Tensor:
-    """Each map of `[P, C, H, W]` under a Gaussian window, replicated at the border."""
+def _blur(maps: torch.Tensor) -> torch.Tensor:
+    """Blur every map of `[P, C, H, W]` by a Gaussian window, with the border replicated."""
     reach, count = WINDOW // 2, maps.shape[1]
     at = torch.arange(-reach, reach + 1, device=maps.device, dtype=torch.float32)
     line = torch.exp(-0.5 * (at / SIGMA) ** 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -16,28 +15,25 @@ from onemark.nn.backbones import pretrained
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
-from onemark.nn.reader import MEND, landmark_set
-from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, cohort_canvas, resolution_levels
-from onemark.nn.training.loop import Job, train
-from onemark.nn.training.schedule import Plan
+from onemark.nn.reader import REMEDY, landmark_set
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
-from onemark.options import from_settings, settings_of
+from onemark.stages.base import ChosenStage, StageContext
+from onemark.stages.config import StageConfig
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import edges, ssim
 from onemark.stages.match.edgetrans.network import RegistrationNet
-from onemark.stages.match.edgetrans.refine import refined
-from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.refine import refine_instance
+from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.task import RegistrationTask
 from onemark.stages.match.edgetrans.transform import Transform
+from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
-
-if TYPE_CHECKING:
-    from onemark.data.cohort import Cohort
-    from onemark.data.landmarks.table import LandmarkTable
 
 
 @dataclass(frozen=True)
-class Answer:
+class Registration:
     """How M exemplars lie on one radiograph.
 
     Attributes:
@@ -61,7 +57,7 @@ class Answer:
     score: torch.Tensor
 
 
-class EdgeTrans:
+class EdgeTrans(Matcher):
     """Matcher of Yin et al., ECCV 2022 (stage I).
 
     Attributes:
@@ -71,57 +67,43 @@ class EdgeTrans:
     """
 
     Config = EdgeTransConfig
+    explains = True
+    config: EdgeTransConfig
+    network: RegistrationNet
 
     def __init__(self, config: EdgeTransConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
-        _check(config)
-        self.config, self.names, self.canvas, self.fabric = config, names, canvas, fabric
+        super().__init__(config, names, canvas, fabric)
         self.network = RegistrationNet(config, canvas)
         self.exemplars = torch.zeros(0, 1, *canvas)
         self.xy = torch.zeros(0, len(names), 2)
 
     @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: EdgeTransConfig,
-        job: Job,
-        seconds: float | None = None,
-        former: Self | None = None,
-    ) -> Self:
-        """Learn to register the cohort's radiographs, and remember the exemplars.
-
-        Args:
-            exemplars: Landmarks of radiographs of the cohort.
-            cohort: The radiographs to learn from.
-            config: Options.
-            job: Device, seed, progress and checkpoint.
-            seconds: Time budget that replaces `config.steps`.
-            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+    def check(cls, chosen: Mapping[str, ChosenStage]) -> None:
+        """Check that the attention heads share the width evenly.
 
         Raises:
-            UserError: settings do not go together.
+            UserError: they do not.
         """
-        torch.manual_seed(job.seed)
-        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
-        self = cls(config, exemplars.names, canvas, job.fabric)
-        size = resolution_levels(cohort, exemplars, canvas, 0.0, config.pool, job.sink)[0]
-        if former is None:
-            pretrained.start(self.network, config.encoder, config.weights, "match")
-            plan = Plan(
-                config.steps,
-                seconds,
-                config.rate,
-                batch=config.batch,
-                optimizer=config.optimizer,
-                schedule=config.schedule,
+        config = chosen[cls.slot].config
+        assert isinstance(config, EdgeTransConfig)
+        if config.width % config.heads:
+            raise UserError(
+                f"match.width must be a multiple of match.heads, and {config.width} is not one of {config.heads}: "
+                "change one of them"
             )
-            task = RegistrationTask(self.network, size, config, job.fabric)
-            train(task, plan, job, lambda: self._preview(size.store, size.exemplars))
-        else:
-            self.network.load_state_dict(former.network.state_dict())
-        self.remember(size.store, size.exemplars)
-        return self
+
+    @classmethod
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """HRNet's weights, for the published form."""
+        assert isinstance(config, EdgeTransConfig)
+        return config.encoder, config.weights
+
+    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
+        """Learn to register the cohort's radiographs."""
+        config, level = self.config, levels[-1]
+        pretrained.start(self.network, config.encoder, config.weights, self.slot)
+        task = RegistrationTask(self.network, level, config, self.fabric)
+        train(task, config.plan(context.seconds), context, lambda: self.preview(level))
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' canvases and landmarks."""
@@ -144,10 +126,9 @@ class EdgeTrans:
         Raises:
             UserError: no landmark of that name.
         """
-        if landmark is not None and landmark not in self.names:
-            raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
+        k = None if landmark is None else self.index_of(landmark)
         answer = self._register(radiograph)
-        score = answer.score.mean(1) if landmark is None else answer.score[:, self.names.index(landmark)]
+        score = answer.score.mean(1) if k is None else answer.score[:, k]
         m = int(score.argmax())
         one = slice(m, m + 1)
         exemplar, there = self.exemplars[one], answer.there.take(one)
@@ -169,18 +150,22 @@ class EdgeTrans:
             {"similarity": float(answer.alike[m].mean())},
         )
 
-    def _register(self, radiograph: Radiograph) -> Answer:
+    def _register(self, radiograph: Radiograph) -> Registration:
         """Register the exemplars with a radiograph, there and back."""
         config, count = self.config, len(self.exemplars)
-        frame = Letterbox.fit(radiograph.size, self.canvas)
+        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
         canvas = frame.render(radiograph.pixels)[None, None]
         images = torch.cat([self.exemplars, canvas]).to(self.fabric.device)
         ours = torch.arange(count, device=images.device)
         theirs = torch.full_like(ours, count)
         source, target = torch.cat([ours, theirs]), torch.cat([theirs, ours])
         network = self.network.to(self.fabric.device).eval()
-        with memory_errors(MEND):
-            start = aligned(images, source, target, config.field_stride) if config.affine == "sift" else None
+        with memory_errors(REMEDY):
+            start = (
+                align_by_sift(images, source, target, config.field_stride)
+                if config.affine == "sift"
+                else None
+            )
             with torch.no_grad(), self.fabric.autocast():
                 found = network(images, source, target, config.passes_located, start)
             answer = found.answer
@@ -188,10 +173,12 @@ class EdgeTrans:
                 back = answer.take(slice(count, None))
                 marks = self.xy.to(images.device)
                 marks = torch.cat([marks, torch.where(marks.isnan(), marks, back(marks.nan_to_num()))])
-                answer = refined(answer, images[source], images[target], marks, config)
+                answer = refine_instance(answer, images[source], images[target], marks, config)
         return self._judged(canvas, frame, found.affine, answer)
 
-    def _judged(self, canvas: torch.Tensor, frame: Letterbox, affine: Transform, both: Transform) -> Answer:
+    def _judged(
+        self, canvas: torch.Tensor, frame: Letterbox, affine: Transform, both: Transform
+    ) -> Registration:
         count = len(self.exemplars)
         both, affine = both.to(torch.device("cpu")), affine.to(torch.device("cpu"))
         there, back = both.take(slice(None, count)), both.take(slice(count, None))
@@ -201,7 +188,7 @@ class EdgeTrans:
         warped = there.images(self.exemplars)
         alike = likeness(warped, canvas.expand_as(warped))
         score = sample(alike, here[:, None], "border")[:, 0, 0].clamp(0, 1)
-        return Answer(
+        return Registration(
             canvas,
             frame,
             affine.take(slice(None, count)),
@@ -212,35 +199,14 @@ class EdgeTrans:
             torch.where(seen, score, 0.0),
         )
 
-    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
-        self.remember(store, exemplars)
-        return [self.locate(store.cohort[i]) for i in store.shown]
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The network and the exemplars."""
+        return super().tensors() | {"exemplars": self.exemplars, "xy": self.xy}
 
-    def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """Tensors and JSON head that `restore` needs."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {"exemplars": self.exemplars, "xy": self.xy}
-        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        return tensors, head
-
-    @classmethod
-    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The matcher that `state` described."""
-        height, width = head["canvas"]
-        self = cls(
-            from_settings(EdgeTransConfig, head["config"]), tuple(head["names"]), (height, width), fabric
-        )
-        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take back what `tensors` gave."""
+        super().load_tensors(tensors)
         self.exemplars, self.xy = tensors["exemplars"], tensors["xy"]
-        return self
-
-
-def _check(config: EdgeTransConfig) -> None:
-    if config.width % config.heads:
-        raise UserError(
-            f"match.width must be a multiple of match.heads, and {config.width} is not one of {config.heads}: "
-            "change one of them"
-        )
 
 
 def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -14,21 +14,21 @@ from onemark.nn.backbones.hrnet import HRNet
 from onemark.nn.backbones.unet import UNet
 from onemark.stages.match.edgetrans.attention import Pyramid
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
-from onemark.stages.match.edgetrans.correlation import Match, fitted_affine, smoothed
+from onemark.stages.match.edgetrans.correlation import Match, fit_affine, smooth_field
 from onemark.stages.match.edgetrans.encoder import Joint, Maps, Siamese
 from onemark.stages.match.edgetrans.heads import GENTLY, AffineHead, FieldHead, affine_from
 from onemark.stages.match.edgetrans.transform import Transform
 
-FINEST, COARSE = 4, 8  # stride of the tokens that fields are made of
+FINEST, COARSE = 4, 8  # stride, px, of the tokens that fields are made of
 
 
 @dataclass  # not frozen: Fabric takes what goes through a module apart and puts it together again
-class Registration:
-    """How a batch of P sources lies on their targets.
+class Cascade:
+    """The network's answer for P pairs: an affine map, then a map after each deformation field.
 
     Attributes:
         affine: The affine map, or the perspective, alone.
-        steps: The map after each deformation field; the last one is the answer.
+        steps: The whole map after each deformation field; the last one is the answer.
         fields: `[P, 2, h, w]` of each pass, canvas pixels.
         whole: Global correlation, where there is one.
         near: Local correlations of each pass, finest first, where there are some.
@@ -74,7 +74,7 @@ class RegistrationNet(nn.Module):
         target: torch.Tensor,
         passes: int,
         start: Transform | None = None,
-    ) -> Registration:
+    ) -> Cascade:
         """Register pairs among some radiographs.
 
         Args:
@@ -82,19 +82,18 @@ class RegistrationNet(nn.Module):
             source: `[P]` positions of the sources in them.
             target: `[P]` positions of the targets.
             passes: Deformation fields (N_Phi).
-            start: Affine maps found otherwise; the affine head is not asked then.
+            start: Affine maps from elsewhere, instead of the affine head's.
         """
         codes = self.encoder.encode(self.backbone, images)
         return self.register([c[source] for c in codes], [c[target] for c in codes], passes, start)
 
-    def register(
-        self, source: Maps, target: Maps, passes: int, start: Transform | None = None
-    ) -> Registration:
-        """The same for encoded pairs."""
+    def register(self, source: Maps, target: Maps, passes: int, start: Transform | None = None) -> Cascade:
+        """Register encoded pairs; arguments as for `forward`."""
         whole = None
         affine = start or self._identity(len(target[0]))
         if self.config.affine in ("learned", "perspective") and start is None:
             affine, whole = self._affine(source, target, affine)
+        # Gradients stop between the passes: each field answers for what it adds to the map so far.
         at, steps, fields, near = affine.detach(), [], [], []
         for n in range(passes):
             head, finest = self.field, FINEST
@@ -104,22 +103,22 @@ class RegistrationNet(nn.Module):
             refined, _ = self.pyramid(maps)
             field = head(refined[0])
             if matches and self.config.guided:
-                field = field + smoothed(matches[0])
+                field = field + smooth_field(matches[0])
             fields.append(self._spread(field))
             steps.append(at.then(fields[-1]))
             near.append(matches)
             at = steps[-1].detach()
-        return Registration(affine, steps, fields, whole, near)
+        return Cascade(affine, steps, fields, whole, near)
 
     def _affine(self, source: Maps, target: Maps, begin: Transform) -> tuple[Transform, Match | None]:
         maps, match = self.encoder.whole(self.backbone, source, target)
         _, token = self.pyramid(maps)
         if match is not None:
-            begin = fitted_affine(match, begin)
+            begin = fit_affine(match, begin)
         return affine_from(self.affine(token), begin), match
 
     def _spread(self, field: torch.Tensor) -> torch.Tensor:
-        """A field of any stride at that at which maps are kept."""
+        """Resize a field of any stride to the stride at which maps are kept."""
         size = [n // self.config.field_stride for n in self.canvas]
         if list(field.shape[-2:]) == size:
             return field

@@ -9,44 +9,44 @@ from numpy.typing import NDArray
 from onemark.imaging.letterbox import Size
 from onemark.stages.match.edgetrans.transform import Transform
 
-LEAST_MATCHES = 6
+LEAST_MATCHES = 6  # twice as many as an affine map needs
 FARTHEST = 6.0  # px between a match and where the map puts it
-TRIALS = 500
+TRIALS = 500  # of RANSAC
 
 Described = tuple[NDArray[np.float64], NDArray[np.uint8]]
 
 
-def aligned(images: torch.Tensor, source: torch.Tensor, target: torch.Tensor, stride: int) -> Transform:
-    """Affine maps of pairs among images `[N, 1, H, W]`; the identity where too few key points agree.
+def align_by_sift(images: torch.Tensor, source: torch.Tensor, target: torch.Tensor, stride: int) -> Transform:
+    """Align pairs of images by affine maps; by the identity where too few key points agree.
 
     Args:
-        images: Grey values in [0, 1].
+        images: `[N, 1, H, W]` in [0, 1].
         source: `[P]` positions of the sources.
         target: `[P]` positions of the targets.
-        stride: Of the (empty) displacement.
+        stride: Px per cell of the (empty) displacement.
     """
     canvas: Size = (images.shape[-2], images.shape[-1])
-    described = [_described(image[0].double().cpu().numpy()) for image in images]
+    described = [_describe(image[0].double().cpu().numpy()) for image in images]
     pairs = zip(source.tolist(), target.tolist(), strict=True)
-    maps = np.stack([_fitted(described[s], described[t], canvas) for s, t in pairs])
+    maps = np.stack([_fit_pair(described[s], described[t], canvas) for s, t in pairs])
     still = Transform.identity(len(maps), canvas, stride, images.device)
     found = torch.from_numpy(maps).float().to(images.device)
     return Transform(found[:, :, :2], found[:, :, 2], still.displacement, canvas)
 
 
-def _described(image: NDArray[np.float64]) -> Described:
+def _describe(image: NDArray[np.float64]) -> Described:
     from skimage.feature import SIFT
 
     sift = SIFT()
     try:
         sift.detect_and_extract(image)
-    except RuntimeError:  # skimage's way to say that it found none
+    except RuntimeError:  # skimage raises it where there are no key points
         return np.empty((0, 2)), np.empty((0, 128), np.uint8)
     return sift.keypoints[:, ::-1].astype(np.float64), sift.descriptors
 
 
-def _fitted(source: Described, target: Described, canvas: Size) -> NDArray[np.float64]:
-    """`[2, 3]`: M and t about the canvas' centre, from target to source."""
+def _fit_pair(source: Described, target: Described, canvas: Size) -> NDArray[np.float64]:
+    """Fit M and t about the canvas' centre, from target to source: `[2, 3]`."""
     from skimage.feature import match_descriptors
     from skimage.measure import ransac
     from skimage.transform import AffineTransform

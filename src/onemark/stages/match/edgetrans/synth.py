@@ -1,4 +1,4 @@
-"""Partners of known correspondence: maps drawn at random, as published or with elastic parts."""
+"""Synthetic partners, whose correspondence is known: random maps, as published or with elastic parts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from onemark.stages.match.edgetrans.transform import Transform, cell_centres
 
 STILL = Geometry().times(0)
 BENT = replace(Geometry(), elastic=0.03)
-"""The compact form's partners: the augmentation that the other stages use, bent as strongly as people differ."""
+"""The compact form's partners: the augmentation of the other stages, bent about as strongly as people differ."""
 
 DEGREE = torch.pi / 180
+LEAST_DEPTH = 0.25  # of a perspective's denominator, which must not come near 0
 
 
 def partners(batch: int, canvas: Size, config: EdgeTransConfig, generator: torch.Generator) -> Warp:
-    """Maps from partners' pixels to those of the radiographs they are made of."""
+    """Draw maps from partners' pixels to those of the radiographs that they are made of."""
     if config.synthesis == "elastic":
         return Warp.draw(batch, canvas, BENT, generator)
     return published_partners(batch, canvas, generator)
 
 
 def views(batch: int, canvas: Size, config: EdgeTransConfig, generator: torch.Generator) -> Warp:
-    """Maps from the pixels of views to those of the radiographs: the published augmentation before all else."""
+    """Draw maps from views' pixels to those of the radiographs: the published augmentation, which comes first."""
     if config.synthesis == "elastic":
         return Warp.draw(batch, canvas, STILL, generator)
     draw = _Normal(batch, generator)
+    # As in the released code: turned with probability 0.6, scaled always.
     turned = (torch.rand(batch, generator=generator, device=generator.device) < 0.6).float()
     angle = turned * draw(15 * DEGREE, 30 * DEGREE)
     scale = 1 + draw(0.25, 0.25)
@@ -39,7 +41,7 @@ def views(batch: int, canvas: Size, config: EdgeTransConfig, generator: torch.Ge
 
 
 def published_partners(batch: int, canvas: Size, generator: torch.Generator) -> Warp:
-    """The released code's draw: scale, turn, shear and shift, and a perspective, all normal and cut off."""
+    """Draw partners as the released code does: scale, turn, shear, shift and perspective, all from cut-off normals."""
     draw = _Normal(batch, generator)
     scale = 1 + draw(0.125, 0.125)
     angle, shear = draw(7.5 * DEGREE, 15 * DEGREE), draw(0.75 * DEGREE, 1.5 * DEGREE)
@@ -48,8 +50,8 @@ def published_partners(batch: int, canvas: Size, generator: torch.Generator) -> 
     return _warp(canvas, scale, scale, angle, shear, shift, tilt)
 
 
-def known(warp: Warp) -> Transform:
-    """The registration of radiographs (sources) with the partners (targets) that a warp made of them."""
+def to_registration(warp: Warp) -> Transform:
+    """Read a warp as the registration of radiographs (sources) with the partners (targets) that it made of them."""
     return Transform(warp.matrix, warp.translation, warp.elastic, warp.canvas)
 
 
@@ -73,7 +75,10 @@ def _warp(
     shift: torch.Tensor,
     tilt: torch.Tensor,
 ) -> Warp:
-    """Scales, turn and shear `[B]`; shift and perspective `[B, 2]` in half sides. The perspective is a displacement."""
+    """Build a warp from scales, turn and shear `[B]`, and shift and perspective `[B, 2]` in half sides.
+
+    The perspective becomes the displacement.
+    """
     h, w = canvas
     half = torch.tensor([w / 2, h / 2], device=turn.device)
     cos, sin = torch.cos(turn), torch.sin(turn)
@@ -82,5 +87,5 @@ def _warp(
         [(w - 1) / 2, (h - 1) / 2], device=turn.device
     )
     along = (centred / half * tilt.to(turn.device)[:, None, None]).sum(-1, keepdim=True)
-    moved = centred / (1 + along).clamp(min=0.25) - centred
+    moved = centred / (1 + along).clamp(min=LEAST_DEPTH) - centred
     return Warp(matrix.view(-1, 2, 2), shift.to(turn.device) * half, moved.permute(0, 3, 1, 2))

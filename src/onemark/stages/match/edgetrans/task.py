@@ -1,4 +1,4 @@
-"""What the training loop trains: synthetic pairs of known correspondence beside real pairs, there and back."""
+"""What the training loop trains for EdgeTrans: synthetic pairs of known correspondence, and real pairs."""
 
 from __future__ import annotations
 
@@ -15,30 +15,37 @@ from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
-from onemark.stages.match.edgetrans.losses import around, dissimilarity, miss, reunion, roughness, surprise
-from onemark.stages.match.edgetrans.network import Registration, RegistrationNet
-from onemark.stages.match.edgetrans.sift import aligned
+from onemark.stages.match.edgetrans.losses import (
+    dissimilarity,
+    invertibility,
+    landmark_weights,
+    match_loss,
+    miss,
+    roughness,
+)
+from onemark.stages.match.edgetrans.network import Cascade, RegistrationNet
+from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.transform import Transform
 
-PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the beginning of the published schedule
+PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the start of the released code's schedule
 
 
 @dataclass(frozen=True)
-class Batch:
+class RegistrationBatch:
     """Radiographs and the pairs made of them.
 
     Attributes:
         seen: `[N, 1, H, W]` as the network sees them, grey values changed.
-        plain: `[N, 1, H, W]` as they are compared.
-        source: `[P]` positions of the sources: first S synthetic pairs, then R real ones, then these the other way round
-            where both ways are seen at once.
-        target: `[P]`.
+        plain: `[N, 1, H, W]` as the losses compare them.
+        source: `[P]` positions of the sources: first S synthetic pairs, then R real ones, then the real ones the other
+            way round where both ways are needed.
+        target: `[P]` positions of the targets.
         truth: The S known maps.
-        focus: `[R, K, 2]` pseudo-labels on the real pairs' targets, px; NaN where nothing is known.
-        marks: `[R, K, 2]` the same on their sources.
-        ways: How often each real pair is seen: 1 or 2.
-        start: Affine maps of all pairs that are not learned (SIFT); None where they are.
-        fraction: Of the schedule.
+        target_xy: `[R, K, 2]` pseudo-labels (x, y) on the real pairs' targets, canvas px; NaN where nothing is known.
+        source_xy: `[R, K, 2]` the same on their sources.
+        ways: In how many directions each real pair is registered: 1 or 2.
+        start: Affine maps of all pairs where they are not learned (SIFT); None where they are.
+        fraction: Share of the schedule that is done, 0...1.
     """
 
     seen: torch.Tensor
@@ -46,20 +53,23 @@ class Batch:
     source: torch.Tensor
     target: torch.Tensor
     truth: Transform
-    focus: torch.Tensor
-    marks: torch.Tensor
+    target_xy: torch.Tensor
+    source_xy: torch.Tensor
     ways: int
     start: Transform | None
     fraction: float
 
 
-class Labels(nn.Module):
-    """Pseudo-labels of all radiographs, renewed slowly (Eq. 4): buffers, so that a checkpoint keeps them.
+class AveragedLabels(nn.Module):
+    """Pseudo-labels of all radiographs as moving averages (Eq. 4), in buffers so that a checkpoint keeps them.
 
     Args:
         count: Radiographs.
         landmarks: K.
-        memory: How much of a former label is kept.
+        memory: Weight of the former label when one is renewed, 0...1.
+
+    Attributes:
+        xy: `[count, K, 2]` (x, y), canvas px; NaN where nothing is known yet.
     """
 
     def __init__(self, count: int, landmarks: int, memory: float) -> None:
@@ -68,33 +78,33 @@ class Labels(nn.Module):
         self.register_buffer("xy", torch.full((count, landmarks, 2), torch.nan))
         self.xy: torch.Tensor
 
-    def renew(self, index: list[int], found: torch.Tensor) -> None:
-        """Take new answers `[B, K, 2]`, canvas px, for some radiographs; NaN leaves a label as it is."""
+    def renew(self, index: list[int], predictions: torch.Tensor) -> None:
+        """Average new predictions `[B, K, 2]`, canvas px, into some radiographs' labels; NaN leaves one as it is."""
         former = self.xy[index]
-        mixed = torch.where(former.isnan(), found, former * self.memory + found * (1 - self.memory))
-        self.xy[index] = torch.where(found.isnan(), former, mixed)
+        mixed = torch.where(
+            former.isnan(), predictions, former * self.memory + predictions * (1 - self.memory)
+        )
+        self.xy[index] = torch.where(predictions.isnan(), former, mixed)
 
 
 class RegistrationTask:
-    """The task of the training loop.
+    """What the training loop trains for EdgeTrans.
 
     Args:
         module: The network.
-        size: The cohort and its exemplars on the canvas.
+        level: The cohort and its exemplars on the canvas.
         config: Options.
         fabric: Device and precision.
     """
 
-    name = "match"
-
     def __init__(
-        self, module: RegistrationNet, size: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
+        self, module: RegistrationNet, level: ResolutionLevel, config: EdgeTransConfig, fabric: Fabric
     ) -> None:
-        self.module, self.size, self.config, self.fabric = module, size, config, fabric
+        self.module, self.level, self.config, self.fabric = module, level, config, fabric
         self.intensity = Intensity() if config.synthesis == "elastic" else UNCHANGED
-        landmarks = size.exemplars[0].xy.shape[0]
-        self.labels = Labels(len(size.store), landmarks, config.memory).to(fabric.device)
-        for one in size.exemplars:
+        landmarks = level.exemplars[0].xy.shape[0]
+        self.labels = AveragedLabels(len(level.store), landmarks, config.memory).to(fabric.device)
+        for one in level.exemplars:
             self.labels.xy[one.index] = one.xy.to(fabric.device)
 
     @property
@@ -102,12 +112,12 @@ class RegistrationTask:
         """The network and the pseudo-labels."""
         return {"module": self.module, "labels": self.labels}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
-        """Draw radiographs, views of them and partners, and renew their pseudo-labels when it is time."""
-        config, store, device = self.config, self.size.store, generator.device
+    def batch(self, generator: torch.Generator, fraction: float) -> RegistrationBatch:
+        """Draw radiographs, views of them and partners; renew the pseudo-labels of a share of the batches."""
+        config, store, device = self.config, self.level.store, generator.device
         index = store.draw(config.batch, generator)
         canvases = store.read(index).to(device)
-        exemplar = self._drawn(generator)
+        exemplar = self._draw_exemplar(generator)
         due = torch.rand(1, generator=generator, device=device).item() < config.renew
         if due and fraction >= config.focus_from and config.w_focus > 0:
             self._label(index, canvases, exemplar)
@@ -115,18 +125,18 @@ class RegistrationTask:
         second = synth.partners(len(index), store.canvas, config, generator)
         ours = first.images(canvases)
         theirs = second.images(ours)
-        marked = store.read([exemplar.index]).to(device)
-        plain = torch.cat([ours, theirs, marked])
+        annotated = store.read([exemplar.index]).to(device)
+        plain = torch.cat([ours, theirs, annotated])
         source, target = self._pairs(len(index), device)
         xy = first.inverse(self.labels.xy[index])
         points = torch.cat([xy, second.inverse(xy), self.labels.xy[[exemplar.index]]])
         real = slice(len(index), 2 * len(index))
-        return Batch(
+        return RegistrationBatch(
             self.intensity.apply(plain, generator),
             plain,
             source,
             target,
-            synth.known(second),
+            synth.to_registration(second),
             points[target[real]],
             points[source[real]],
             2 if config.w_inverse > 0 else 1,
@@ -134,17 +144,19 @@ class RegistrationTask:
             fraction,
         )
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """The whole loss: the affine map's, and the mean of the fields' over the passes."""
+    def loss(self, module: nn.Module, batch: RegistrationBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Weighted sum of the affine map's loss and of the fields' losses, each a mean over the passes."""
         config, known = self.config, len(batch.truth.matrix)
-        found: Registration = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
-        with torch.autocast(self.fabric.device.type, enabled=False):
-            parts = self._known_parts(found, batch.truth, known)
+        found: Cascade = module(batch.seen, batch.source, batch.target, config.passes, batch.start)
+        with torch.autocast(
+            self.fabric.device.type, enabled=False
+        ):  # bfloat16 would round places to whole pixels
+            parts = self._synthetic_losses(found, batch.truth, known)
             synthetic = PUBLISHED_SYNTHETIC * _fall(batch.fraction, config.synthetic_until)
             if config.synthetic_until == 0:
                 synthetic = config.w_synthetic
             rise = _rise(batch.fraction, config.local_ramp)
-            local = self._real_parts(found, batch, known)
+            local = self._real_losses(found, batch, known)
             weights = {
                 "global": config.w_global,
                 "synthetic": rise * synthetic,
@@ -158,12 +170,13 @@ class RegistrationTask:
         return total, {key: float(value.detach()) for key, value in parts.items()}
 
     def after(self, fraction: float) -> None:
-        """Nothing."""
+        """Nothing follows the network."""
 
-    def _known_parts(self, found: Registration, truth: Transform, known: int) -> dict[str, torch.Tensor]:
-        """Losses of the synthetic pairs."""
+    def _synthetic_losses(self, found: Cascade, truth: Transform, known: int) -> dict[str, torch.Tensor]:
+        """Losses of the first `known` pairs, which are synthetic: misses of the maps and of the correlations."""
         config, canvas = self.config, truth.canvas
         some = slice(None, known)
+        # An affine map needs no finer grid.
         grid = truth.grid(8)
         parts = {"global": miss(found.affine.take(some).grid(8), grid, canvas, config.miss)}
         if config.affine in ("identity", "sift"):
@@ -176,34 +189,34 @@ class RegistrationTask:
             ]
             parts["synthetic"] = torch.stack(misses).mean()
         if config.pairing == "siamese" and config.w_match > 0:
-            parts["match"] = self._surprise(found, truth, known)
+            parts["match"] = self._match_loss(found, truth, known)
         return parts
 
-    def _surprise(self, found: Registration, truth: Transform, known: int) -> torch.Tensor:
-        """How little the correlations of synthetic pairs expect the right cells, mean over levels and passes."""
+    def _match_loss(self, found: Cascade, truth: Transform, known: int) -> torch.Tensor:
+        """Cross-entropy of the correlations of synthetic pairs, mean over levels and passes."""
         values = []
         if found.whole is not None:
             aims = pixels_to_cells(truth.grid(found.whole.stride), found.whole.stride)
-            values.append(surprise(found.whole.take(known), aims, None))
+            values.append(match_loss(found.whole.take(known), aims, None))
         befores = [found.affine, *found.steps]
         for before, matches in zip(befores, found.near, strict=False):
             at = before.detach().take(slice(None, known))
             for match in matches:
                 aims = at.toward(truth.grid(match.stride), match.stride)
-                values.append(surprise(match.take(known), aims, self.config.reach))
+                values.append(match_loss(match.take(known), aims, self.config.reach))
         return torch.stack(values).mean()
 
-    def _real_parts(self, found: Registration, batch: Batch, known: int) -> dict[str, torch.Tensor]:
-        """Losses that need no correspondence, over the passes' answers on real pairs."""
-        config, count = self.config, len(batch.focus)
+    def _real_losses(self, found: Cascade, batch: RegistrationBatch, known: int) -> dict[str, torch.Tensor]:
+        """Losses of the real pairs, which need no correspondence: similarity, smoothness, invertibility."""
+        config, count = self.config, len(batch.target_xy)
         real = slice(known, None)
         stride = config.compare
         small = F.avg_pool2d(batch.plain, stride) if stride > 1 else batch.plain
         source, target = small[batch.source[real]], small[batch.target[real]]
-        points = torch.cat([batch.focus, batch.marks])[: batch.ways * count]
+        points = torch.cat([batch.target_xy, batch.source_xy])[: batch.ways * count]
         focus = None
         if config.w_focus > 0 and batch.fraction >= config.focus_from:
-            focus = around(points, (target.shape[2], target.shape[3]), stride, config.edge_width)
+            focus = landmark_weights(points, (target.shape[2], target.shape[3]), stride, config.edge_width)
         parts: dict[str, list[torch.Tensor]] = {"similarity": [], "smooth": [], "inverse": []}
         for step, field in zip(found.steps, found.fields, strict=True):
             at = step.take(real)
@@ -213,13 +226,14 @@ class RegistrationTask:
             parts["smooth"].append(roughness(field[real], config.field_stride, warped))
             if batch.ways == 2:
                 there, back = at.take(slice(None, count)), at.take(slice(count, None))
-                parts["inverse"].append((reunion(there, back) + reunion(back, there)) / 2)
+                parts["inverse"].append((invertibility(there, back) + invertibility(back, there)) / 2)
         return {key: torch.stack(values).mean() for key, values in parts.items() if values}
 
     def _pairs(self, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sources and targets among `count` views, as many partners of them, and the exemplar.
+        """Positions of sources and targets among `count` views, as many partners of them, and the exemplar.
 
-        Without the invertibility loss every other real pair is seen the other way round.
+        The invertibility loss needs both directions of each real pair. Without it, every other pair is turned round,
+        so that the network learns both directions at half the price.
         """
         ours = torch.arange(count, device=device)
         if self.config.partners == "exemplar":
@@ -234,10 +248,10 @@ class RegistrationTask:
     def _start(self, images: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> Transform | None:
         if self.config.affine != "sift":
             return None
-        return aligned(images, source, target, self.config.field_stride)
+        return align_by_sift(images, source, target, self.config.field_stride)
 
-    def _drawn(self, generator: torch.Generator) -> CanvasExemplar:
-        exemplars = self.size.exemplars
+    def _draw_exemplar(self, generator: torch.Generator) -> CanvasExemplar:
+        exemplars = self.level.exemplars
         if len(exemplars) == 1:
             return exemplars[0]
         return exemplars[
@@ -246,9 +260,9 @@ class RegistrationTask:
 
     @torch.no_grad()
     def _label(self, index: list[int], canvases: torch.Tensor, exemplar: CanvasExemplar) -> None:
-        """Renew the pseudo-labels of some radiographs by registering the exemplar with them as they are."""
+        """Renew the pseudo-labels of some radiographs by registering the exemplar with them, unaugmented."""
         module, device = self.module.eval(), canvases.device
-        images = torch.cat([canvases, self.size.store.read([exemplar.index]).to(device)])
+        images = torch.cat([canvases, self.level.store.read([exemplar.index]).to(device)])
         target = torch.arange(len(index), device=device)
         source = torch.full_like(target, len(index))
         with self.fabric.autocast():
@@ -256,17 +270,17 @@ class RegistrationTask:
             answer = module(images, source, target, self.config.passes, start).answer
         module.train()
         xy = exemplar.xy.to(device)
-        found = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
-        found = torch.where(xy.isnan(), torch.nan, found)
-        found[[i == exemplar.index for i in index]] = torch.nan
-        self.labels.renew(index, found)
+        predictions = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
+        predictions = torch.where(xy.isnan(), torch.nan, predictions)
+        predictions[[i == exemplar.index for i in index]] = torch.nan  # it keeps what a person annotated
+        self.labels.renew(index, predictions)
 
 
 def _rise(fraction: float, until: float) -> float:
-    """The published ramp of the fields' losses: from almost nothing to 1."""
+    """Ramp of the fields' losses in the released code: `exp(-5 (1 - x)^2)`, from almost 0 to 1 at `until`."""
     return 1.0 if fraction >= until else math.exp(-5 * (1 - fraction / until) ** 2)
 
 
 def _fall(fraction: float, until: float) -> float:
-    """The published ramp of the fields' miss: from almost 1 to nothing."""
+    """Ramp of the fields' miss in the released code (the paper's is a cosine): from almost 1 to 0 at `until`."""
     return 0.0 if fraction >= until else 1 - math.exp(-5 * (1 - fraction / until) ** 2)

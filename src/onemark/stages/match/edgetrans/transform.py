@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from onemark.imaging.augment import Warp, sample, undisplaced
+from onemark.imaging.augment import Warp, invert_displacement, sample
 from onemark.imaging.letterbox import Size
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
 
@@ -16,8 +16,9 @@ from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
 class Transform:
     """A batch of maps from a target's pixels q to a source's pixels: `p = M (q + D(q) - c) + c + t`.
 
-    The source warped onto the target has at q the grey value that the source has at p; a landmark p of the source lies on
-    the target at the q that is mapped to it. c is the centre of the canvas.
+    The source warped onto the target has at q the grey value that the source has at p. A landmark p of the source lies
+    on the target at the q that is mapped to it: points take the inverse of the map that pictures take. c is the centre
+    of the canvas.
 
     Attributes:
         matrix: `[B, 2, 2]` M, on (x, y).
@@ -34,7 +35,7 @@ class Transform:
 
     @classmethod
     def identity(cls, batch: int, canvas: Size, stride: int, device: torch.device) -> Transform:
-        """The map that moves nothing, with a field of the given stride."""
+        """The map that moves nothing, with a field of `stride` px per cell."""
         field = torch.zeros(batch, 2, canvas[0] // stride, canvas[1] // stride, device=device)
         return cls(
             torch.eye(2, device=device).expand(batch, 2, 2),
@@ -80,14 +81,14 @@ class Transform:
         shape = (-1, *[1] * (xy.dim() - 2), 2)
         h, w = self.canvas
         centre = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=xy.device)
-        x, y = (xy - centre).unbind(-1)  # no matrix product: under autocast it would round to whole pixels
+        x, y = (xy - centre).unbind(-1)  # autocast would round a matrix product to whole pixels
         columns = self.matrix[..., 0].reshape(shape), self.matrix[..., 1].reshape(shape)
         moved: torch.Tensor = x[..., None] * columns[0] + y[..., None] * columns[1]
         return moved + centre + self.translation.reshape(shape)
 
     def __call__(self, xy: torch.Tensor) -> torch.Tensor:
         """Target points `[B, N, 2]` (x, y) to source points."""
-        return self.affine(xy + self._moved(xy[:, None])[:, 0])
+        return self.affine(xy + self.displacement_at(xy[:, None])[:, 0])
 
     def grid(self, stride: int) -> torch.Tensor:
         """Source points `[B, H / stride, W / stride, 2]` of the centres of the target's cells."""
@@ -109,7 +110,7 @@ class Transform:
         return sample(source.float(), cells, padding)
 
     def then(self, field: torch.Tensor) -> Transform:
-        """This map after a further displacement d `[B, 2, h, w]` of the target: `q -> T(q + d(q))`."""
+        """Compose with a further displacement d `[B, 2, h, w]` (px) on the target's side: `q -> T(q + d(q))`."""
         wide = self.displacement
         if wide.shape != field.shape:
             wide = self.field(self.canvas[0] // field.shape[-2])
@@ -120,19 +121,23 @@ class Transform:
     def inverse(self, xy: torch.Tensor) -> torch.Tensor:
         """Source points `[B, N, 2]` to the target points that are mapped to them.
 
-        Begins at the best cell centre of the field's grid, so that it also arrives where a field folds; then a damped
-        fixed point of `q = A^-1 p - D(q)`, of which the best round counts.
+        A damped fixed-point iteration of `q = A^-1 p - D(q)`. It starts at the best cell centre of the field's grid, so
+        that it arrives where a field folds as well. The released code takes a single step, `p - D(p)`.
         """
-        aims = self._unaffine(xy)
+        aims = self._invert_affine(xy)
         centres = cell_centres(self.canvas, self.stride, xy.device).flatten(0, 1)
         reached = centres + self.displacement.flatten(2).transpose(1, 2)
         nearest = (reached[:, None] - aims[:, :, None]).square().sum(-1).argmin(-1)
-        return undisplaced(aims, lambda q: self._moved(q[:, None])[:, 0], centres[nearest])
+        return invert_displacement(aims, lambda q: self.displacement_at(q[:, None])[:, 0], centres[nearest])
 
     def toward(self, known: torch.Tensor, stride: int) -> torch.Tensor:
-        """Which further displacement leads to known source points `[B, h, w, 2]` of the target's cells, in cells.
+        """The further displacement `[B, h, w, 2]`, cells, that leads to known source points of the target's cells.
 
-        To first order: the field is taken as constant around each cell.
+        To first order: it takes the field as constant around each cell.
+
+        Args:
+            known: `[B, h, w, 2]` source px (x, y).
+            stride: Px per cell of that grid.
         """
         inverse = torch.linalg.inv(self.matrix.float())
         x, y = (known - self.grid(stride)).unbind(-1)
@@ -140,16 +145,16 @@ class Transform:
         away: torch.Tensor = x[..., None] * columns[0] + y[..., None] * columns[1]
         return away / stride
 
-    def full(self) -> Warp:
+    def to_warp(self) -> Warp:
         """The same map with its field at full resolution."""
         return Warp(self.matrix, self.translation, self.field(1))
 
-    def _moved(self, xy: torch.Tensor) -> torch.Tensor:
+    def displacement_at(self, xy: torch.Tensor) -> torch.Tensor:
         """D at points `[B, h, w, 2]`."""
         cells = pixels_to_cells(xy, self.stride)
         return sample(self.displacement, cells, "border").permute(0, 2, 3, 1)
 
-    def _unaffine(self, xy: torch.Tensor) -> torch.Tensor:
+    def _invert_affine(self, xy: torch.Tensor) -> torch.Tensor:
         inverse = torch.linalg.inv(self.matrix.float())
         back = replace(self, matrix=inverse, translation=torch.zeros_like(self.translation))
         return back.affine(xy - self.translation[:, None])

@@ -1,4 +1,4 @@
-"""SLA, ATD and C-Adapter: decoders of each landmark's own on a shared frozen encoder."""
+"""SLA, ATD and C-Adapter: a decoder for each landmark on a shared frozen encoder."""
 
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.matcher import SLA

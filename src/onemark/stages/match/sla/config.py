@@ -8,41 +8,40 @@ from typing import Literal
 from onemark.nn.backbones.pyramid import Encoder
 from onemark.nn.embedding.dense import DenseOptions
 from onemark.nn.embedding.several import Several, several_option
-from onemark.nn.training.canvases import Framing, framing_option, pool_option
-from onemark.nn.training.schedule import Optimizer, Schedule
+from onemark.nn.training.schedule import Schedule
 from onemark.options import option
+from onemark.stages.config import TrainedConfig
 
 
 @dataclass(frozen=True)
-class SLAConfig:
-    """Decoders of each landmark's own on a shared frozen encoder; the defaults are the compact form."""
+class SLAConfig(TrainedConfig):
+    """A decoder for each landmark on a shared frozen encoder; the defaults are the compact form."""
 
     encoder: Encoder = option(
         "compact", "network that reads the radiographs; frozen for the landmarks' decoders"
     )
     weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
-    area: int = option(
-        81920, "size of the canvas the radiographs are scaled to", unit="px", low=4096, high=4194304
-    )
-    framing: Framing = framing_option()
     grow: float = option(
         0.0, "share of the encoder's schedule at two thirds of the canvas' sides first", low=0, high=1
     )
+    # As published, the encoder is ImageNet's and never learns to match; without such weights it must.
     before: float = option(
         0.5,
         "share of the schedule in which the encoder learns, before it is frozen; 0 as published",
         low=0,
         high=0.95,
     )
+    # The encoder's own pseudo-labels gain 0.05 mm over random ones (docs/benchmarks/per-landmark-matchers.md).
     start: Literal["matcher", "random"] = option(
-        "matcher", "first pseudo-labels: what the encoder finds by itself, or random points as published"
+        "matcher", "first pseudo-labels: what the encoder predicts by itself, or random points as published"
     )
+    # Windows cut away all of a decoder's way up that a landmark does not need.
     views: Literal["windows", "patches"] = option(
         "windows",
         "what decoders see: windows of the encoder's fine maps around points, or whole maps and patches",
     )
     decoders: Literal["single", "adapter"] = option(
-        "single", "one decoder for each landmark, or a shared one with a small part of each landmark's own"
+        "single", "one decoder for each landmark, or a shared one with a small part for each landmark"
     )
     adapter: int = option(
         16, "outputs of each layer for each landmark (C_A); 0 = all shared", low=0, high=256
@@ -59,7 +58,7 @@ class SLAConfig:
     patch: int = option(192, "side of the template patches", unit="canvas px", low=32, high=1024)
     several: Several = several_option()
     steps: int = option(800, "training steps, where no time budget is given", unit="steps", low=1)
-    epochs: int = option(6, "times that the pseudo-labels are found anew", low=1, high=10000)
+    epochs: int = option(6, "how many times the pseudo-labels are renewed", low=1, high=10000)
     template: float = option(
         0.0,
         "share of each epoch in which only changed copies of the exemplars are learned from",
@@ -67,6 +66,7 @@ class SLAConfig:
         high=1,
     )
     copies: int = option(2, "changed copies of the exemplars in all other steps", low=0, high=64)
+    # Pairs that the paper lacks: the exemplar with the radiographs, as landmarks are matched later.
     cross: float = option(
         1.0,
         "weight of finding the exemplars' landmarks at the pseudo-labels; 0 as published",
@@ -74,10 +74,7 @@ class SLAConfig:
         high=100,
     )
     batch: int = option(8, "radiographs per step, copies among them", low=1, high=1024)
-    rate: float = option(2e-3, "peak learning rate", low=1e-7, high=1)
-    optimizer: Optimizer = option("adamw", "how the weights descend; adam as published")
     schedule: Schedule = option("cosine", "how the learning rate falls")
-    pool: int = pool_option()
     peak: Literal["subpixel", "argmax"] = option(
         "subpixel", "where the joined map peaks; argmax as published"
     )

@@ -1,4 +1,7 @@
-"""The decoders of all landmarks as one: grouped convolutions, beside shared ones in the adapter (He et al. 2025)."""
+"""The decoders of all landmarks as one network of grouped convolutions, with shared ones in the adapter (He et al. 2025).
+
+The weights of the landmarks are the groups, so one step trains all decoders, and the encoder reads each view once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from onemark.nn.backbones.context import RFB, RFB_LEVELS, beside, parted
+from onemark.nn.backbones.context import RFB, RFB_LEVELS, join_groups, split_dim
 from onemark.nn.backbones.vgg import upsample
 
 Make = Callable[[int, int, int], nn.Module]
@@ -21,8 +24,8 @@ class Sharing:
 
     Attributes:
         landmarks: K.
-        adapter: None: nothing, one decoder per landmark (SLA). Else all of it, beside that many outputs of each layer
-            for each landmark (C-Adapter, Eq. 1-5); 0: one decoder for all (joint).
+        adapter: None: nothing, one decoder for each landmark (SLA). Else a whole decoder, next to which each landmark has
+            that many outputs of each layer (C-Adapter, Eq. 1-5). 0: one decoder for all (joint).
     """
 
     landmarks: int
@@ -39,9 +42,9 @@ class Sharing:
 
 
 class Parallel(nn.Module):
-    """A shared layer beside one of each landmark's own (Eq. 1-3): `[B, K I, h, w]` -> `[B, K (S + A), h, w]`.
+    """A shared layer and one for each landmark (Eq. 1-3): `[B, K I, h, w]` -> `[B, K (S + A), h, w]`.
 
-    Channels are ordered by landmark. The own layers are one grouped layer, so all landmarks run at once.
+    Channels are ordered by landmark. The landmarks' layers are one grouped layer, so all of them run at once.
 
     Args:
         make: (inputs, outputs, groups) -> layer.
@@ -58,14 +61,14 @@ class Parallel(nn.Module):
         self.own = make(inputs, own, landmarks) if own else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Both layers' outputs, joined landmark by landmark; without own layers K may be any number."""
+        """Outputs of both layers, joined landmark by landmark. Without own layers K may be any number."""
         parts, count = [], x.shape[1] // self.inputs
         if self.shared is not None:
-            folded = parted(x, 1, (count, self.inputs)).flatten(0, 1)
-            parts.append(parted(self.shared(folded), 0, (len(x), count)).flatten(1, 2))
+            folded = split_dim(x, 1, (count, self.inputs)).flatten(0, 1)
+            parts.append(split_dim(self.shared(folded), 0, (len(x), count)).flatten(1, 2))
         if self.own is not None:
             parts.append(self.own(x))
-        return parts[0] if len(parts) == 1 else beside(parts, count)
+        return parts[0] if len(parts) == 1 else join_groups(parts, count)
 
 
 class Decoder(nn.Module):
@@ -76,9 +79,9 @@ class Decoder(nn.Module):
         widths: Outputs of the decoder's blocks, finest first: one fewer than taps.
         length: Numbers per embedding.
         sharing: What the landmarks share.
-        context: Whether receptive field blocks stand before the embeddings of the three deepest levels.
-        foveal: Whether the maps are windows of as many cells on each level around one point, each level's seeing half
-            as far as the next; else whole maps.
+        context: Whether receptive field blocks come before the embeddings of the three deepest levels.
+        foveal: Whether the maps are windows around one point, with as many cells on each level, so that a level sees
+            half as far as the next deeper one; else whole maps.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Decoder(nn.Module):
             block.outputs if isinstance(block, Parallel) else c
             for block, c in zip(blocks, channels, strict=True)
         ]
+        # The adapter shares the 1 x 1 convolutions to the embeddings.
         ends = (0, length) if sharing.adapter is None else (length, 0)
         self.heads = nn.ModuleList(Parallel(_point, sharing.landmarks, c, *ends) for c in wide)
 
@@ -121,17 +125,21 @@ class Decoder(nn.Module):
         A joint decoder gives one embedding for all landmarks, `[B, length, h, w]`, where the maps are shared.
         """
         count = maps[-1].shape[1] // self.taps[-1]
+        # Shared maps are repeated, because each landmark's group of channels convolves its own copy.
         if count < self.sharing.landmarks and not self.sharing.joint:
             maps, count = [m.repeat(1, self.sharing.landmarks, 1, 1) for m in maps], self.sharing.landmarks
         found = [maps[-1]]
         for skip, block in zip(reversed(maps[:-1]), reversed(self.up), strict=True):
             wide = zoom(found[0]) if self.foveal else upsample(found[0])
-            found.insert(0, block(beside([skip, wide], count)))
+            found.insert(0, block(join_groups([skip, wide], count)))
         return [head(block(m)) for head, block, m in zip(self.heads, self.context, found, strict=True)]
 
 
 def zoom(m: torch.Tensor) -> torch.Tensor:
-    """The middle half of windows `[B, C, n, n]`, twice as fine: the window of the next level."""
+    """Enlarge the middle half of windows `[B, C, n, n]` to `[B, C, n, n]`: the window of the next finer level.
+
+    A cell more on each side is enlarged and cut off again, so that the border is interpolated and not repeated.
+    """
     quarter = m.shape[-1] // 4
     inner = m[..., quarter - 1 : -quarter + 1, quarter - 1 : -quarter + 1]
     return F.interpolate(inner, scale_factor=2, mode="bilinear", align_corners=False)[..., 2:-2, 2:-2]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import torch
 from lightning_fabric import Fabric
@@ -12,41 +11,30 @@ from torch import nn
 
 from onemark.imaging.letterbox import Size
 from onemark.nn.backbones import pretrained
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.training.canvases import (
-    STRETCH,
-    CanvasCache,
-    CanvasExemplar,
-    cohort_canvas,
-    cohort_framing,
-    resolution_levels,
-)
-from onemark.nn.training.loop import Job, train
-from onemark.nn.training.schedule import Plan
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
-from onemark.options import from_settings, settings_of
+from onemark.stages.base import ChosenStage, StageContext
+from onemark.stages.config import StageConfig
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.foveal import WindowViews
 from onemark.stages.match.sla.network import LandmarkNet
 from onemark.stages.match.sla.patches import PatchViews
 from onemark.stages.match.sla.task import SLATask
 from onemark.stages.match.sla.views import Views
+from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
-
-if TYPE_CHECKING:
-    from onemark.data.cohort import Cohort
-    from onemark.data.landmarks.table import LandmarkTable
-
 
 ALL = slice(None)
 
 
-class SLA:
+class SLA(Matcher):
     """Matcher of He et al., MICCAI 2025: SLA, ATD and C-Adapter.
 
     Attributes:
@@ -57,10 +45,13 @@ class SLA:
     """
 
     Config = SLAConfig
+    explains = True
+    bound_to_landmarks = True
+    config: SLAConfig
+    network: LandmarkNet
 
     def __init__(self, config: SLAConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
-        _check(config)
-        self.config, self.names, self.canvas = config, names, canvas
+        super().__init__(config, names, canvas, fabric)
         self.network = LandmarkNet(config, len(names))
         self.reader = Reader(_Taps(self.network), canvas, fabric, STRETCH[config.framing])
         kind = WindowViews if config.views == "windows" else PatchViews
@@ -70,71 +61,60 @@ class SLA:
         self.visible = torch.zeros(0, len(names), dtype=torch.bool)
 
     @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: SLAConfig,
-        job: Job,
-        seconds: float | None = None,
-        former: Self | None = None,
-    ) -> Self:
-        """Learn an encoder of the cohort, then a decoder of each landmark.
-
-        Args:
-            exemplars: Landmarks of radiographs of the cohort.
-            cohort: The radiographs to learn from.
-            config: Options.
-            job: Device, seed, progress and checkpoint.
-            seconds: Time budget that replaces `config.steps`.
-            former: A fitted matcher whose network is kept as it is; only the exemplars are taken anew.
+    def check(cls, chosen: Mapping[str, ChosenStage]) -> None:
+        """Check that what needs a trained encoder has one.
 
         Raises:
-            UserError: the former matcher's decoders are of other landmarks, or settings do not go together.
+            UserError: the encoder is frozen from the start, and an option needs it to have learned.
         """
-        if former is not None:
-            cls.check_names(former.names, exemplars.names)
-        torch.manual_seed(job.seed)
-        canvas = former.canvas if former else cohort_canvas(cohort, config.area)
-        framing = former.config.framing if former else cohort_framing(cohort, config.framing)
-        config = replace(config, framing=framing)
-        self = cls(config, exemplars.names, canvas, job.fabric)
-        sizes = resolution_levels(cohort, exemplars, canvas, config.grow, config.pool, job.sink, framing)
-        store, marked = sizes[-1].store, sizes[-1].exemplars
-        if former is None:
-            pretrained.start(self.network, config.encoder, config.weights, "match")
-            plan = Plan(
-                config.steps,
-                seconds,
-                config.rate,
-                batch=config.batch,
-                optimizer=config.optimizer,
-                schedule=config.schedule,
-                restart=config.before,
-            )
-            remember = lambda: self.remember(store, marked)  # noqa: E731
-            task = SLATask(
-                self.network, sizes, config, job.fabric, self.views, remember, self.points, job.sink
-            )
-            train(task, plan, job, lambda: self._preview(store, marked))
-        else:
-            self.network.load_state_dict(former.network.state_dict())
+        config = chosen[cls.slot].config
+        assert isinstance(config, SLAConfig)
+        if config.before > 0:
+            return
+        needs = {
+            "encoder=compact": config.encoder,
+            "views=windows": config.views,
+            "start=matcher": config.start,
+        }
+        for setting, value in needs.items():
+            if setting.endswith(f"={value}"):
+                raise UserError(
+                    f"match.{setting} needs match.before above 0: the encoder must learn to match before it is frozen"
+                )
+
+    @classmethod
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """VGG19's weights, for the published forms."""
+        assert isinstance(config, SLAConfig)
+        return config.encoder, config.weights
+
+    @classmethod
+    def architecture(cls, config: StageConfig) -> str:
+        """The frozen encoder with its heads."""
+        assert isinstance(config, SLAConfig)
+        return config.encoder
+
+    @property
+    def grow(self) -> float:
+        """Share of the encoder's schedule that is trained on a smaller canvas first, 0...1."""
+        return self.config.grow
+
+    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
+        """Learn an encoder of the cohort, then a decoder for each landmark."""
+        config, level = self.config, levels[-1]
+        pretrained.start(self.network, config.encoder, config.weights, self.slot)
+        plan = config.plan(context.seconds, restart=config.before)
+        remember = lambda: self.remember(level.store, level.exemplars)  # noqa: E731
+        task = SLATask(
+            self.network, levels, config, self.fabric, self.views, remember, self.points, context.sink
+        )
+        train(task, plan, context, lambda: self.preview(level))
         self.network.freeze()
-        self.remember(store, marked)
-        return self
 
-    @staticmethod
-    def check_names(former: tuple[str, ...], names: tuple[str, ...]) -> None:
-        """See, before anything is changed, that a former matcher can go on with the landmarks of its exemplars.
-
-        Raises:
-            UserError: its decoders are of other landmarks.
-        """
-        if former != names:
-            raise UserError(
-                f"this matcher has decoders of {', '.join(former)}, and the exemplars show "
-                f"{', '.join(names)}: give exemplars of the same landmarks, or fit anew"
-            )
+    def continue_from(self, former: Self) -> None:
+        """Take over the encoder and the decoders, which stay as they are."""
+        super().continue_from(former)
+        self.network.freeze()
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
@@ -146,7 +126,7 @@ class SLA:
                 canvas, xy = store.read([one.index]).to(device), one.xy.nan_to_num().to(device)
                 fine.append(self.views.describe(canvas, xy))
                 if not self.network.bare:
-                    embedded = self.network.embedded(self.network.taps(canvas))
+                    embedded = self.network.embed(self.network.taps(canvas))
                     coarse.append(describe(embedded, xy[None]))
         self.templates = [torch.cat(level).cpu() for level in zip(*fine, strict=True)]
         self.coarse = [torch.cat(level).cpu() for level in zip(*coarse, strict=True)]
@@ -175,9 +155,7 @@ class SLA:
             UserError: no landmark of that name.
         """
         name = self.names[0] if landmark is None else landmark
-        if name not in self.names:
-            raise UserError(f"no landmark {name!r} in this run: it has {', '.join(self.names)}")
-        k = self.names.index(name)
+        k = self.index_of(name)
         taps, frame = self.reader.read(radiograph)
         one = max(range(len(self.visible)), key=lambda m: float(self._of(taps, slice(m, m + 1)).score[0, k]))
         with torch.inference_mode(), self.reader.fabric.autocast():
@@ -208,39 +186,30 @@ class SLA:
             vectors = [
                 v.flatten(0, 1).expand(len(taps[0]), -1, -1) for v in self._on(taps, self.coarse, which)
             ]
-            found = find(vectors, self.network.embedded(taps), self.config.temperature, radius)
+            found = find(vectors, self.network.embed(taps), self.config.temperature, radius)
         shape = visible.shape
-        values = (parted(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
+        values = (split_dim(v, 1, shape).transpose(1, 2) for v in (found.xy, found.score, found.spread))
         return combine(Peaks(*values), visible.T, self.config.several, self.config.temperature)
 
     @staticmethod
     def _on(taps: list[torch.Tensor], templates: Vectors, which: slice) -> Vectors:
         return [level[which].to(taps[0].device) for level in templates]
 
-    def _preview(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> list[LandmarkSet]:
-        self.remember(store, exemplars)
-        return [self.locate(store.cohort[i]) for i in store.shown]
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The network, and the templates of the decoders and of the encoder."""
+        kept = {"templates": self.templates, "coarse": self.coarse}
+        vectors = {f"{kind}.{i}": level for kind, levels in kept.items() for i, level in enumerate(levels)}
+        return super().tensors() | vectors | {"visible": self.visible}
 
-    def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """Tensors and JSON head that `restore` needs."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"templates.{i}": level for i, level in enumerate(self.templates)}
-        tensors |= {f"coarse.{i}": level for i, level in enumerate(self.coarse)}
-        tensors["visible"] = self.visible
-        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        return tensors, head
-
-    @classmethod
-    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The matcher that `state` described."""
-        height, width = head["canvas"]
-        self = cls(from_settings(SLAConfig, head["config"]), tuple(head["names"]), (height, width), fabric)
-        self.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take back what `tensors` gave."""
+        super().load_tensors(tensors)
         self.network.freeze()
-        for name in ("templates", "coarse"):
-            setattr(self, name, [tensors[k] for k in sorted(tensors) if k.startswith(f"{name}.")])
+        self.templates, self.coarse = (
+            [tensors[key] for key in sorted(tensors) if key.startswith(kind)]
+            for kind in ("templates.", "coarse.")
+        )
         self.visible = tensors["visible"]
-        return self
 
 
 class _Taps(nn.Module):
@@ -253,18 +222,3 @@ class _Taps(nn.Module):
     def forward(self, canvases: torch.Tensor) -> list[torch.Tensor]:
         """The encoder's maps."""
         return self.network.taps(canvases)
-
-
-def _check(config: SLAConfig) -> None:
-    if config.before > 0:
-        return
-    wanting = {
-        "encoder=compact": config.encoder,
-        "views=windows": config.views,
-        "start=matcher": config.start,
-    }
-    for setting, value in wanting.items():
-        if setting.endswith(f"={value}"):
-            raise UserError(
-                f"match.{setting} needs match.before above 0: the encoder must learn to match before it is frozen"
-            )

@@ -25,7 +25,9 @@ class LandmarkNet(Embedder):
 
     def __init__(self, config: SLAConfig, landmarks: int) -> None:
         super().__init__(pyramid(config.encoder), config.length)
-        self.bare = config.before == 0  # the encoder alone is read, not the network that learns on it
+        self.bare = (
+            config.before == 0
+        )  # as published: decoders read the encoder itself, which never learns to match
         self.frozen = False
         foveal = config.views == "windows"
         encoder = TAPS if isinstance(self.backbone, VGGUNet) and self.bare else self.backbone.widths
@@ -42,12 +44,15 @@ class LandmarkNet(Embedder):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """As every module's, but what is frozen stays in evaluation mode."""
+        """Switch the mode of all modules but the frozen ones, whose batch statistics must not change."""
         super().train(mode)
         return self.freeze() if self.frozen else self
 
     def forward(self, x: Any, decode: bool = False) -> Maps:
-        """Embeddings of canvases `[B, 1, H, W]`; or, of the encoder's maps, of each landmark (`Decoder.forward`)."""
+        """Embeddings of canvases `[B, 1, H, W]`; with `decode`, each landmark's embeddings of the encoder's maps.
+
+        Both go through `forward`, because that is what the training loop wraps.
+        """
         maps: Maps = self.decoder(x) if decode else super().forward(x)
         return maps
 
@@ -59,6 +64,6 @@ class LandmarkNet(Embedder):
         maps: list[torch.Tensor] = self.backbone(canvases)
         return maps
 
-    def embedded(self, maps: Sequence[torch.Tensor]) -> Maps:
-        """The embeddings that the encoder learned by itself, of all of its maps."""
+    def embed(self, maps: Sequence[torch.Tensor]) -> Maps:
+        """Embed all of the encoder's maps as it learned to by itself, before the decoders: `[B, length, h, w]` each."""
         return [head(context(m)) for head, context, m in zip(self.heads, self.context, maps, strict=True)]

@@ -1,4 +1,4 @@
-"""The published form: a patch around each landmark is found again in the whole radiograph, by its own decoder."""
+"""The published form: each landmark's decoder finds a patch around the landmark again in the whole radiograph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from onemark.imaging.augment import JITTER, Geometry, Warp
 from onemark.imaging.letterbox import Size
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, vectors_at
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, find_product, level_maps, nearest_cells
@@ -26,19 +26,20 @@ from onemark.stages.match.sla.views import by_landmark, mean_known
 from onemark.stages.match.sla.windows import by_point
 from onemark.types import UserError
 
-TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)
+TURN = Geometry(rotation=math.radians(20), log_scale=0, shear=0, shift=0, elastic=0)  # of patches, as CC2D
+# Of copies of the exemplar, as in FM-OSD's released code: 5 degrees, 1 % of scale, 2 % of shift.
 ATD = Geometry(rotation=math.radians(5), log_scale=0.01, shear=0, shift=0.02, elastic=0)
 
 
 @dataclass(frozen=True)
-class PatchBatch:
+class LandmarkPatchBatch:
     """The encoder's maps of B canvases and of a patch around each of their K landmarks.
 
     Attributes:
-        whole: Per level `[B, C, h, w]`.
-        patches: Per level `[B, K C, p, p]`.
-        here: `[B, K, 2]` landmarks on their patches, patch px.
-        there: `[B, K, 2]` the same on the canvases.
+        whole: Per level `[B, C, h, w]`, finest first.
+        patches: Per level `[B, K C, p, p]`, finest first.
+        here: `[B, K, 2]` landmarks (x, y) on their patches, patch px.
+        there: `[B, K, 2]` the same on the canvases, canvas px.
         known: `[B, K]`, 1 where a landmark is known and on patch and canvas.
     """
 
@@ -73,9 +74,18 @@ class PatchViews:
 
     def draw(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
-    ) -> PatchBatch:
-        """Exemplars changed as in ATD; a patch around each landmark, its contrast and brightness changed, and turned."""
-        canvases, xy = self._changed(canvases, xy, copies, generator)
+    ) -> LandmarkPatchBatch:
+        """Change exemplars as in ATD; cut a patch around each landmark, jitter its grey values and turn it.
+
+        Landmarks are carried by the map itself; ATD's released code searches the brightest pixel of a warped heatmap.
+
+        Args:
+            canvases: `[B, 1, H, W]`.
+            xy: `[B, K, 2]` landmarks (x, y), canvas px; NaN where unknown.
+            copies: How many of the canvases are exemplars'; these come last.
+            generator: The random numbers, on the device of the canvases.
+        """
+        canvases, xy = self._change_copies(canvases, xy, copies, generator)
         size, shape = self.config.patch, xy.shape[:2]
         points = xy.nan_to_num()
         corner = corners_around(points, size, self.canvas)
@@ -84,13 +94,14 @@ class PatchViews:
         patches = warp.images(JITTER.apply(flat, generator))
         here = warp.inverse((points - corner).flatten(0, 1)[:, None])[:, 0].view(*shape, 2)
         last = torch.tensor([self.canvas[1], self.canvas[0]], device=xy.device) - 1
+        # A turn may take a landmark off its patch; such a pair does not count.
         known = (xy >= 0).all(-1) & (xy <= last).all(-1) & ((here >= 0) & (here <= size - 1)).all(-1)
         with self.fabric.autocast():
             whole = self.network.taps(canvases)
-            own = [parted(m, 0, shape).flatten(1, 2) for m in self.network.taps(patches)]
-        return PatchBatch(whole, own, here, points, known.float())
+            own = [split_dim(m, 0, shape).flatten(1, 2) for m in self.network.taps(patches)]
+        return LandmarkPatchBatch(whole, own, here, points, known.float())
 
-    def loss(self, module: nn.Module, drawn: PatchBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, drawn: LandmarkPatchBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy of the landmarks' cells in whole radiographs, summed over the levels (CC2D's Eq. 2)."""
         length, shape = self.config.length, drawn.here.shape[:2]
         whole = self._each(module(drawn.whole, decode=True), shape[1])
@@ -125,7 +136,7 @@ class PatchViews:
         vectors = by_landmark(templates, count)
         found = find_product(vectors, maps, self.canvas, self.config.temperature, radius)
         shape = (count, landmarks)
-        peaks = Peaks(*(parted(value, 0, shape) for value in (found.xy, found.score, found.spread)))
+        peaks = Peaks(*(split_dim(value, 0, shape) for value in (found.xy, found.score, found.spread)))
         return combine(peaks, visible.T, self.config.several, self.config.temperature)
 
     def levels(
@@ -139,7 +150,7 @@ class PatchViews:
             for m in shown
         ]
 
-    def _changed(
+    def _change_copies(
         self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not copies:

@@ -1,4 +1,4 @@
-"""What is learned: the encoder, then epochs of Train-Template, Train-PL and Infer-PL for all landmarks at once."""
+"""What the training loop trains for SLA: the encoder, then epochs of Train-Template, Train-PL and Infer-PL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.nn.embedding.dense import Batch, DenseOptions, DenseTask
+from onemark.nn.embedding.dense import DenseBatch, DenseOptions, DenseTask
 from onemark.nn.training.canvases import ResolutionLevel
 from onemark.progress import Progress, Sink
 from onemark.stages.match.sla.config import SLAConfig
@@ -17,11 +17,11 @@ from onemark.stages.match.sla.network import LandmarkNet
 from onemark.stages.match.sla.views import Views
 
 
-class Labels(nn.Module):
-    """The pseudo-labels of a store's radiographs, kept in checkpoints.
+class EpochLabels(nn.Module):
+    """The pseudo-labels of a store's radiographs, in buffers so that a checkpoint keeps them.
 
     Attributes:
-        start: `[N, K, 2]` what the encoder finds by itself, canvas px; NaN where a radiograph cannot be read.
+        start: `[N, K, 2]` (x, y) what the encoder predicts by itself, canvas px; NaN where a radiograph is unreadable.
         xy: `[N, K, 2]` the pseudo-labels; exemplars' true labels, NaN where not visible.
         epoch: Epochs begun; 0 before the first.
     """
@@ -37,25 +37,23 @@ class Labels(nn.Module):
 
 
 class SLATask:
-    """What the training loop trains: by the share of the schedule, the encoder or all landmarks' decoders.
+    """What the training loop trains: first the encoder, then the decoders of all landmarks.
 
     Args:
         module: Encoder and decoders.
-        sizes: The cohort and its exemplars: at all sizes for the encoder, at the last one for the decoders.
+        levels: The cohort and its exemplars; the encoder learns on all levels, the decoders on the finest.
         config: Options.
         fabric: Device and precision.
         views: What decoders learn from.
-        remember: Takes the exemplars' landmarks as templates, of the network as it is.
-        locate: Canvases `[B, 1, H, W]` and where landmarks are first looked for, or None -> where they are `[B, K, 2]`.
-        sink: Takes the progress of finding pseudo-labels.
+        remember: Takes the exemplars' landmarks as templates of the network as it is now.
+        locate: Canvases `[B, 1, H, W]` and the places `[B, K, 2]` to search around, or None -> predictions `[B, K, 2]`.
+        sink: Takes the progress of Infer-PL.
     """
-
-    name = "match"
 
     def __init__(
         self,
         module: LandmarkNet,
-        sizes: Sequence[ResolutionLevel],
+        levels: Sequence[ResolutionLevel],
         config: SLAConfig,
         fabric: Fabric,
         views: Views,
@@ -65,10 +63,10 @@ class SLATask:
     ) -> None:
         self.module, self.config, self.views, self.sink = module, config, views, sink
         self.remember, self.locate = remember, locate
-        self.store, self.exemplars = sizes[-1].store, sizes[-1].exemplars
-        self.labels = Labels(len(self.store), self.exemplars[0].xy.shape[0]).to(fabric.device)
+        self.store, self.exemplars = levels[-1].store, levels[-1].exemplars
+        self.labels = EpochLabels(len(self.store), self.exemplars[0].xy.shape[0]).to(fabric.device)
         options = DenseOptions(batch=config.batch, temperature=config.temperature)
-        self.dense = DenseTask(module, sizes, options, fabric) if config.before > 0 else None
+        self.dense = DenseTask(module, levels, options, fabric) if config.before > 0 else None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -77,13 +75,18 @@ class SLATask:
         return {**teacher, "labels": self.labels}
 
     def batch(self, generator: torch.Generator, fraction: float) -> Any:
-        """What the encoder learns from; later, radiographs with pseudo-labels and changed copies of exemplars."""
+        """Draw what the encoder learns from; later, radiographs with pseudo-labels and changed copies of exemplars.
+
+        A new epoch renews the pseudo-labels first.
+        """
         config = self.config
         if self.dense and fraction < config.before:
             return self.dense.batch(generator, fraction / config.before)
         along = (fraction - config.before) / (1 - config.before) * config.epochs
-        self._infer(int(along) + 1, generator)
+        self.begin_epoch(int(along) + 1, generator)
+        # As in ATD, each epoch starts with Train-Template: copies of the exemplars alone.
         only_copies = along % 1 < config.template
+        # At least one radiograph stays in a batch of both.
         copies = config.batch if only_copies else min(config.copies, config.batch - 1)
         rows = self.store.draw(config.batch - copies, generator) if copies < config.batch else []
         which = torch.randint(len(self.exemplars), (copies,), generator=generator, device=generator.device)
@@ -93,7 +96,7 @@ class SLATask:
 
     def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
         """The encoder's loss or the decoders'."""
-        if self.dense and isinstance(batch, Batch):
+        if self.dense and isinstance(batch, DenseBatch):
             return self.dense.loss(module, batch)
         return self.views.loss(module, batch)
 
@@ -102,8 +105,12 @@ class SLATask:
         if self.dense and fraction < self.config.before:
             self.dense.after(fraction / self.config.before)
 
-    def _infer(self, epoch: int, generator: torch.Generator) -> None:
-        """Infer-PL: replace the pseudo-labels when an epoch begins; before the first, find or draw them."""
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Infer-PL: replace the pseudo-labels when epoch `epoch` (1, 2, ...) begins; the first ones are found or drawn.
+
+        Nothing happens in an epoch that has begun, so that a resumed fit goes on as an unbroken one. Exemplars keep
+        what a person annotated.
+        """
         labels = self.labels
         if not self.module.frozen:
             self.module.freeze()
@@ -111,27 +118,27 @@ class SLATask:
             return
         with torch.no_grad():
             if int(labels.epoch) == 0:
-                self._first(generator)
+                self._first_labels(generator)
             else:
                 self.remember()
-                self._replace(labels.xy, labels.start)
+                self._relabel(labels.xy, labels.start)
         for one in self.exemplars:
             labels.xy[one.index] = one.xy.to(labels.xy.device)
         labels.epoch.fill_(epoch)
         self.module.train()
 
-    def _first(self, generator: torch.Generator) -> None:
+    def _first_labels(self, generator: torch.Generator) -> None:
         labels = self.labels
         side = torch.tensor([self.store.canvas[1], self.store.canvas[0]], device=labels.xy.device)
         if not self.module.bare:
             self.remember()
-            self._replace(labels.start, None)
+            self._relabel(labels.start, None)
         if self.config.start == "matcher":
             labels.xy.copy_(labels.start)
         else:
             labels.xy.copy_(torch.rand(labels.xy.shape, generator=generator, device=side.device) * side)
 
-    def _replace(self, found: torch.Tensor, start: torch.Tensor | None) -> None:
+    def _relabel(self, found: torch.Tensor, start: torch.Tensor | None) -> None:
         for rows in self._groups():
             canvases = self.store.read(rows).to(found.device)
             found[rows] = self.locate(canvases, None if start is None else start[rows]).to(found.dtype)

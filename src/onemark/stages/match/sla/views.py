@@ -1,4 +1,4 @@
-"""What decoders learn from and look into: two forms with the same methods, `foveal` and `patches`."""
+"""What decoders learn from and search in: one interface for two forms, `foveal` and `patches`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from onemark.nn.heatmaps.decode import Peaks
 
 
 class Views(Protocol):
-    """Draws what a step learns from, gives its loss, describes landmarks and finds them."""
+    """Draws what a step learns from, computes its loss, describes landmarks and finds them."""
 
     def draw(self, canvases: torch.Tensor, xy: torch.Tensor, copies: int, generator: torch.Generator) -> Any:
-        """What is learned from canvases `[B, 1, H, W]` with landmarks `[B, K, 2]`, the last `copies` exemplars'."""
+        """Draw what to learn from canvases `[B, 1, H, W]` with landmarks `[B, K, 2]`; the last `copies` are exemplars."""
 
     def loss(self, module: nn.Module, drawn: Any) -> tuple[torch.Tensor, dict[str, float]]:
         """The loss to descend, and numbers to show."""
@@ -31,12 +31,12 @@ class Views(Protocol):
         templates: Vectors,
         visible: torch.Tensor,
     ) -> Peaks:
-        """Where landmarks lie in the encoder's maps of B canvases: `[B, K]`, canvas px.
+        """Find landmarks in the encoder's maps of B canvases: peaks `[B, K]`, canvas px.
 
         Args:
-            taps: The maps.
-            start: `[B, K, 2]` where they are first looked for; None only where whole maps are looked into.
-            templates: Per level `[M, K, length]`.
+            taps: The maps, finest first.
+            start: `[B, K, 2]` places (x, y) to search around, canvas px; None where whole maps are searched.
+            templates: Per level `[M, K, length]`, finest first.
             visible: `[M, K]` which of them count.
         """
 
@@ -47,14 +47,15 @@ class Views(Protocol):
 
 
 def mean_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean over all K landmarks of the mean over views, of `[B, K]` where `known` (0 or 1); 0 where nowhere known.
+    """Mean over K landmarks of each one's mean over views, of `[B, K]` where `known` (0 or 1); 0 where nowhere known.
 
-    Every landmark weighs 1 / K, so a decoder's gradient does not depend on those that are trained beside it.
+    Every landmark weighs 1 / K. A decoder's gradient is then what it would be alone, up to a factor that Adam does not
+    see.
     """
     each: torch.Tensor = (values * known).sum(0) / known.sum(0).clamp(min=1)
     return each.mean()
 
 
 def by_landmark(templates: Vectors, count: int) -> Vectors:
-    """Templates `[M, K, length]` for the maps of `count` canvases: `[count K, M, length]` per level."""
+    """Arrange templates `[M, K, length]` for the maps of `count` canvases: `[count K, M, length]` per level."""
     return [level.transpose(0, 1).repeat(count, 1, 1) for level in templates]

@@ -1,4 +1,4 @@
-"""Foveal windows: the same number of cells at each fine level around a point, each level's seeing half as far."""
+"""Foveal windows around a point: equally many cells on each fine level, so that each sees half as far as the next."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
-from onemark.nn.backbones.context import parted
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, rows, vectors_at, whole_cosines
 from onemark.nn.embedding.locate import Vectors, window_peaks
 from onemark.nn.heatmaps.decode import Peaks, pixels_to_cells
 from onemark.stages.match.sla.decoder import zoom
 
-SIDE = 16
-LEVELS = 3
-OUTSIDE = -1e4
+SIDE = 16  # cells per side of a window, on every level
+LEVELS = 3  # strides 2, 4 and 8 belong to a landmark; deeper levels stay the encoder's
+OUTSIDE = -1e4  # logit of cells beyond the map
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Fovea:
 
     @classmethod
     def around(cls, xy: torch.Tensor, maps: Sequence[torch.Tensor]) -> Fovea:
-        """Windows around canvas points `[B, N, 2]` (x, y), on maps of the finest levels, finest first."""
+        """Lay windows around canvas points `[B, N, 2]` (x, y), px, on maps of the finest levels, finest first.
+
+        The deepest window is placed first and the finer ones nest in it, which `zoom` relies on.
+        """
         deepest = len(maps) - 1
         corner = (pixels_to_cells(xy, STRIDES[deepest]) - (SIDE - 1) / 2).round().long()
         corners = [corner]
@@ -42,7 +45,7 @@ class Fovea:
         return cls(corners, [(m.shape[-2], m.shape[-1]) for m in maps])
 
     def cut(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Windows `[B, N C, SIDE, SIDE]` of maps `[B, C, h, w]`, ordered by point; black beyond the borders."""
+        """Cut windows `[B, N C, SIDE, SIDE]` out of maps `[B, C, h, w]`, ordered by point; 0 beyond the borders."""
         cut = []
         for level, m in enumerate(maps):
             b, c, h, w = m.shape
@@ -64,7 +67,7 @@ class Fovea:
         return cells, inside
 
     def inner(self, xy: torch.Tensor, level: int) -> torch.Tensor:
-        """Canvas points `[B, N, ..., 2]` as cells of their windows."""
+        """Canvas points `[B, N, ..., 2]` (x, y), px, as cells of their windows."""
         corner = self.corners[level]
         return pixels_to_cells(xy, STRIDES[level]) - corner.view(*corner.shape[:2], *[1] * (xy.ndim - 3), 2)
 
@@ -77,8 +80,8 @@ class Fovea:
 
 
 def by_point(maps: Maps, length: int) -> Maps:
-    """Embeddings of windows `[B, N length, n, n]` as one map for each window: `[B N, length, n, n]`."""
-    return [parted(m, 1, (-1, length)).flatten(0, 1) for m in maps]
+    """View embeddings of windows `[B, N length, n, n]` as one map for each window: `[B N, length, n, n]`."""
+    return [split_dim(m, 1, (-1, length)).flatten(0, 1) for m in maps]
 
 
 def vectors_in(maps: Maps, fovea: Fovea, xy: torch.Tensor) -> Vectors:
@@ -86,7 +89,9 @@ def vectors_in(maps: Maps, fovea: Fovea, xy: torch.Tensor) -> Vectors:
     return [vectors_at(m, fovea.inner(xy, level).flatten(0, 1)[:, None]) for level, m in enumerate(maps)]
 
 
-def nats(vectors: Vectors, maps: Maps, fovea: Fovea, xy: torch.Tensor, temperature: float) -> torch.Tensor:
+def cross_entropy(
+    vectors: Vectors, maps: Maps, fovea: Fovea, xy: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """Cross-entropy `[B, N]` of sub-cell targets `[B, N, 2]` among their windows' cells, summed over the levels (Eq. 2).
 
     Args:
@@ -107,7 +112,7 @@ def nats(vectors: Vectors, maps: Maps, fovea: Fovea, xy: torch.Tensor, temperatu
 def peaks(
     vectors: Vectors, maps: Maps, fovea: Fovea, temperature: float, radius: int, finest: int = 0
 ) -> Peaks:
-    """Where described points lie in windows (Eq. 3, read as probabilities).
+    """Find described points in windows (Eq. 3, read as probabilities).
 
     Args:
         vectors: Per level `[B N, M, length]`: M descriptions of the point of each window.
@@ -115,12 +120,12 @@ def peaks(
         fovea: The windows.
         temperature: Factor on cosines.
         radius: Half the window of the sub-cell peak, cells; 0 for the best cell.
-        finest: The level in whose windows is looked; finer ones are passed over.
+        finest: The level whose windows are searched; finer ones are ignored.
 
     Returns:
-        Peaks `[B, N, M]` in canvas pixels, see `nn.locate.window_peaks`.
+        Peaks `[B, N, M]` in canvas pixels, see `onemark.nn.embedding.locate.window_peaks`.
     """
-    total = combine(vectors[finest:], maps[finest:]) * temperature
+    total = sum_levels(vectors[finest:], maps[finest:]) * temperature
     b, n = fovea.corners[0].shape[:2]
     cells, inside = (a.flatten(0, 1)[:, None] for a in fovea.cells(finest))
     count = total.shape[1]
@@ -132,7 +137,7 @@ def peaks(
     return Peaks(found.xy.view(b, n, count, 2), found.score.view(b, n, count), found.spread.view(b, n, count))
 
 
-def combine(vectors: Vectors, maps: Maps) -> torch.Tensor:
+def sum_levels(vectors: Vectors, maps: Maps) -> torch.Tensor:
     """Sum of the levels' cosines in the finest windows given: `[B N, M, n, n]`."""
     total = whole_cosines(vectors[-1], maps[-1])
     for v, m in zip(reversed(vectors[:-1]), reversed(maps[:-1]), strict=True):

@@ -1,4 +1,4 @@
-"""F2: coarse landmarks looked at again in crops of full resolution."""
+"""F2: refines coarse landmarks in crops of full resolution."""
 
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.refiner import F2

@@ -25,12 +25,12 @@ class Crops:
 
     @classmethod
     def cut(cls, canvases: torch.Tensor, centre: torch.Tensor, side: int, warp: Warp | None = None) -> Crops:
-        """Crops of canvases `[B, 1, H, W]` around points `[B, K, 2]` (x, y), at whole pixels.
+        """Cut crops of canvases around points, at whole pixels so that an upright crop is not interpolated.
 
         Args:
             canvases: `[B, 1, H, W]`.
-            centre: `[B, K, 2]` canvas px.
-            side: Of the crops, canvas px.
+            centre: `[B, K, 2]` points (x, y), canvas px.
+            side: Side of the crops, canvas px.
             warp: `B * K` warps of crops of this side.
         """
         count = centre.shape[1]
@@ -52,7 +52,7 @@ class Crops:
         return xy + self.corner
 
     def paste(self, p: torch.Tensor, canvas: torch.Tensor, k: int) -> None:
-        """Lay a map `[h, w]` of crop k over the part of a canvas `[H, W]` it was cut from; the greater value counts."""
+        """Paste a map `[h, w]` of crop k into the canvas `[H, W]` that it was cut from; the greater value stays."""
         wide = p.repeat_interleave(self.views.shape[-2] // p.shape[0], 0)
         wide = wide.repeat_interleave(self.views.shape[-1] // p.shape[1], 1)
         x, y = (int(v) for v in self.corner[k])

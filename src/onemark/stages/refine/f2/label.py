@@ -1,4 +1,8 @@
-"""What heatmaps are learned from: the coarse points, matched again at full resolution."""
+"""What heatmaps are learned from: the coarse points, matched again at full resolution.
+
+Matching again is worth about 0.01 mm. Most of the gain comes from learning to read fine crops
+(docs/benchmarks/refiner.md).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
 from onemark.nn.training.labels import Label
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.matching import Matching, Remembered
-from onemark.stages.refine.f2.search import near
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
+from onemark.stages.refine.f2.search import log_gaussian
 
 
 class FineLabels:
@@ -18,7 +22,7 @@ class FineLabels:
 
     Args:
         coarse: Coarse points on a canvas.
-        matching: The exemplars in the matcher's eyes.
+        matching: Compares crops with the exemplars', by the matcher's network.
         config: Options.
     """
 
@@ -27,10 +31,10 @@ class FineLabels:
         self.known: dict[int, torch.Tensor] = {}
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
-        """`[K, 2]` canvas px of a radiograph by its position in the store."""
+        """`[K, 2]` (x, y), canvas px, of a radiograph by its position in the store."""
         if index not in self.known:
             coarse, stride = self.coarse(store, index), self.matching.stride
-            crops, prior = around(
+            crops, prior = crop_around(
                 store.read([index]), coarse, stride, self.config.crop, self.config.match_prior
             )
             peaks = self.matching.find(crops.views, prior)[1]
@@ -38,29 +42,30 @@ class FineLabels:
         return self.known[index]
 
 
-def around(
+def crop_around(
     canvas: torch.Tensor, coarse: torch.Tensor, stride: int, side: int, deviation: float
 ) -> tuple[Crops, torch.Tensor]:
-    """Crops of a canvas `[1, 1, H, W]` around coarse points `[K, 2]`, and the log-prior `[K, h, w]` on their cells.
+    """Cut crops around coarse points; give them with the log-prior `[K, h, w]` on their cells.
 
     Args:
-        canvas: The fine canvas.
-        coarse: Canvas px.
+        canvas: The fine canvas, `[1, 1, H, W]`.
+        coarse: `[K, 2]` (x, y), canvas px.
         stride: Canvas px per cell.
-        side: Of the crops, canvas px.
+        side: Side of the crops, canvas px.
         deviation: Standard deviation of the prior, canvas px.
     """
     crops = Crops.cut(canvas, coarse[None], side)
     cells = pixels_to_cells(crops.inner(coarse[None]), stride)
-    return crops, near(cells, (side // stride, side // stride), deviation / stride)
+    return crops, log_gaussian(cells, (side // stride, side // stride), deviation / stride)
 
 
-def remembered(size: ResolutionLevel, side: int) -> Remembered:
-    """The crops of the exemplars around their landmarks; around the middle of the canvas where one is hidden."""
+def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
+    """Cut crops of the exemplars around their landmarks; around the middle of the canvas where one is not visible."""
     views, xy = [], []
-    for one in size.exemplars:
-        centre = torch.where(one.xy.isfinite(), one.xy, size.side / 2)
-        crops = Crops.cut(size.store.read([one.index]), centre[None], side)
+    for one in level.exemplars:
+        # Every landmark needs a crop to stack; `xy` stays NaN and says that this one does not count.
+        centre = torch.where(one.xy.isfinite(), one.xy, level.side / 2)
+        crops = Crops.cut(level.store.read([one.index]), centre[None], side)
         views.append(crops.views)
         xy.append(crops.inner(one.xy[None]))
-    return Remembered(torch.stack(views), torch.stack(xy))
+    return ExemplarCrops(torch.stack(views), torch.stack(xy))

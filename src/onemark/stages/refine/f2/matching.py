@@ -1,4 +1,4 @@
-"""Crops compared with the exemplars' crops: cosines with the exemplar's vector, and the way back (FM-OSD)."""
+"""Comparing crops with the exemplars' crops: cosines with the exemplar's vector, and the way back (FM-OSD)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ AT_ONCE = 1 << 18  # crop px: as much as the largest network's descriptors leave
 
 
 @dataclass(frozen=True)
-class Remembered:
+class ExemplarCrops:
     """Crops of M exemplars around their landmarks.
 
     Attributes:
         views: `[M, K, 1, S, S]`, upright.
-        xy: `[M, K, 2]` the landmarks on them, crop px; NaN where an exemplar hides one.
+        xy: `[M, K, 2]` the landmarks (x, y) on them, crop px; NaN where one is not visible.
     """
 
     views: torch.Tensor
@@ -29,47 +29,49 @@ class Remembered:
 
 
 class Matching:
-    """What descriptors of crops say about landmarks.
+    """Finds landmarks on crops by descriptors.
 
     Args:
         reader: A network that turns crops `[N, 1, S, S]` into unit descriptors `[N, C, h, w]`.
         stride: Crop px per cell.
         temperature: Factor on cosines.
-        known: What the exemplars look like.
+        known: The exemplars' crops.
     """
 
-    def __init__(self, reader: Reader, stride: int, temperature: float, known: Remembered) -> None:
+    def __init__(self, reader: Reader, stride: int, temperature: float, known: ExemplarCrops) -> None:
         self.reader, self.stride, self.temperature = reader, stride, temperature
         device = reader.fabric.device
         self.cells = pixels_to_cells(known.xy, stride).to(device)
         self.visible = known.xy.isfinite().all(-1).to(device)
         self.maps = [torch.cat([reader(one[part]) for part in _parts(one)]) for one in known.views]
+        # Vectors of landmarks that are not visible are never used: `visible` masks them.
         places = self.cells.nan_to_num()
         vectors = [vectors_at(m, at[:, None])[:, 0] for m, at in zip(self.maps, places, strict=True)]
         self.vectors = torch.stack(vectors)
 
     def find(self, views: torch.Tensor, prior: torch.Tensor, top: int = 1) -> tuple[torch.Tensor, Peaks]:
-        """Where landmarks lie on their crops.
+        """Find landmarks on their crops.
 
         Args:
             views: `[K, 1, S, S]`.
             prior: `[K, h, w]` log-prior.
-            top: How many places are looked at; of several the one counts whose way back ends nearest to the landmark of
-                the most similar exemplar.
+            top: How many places to try; with several, the one counts whose way back ends nearest to the landmark of the
+                most similar exemplar (FM-OSD's bidirectional rule).
 
         Returns:
             Log-probabilities up to a constant `[K, h, w]`, and peaks in cells.
         """
-        found = [self._part(views[part], part, prior[part], top) for part in _parts(views)]
+        found = [self._find_part(views[part], part, prior[part], top) for part in _parts(views)]
         logits, xy, score, spread = (torch.cat(one) for one in zip(*found, strict=True))
         return logits, Peaks(xy, score, spread)
 
-    def _part(
+    def _find_part(
         self, views: torch.Tensor, part: slice, prior: torch.Tensor, top: int
     ) -> tuple[torch.Tensor, ...]:
         maps = self.reader(views)
         cosines = torch.einsum("mkc,kchw->mkhw", self.vectors[:, part], maps)
         likeness = cosines.flatten(2).amax(-1).masked_fill(~self.visible[:, part], -torch.inf)
+        # The cycle needs one exemplar to come back to: the most similar one.
         which, k = likeness.argmax(0), torch.arange(len(maps), device=maps.device)
         weight = (likeness * self.temperature).softmax(0)
         joint = torch.einsum("mk,mkhw->khw", weight, cosines)
@@ -78,20 +80,20 @@ class Matching:
             peaks = soft_peaks(logits)
         else:
             places = candidates(logits, top)
-            missed = self._missed(maps, places, which, part)
+            missed = self._cycle_errors(maps, places, which, part)
             peaks = peaks_at(logits, places[k, missed.argmin(1)])
         return tuple(t.cpu() for t in (logits, peaks.xy, peaks.score, peaks.spread))
 
-    def _missed(
+    def _cycle_errors(
         self, maps: torch.Tensor, places: torch.Tensor, which: torch.Tensor, part: slice
     ) -> torch.Tensor:
-        """How far, in cells, from the exemplar's landmark the way back from each candidate ends: `[k, N]`.
+        """Cycle errors `[k, N]`: how far, in cells, from the exemplar's landmark the way back from each candidate ends.
 
         Args:
             maps: `[k, C, h, w]` descriptors of some landmarks' crops.
             places: `[k, N, 2]` candidates on them.
             which: `[k]` exemplar that each landmark is compared with.
-            part: Which landmarks these are.
+            part: Positions of these landmarks among all K.
         """
         numbers = range(part.start, part.start + len(maps))
         theirs = torch.stack([self.maps[m][k] for m, k in zip(which.tolist(), numbers, strict=True)])
@@ -103,6 +105,6 @@ class Matching:
 
 
 def _parts(views: torch.Tensor) -> Iterator[slice]:
-    """Slices of crops `[K, 1, S, S]` that are read at once."""
+    """Slices of crops `[K, 1, S, S]` that are small enough to read at once."""
     count = max(1, AT_ONCE // (views.shape[-1] * views.shape[-2]))
     return (slice(i, min(i + count, len(views))) for i in range(0, len(views), count))

@@ -14,13 +14,13 @@ from onemark.nn.backbones.unet import UNet
 from onemark.nn.embedding.embed import Embedder
 from onemark.types import UserError
 
-DECODED = 256
+DECODED = 256  # numbers per descriptor of FM-OSD's local decoder
 
 
 class HeatNet(nn.Module):
     """U-Net on crops with one heatmap per landmark, at stride 2.
 
-    The names of its weights are the matcher's and the detector's, so that it starts from either.
+    Its weights are named as the matcher's and the detector's, so that it can start from either.
     """
 
     stride = 2
@@ -31,10 +31,14 @@ class HeatNet(nn.Module):
         self.head = nn.Conv2d(self.backbone.widths[0], landmarks, 1)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Crops of B radiographs, K of each, `[B * K, 1, S, S]` -> logits of each crop's own landmark `[B, K, h, w]`."""
+        """Crops of B radiographs, K of each, `[B * K, 1, S, S]` -> logits of each crop's own landmark `[B, K, h, w]`.
+
+        Only the own landmark's row of the head is applied: the other K - 1 maps of a crop are of no use.
+        """
         fine = self.backbone(crops)[0]
         weight = self.head.weight[:, :, 0, 0]
         fine = fine.view(-1, len(weight), *fine.shape[1:])
+        # Under mixed precision the maps may be bfloat16.
         logits: torch.Tensor = torch.einsum("bkchw,kc->bkhw", fine, weight.to(fine.dtype))
         return logits if self.head.bias is None else logits + self.head.bias[:, None, None]
 
@@ -61,14 +65,14 @@ class MatchNet(nn.Module):
 
     @staticmethod
     def fits(start: Mapping[str, torch.Tensor]) -> bool:
-        """Whether weights are a compact matcher's."""
+        """Whether these weights are a compact matcher's."""
         head = start.get("heads.0.weight")
         own = MatchNet(1 if head is None else len(head)).embedder.state_dict()
         return all(key in start and start[key].shape == value.shape for key, value in own.items())
 
     @classmethod
     def of(cls, start: Mapping[str, torch.Tensor]) -> MatchNet:
-        """The network of a compact matcher with these weights.
+        """Build the network of a compact matcher with these weights.
 
         Raises:
             UserError: they are another network's.
@@ -106,6 +110,7 @@ class DinoNet(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Crops -> descriptors."""
         with torch.no_grad():
+            # In every call, because the training loop switches all modules to training mode.
             keys = self.keys.eval()(crops)
         return _unit(self.decoder(keys))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from lightning_fabric import Fabric
@@ -13,37 +11,27 @@ from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, soft_peaks
 from onemark.nn.reader import Reader, landmark_set
-from onemark.nn.training.canvases import (
-    STRETCH,
-    ResolutionLevel,
-    cohort_canvas,
-    cohort_framing,
-    resolution_levels,
-)
+from onemark.nn.training.canvases import STRETCH, ResolutionLevel
 from onemark.nn.training.labels import Label, PseudoLabels
-from onemark.nn.training.loop import Job, train
-from onemark.nn.training.schedule import Plan
+from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors, take_fitting
-from onemark.options import from_settings, settings_of
 from onemark.progress import Progress
+from onemark.stages.base import MATCH, ChosenStage, StageContext, network_weights
+from onemark.stages.config import StageConfig
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.label import FineLabels, around, remembered
-from onemark.stages.refine.f2.matching import Matching, Remembered
+from onemark.stages.refine.f2.label import FineLabels, crop_around, remember_crops
+from onemark.stages.refine.f2.matching import ExemplarCrops, Matching
 from onemark.stages.refine.f2.network import DinoNet, HeatNet, MatchNet
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
+from onemark.stages.refiner import Refiner
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
-if TYPE_CHECKING:
-    from onemark.data.cohort import Cohort
-    from onemark.data.landmarks.table import LandmarkTable
-
-Starts = Mapping[str, Mapping[str, torch.Tensor]]
 Locate = Callable[[Radiograph], LandmarkSet]
 Network = HeatNet | MatchNet | DinoNet
 
 
-class F2:
+class F2(Refiner):
     """Refiner on crops of a fine canvas.
 
     Attributes:
@@ -53,87 +41,78 @@ class F2:
     """
 
     Config = F2Config
+    explains = True
+    config: F2Config
+    network: Network
 
-    def __init__(
-        self, config: F2Config, names: tuple[str, ...], canvas: Size, network: Network, fabric: Fabric
-    ) -> None:
-        self.config, self.names, self.canvas, self.network = config, names, canvas, network
-        self.reader = Reader(network, canvas, fabric)
-        self.known: Remembered | None = None
+    def __init__(self, config: F2Config, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        super().__init__(config, names, canvas, fabric)
+        self.known: ExemplarCrops | None = None
         self._matching: Matching | None = None
+        # A network that compares by the matcher's embeddings is made when these are at hand.
+        if config.encoder == "dino":
+            self._take_network(DinoNet())
+        elif config.learn == "labels":
+            self._take_network(HeatNet(len(names)))
 
-    @staticmethod
-    def check(configs: Mapping[str, Any]) -> None:
-        """See, before anything is learned, that the stages' settings go together.
-
-        Args:
-            configs: Slot -> Config.
+    @classmethod
+    def check(cls, chosen: Mapping[str, ChosenStage]) -> None:
+        """Check, before anything is learned, that the crops, the network and what it learns from go together.
 
         Raises:
             UserError: they do not.
         """
-        config, encoder = configs["refine"], getattr(configs["match"], "encoder", "another")
+        config, matcher = chosen[cls.slot].config, chosen[MATCH]
+        assert isinstance(config, F2Config)
+        architecture = matcher.stage.architecture(matcher.config) or "a matcher without one"
         if config.crop % 32:
             raise UserError(f"refine.crop must be a multiple of 32 px, not {config.crop}")
         if config.encoder == "dino" and config.learn != "exemplar":
             raise UserError(f"refine.learn={config.learn} is not for dino: set refine.learn=exemplar")
-        if config.encoder == "compact" and config.learn != "labels" and encoder != "compact":
+        if config.encoder == "compact" and config.learn != "labels" and architecture != "compact":
             raise UserError(
-                f"refine.learn={config.learn} compares by a compact matcher, not by {encoder}: set "
+                f"refine.learn={config.learn} compares by a compact matcher's network, not by {architecture}: set "
                 "refine.learn=labels, or refine.encoder=dino with refine.learn=exemplar"
             )
 
     @classmethod
-    def fit(
-        cls,
-        exemplars: LandmarkTable,
-        cohort: Cohort,
-        config: F2Config,
-        job: Job,
-        locate: Locate,
-        seconds: float | None = None,
-        former: Self | None = None,
-        start: Starts | None = None,
-    ) -> Self:
-        """Learn what the landmarks look like at full resolution.
+    def pretrained(cls, config: StageConfig) -> tuple[str, str]:
+        """DINO's weights, for the published form."""
+        assert isinstance(config, F2Config)
+        return config.encoder, config.weights
 
-        Args:
-            exemplars: Landmarks of radiographs of the cohort.
-            cohort: The radiographs to learn from.
-            config: Options.
-            job: Device, seed, progress and checkpoint.
-            locate: The coarse stage's answer for a radiograph.
-            seconds: Time budget that replaces `config.steps`.
-            former: A fitted refiner to go on from.
-            start: Slot -> weights of the stages before it: labels come from the matcher's network, and learning begins
-                with those weights of the last stage that fit in name and shape.
+    def learn(self, context: StageContext, level: ResolutionLevel) -> None:
+        """Learn heatmaps from the matcher's labels at full resolution, or descriptors from copies of the exemplar.
 
         Raises:
             UserError: the compact form has no compact matcher to start from, or weights are missing.
         """
-        torch.manual_seed(job.seed + 2)
-        canvas = cohort_canvas(cohort, config.area)
-        config = replace(config, framing=cohort_framing(cohort, config.framing))
-        matcher = (start or {}).get("match", {})
-        network = _network(config, len(exemplars.names), matcher)
-        self = cls(config, exemplars.names, canvas, network, job.fabric)
-        self._begin(former, start or {})
-        size = resolution_levels(cohort, exemplars, canvas, 0.0, config.pool, job.sink, config.framing)[-1]
-        plan = Plan(config.steps, seconds, config.rate, batch=config.batch)
+        config = self.config
+        matcher = context.before[MATCH].starting_weights() if MATCH in context.before else {}
+        if self._compares_by_matcher:
+            self._take_network(MatchNet.of(matcher))
+        self._start(context)
         if config.learn == "labels":
-            coarse = PseudoLabels(locate)
-            labels = _labels(config, coarse, matcher, size, job)
-            task: LabelTask | ExemplarTask = LabelTask(self.network, size, labels, coarse, config)
+            coarse = PseudoLabels(context.locate)
+            labels = _labels(config, coarse, matcher, level, context)
+            task: LabelTask | ExemplarTask = LabelTask(self.network, level, labels, coarse, config)
         else:
-            task = ExemplarTask(self.network, size, self.network.stride, config)
+            task = ExemplarTask(self.network, level, self.network.stride, config)
         if config.learn != "nothing":
-            train(task, plan, job, lambda: self._preview(size, locate))
-        self.remember(size)
-        return self
+            train(task, config.plan(context.seconds), context, lambda: self._preview(level, context.locate))
+        self.remember(level)
+
+    @property
+    def _compares_by_matcher(self) -> bool:
+        return self.config.encoder != "dino" and self.config.learn != "labels"
+
+    def _take_network(self, network: Network) -> None:
+        self.network = network
+        self.reader = Reader(network, self.canvas, self.fabric)
 
     def remember(self, size: ResolutionLevel) -> None:
         """Take the exemplars' crops to compare with, unless heatmaps were learned."""
-        self.known = None if self.config.learn == "labels" else remembered(size, self.config.crop)
+        self.known = None if self.config.learn == "labels" else remember_crops(size, self.config.crop)
         self._matching = None
 
     def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
@@ -147,12 +126,10 @@ class F2:
         Raises:
             UserError: no landmark of that name.
         """
-        if landmark is not None and landmark not in self.names:
-            raise UserError(f"no landmark {landmark!r} in this run: it has {', '.join(self.names)}")
+        chosen = range(len(self.names)) if landmark is None else [self.index_of(landmark)]
         _, logits, crops, frame = self._look(radiograph, coarse)
         p = logits.flatten(1).softmax(1).view_as(logits)
         p = p / p.amax((1, 2), keepdim=True)
-        chosen = range(len(self.names)) if landmark is None else [self.names.index(landmark)]
         shown = torch.zeros(self.canvas)
         for k in chosen:
             crops.paste(p[k], shown, k)
@@ -167,7 +144,7 @@ class F2:
         points = torch.from_numpy(frame.to_canvas(coarse.xy)).float()
         deviation = self.config.prior if self.known is None else self.config.match_prior
         canvas = frame.render(radiograph.pixels)[None, None]
-        crops, prior = around(canvas, points, stride, self.config.crop, deviation)
+        crops, prior = crop_around(canvas, points, stride, self.config.crop, deviation)
         if self.known is None:
             logits = self.reader(crops.views)[0].float().cpu() + prior
             peaks = soft_peaks(logits)
@@ -176,7 +153,7 @@ class F2:
         xy = crops.outer(cells_to_pixels(peaks.xy, stride))
         return Peaks(xy, peaks.score, peaks.spread * stride), logits, crops, frame
 
-    def _compared(self, known: Remembered) -> Matching:
+    def _compared(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:
             self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
         return self._matching
@@ -186,50 +163,38 @@ class F2:
         shown = (size.store.cohort[index] for index in size.store.shown)
         return [self.refine(radiograph, locate(radiograph)) for radiograph in shown]
 
-    def _begin(self, former: Self | None, start: Starts) -> None:
-        """Begin with the former refiner's weights; else with those of the stages before, or with official ones."""
-        if former is None and isinstance(self.network, DinoNet):
-            return pretrained.start(self.network, "dino", self.config.weights, "refine")
-        for begin in start.values() if former is None else [former.network.state_dict()]:
-            take_fitting(self.network, begin)
+    def _start(self, context: StageContext) -> None:
+        """Start from the former refiner's weights; else from those of the stages before, or from official ones."""
+        if context.former is None and isinstance(self.network, DinoNet):
+            return pretrained.start(self.network, "dino", self.config.weights, self.slot)
+        sources = context.before.values() if context.former is None else [context.former]
+        for stage in sources:
+            take_fitting(self.network, stage.starting_weights())
 
-    def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """Tensors and JSON head that `restore` needs."""
-        head = {"config": settings_of(self.config), "names": list(self.names), "canvas": list(self.canvas)}
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        if self.known is not None:
-            tensors |= {f"known.{k}": v for k, v in vars(self.known).items()}
-        return tensors, head
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The network and, where crops are compared with them, the exemplars' crops."""
+        known = {} if self.known is None else vars(self.known)
+        return super().tensors() | {f"known.{name}": value for name, value in known.items()}
 
-    @classmethod
-    def restore(cls, tensors: Tensors, head: Mapping[str, Any], fabric: Fabric) -> Self:
-        """The refiner that `state` described."""
-        height, width = head["canvas"]
-        config, names = from_settings(F2Config, head["config"]), tuple(head["names"])
-        weights = {k[8:]: v for k, v in tensors.items() if k.startswith("network.")}
-        embedder = {k.removeprefix("embedder."): v for k, v in weights.items()}
-        self = cls(config, names, (height, width), _network(config, len(names), embedder), fabric)
-        self.network.load_state_dict(weights)
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take back what `tensors` gave."""
+        if self._compares_by_matcher:
+            weights = network_weights(tensors)
+            self._take_network(MatchNet.of({k.removeprefix("embedder."): v for k, v in weights.items()}))
+        super().load_tensors(tensors)
         if "known.xy" in tensors:
-            self.known = Remembered(tensors["known.views"], tensors["known.xy"])
-        return self
-
-
-def _network(config: F2Config, landmarks: int, start: Mapping[str, torch.Tensor]) -> Network:
-    if config.encoder == "dino":
-        return DinoNet()
-    return HeatNet(landmarks) if config.learn == "labels" else MatchNet.of(start)
+            self.known = ExemplarCrops(tensors["known.views"], tensors["known.xy"])
 
 
 def _labels(
-    config: F2Config, coarse: Label, matcher: Mapping[str, torch.Tensor], size: ResolutionLevel, job: Job
+    config: F2Config, coarse: Label, matcher: Tensors, size: ResolutionLevel, context: StageContext
 ) -> Label:
     """The coarse points matched again, as the matcher's frozen network sees them; as they are where it is another one."""
     if not MatchNet.fits(matcher):
         message = "the matcher is not the compact one: the refiner learns from the coarse points as they are"
-        job.sink(Progress("refine", 0, config.steps, message=message))
+        context.sink(Progress(context.stage, 0, config.steps, message=message))
         return coarse
     network = MatchNet.of(matcher).requires_grad_(False)
-    reader = Reader(network, size.store.canvas, job.fabric)
-    known = remembered(size, config.crop)
+    reader = Reader(network, size.store.canvas, context.fabric)
+    known = remember_crops(size, config.crop)
     return FineLabels(coarse, Matching(reader, network.stride, config.temperature, known), config)

@@ -17,15 +17,22 @@ from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.labels import Label, draw_labelled
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
-from onemark.stages.refine.f2.search import near
+from onemark.stages.refine.f2.search import log_gaussian
 
-DROP_FULLY_FROM = 0.3
+DROP_FULLY_FROM = 0.3  # share of the schedule after which the full share of labels is left out
 INTENSITY = Intensity(collimation=0, marker=0)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Crops of B radiographs, the exemplars last, and each crop's landmark on it `[B, K, 2]` (crop px, NaN unknown)."""
+class CropBatch:
+    """Crops of B radiographs and their landmarks.
+
+    Attributes:
+        views: `[B * K, 1, S, S]`.
+        xy: `[B, K, 2]` each crop's landmark (x, y) on it, crop px; NaN where unknown.
+        exemplars: How many of the radiographs are exemplars; these come last.
+        drop: Share of the labels to leave out, 0...1.
+    """
 
     views: torch.Tensor
     xy: torch.Tensor
@@ -38,18 +45,16 @@ class LabelTask:
 
     Args:
         module: The network.
-        size: The cohort and its exemplars on the fine canvas.
-        label: Labels `[K, 2]` on it.
-        coarse: Coarse points `[K, 2]` on it, around which a radiograph will be looked at.
+        level: The cohort and its exemplars on the fine canvas.
+        label: Gives labels `[K, 2]` on it, canvas px.
+        coarse: Gives the coarse points `[K, 2]` on it, around which crops will be cut when radiographs are refined.
         config: Options.
     """
 
-    name = "refine"
-
     def __init__(
-        self, module: nn.Module, size: ResolutionLevel, label: Label, coarse: Label, config: F2Config
+        self, module: nn.Module, level: ResolutionLevel, label: Label, coarse: Label, config: F2Config
     ) -> None:
-        self.module, self.size, self.label, self.coarse, self.config = module, size, label, coarse, config
+        self.module, self.level, self.label, self.coarse, self.config = module, level, label, coarse, config
         self.geometry = crop_geometry(config)
 
     @property
@@ -57,11 +62,15 @@ class LabelTask:
         """The network."""
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
-        """Draw radiographs and an exemplar; cut, turn and change every landmark's crop."""
-        config, store, device = self.config, self.size.store, generator.device
+    def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
+        """Draw radiographs and exemplars; cut and augment every landmark's crop.
+
+        Crops are centred near the coarse points, as they will be later, and not on the labels.
+        """
+        config, store, device = self.config, self.level.store, generator.device
+        # An eighth of the batch are exemplars, as in the detectors'.
         true = max(1, round(config.batch / 8))
-        chosen, xy = draw_labelled(self.size, config.batch - true, true, self.label, generator)
+        chosen, xy = draw_labelled(self.level, config.batch - true, true, self.label, generator)
         centre = self._centres(chosen[: len(chosen) - true], xy)
         centre = centre + torch.randn(xy.shape, generator=generator, device=device) * config.shift
         side = (config.crop, config.crop)
@@ -69,10 +78,10 @@ class LabelTask:
         crops = Crops.cut(store.read(chosen).to(device), centre, config.crop, warp)
         views = INTENSITY.apply(crops.views, generator)
         drop = config.drop * min(1.0, fraction / DROP_FULLY_FROM)
-        return Batch(views, crops.inner(xy).view_as(xy), true, drop)
+        return CropBatch(views, crops.inner(xy).view_as(xy), true, drop)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy of the heatmaps with narrow Gaussians; the labels that fit least left out."""
+    def loss(self, module: nn.Module, batch: CropBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Divergence of the heatmaps from narrow Gaussians, without the labels that fit least."""
         nats, known = divergence(module(batch.views), batch.xy, self.config.sigma, STRIDES[0])
         split = len(nats) - batch.exemplars
         pseudo = _trimmed_mean(nats[:split][known[:split]], batch.drop)
@@ -85,24 +94,22 @@ class LabelTask:
 
     def _centres(self, chosen: Sequence[int], xy: torch.Tensor) -> torch.Tensor:
         """Coarse points of the drawn radiographs; of exemplars, which come last, their landmarks."""
-        points = [self.coarse(self.size.store, index).to(xy.device) for index in chosen]
+        points = [self.coarse(self.level.store, index).to(xy.device) for index in chosen]
         return torch.cat([torch.stack(points), xy[len(chosen) :]]).nan_to_num()
 
 
 class ExemplarTask:
-    """What the training loop trains for descriptors: changed crops of the exemplars alone (FM-OSD's local stage).
+    """What the training loop trains for descriptors: augmented crops of the exemplars alone (FM-OSD's local stage).
 
     Args:
         module: Turns crops into unit descriptors.
-        size: The exemplars on the fine canvas.
+        level: The exemplars on the fine canvas.
         stride: Crop px per cell of the descriptors.
         config: Options.
     """
 
-    name = "refine"
-
-    def __init__(self, module: nn.Module, size: ResolutionLevel, stride: int, config: F2Config) -> None:
-        self.module, self.size, self.stride, self.config = module, size, stride, config
+    def __init__(self, module: nn.Module, level: ResolutionLevel, stride: int, config: F2Config) -> None:
+        self.module, self.level, self.stride, self.config = module, level, stride, config
         self.geometry = crop_geometry(config)
 
     @property
@@ -110,28 +117,28 @@ class ExemplarTask:
         """The network."""
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Batch:
-        """Draw an exemplar and landmarks of it; cut, turn and change their crops."""
+    def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
+        """Draw an exemplar and landmarks of it; cut and augment their crops."""
         config, device = self.config, generator.device
-        which = int(torch.randint(len(self.size.exemplars), (1,), generator=generator, device=device))
-        exemplar = self.size.exemplars[which]
+        which = int(torch.randint(len(self.level.exemplars), (1,), generator=generator, device=device))
+        exemplar = self.level.exemplars[which]
         points = exemplar.visible.to(device)
         xy = points[torch.randint(len(points), (config.batch,), generator=generator, device=device)][None]
         centre = xy + torch.randn(xy.shape, generator=generator, device=device) * config.shift
         warp = Warp.draw(config.batch, (config.crop, config.crop), self.geometry, generator)
-        canvas = self.size.store.read([exemplar.index]).to(device)
+        canvas = self.level.store.read([exemplar.index]).to(device)
         crops = Crops.cut(canvas, centre, config.crop, warp)
         views = INTENSITY.apply(crops.views, generator)
-        return Batch(views, crops.inner(xy)[:, None], config.batch, 0.0)
+        return CropBatch(views, crops.inner(xy)[:, None], config.batch, 0.0)
 
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, batch: CropBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Mean squared difference between each crop's cosines with its own landmark's vector and a Gaussian."""
         maps = module(batch.views)
         shape = (maps.shape[-2], maps.shape[-1])
         cells = pixels_to_cells(batch.xy, self.stride)
         known = on_map(cells[:, 0], shape)
         cosines = torch.einsum("nc,nchw->nhw", vectors_at(maps, cells)[:, 0], maps)
-        target = near(cells[:, 0], shape, self.config.sigma / self.stride).exp()
+        target = log_gaussian(cells[:, 0], shape, self.config.sigma / self.stride).exp()
         squares = (cosines - target).square().mean((1, 2))
         return (squares * known).sum() / known.sum().clamp(min=1), {}
 
@@ -140,7 +147,7 @@ class ExemplarTask:
 
 
 def crop_geometry(config: F2Config) -> Geometry:
-    """The spatial augmentation of crops: without shifts, since their centres are moved."""
+    """The spatial augmentation of crops, without shifts, because the crops' centres are moved already."""
     usual = Geometry().times(config.strength)
     return Geometry(usual.rotation, usual.log_scale, usual.shear, 0.0, usual.elastic)
 

@@ -1,6 +1,6 @@
-"""SCP: the radiographs in which the most of the others is found again."""
+"""SCP: chooses the radiographs in which most of the others can be found again."""
 
 from onemark.stages.select.scp.config import SCPConfig
-from onemark.stages.select.scp.selector import SCP, Choice
+from onemark.stages.select.scp.selector import SCP
 
-__all__ = ["SCP", "Choice", "SCPConfig"]
+__all__ = ["SCP", "SCPConfig"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-AT_ONCE = 64
+AT_ONCE = 64  # random sets scored together; a bound on memory
 
 
 def greedy(similar: torch.Tensor, number: int) -> list[int]:
@@ -24,6 +24,7 @@ def greedy(similar: torch.Tensor, number: int) -> list[int]:
     chosen: list[int] = []
     for _ in range(number):
         scores = torch.maximum(similar, reached).mean(0)
+        # No radiograph twice, not even where it would add as much as others.
         scores[chosen] = -1
         chosen.append(int(scores.argmax()))
         reached = torch.maximum(reached, similar[:, chosen[-1:]])
@@ -31,7 +32,9 @@ def greedy(similar: torch.Tensor, number: int) -> list[int]:
 
 
 def best_of_random(similar: torch.Tensor, number: int, draws: int, generator: torch.Generator) -> list[int]:
-    """The best of `draws` random sets, as published (Quan et al. 2022, Eq. 10); of one radiograph, of all of them.
+    """The best of `draws` random sets, as published (Quan et al. 2022, Eq. 10).
+
+    For a single radiograph all of them are compared, which needs no draws.
 
     Args:
         similar: `[P, N]` similarities.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import torch
 
+from onemark.data.suggestion import Suggestion
 from onemark.imaging.keypoints import sift_points
 from onemark.nn.embedding.embed import Maps
 from onemark.nn.embedding.locate import describe
@@ -16,45 +17,27 @@ from onemark.progress import Progress, Sink, silent
 from onemark.stages.select.scp.config import SCPConfig
 from onemark.stages.select.scp.search import best_of_random, greedy, score
 from onemark.stages.select.scp.similarity import similarities
+from onemark.stages.selector import Selector
 from onemark.types import UserError
 
-Read = Callable[[torch.Tensor], Maps]
 
-
-@dataclass(frozen=True)
-class Choice:
-    """What the selector says.
-
-    Attributes:
-        chosen: The M radiographs to mark, the most useful first.
-        score: R of the chosen set, 0...1: the mean over all key points of the cohort of their similarity to the most
-            similar place in a chosen radiograph.
-        ranking: `(name, R)` of every radiograph compared, marked alone; the best first.
-    """
-
-    chosen: tuple[str, ...]
-    score: float
-    ranking: tuple[tuple[str, float], ...]
-
-
-@dataclass
-class SCP:
+class SCP(Selector):
     """Selector of SCP: each radiograph's key points are searched for in all others.
 
     Attributes:
-        read: A matcher's network: canvases `[1, 1, H, W]` to embeddings `[1, C, h, w]` per level, finest first.
         names: N radiographs that were compared.
         similar: `[P, N]`: how similar key point p is to the most similar place in radiograph n, 0...1.
     """
 
-    config: SCPConfig
-    read: Read
-    names: tuple[str, ...] = ()
-    similar: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
-
     Config = SCPConfig
+    config: SCPConfig
 
-    def compare(self, store: CanvasCache, progress: Sink = silent) -> SCP:
+    def __init__(self, config: SCPConfig, embed: Callable[[torch.Tensor], Maps]) -> None:
+        super().__init__(config, embed)
+        self.names: tuple[str, ...] = ()
+        self.similar = torch.empty(0, 0)
+
+    def compare(self, store: CanvasCache, progress: Sink = silent) -> Self:
         """Compare all radiographs of a store with each other; features are computed once per radiograph.
 
         Raises:
@@ -69,7 +52,7 @@ class SCP:
         features, points = [], []
         for done, index in enumerate(usable, 1):
             canvas = store.read([index])
-            maps = [m.bfloat16() for m in self.read(canvas)]
+            maps = [m.bfloat16() for m in self.embed(canvas)]
             features.append(maps)
             points.append(describe(maps, self._keypoints(canvas).to(maps[0].device)))
             progress(Progress("select", done, 2 * len(usable)))
@@ -86,7 +69,7 @@ class SCP:
         self.similar = torch.stack(columns, 1)
         return self
 
-    def choose(self, number: int, generator: torch.Generator) -> Choice:
+    def choose(self, number: int, generator: torch.Generator) -> Suggestion:
         """The best set of `number` radiographs, and all of them in order.
 
         Args:
@@ -106,7 +89,7 @@ class SCP:
             best = best_of_random(self.similar, number, self.config.draws, generator)
         alone = self.similar.mean(0).tolist()
         order = sorted(range(len(alone)), key=lambda n: -alone[n])
-        return Choice(
+        return Suggestion(
             tuple(self.names[n] for n in best),
             score(self.similar, best),
             tuple((self.names[n], alone[n]) for n in order),

@@ -1,4 +1,4 @@
-"""How well key points are found again in a radiograph: the greatest product of the levels' cosines, coarse to fine."""
+"""How well key points can be found again in a radiograph: the greatest product of the levels' cosines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ CHUNK = 512  # key points at a time, so that their maps stay in the processor's 
 
 
 def similarities(vectors: Sequence[torch.Tensor], maps: Maps) -> torch.Tensor:
-    """The similarity of each key point to the place in a template where it is greatest (Quan et al. 2022, Eq. 7).
+    """The greatest similarity of each key point to a place in a template (Quan et al. 2022, Eq. 7).
+
+    The similarity is the product of the levels' cosines, as in the paper; the released code mostly takes one level's
+    maximum. Whole maps are compared at the three deepest strides, finer ones only in and around the best cell.
 
     Args:
         vectors: Per level `[N, C]`, finest first: unit vectors of the key points of other radiographs.
@@ -30,10 +33,10 @@ def similarities(vectors: Sequence[torch.Tensor], maps: Maps) -> torch.Tensor:
         `[N]` in 0...1, on the device of the maps.
     """
     parts = zip(*(torch.split(level, CHUNK) for level in vectors), strict=True)
-    return torch.cat([_greatest([v[None] for v in part], maps) for part in parts])
+    return torch.cat([_greatest_similarity([v[None] for v in part], maps) for part in parts])
 
 
-def _greatest(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
+def _greatest_similarity(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
     coarse = whole_cosines(vectors[-1], maps[-1]).clamp(0, 1)
     for v, m in zip(vectors[-2 : WHOLE - 1 : -1], maps[-2 : WHOLE - 1 : -1], strict=True):
         wide = F.interpolate(coarse, m.shape[-2:], mode="bilinear", align_corners=False)
@@ -50,7 +53,7 @@ def _greatest(vectors: list[torch.Tensor], maps: Maps) -> torch.Tensor:
     for level, stride in enumerate(STRIDES[:WHOLE]):
         parts = torch.div(steps * STRIDES[0], stride, rounding_mode="floor")
         few, back = torch.unique(parts, return_inverse=True)
-        near = _near(vectors[level], maps[level], _square(corner * (STRIDES[WHOLE] // stride), few))
+        near = _window_cosines(vectors[level], maps[level], _square(corner * (STRIDES[WHOLE] // stride), few))
         total = total * near.view(-1, len(few), len(few))[:, back][:, :, back].flatten(1)
     return total.amax(-1)
 
@@ -61,7 +64,7 @@ def _square(corner: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     return corner[:, None] + grid
 
 
-def _near(vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+def _window_cosines(vectors: torch.Tensor, m: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     """Clipped cosines `[N, W]` of `[1, N, C]` with the cells `[N, W, 2]` of a map; beyond it, those of its border."""
     h, w = m.shape[-2:]
     index = cells[..., 1].clamp(0, h - 1) * w + cells[..., 0].clamp(0, w - 1)

@@ -9,75 +9,82 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_backend import FakeBackend
 
 from onemark.data.cohort import open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
-from onemark.gui.state.backend import Order
+from onemark.gui.state.annotation import Annotation, State
+from onemark.gui.state.backend import Order, RecipeInfo
+from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.failures import explain
-from onemark.gui.state.job import Job
-from onemark.gui.state.marks import Marks, State
-from onemark.gui.state.schema import SHIPPED, abbreviation, from_file, of_names, shipped, typed
-from onemark.gui.state.session import Predictions, Session, matched
-from onemark.gui.widgets.form import defaults
+from onemark.gui.state.schema import (
+    SHIPPED,
+    abbreviate,
+    load_shipped,
+    parse_names,
+    read_schema,
+    schema_from_names,
+)
+from onemark.gui.state.session import Predictions, Session, match_names
 from onemark.types import LandmarkSet, UserError
+
+from .fake_backend import FakeBackend
 
 
 @pytest.fixture
 def session(xrays: Path) -> Session:
     made = Session()
     made.open(open_cohort(xrays))
-    made.set_schema(typed("a\nb\nc"))
+    made.set_schema(parse_names("a\nb\nc"))
     made.show("phantom-001.png")
     return made
 
 
 @pytest.mark.parametrize(("key", "count"), [("isbi19", 19), ("hand37", 37), ("lung6", 6)])
 def test_shipped_schemas_are_complete(key: str, count: int) -> None:
-    schema = shipped(key)
+    schema = load_shipped(key)
     assert schema.title == SHIPPED[key]
     assert len(schema) == len(set(schema.names)) == len(set(schema.labels)) == count
     assert max(map(len, schema.labels)) <= 4
 
 
 def test_typed_names_get_labels_and_stay_unique() -> None:
-    schema = typed("landmark,label\nanterior nasal spine\nanother nice spot\nsella, S\n\n# a remark\nA")
+    schema = parse_names("landmark,label\nanterior nasal spine\nanother nice spot\nsella, S\n\n# a remark\nA")
     assert schema.names == ("anterior nasal spine", "another nice spot", "sella", "A")
     assert schema.labels == ("ANS", "ANS2", "S", "A")
-    assert typed(schema.to_text()).names == schema.names
+    assert parse_names(schema.to_text()).names == schema.names
     with pytest.raises(UserError, match="twice"):
-        typed("a\nb\na")
+        parse_names("a\nb\na")
     with pytest.raises(UserError, match="no landmark names"):
-        typed(" \n")
+        parse_names(" \n")
 
 
 def test_names_are_read_from_lists_and_from_landmark_files(tmp_path: Path, truth: LandmarkTable) -> None:
     (tmp_path / "names.csv").write_text("landmark,label\nx,X\ny,Y\n")
-    assert from_file(tmp_path / "names.csv").labels == ("X", "Y")
+    assert read_schema(tmp_path / "names.csv").labels == ("X", "Y")
     truth.to_csv(tmp_path / "truth.csv")
-    assert from_file(tmp_path / "truth.csv").names == truth.names
-    assert of_names(("nasion", "sella"), "two").labels == ("N", "S"), "labels of a shipped schema"
-    assert abbreviation("menton") == "Men"
+    assert read_schema(tmp_path / "truth.csv").names == truth.names
+    assert schema_from_names(("nasion", "sella"), "two").labels == ("N", "S"), "labels of a shipped schema"
+    assert abbreviate("menton") == "Men"
 
 
 def test_a_changed_schema_keeps_points_by_name_and_renamed_ones_by_place(session: Session) -> None:
-    assert matched(("a", "b", "c"), ("c", "a", "x")) == [2, 0, None]
-    assert matched(("a", "b", "c"), ("a", "B", "c")) == [0, 1, 2]
+    assert match_names(("a", "b", "c"), ("c", "a", "x")) == [2, 0, None]
+    assert match_names(("a", "b", "c"), ("a", "B", "c")) == [0, 1, 2]
     for i in range(3):
         session.place(i, (i, i))
-    assert session.lost_by(typed("a\nb")) == ["c"]
-    session.set_schema(typed("c\na\nb\nd"))
-    assert session.marks["phantom-001.png"].xy[:3, 0].tolist() == [2, 0, 1]
-    assert session.state("phantom-001.png") is State.MARKING
+    assert session.find_lost(parse_names("a\nb")) == ["c"]
+    session.set_schema(parse_names("c\na\nb\nd"))
+    assert session.annotations["phantom-001.png"].xy[:3, 0].tolist() == [2, 0, 1]
+    assert session.state("phantom-001.png") is State.ANNOTATING
 
 
 def test_states_follow_the_points(session: Session) -> None:
     name = "phantom-001.png"
     assert session.state(name) is State.NONE
     session.place(0, (1, 1))
-    assert session.state(name) is State.MARKING
+    assert session.state(name) is State.ANNOTATING
     assert session.landmark == 1
     session.place(2, (3, 3))
     assert session.landmark == 1, "jumps back to the one that is open"
@@ -87,19 +94,19 @@ def test_states_follow_the_points(session: Session) -> None:
     while session.undo():
         pass
     assert session.state(name) is State.NONE
-    assert name not in session.marks
+    assert name not in session.annotations
 
 
 def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) -> None:
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_predictions(Predictions.of([found]))
+    session.set_predictions(Predictions.from_sets([found]))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
-    assert session.unfinished() == ["phantom-002.png"]
-    assert session.results()[0].xy[1].tolist() == [2, 3], "an unconfirmed correction is not exported"
+    assert session.list_unfinished() == ["phantom-002.png"]
+    assert session.collect_results()[0].xy[1].tolist() == [2, 3], "an unconfirmed correction is not exported"
     session.confirm()
     assert session.exemplar_sets()[0].xy.tolist() == [[0, 1], [9, 9], [4, 5]]
     session.place(0, (5, 5))
@@ -112,8 +119,10 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
-    session.set_predictions(Predictions.of([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))]))
-    assert session.shown_marks().xy[0].tolist() == [1, 1]
+    session.set_predictions(
+        Predictions.from_sets([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+    )
+    assert session.shown_annotation.xy[0].tolist() == [1, 1]
 
 
 def test_confirming_needs_every_landmark(session: Session) -> None:
@@ -126,19 +135,19 @@ def test_imported_points_do_not_replace_placed_ones(session: Session, truth: Lan
     session.place(0, (1, 1))
     sets = [LandmarkSet(name, ("b", "a"), np.array([[1.0, 2], [3, 4]])) for name in truth.images[:2]]
     elsewhere = LandmarkSet("elsewhere.png", ("a",), np.zeros((1, 2)))
-    taken, kept = session.take_marks(LandmarkTable.from_sets([*sets, elsewhere]))
+    taken, kept = session.import_annotations(LandmarkTable.from_sets([*sets, elsewhere]))
     assert (taken, kept) == (1, ["phantom-001.png"])
-    assert session.marks["phantom-001.png"].xy[0].tolist() == [1, 1]
-    assert session.marks["phantom-002.png"].xy[0].tolist() == [3, 4]
-    assert not session.marks["phantom-002.png"].hidden.any(), "nobody said that c is not visible"
+    assert session.annotations["phantom-001.png"].xy[0].tolist() == [1, 1]
+    assert session.annotations["phantom-002.png"].xy[0].tolist() == [3, 4]
+    assert not session.annotations["phantom-002.png"].hidden.any(), "nobody said that c is not visible"
 
 
 def test_marks_survive_json() -> None:
-    marks = Marks.blank(3).place(0, (1.25, 2)).hide(2)
-    again = Marks.from_json(json.loads(json.dumps(marks.to_json())))
-    np.testing.assert_array_equal(again.xy, marks.xy)
+    annotation = Annotation.blank(3).place(0, (1.25, 2)).hide(2)
+    again = Annotation.from_json(json.loads(json.dumps(annotation.to_json())))
+    np.testing.assert_array_equal(again.xy, annotation.xy)
     assert again.hidden.tolist() == [False, False, True]
-    assert again.state is State.MARKING
+    assert again.state is State.ANNOTATING
 
 
 def test_autosave_writes_the_newest_and_never_over_another_program(tmp_path: Path) -> None:
@@ -166,6 +175,18 @@ def test_a_damaged_autosave_is_told_and_kept(tmp_path: Path) -> None:
     assert autosave.read(tmp_path / "session.json") is None
 
 
+def test_a_session_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    former = {"version": 1, "marks": {"a.png": {}}, "wishes": {"minutes": 3.5}}
+    (tmp_path / "session.json").write_text(json.dumps(former))
+    read = autosave.read(tmp_path / "session.json")
+    assert read == {"version": 1, "annotations": {"a.png": {}}, "preferences": {"minutes": 3.5}}
+
+
+def test_a_recipe_of_another_package_says_where_it_comes_from() -> None:
+    assert RecipeInfo("ncc", "correlation", origin="onemark-ncc").label == "ncc (from onemark-ncc)"
+    assert RecipeInfo("cc2d", "cascade").label == "cc2d"
+
+
 def test_runs_are_kept_beside_the_cohort_and_never_in_it(tmp_path: Path) -> None:
     (tmp_path / "xrays").mkdir()
     assert autosave.work_folder(tmp_path / "xrays") == tmp_path / "xrays-onemark"
@@ -176,29 +197,29 @@ def test_the_job_gives_back_everything_that_escapes(
 ) -> None:
     order = Order(open_cohort(xrays), LandmarkTable.from_sets([truth[truth.images[0]]]), tmp_path / "run")
     backend = FakeBackend(truth, fail_at=4, seconds=0, error=SystemExit(3))
-    job = Job(backend, order)
-    job.start()
-    assert job.wait(10)
-    assert job.outcome == "failed"
-    assert isinstance(job.error, SystemExit)
-    news = job.news()
+    running = BackgroundRun(backend, order)
+    running.start()
+    assert running.wait(10)
+    assert running.outcome == "failed"
+    assert isinstance(running.error, SystemExit)
+    news = running.collect_news()
     assert [round(loss[2], 3) for loss in news.losses] == pytest.approx([1.658, 1.313, 1.045], abs=1e-3)
-    assert not job.news().events
+    assert not running.collect_news().events
 
 
 @pytest.mark.parametrize(
-    ("error", "words", "ways"),
+    ("error", "words", "choices"),
     [
         (UserError("no folder; give one"), "no folder; give one", ()),
-        (RuntimeError("CUDA out of memory"), "memory ran out", ("cpu", "smaller", "details")),
-        (OSError("[WinError 126] Error loading c10.dll"), "PyTorch cannot be loaded", ("details",)),
+        (RuntimeError("CUDA out of memory"), "ran out of memory", ("cpu", "smaller", "details")),
+        (OSError("[WinError 126] Error loading c10.dll"), "cannot load PyTorch", ("details",)),
         (KeyError("x"), "unexpected error: KeyError", ("details",)),
     ],
 )
-def test_errors_become_words(error: Exception, words: str, ways: tuple[str, ...]) -> None:
+def test_errors_become_words(error: Exception, words: str, choices: tuple[str, ...]) -> None:
     failure = explain(error, "training")
     assert words in failure.text
-    assert failure.ways == ways
+    assert failure.remedies == choices
     assert "Traceback" not in failure.text
 
 
@@ -214,7 +235,7 @@ def test_colours_differ_and_warn() -> None:
 def test_every_option_of_every_recipe_has_a_default_for_the_form() -> None:
     from onemark.gui.state.backend import Pipeline
 
-    recipes = Pipeline().recipes()
+    recipes = Pipeline().list_recipes()
     assert recipes[0].name == "onemark"
     for info in recipes:
-        assert any(name.startswith("match.") for name in defaults(info))
+        assert any(name.startswith("match.") for name in info.defaults())

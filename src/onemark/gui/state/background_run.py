@@ -1,4 +1,4 @@
-"""One training in the background: a thread that nothing escapes from, and a mailbox that the window empties."""
+"""One training or suggestion in the background: a thread that contains every error, and a mailbox for the window."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from onemark.data.suggestion import Suggestion
 from onemark.gui.state.backend import Backend, Order, Trained
+from onemark.gui.state.run_status import read_suggestion
 from onemark.gui.state.session import Predictions
-from onemark.gui.state.suggested import Suggested
-from onemark.gui.state.units import note_spacing
+from onemark.gui.state.units import note_predictions
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet
 
@@ -21,10 +22,10 @@ T = TypeVar("T")
 
 @dataclass
 class News:
-    """What happened since the mailbox was last emptied.
+    """What happened since the window last emptied the mailbox.
 
     Attributes:
-        events: Progress events in order; the numbers of those in between are in `losses`.
+        events: Progress events in order, thinned out; `losses` holds the numbers of every step.
         losses: (seconds since the start, stage, loss), in order.
     """
 
@@ -32,17 +33,17 @@ class News:
     losses: list[tuple[float, str, float]] = field(default_factory=list)
 
 
-class Job:
-    """A training, then a prediction of the whole cohort, on a snapshot of the inputs; or a suggestion what to mark.
+class BackgroundRun:
+    """Carries out one order: a training and a prediction of the whole cohort, or a suggestion.
 
-    Nothing of Qt in here: the window polls `news()`, so that a window that is gone cannot be called.
+    It knows nothing of Qt. The window polls `collect_news()`, so a run never calls a window that is gone.
 
     Attributes:
-        order: The snapshot.
-        outcome: None while it works; then `done` (of a suggestion `suggested`), `stopped` or `failed`.
+        order: The snapshot it works on.
+        outcome: None while it works; then `done`, `suggested`, `stopped` or `failed`.
         model: The fitted model, once there is one.
-        found: Landmarks of every radiograph when done; of some when stopped while marking.
-        suggested: What to mark, when suggested.
+        predictions: Landmarks of every radiograph when done; of some when stopped while it predicted.
+        suggestion: What to annotate, when suggested.
         error: What went wrong, when failed.
     """
 
@@ -50,20 +51,20 @@ class Job:
         self.order = order
         self.outcome: str | None = None
         self.model: Trained | None = None
-        self.found: Predictions | None = None
-        self.suggested: Suggested | None = None
+        self.predictions: Predictions | None = None
+        self.suggestion: Suggestion | None = None
         self.error: BaseException | None = None
         self._backend = backend
         self._stop = threading.Event()
         self._events: deque[Progress] = deque(maxlen=KEEP)
         self._losses: deque[tuple[float, str, float]] = deque(maxlen=KEEP)
-        self._begun = time.monotonic()
-        self._found: dict[str, LandmarkSet] = {}
+        self._started = time.monotonic()
+        self._predicted: dict[str, LandmarkSet] = {}
         self._thread = threading.Thread(target=self._run, name="onemark-training", daemon=True)
 
     def start(self) -> None:
-        """Begin. Returns at once."""
-        self._begun = time.monotonic()
+        """Start the thread. Returns at once."""
+        self._started = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -71,7 +72,7 @@ class Job:
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; True when it came."""
+        """Wait until it ends; True if it ended in time."""
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -81,32 +82,32 @@ class Job:
         """Whether it was asked to stop."""
         return self._stop.is_set()
 
-    def news(self) -> News:
-        """Empty the mailbox. Of the events only the last of each stage, those with a preview and messages remain."""
-        events, losses = _emptied(self._events), _emptied(self._losses)
+    def collect_news(self) -> News:
+        """Empty the mailbox; keep the last event of each stage, and every event with a preview or a message."""
+        events, losses = _empty(self._events), _empty(self._losses)
         last = {event.stage: i for i, event in enumerate(events)}
         keep = [e for i, e in enumerate(events) if e.preview or e.message or last[e.stage] == i]
         return News(keep, losses)
 
     def watched(self) -> str | None:
-        """Name of the radiograph in view; the pipeline asks before it makes a preview."""
+        """Name of the radiograph in view, which the pipeline previews first: see `onemark.progress.watched_by`."""
         return self.order.watched()
 
     def __call__(self, event: Progress) -> None:
-        """The progress sink given to the pipeline; raises Cancelled when a stop was asked for."""
+        """Take a progress event of the pipeline; raises Cancelled once a stop was asked for."""
         if self._stop.is_set():
             raise Cancelled
         self._events.append(event)
         if "loss" in event.metrics:
-            self._losses.append((time.monotonic() - self._begun, event.stage, event.metrics["loss"]))
+            self._losses.append((time.monotonic() - self._started, event.stage, event.metrics["loss"]))
         if event.stage == "predict":
-            self._found |= {one.image: one for one in event.preview}
+            self._predicted |= {one.image: one for one in event.preview}
 
     def _run(self) -> None:
         try:
-            if self.order.task == "suggest":
+            if self.order.kind == "suggest":
                 self._backend.suggest(self.order, self)
-                self.suggested = Suggested.read(self.order.out)
+                self.suggestion = read_suggestion(self.order.out)
                 self.outcome = "suggested"
             else:
                 self._train()
@@ -114,7 +115,7 @@ class Job:
         except Cancelled:
             self._keep_part()
             self.outcome = "stopped"
-        except BaseException as error:  # a thread must end in words, whatever happens in it
+        except BaseException as error:  # whatever ends the thread, the window must be able to explain it
             self.error = error
             self.outcome = "failed"
 
@@ -122,16 +123,17 @@ class Job:
         self.model = self._backend.train(self.order, self)
         table = self.model.predict(self.order.cohort, self)
         table.to_csv(self.order.out / "landmarks.csv")
-        note_spacing(self.order.out, self.order.cohort)
-        self.found = Predictions.of(table)
+        note_predictions(self.order.out, self.order.cohort)
+        self.predictions = Predictions.from_sets(table)
 
     def _keep_part(self) -> None:
-        # Stopped while marking: what is marked already is worth seeing.
-        if self._found:
-            self.found = Predictions.of(self._found.values())
+        # Predictions made before the stop are worth a look.
+        if self._predicted:
+            self.predictions = Predictions.from_sets(self._predicted.values())
 
 
-def _emptied(box: deque[T]) -> list[T]:
+def _empty(box: deque[T]) -> list[T]:
+    # The pipeline's thread appends meanwhile, so take one at a time instead of copying and clearing.
     out = []
     while box:
         out.append(box.popleft())

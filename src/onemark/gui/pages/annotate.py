@@ -19,43 +19,43 @@ from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
-from onemark.gui.state.schema import SHIPPED, Schema, from_file, shipped
+from onemark.gui.state.schema import SHIPPED, Schema, load_shipped, read_schema
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
-from onemark.gui.widgets.parts import button, column, label, named, row, tool
+from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
 from onemark.types import UserError
 
 TYPED, FILE = "typed", "file"
 
 
-class MarkPage(Page):
-    """The schema, the landmark that is asked for, and the list of all."""
+class AnnotatePage(Page):
+    """The schema, the landmark to place next, and the list of all."""
 
     def __init__(self, app: App, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.app = app
-        self._schema = self._schema_box()
-        self._edit = tool("schema.edit", "Edit…", "Type or change the landmark names", self.edit_names)
-        self._load = tool(
+        self._schema = self._make_schema_box()
+        self._edit = make_tool("schema.edit", "Edit…", "Type or change the landmark names", self.edit_names)
+        self._load = make_tool(
             "points.load",
             "Load points…",
-            "Take over points from a CSV, .mrk.json, .tps or COCO file",
+            "Import points from a CSV, .mrk.json, .tps or COCO file",
             self.load_points,
         )
         self._suggest = SuggestLine(app)
-        self._ask = label("", "ask")
-        self._count = label("", "hint")
-        self._table = self._landmark_table()
-        self._next = button(
-            "mark.done", "Train  →", "Go on to step 3 (Alt+3)", lambda: app.go(TRAIN), main=True
+        self._ask = make_label("", "ask")
+        self._count = make_label("", "hint")
+        self._table = self._make_table()
+        self._next = make_button(
+            "annotate.done", "Train  →", "Go on to step 3 (Alt+3)", lambda: app.go(TRAIN), main=True
         )
-        box = column(self)
-        box.addLayout(row(self._schema, self._edit, self._load))
+        box = lay_column(self)
+        box.addLayout(lay_row(self._schema, self._edit, self._load))
         box.addWidget(self._suggest)
         box.addWidget(self._ask)
-        box.addLayout(self._tools())
+        box.addLayout(self._make_tools())
         box.addWidget(self._table, 1)
-        end = row(self._count, self._next)
+        end = lay_row(self._count, self._next)
         end.setStretch(0, 1)
         box.addLayout(end)
         session = app.session
@@ -67,79 +67,87 @@ class MarkPage(Page):
             app.training.began,
             app.training.ended,
         ):
-            signal.connect(self.changed)
-        session.marks_changed.connect(self.changed)
+            signal.connect(self.note_change)
+        session.annotations_changed.connect(self.note_change)
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the landmark that is asked for and how far the radiograph is."""
+        """Show the landmark to place next, and how many are placed."""
         session = self.app.session
         self._suggest.refresh()
         self._show_schema()
-        marks, count = session.shown_marks(), len(session.schema)
-        self._next.setEnabled(any(session.finished()))
+        annotation, count = session.shown_annotation, len(session.schema)
+        self._next.setEnabled(any(session.list_finished()))
         if not count:
             self._ask.setText("Which landmarks do you want to place?")
-            self._count.setText("Pick a set above, type your own names, or load a file.")
+            self._count.setText("Choose a set above, type your own names, or load a file.")
             return
         at = session.landmark
-        self._ask.setText(self._question(session.schema, at, marks.complete))
-        self._count.setText(f"{int(marks.done.sum())} of {count} on {session.current or 'no radiograph'}")
+        self._ask.setText(self._compose_question(session.schema, at, annotation.complete))
+        self._count.setText(
+            f"{int(annotation.done.sum())} of {count} on {session.current or 'no radiograph'}"
+        )
         self._table.setCurrentIndex(self._table.model().index(at, NAME))
 
     def edit_names(self) -> None:
         """Let the person type the names."""
         dialog = NamesDialog(self.app.session.schema, self)
         if dialog.exec():
-            self.app.context.try_to("reading the names", lambda: self.use(dialog.schema(), renaming=True))
+            self.app.context.try_to(
+                "reading the names", lambda: self.use_schema(dialog.schema(), renaming=True)
+            )
 
     def load_points(self) -> None:
-        """Let the person choose a landmark file and take its points over."""
+        """Let the person choose a landmark file, and import its points."""
         path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", "Landmarks (*.csv *.json *.tps)")
         if path:
-            self.app.context.try_to("reading the points", lambda: self.take_points(path))
+            self.app.context.try_to("reading the points", lambda: self.import_points(path))
 
-    def take_points(self, path: str) -> None:
-        """Take the points of a file over as exemplars; radiographs that have points already keep theirs."""
+    def import_points(self, path: str) -> None:
+        """Import the points of a file as exemplars; radiographs that have points keep them.
+
+        Raises:
+            UserError: no folder is open, the file cannot be read, or its landmarks are not in the schema.
+        """
         from onemark.data.landmarks.table import read_landmarks
-        from onemark.gui.state.schema import of_names
+        from onemark.gui.state.schema import schema_from_names
 
         session = self.app.session
         if session.cohort is None:
-            raise UserError("no radiographs are open; open their folder in step 1 first")
+            raise UserError("no radiographs are open; open a folder in step 1 first")
         table = read_landmarks(path, session.cohort)
         if not len(session.schema):
-            session.set_schema(of_names(table.names, "from the file"))
+            session.set_schema(schema_from_names(table.names, "from the file"))
         if not set(table.names) & set(session.schema.names):
             raise UserError(
-                f"{table.names[0]!r} and the other landmarks of {table.source} are not in the chosen set; choose the "
-                "set they belong to, or load the names from the same file"
+                f"{table.names[0]!r} and the other landmarks of {table.source} are not in the chosen set; choose their "
+                "set, or load the names from the same file"
             )
-        taken, kept = session.take_marks(table)
-        also = f" {len(kept)} kept the points they had." if kept else ""
+        taken, kept = session.import_annotations(table)
+        also = f" {len(kept)} kept the points that they had." if kept else ""
         unknown = [name for name in session.schema.names if name not in table.names]
         if taken and unknown:
-            also += f" The file does not know {_few(unknown)}: place what is visible there."
+            also += f" The file lacks {_name_few(unknown)}. Place these where they are visible."
         self.app.context.tell(
-            f"Points of {taken} radiograph{'s' if taken != 1 else ''} taken over.{also}",
+            f"Imported the points of {taken} radiograph{'s' if taken != 1 else ''}.{also}",
             "good" if taken else "warn",
         )
 
-    def use(self, schema: Schema, *, renaming: bool = False) -> None:
-        """Change the schema, asking first when placed points would be dropped.
+    def use_schema(self, schema: Schema, *, renaming: bool = False) -> None:
+        """Change the schema; ask first if that would drop placed points.
 
         Args:
             schema: The new landmarks.
-            renaming: The names were edited, so that a changed one keeps its points; another set keeps none of them.
+            renaming: Whether the person has edited the names, so that a changed name keeps its points.
         """
         session = self.app.session
-        lost = session.lost_by(schema, renaming=renaming)
+        lost = session.find_lost(schema, renaming=renaming)
         if not lost:
             session.set_schema(schema, renaming=renaming)
             return
         self._show_schema()
         self.app.context.tell(
-            f"Points of {_few(lost)} would be dropped by this change.",
+            f"This change would drop the points of {_name_few(lost)}.",
             "warn",
             [
                 ("Change anyway", lambda: session.set_schema(schema, renaming=renaming)),
@@ -147,15 +155,15 @@ class MarkPage(Page):
             ],
         )
 
-    def _question(self, schema: Schema, at: int, complete: bool) -> str:
+    def _compose_question(self, schema: Schema, at: int, complete: bool) -> str:
         if complete:
-            return "All landmarks are placed. Drag to adjust."
+            return "All landmarks are placed. Drag a point to adjust it."
         colour = to_hex(landmark_colours(len(schema))[at])
-        dot = f'<span style="color: {colour}">●</span>'
-        return f"{dot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
+        spot = f'<span style="color: {colour}">●</span>'
+        return f"{spot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
 
-    def _schema_box(self) -> QComboBox:
-        box: QComboBox = named(QComboBox(), "schema", "The landmarks to place")
+    def _make_schema_box(self) -> QComboBox:
+        box: QComboBox = name_control(QComboBox(), "schema", "The set of landmarks to place")
         box.setMinimumContentsLength(12)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for key, title in SHIPPED.items():
@@ -164,10 +172,10 @@ class MarkPage(Page):
         box.addItem("Load names…", FILE)
         box.setPlaceholderText("Choose landmarks")
         box.setCurrentIndex(-1)
-        box.activated.connect(self._chosen)
+        box.activated.connect(self._on_schema_chosen)
         return box
 
-    def _chosen(self, index: int) -> None:
+    def _on_schema_chosen(self, index: int) -> None:
         key = self._schema.itemData(index)
         if key == TYPED:
             self.edit_names()
@@ -176,9 +184,9 @@ class MarkPage(Page):
                 self, "Landmark names", "", "Names or landmarks (*.csv *.txt *.json *.tps)"
             )
             if path:
-                self.app.context.try_to("reading the names", lambda: self.use(from_file(path)))
+                self.app.context.try_to("reading the names", lambda: self.use_schema(read_schema(path)))
         elif key is not None:
-            self.use(shipped(key))
+            self.use_schema(load_shipped(key))
         self._show_schema()
 
     def _show_schema(self) -> None:
@@ -189,29 +197,33 @@ class MarkPage(Page):
             self._schema.insertItem(0, title, "own")
         self._schema.setCurrentIndex(self._schema.findText(title) if len(self.app.session.schema) else -1)
 
-    def _tools(self) -> QHBoxLayout:
+    def _make_tools(self) -> QHBoxLayout:
         session = self.app.session
-        return row(
-            tool(
+        return lay_row(
+            make_tool(
                 "landmark.previous",
                 "◀",
                 "Previous landmark (Q)",
                 lambda: session.select(session.landmark - 1),
             ),
-            tool("landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)),
-            tool(
+            make_tool(
+                "landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)
+            ),
+            make_tool(
                 "landmark.skip",
                 "Not visible",
-                "Say that this landmark is not visible (W)",
+                "Declare this landmark not visible (W)",
                 lambda: session.hide(session.landmark),
             ),
             1,
-            tool("undo", "Undo", "Take the last placement back (Ctrl+Z)", session.undo),
-            tool("redo", "Redo", "Do it again (Ctrl+Shift+Z)", session.redo),
+            make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
+            make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
         )
 
-    def _landmark_table(self) -> QTableView:
-        table: QTableView = named(KeyedTable(), "points", "The landmarks; click one to place or move it next")
+    def _make_table(self) -> QTableView:
+        table: QTableView = name_control(
+            KeyedTable(), "points", "The landmarks. Click one to place or move it next"
+        )
         table.setModel(LandmarkList(self.app.session, table))
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
@@ -223,16 +235,16 @@ class MarkPage(Page):
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # It takes what is left: a preferred height would push the button below it out of sight.
+        # The table takes the height that is left; a preferred height would push the button below it out of sight.
         table.setMinimumHeight(96)
         table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        table.selectionModel().currentRowChanged.connect(self._picked)
+        table.selectionModel().currentRowChanged.connect(self._on_row_changed)
         return table
 
-    def _picked(self, now: QModelIndex, before: QModelIndex) -> None:
+    def _on_row_changed(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid() and now.row() != self.app.session.landmark:
             self.app.session.select(now.row())
 
 
-def _few(names: list[str]) -> str:
+def _name_few(names: list[str]) -> str:
     return f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"

@@ -1,4 +1,4 @@
-"""The points a person placed on one radiograph: immutable, so that undo is a list of them."""
+"""The points that a person placed on one radiograph: immutable, so that undo is a list of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 
 class State(enum.StrEnum):
-    """What is known about a radiograph, in the words of the list."""
+    """What is known about a radiograph, as the list of radiographs shows it."""
 
     NONE = ""
-    MARKING = "marking"
+    ANNOTATING = "annotating"
     EXEMPLAR = "exemplar"
     PREDICTED = "predicted"
     CORRECTING = "correcting"
@@ -23,12 +23,12 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Marks:
+class Annotation:
     """A person's points on one radiograph.
 
     Attributes:
         xy: `[K, 2]` float64 in original pixels, NaN where nothing is placed.
-        hidden: `[K]`, True where the person said "not visible"; its `xy` is NaN.
+        hidden: `[K]`, True where the person said "not visible"; `xy` is NaN there.
         corrects: The points began as a prediction.
         confirmed: The person confirmed the corrected points.
     """
@@ -39,63 +39,63 @@ class Marks:
     confirmed: bool = False
 
     @classmethod
-    def blank(cls, count: int) -> Marks:
-        """No point placed yet, of `count` landmarks."""
+    def blank(cls, count: int) -> Annotation:
+        """An annotation of `count` landmarks with nothing placed yet."""
         return cls(np.full((count, 2), np.nan), np.zeros(count, bool))
 
     @property
     def placed(self) -> NDArray[np.bool_]:
-        """`[K]`: has a position."""
-        return ~absent(self.xy)
+        """`[K]`: whether the landmark has a position."""
+        return ~are_absent(self.xy)
 
     @property
     def done(self) -> NDArray[np.bool_]:
-        """`[K]`: placed, or declared not visible."""
+        """`[K]`: whether the landmark is placed, or declared not visible."""
         return self.placed | self.hidden
 
     @cached_property
     def complete(self) -> bool:
-        """Every landmark is done and at least one is placed."""
+        """Whether every landmark is done and at least one is placed."""
         return bool(self.done.all() and self.placed.any())
 
     @property
     def state(self) -> State:
-        """The word for the list."""
+        """The state of the radiograph that this annotation belongs to."""
         if self.corrects:
             return State.CORRECTED if self.confirmed and self.complete else State.CORRECTING
-        return State.EXEMPLAR if self.complete else State.MARKING
+        return State.EXEMPLAR if self.complete else State.ANNOTATING
 
-    def place(self, landmark: int, xy: Any) -> Marks:
-        """Put a landmark at `xy`; a corrected radiograph must be confirmed anew."""
-        return self._with(landmark, xy, False)
+    def place(self, landmark: int, xy: Any) -> Annotation:
+        """Put a landmark at `xy`; the person must confirm a corrected radiograph again."""
+        return self._replace_point(landmark, xy, False)
 
-    def hide(self, landmark: int) -> Marks:
+    def hide(self, landmark: int) -> Annotation:
         """Declare a landmark not visible."""
-        return self._with(landmark, np.nan, True)
+        return self._replace_point(landmark, np.nan, True)
 
-    def clear(self, landmark: int) -> Marks:
-        """Take a landmark's position, or its "not visible", away."""
-        return self._with(landmark, np.nan, False)
+    def clear(self, landmark: int) -> Annotation:
+        """Remove a landmark's position, or its "not visible"."""
+        return self._replace_point(landmark, np.nan, False)
 
-    def confirm(self) -> Marks:
-        """The person says that the points are right."""
+    def confirm(self) -> Annotation:
+        """Record that the person says that the points are right."""
         return replace(self, confirmed=True)
 
-    def _with(self, landmark: int, xy: Any, hidden: bool) -> Marks:
+    def _replace_point(self, landmark: int, xy: Any, hidden: bool) -> Annotation:
         points, flags = self.xy.copy(), self.hidden.copy()
         points[landmark], flags[landmark] = xy, hidden
         return replace(self, xy=points, hidden=flags, confirmed=False)
 
-    def reordered(self, sources: list[int | None]) -> Marks:
-        """The same points under another schema: entry i takes row `sources[i]`, or nothing where None."""
-        out = Marks.blank(len(sources))
+    def reorder(self, sources: list[int | None]) -> Annotation:
+        """Bring the points under another schema: entry i takes row `sources[i]`, or nothing where that is None."""
+        out = Annotation.blank(len(sources))
         for i, source in enumerate(sources):
             if source is not None:
                 out.xy[i], out.hidden[i] = self.xy[source], self.hidden[source]
         return replace(self, xy=out.xy, hidden=out.hidden)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the autosave."""
+        """Convert to plain values for the autosave."""
         points = [None if np.isnan(row).any() else [float(v) for v in row] for row in self.xy]
         return {
             "xy": points,
@@ -105,14 +105,14 @@ class Marks:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Marks:
-        """Read what `to_json` gave."""
+    def from_json(cls, data: dict[str, Any]) -> Annotation:
+        """Read what `to_json` returned."""
         xy = np.array([[np.nan, np.nan] if row is None else row for row in data["xy"]], float).reshape(-1, 2)
         hidden = np.zeros(len(xy), bool)
         hidden[data["hidden"]] = True
         return cls(xy, hidden, bool(data["corrects"]), bool(data["confirmed"]))
 
 
-def absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """`[K]`: which rows of `[K, 2]` have no position."""
+def are_absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """`[K]`: which rows of `[K, 2]` positions are missing, that is hold a NaN."""
     return np.asarray(np.isnan(xy).any(axis=1))

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desktop import Desktop
-from fake_backend import MatchConfig
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
@@ -18,19 +16,22 @@ from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 from onemark.data import cohort as cohorts
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui import contributions
+from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import RecipeInfo
-from onemark.gui.state.marks import State
-from onemark.gui.state.schema import of_names
+from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Session
 from onemark.gui.widgets.form import SettingsForm
 from onemark.types import LandmarkSet, UserError
+
+from .desktop import Desktop
+from .fake_backend import MatchConfig
 
 
 @pytest.fixture
 def begun(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
     """Four landmarks of the first radiograph are placed."""
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     for xy in truth[truth.images[0]].xy[:4]:
         desktop.click(xy)
     return desktop
@@ -42,13 +43,12 @@ def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
     first, second, third = truth.images[:3]
     (xrays / second).write_bytes(b"\x89PNG broken")
     begun.session.show(third)  # the second was decoded ahead
-    begun.until(lambda: begun.shown(third))
+    begun.until_shown(third)
     begun.app.context.loader.use(begun.session.cohort)
-    begun.session.show(first)
-    begun.until(lambda: begun.shown(first))
-    placed = begun.session.marks[first].xy[2].copy()
+    begun.show(first)
+    placed = begun.session.annotations[first].xy[2].copy()
     begun.session.show(second)
-    begun.until(lambda: second in begun.widget.banner.text)
+    begun.until(lambda: second in begun.said)
     canvas = begun.app.context.canvas
     assert not any(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
     assert not begun.viewer.canvas.overlays.text.visible
@@ -57,11 +57,10 @@ def test_an_unreadable_radiograph_leaves_nothing_to_click_on(
     begun.drag(placed, placed + 20)
     begun.layer.mode = "add"
     begun.click(placed)
-    assert second not in begun.session.marks
+    assert second not in begun.session.annotations
     assert len(begun.layer.data) == 0
-    np.testing.assert_allclose(begun.session.marks[first].xy[2], placed)
-    begun.session.show(first)
-    begun.until(lambda: begun.shown(first))
+    np.testing.assert_allclose(begun.session.annotations[first].xy[2], placed)
+    begun.show(first)
     assert all(canvas.layer(tag).visible for tag in ("radiograph", "landmarks"))
     assert len(begun.layer.data) == 4
     assert begun.layer.mode == "add"
@@ -72,7 +71,7 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     begun: Desktop, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, last = truth.images[0], truth.images[5]
-    placed = begun.session.marks[first].xy[2].copy()
+    placed = begun.session.annotations[first].xy[2].copy()
     decoded, original = threading.Event(), cohorts.read_radiograph
 
     def slow(*args: object) -> object:
@@ -85,25 +84,25 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
     begun.drag(placed, placed + 20)
     begun.click((40, 40))
     begun.app.context.points.nudge(1, 0)
-    assert last not in begun.session.marks
+    assert last not in begun.session.annotations
     assert len(begun.layer.data) == 4, "no ring that nobody keeps"
-    assert "not in view yet" in begun.widget.banner.text
-    np.testing.assert_allclose(begun.session.marks[first].xy[2], placed)
+    assert "not in view yet" in begun.said
+    np.testing.assert_allclose(begun.session.annotations[first].xy[2], placed)
     decoded.set()
-    begun.until(lambda: begun.shown(last))
+    begun.until_shown(last)
     begun.click((40, 40))
-    np.testing.assert_allclose(begun.session.marks[last].xy[0], (40, 40), atol=0.6)
+    np.testing.assert_allclose(begun.session.annotations[last].xy[0], (40, 40), atol=0.6)
 
 
 def test_a_click_places_a_point_after_the_folder_is_opened_anew(begun: Desktop, xrays: Path) -> None:
     before = begun.layer
     begun.open(xrays)
     begun.until(lambda: begun.layer is not None and begun.layer is not before)
-    begun.until(lambda: begun.shown(begun.session.current))
+    begun.until_shown(begun.session.current)
     assert begun.viewer.canvas.overlays.text.text.startswith("Click: ")
     assert begun.layer.mode == "add"
     begun.click((40, 40))
-    np.testing.assert_allclose(begun.session.marks[begun.session.current].xy[4], (40, 40), atol=0.6)
+    np.testing.assert_allclose(begun.session.annotations[begun.session.current].xy[4], (40, 40), atol=0.6)
 
 
 def test_the_sample_takes_the_place_of_the_radiograph_in_view(
@@ -112,21 +111,20 @@ def test_the_sample_takes_the_place_of_the_radiograph_in_view(
     from onemark.gui.controllers import opening
 
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
-    monkeypatch.setattr(contributions, "widget_of", lambda viewer: begun.widget)
+    monkeypatch.setattr(contributions, "open_widget", lambda viewer: begun.widget)
     threads = []
-    written = opening.phantom_folder
+    written = opening.ensure_phantom
     monkeypatch.setattr(
-        opening, "phantom_folder", lambda: threads.append(threading.current_thread()) or written()
+        opening, "ensure_phantom", lambda: threads.append(threading.current_thread()) or written()
     )
-    first = dict(begun.session.marks)
+    first = dict(begun.session.annotations)
     begun.viewer.open_sample("onemark", "phantom")
     assert [layer.name for layer in begun.viewer.layers] == ["radiograph"]
     begun.click((40, 40))
-    assert begun.session.marks == first, "nothing is placed by the phantom's picture"
+    assert begun.session.annotations == first, "nothing is placed by the phantom's picture"
     begun.until(lambda: begun.session.cohort.folder.name == "phantom")
-    begun.until(lambda: begun.shown("phantom-001.png"))
-    begun.session.show("phantom-002.png")
-    begun.until(lambda: begun.shown("phantom-002.png"))
+    begun.until_shown("phantom-001.png")
+    begun.show("phantom-002.png")
     assert [layer.name for layer in begun.viewer.layers] == ["radiograph", "landmarks"]
     shown = begun.app.context.canvas.layer("radiograph").data
     np.testing.assert_array_equal(shown, begun.session.cohort["phantom-002.png"].pixels)
@@ -145,47 +143,46 @@ def test_a_duplicated_landmarks_layer_is_listened_to_when_it_is_used(begun: Desk
     begun.settle()
     assert begun.layer.mode == "add"
     begun.click((40, 40))
-    np.testing.assert_allclose(begun.session.marks[begun.session.current].xy[4], (40, 40), atol=0.6)
-    old = begun.session.marks[begun.session.current].xy[2].copy()
+    np.testing.assert_allclose(begun.session.annotations[begun.session.current].xy[4], (40, 40), atol=0.6)
+    old = begun.session.annotations[begun.session.current].xy[2].copy()
     begun.drag(old, old + np.array([12, -9]))
     np.testing.assert_allclose(
-        begun.session.marks[begun.session.current].xy[2], old + np.array([12, -9]), atol=0.6
+        begun.session.annotations[begun.session.current].xy[2], old + np.array([12, -9]), atol=0.6
     )
 
 
 def test_a_renamed_landmark_keeps_its_predictions_and_a_new_one_is_yet_to_be_placed(
-    marked: Desktop, truth: LandmarkTable
+    annotated: Desktop, truth: LandmarkTable
 ) -> None:
-    marked.train()
+    annotated.train()
     second = truth.images[1]
-    marked.session.show(second)
-    marked.until(lambda: marked.shown(second))
-    before = marked.session.shown_marks().xy.copy()
+    annotated.show(second)
+    before = annotated.session.shown_annotation.xy.copy()
     names = ("turcica", *truth.names[1:], "novel")
-    marked.widget.pages[1].use(of_names(names, "phantom"), renaming=True)
-    marks = marked.session.shown_marks()
-    np.testing.assert_allclose(marks.xy[:-1], before)
-    assert not marks.hidden.any()
-    assert not marks.complete
-    assert "novel" in marked.viewer.canvas.overlays.text.text
-    assert not marked.control("confirm").isEnabled()
+    annotated.widget.pages[1].use_schema(schema_from_names(names, "phantom"), renaming=True)
+    annotation = annotated.session.shown_annotation
+    np.testing.assert_allclose(annotation.xy[:-1], before)
+    assert not annotation.hidden.any()
+    assert not annotation.complete
+    assert "novel" in annotated.viewer.canvas.overlays.text.text
+    assert not annotated.control("confirm").isEnabled()
     with pytest.raises(UserError, match="novel is not placed"):
-        marked.session.confirm()
-    assert {one.names for one in marked.session.results()} == {names[:-1]}
-    marked.click((40, 40))
-    marked.key(Qt.Key.Key_Return)
-    assert marked.session.state(second) is State.CORRECTED
-    np.testing.assert_allclose(marked.session.marks[second].xy[-1], (40, 40), atol=0.6)
-    marked.widget.pages[1].use(of_names(names[2:], "phantom"))
-    marked.answer("Change anyway")
-    assert {name for one in marked.session.results() for name in one.names} == set(names[2:])
+        annotated.session.confirm()
+    assert {one.names for one in annotated.session.collect_results()} == {names[:-1]}
+    annotated.click((40, 40))
+    annotated.key(Qt.Key.Key_Return)
+    assert annotated.session.state(second) is State.CORRECTED
+    np.testing.assert_allclose(annotated.session.annotations[second].xy[-1], (40, 40), atol=0.6)
+    annotated.widget.pages[1].use_schema(schema_from_names(names[2:], "phantom"))
+    annotated.answer("Change anyway")
+    assert {name for one in annotated.session.collect_results() for name in one.names} == set(names[2:])
 
 
 def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
     desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     one, blank = truth[truth.images[0]], truth[truth.images[1]].xy[:5].copy()
     blank[1] = np.nan
     part = [
@@ -193,11 +190,13 @@ def test_points_of_a_part_of_the_landmarks_are_no_exemplar(
         LandmarkSet(truth.images[1], one.names[:5], blank),
     ]
     LandmarkTable.from_sets(part).to_csv(tmp_path / "part.csv")
-    desktop.widget.pages[1].take_points(str(tmp_path / "part.csv"))
-    assert desktop.session.state(one.image) is State.MARKING
-    assert not desktop.session.marks[one.image].hidden.any()
-    assert list(np.flatnonzero(desktop.session.marks[truth.images[1]].hidden)) == [1], "the file knows it"
-    assert f"does not know {truth.names[5]}" in desktop.widget.banner.text
+    desktop.widget.pages[1].import_points(str(tmp_path / "part.csv"))
+    assert desktop.session.state(one.image) is State.ANNOTATING
+    assert not desktop.session.annotations[one.image].hidden.any()
+    assert list(np.flatnonzero(desktop.session.annotations[truth.images[1]].hidden)) == [1], (
+        "the file knows it"
+    )
+    assert f"lacks {truth.names[5]}" in desktop.said
 
 
 def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: Desktop, xrays: Path) -> None:
@@ -216,10 +215,10 @@ def test_another_set_asks_before_it_takes_the_place_of_placed_points(desktop: De
     choose("isbi19")
     assert desktop.session.schema.names == lungs
     assert schema.currentText() == "6-point lung"
-    assert f"Points of {lungs[0]}" in desktop.widget.banner.text
+    assert f"the points of {lungs[0]}" in desktop.said
     desktop.answer("Change anyway")
     assert desktop.session.schema.names[0] == "sella"
-    assert not desktop.session.shown_marks().placed.any()
+    assert not desktop.session.shown_annotation.placed.any()
 
 
 def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: Any) -> None:
@@ -227,7 +226,7 @@ def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: 
 
     form = SettingsForm()
     qtbot.addWidget(form)
-    for info in Pipeline().recipes():
+    for info in Pipeline().list_recipes():
         form.show_recipe(info, {})
         assert form.settings() == {}, info.name
 
@@ -247,15 +246,15 @@ def test_an_import_of_many_exemplars_is_told_once(
     desktop: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desktop.open(xrays)
-    desktop.session.set_schema(of_names(truth.names, "phantom"))
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
     desktop.go(2)
     truth.to_csv(tmp_path / "truth.csv")
     told: list[str] = []
     built: list[object] = []
-    desktop.session.marks_changed.connect(told.append)
+    desktop.session.annotations_changed.connect(told.append)
     original = Session.exemplar_sets
     monkeypatch.setattr(Session, "exemplar_sets", lambda self: built.append(self) or original(self))
-    desktop.widget.pages[1].take_points(str(tmp_path / "truth.csv"))
+    desktop.widget.pages[1].import_points(str(tmp_path / "truth.csv"))
     assert told == [""]
     assert len(desktop.layer.data) == len(truth.names), "those of the radiograph in view are drawn"
     model = desktop.widget.panel.model
@@ -265,16 +264,15 @@ def test_an_import_of_many_exemplars_is_told_once(
     desktop.settle()
     assert not built, "nobody has asked for the exemplars yet"
     desktop.go(3)
-    assert "6 radiographs" in desktop.widget.train._inputs.text()
+    assert "6 radiographs" in desktop.control("inputs").text()
     assert desktop.widget.stepper.buttons[1].done
 
 
 def test_an_import_asks_for_the_first_landmark_it_does_not_know(begun: Desktop, truth: LandmarkTable) -> None:
     second = truth.images[1]
-    begun.session.show(second)
-    begun.until(lambda: begun.shown(second))
+    begun.show(second)
     part = LandmarkSet(second, truth.names[:3], truth[second].xy[:3])
-    begun.session.take_marks(LandmarkTable.from_sets([part]))
+    begun.session.import_annotations(LandmarkTable.from_sets([part]))
     assert begun.session.landmark == 3
     assert truth.names[3] in begun.viewer.canvas.overlays.text.text
 
@@ -297,15 +295,15 @@ def test_the_keys_work_in_the_table_of_landmarks(begun: Desktop, truth: Landmark
     press(table, Qt.Key.Key_E)
     assert session.landmark == 4
     press(table, Qt.Key.Key_W)
-    assert session.shown_marks().hidden[4]
+    assert session.shown_annotation.hidden[4]
     session.select(2)
-    before = session.shown_marks().xy[2].copy()
+    before = session.shown_annotation.xy[2].copy()
     press(table, Qt.Key.Key_Right, modifier=Qt.KeyboardModifier.ShiftModifier)
-    np.testing.assert_allclose(session.shown_marks().xy[2], before + np.array([1, 0]))
+    np.testing.assert_allclose(session.shown_annotation.xy[2], before + np.array([1, 0]))
     for key, expected in ((Qt.Key.Key_N, 1), (Qt.Key.Key_PageDown, 2), (Qt.Key.Key_PageUp, 1)):
         press(table, key)
         assert session.current == truth.images[expected]
-        begun.until(lambda: begun.shown(session.current))
+        begun.until_shown(session.current)
 
 
 def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: LandmarkTable) -> None:
@@ -313,7 +311,7 @@ def test_pages_in_the_list_of_radiographs_go_to_the_next(begun: Desktop, truth: 
     assert begun.session.current == truth.images[1]
     press(begun.control("images"), Qt.Key.Key_Down)
     assert begun.session.current == truth.images[2]
-    begun.until(lambda: begun.shown(begun.session.current))
+    begun.until_shown(begun.session.current)
 
 
 @pytest.mark.parametrize(("step", "name"), [(2, "landmark.next"), (5, "export.csv"), (2, "next")])
@@ -323,13 +321,13 @@ def test_the_keys_work_while_a_button_has_the_focus(
     begun.go(step)
     session, button = begun.session, begun.control(name)
     session.select(2)
-    before = session.shown_marks().xy[2].copy()
+    before = session.shown_annotation.xy[2].copy()
     press(button, Qt.Key.Key_Down, Qt.Key.Key_Left, modifier=Qt.KeyboardModifier.ShiftModifier)
-    np.testing.assert_allclose(session.shown_marks().xy[2], before + np.array([-1, 1]))
+    np.testing.assert_allclose(session.shown_annotation.xy[2], before + np.array([-1, 1]))
     session.select(2)
     press(button, Qt.Key.Key_PageDown)
     assert session.current == truth.images[1]
-    begun.until(lambda: begun.shown(session.current))
+    begun.until_shown(session.current)
 
 
 def test_colours_go_by_the_size_of_the_radiograph_where_no_scale_is_known(begun: Desktop) -> None:

@@ -1,0 +1,297 @@
+"""The subcommands behind landmarks: measure, agree, shapes, cite. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+import onemark
+from onemark.cli.options import Overwrite, SpacingMm, check_new_file
+from onemark.data.atomic import write_text, writing
+from onemark.types import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
+
+Images = Annotated[Path | None, Parameter(help="Folder of the radiographs, for their spacing.")]
+Set = Annotated[str, Parameter(name="--set", help="Set of measurements: isbi19, or a TOML file.")]
+
+
+def register_measuring(app: App) -> None:
+    """Add the subcommands to the command line."""
+    for command in (measure, agree, shapes, cite):
+        app.command(command)
+
+
+def measure(
+    landmarks: Path | None = None,
+    /,
+    *,
+    set_name: Set = "isbi19",
+    out: Annotated[Path, Parameter(help="CSV to write.")] = Path("measures.csv"),
+    wide: Annotated[
+        bool, Parameter(negative="", help="One row per radiograph instead of per value.")
+    ] = False,
+    images: Images = None,
+    spacing_mm: SpacingMm = None,
+    coverage: Annotated[float, Parameter(help="Share that the intervals hold, 0 to 1.")] = 0.95,
+    doubtful: Annotated[
+        float | None, Parameter(help="Expected error in mm (or px) above which a landmark is flagged.")
+    ] = None,
+    html: Annotated[Path | None, Parameter(help="Write a page with bars of z-scores, too.")] = None,
+    template: Annotated[
+        Path | None, Parameter(help="Write a template for a set of your own to this file; nothing else.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure angles, distances and ratios, with their intervals.
+
+    Args:
+        landmarks: Landmarks to measure.
+    """
+    from onemark.measurement.sets import load_set
+    from onemark.measurement.sets.reading import TEMPLATE, shipped_text
+    from onemark.measurement.table import widen
+
+    if template is not None:
+        check_new_file(template, overwrite)
+        write_text(template, shipped_text(TEMPLATE))
+        return print(template)
+    if landmarks is None:
+        raise UserError("give the landmarks to measure, such as: onemark measure landmarks.csv")
+    for file in (out, html):
+        if file is not None:
+            check_new_file(file, overwrite)
+    chosen = load_set(set_name)
+    cohort = _spacing_source(landmarks, images, spacing_mm)
+    table = onemark.read_landmarks(landmarks, cohort)
+    frame = onemark.measure(
+        table,
+        chosen,
+        cohort,
+        spacing_mm=spacing_mm,
+        coverage=coverage,
+        doubtful=doubtful,
+        ellipses=_read_ellipses(landmarks),
+    )
+    _write_frame(out, widen(frame) if wide else frame)
+    if html is not None:
+        _write_page(html, frame, chosen)
+    flagged = int((frame["flag"] != "").sum())
+    print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
+    if flagged:
+        print(f"{flagged} of {len(frame)} values carry a flag; the column `flag` says why")
+    if cohort is None and spacing_mm is None:
+        print("lengths are in pixels and there are no intervals; give --images FOLDER or --spacing-mm MM")
+
+
+def agree(
+    *landmarks: Path,
+    set_name: Annotated[
+        str | None, Parameter(name="--set", help="Compare the measurements of this set, too.")
+    ] = None,
+    out: Annotated[Path, Parameter(help="Folder to write to.")] = Path("agreement"),
+    names: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--name",
+            negative="",
+            consume_multiple=False,
+            show_default=False,
+            help="Name of an observer, in the order of the files; may be repeated.",
+        ),
+    ] = (),
+    images: Images = None,
+    spacing_mm: SpacingMm = None,
+    plots: Annotated[
+        bool, Parameter(negative="", help="Bland-Altman and scatter plots; needs matplotlib.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare observers who annotated the same radiographs; a model's predictions are one more observer.
+
+    Args:
+        landmarks: One file for each observer, or each reading of one.
+    """
+    from onemark.measurement.observers import agreement
+    from onemark.measurement.observers.plots import write_plots
+
+    files = {name: out / f"{name}.csv" for name in ("points", "measurements", "reliability")}
+    for file in files.values():
+        check_new_file(file, overwrite)
+    cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
+    tables = _read_observers(landmarks, names, cohort)
+    found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
+    for name, file in files.items():
+        frame: pandas.DataFrame = getattr(found, name)
+        if len(frame):
+            _write_frame(file, frame)
+    if plots:
+        write_plots(out, found)
+    print(*_describe_agreement(found), f"written to {out}", sep="\n")
+
+
+def shapes(
+    landmarks: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder to write to.")] = Path("shapes"),
+    landmark: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            consume_multiple=False,
+            show_default=False,
+            help="Use only this landmark and others named so; may be repeated.",
+        ),
+    ] = (),
+    mirror: Annotated[
+        bool, Parameter(negative="", help="Mirror radiographs that fit better mirrored.")
+    ] = False,
+    images: Images = None,
+    spacing_mm: SpacingMm = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Superimpose the shapes of a cohort: sizes, outliers, principal components, tangent coordinates for R.
+
+    Args:
+        landmarks: Landmarks of the cohort.
+    """
+    from onemark.measurement.shapes.cohort import analyse_shapes, write_shapes
+
+    check_new_file(out / "shapes.csv", overwrite)
+    cohort = _spacing_source(landmarks, images, spacing_mm)
+    table = onemark.read_landmarks(landmarks, cohort)
+    found = analyse_shapes(table, cohort, spacing_mm=spacing_mm, landmarks=landmark, mirror=mirror)
+    write_shapes(out, found)
+    outliers = found.table.loc[found.table["outlier"], "image"].tolist()
+    share = ", ".join(f"{100 * one:.1f} %" for one in found.components.share[:4])
+    print(f"{len(found.images)} shapes of {len(found.names)} landmarks: {out}")
+    print(f"variance of the first components: {share or 'none'}")
+    print(f"outliers: {_list(outliers)}")
+    if found.incomplete:
+        print(f"left out, since they lack a landmark: {_list(found.incomplete)}")
+    odd = found.table.loc[found.table["fits_mirrored"], "image"].tolist()
+    if odd and not mirror:
+        print(f"these fit better mirrored, give --mirror: {_list(odd)}")
+
+
+def cite(
+    run_folder: Path,
+    /,
+    *,
+    truth: Annotated[
+        Path | None, Parameter(help="Landmarks that a person placed or corrected, to state the accuracy.")
+    ] = None,
+    spacing_mm: SpacingMm = None,
+) -> None:
+    """Print a methods paragraph with references for a paper.
+
+    Args:
+        run_folder: Run folder of `onemark fit` or `onemark run`.
+    """
+    from onemark.measurement.cite import read_facts, write_methods
+
+    corrected = None if truth is None else onemark.read_landmarks(truth)
+    print(write_methods(read_facts(run_folder), corrected, spacing_mm), end="")
+
+
+def _spacing_source(landmarks: Path, images: Path | None, spacing_mm: float | None) -> Cohort | None:
+    """The radiographs that say the spacing: those given, or those of the run that made the landmarks."""
+    from onemark.data.cohort import is_run_folder
+
+    if images is not None:
+        return onemark.open_cohort(images, spacing_mm=spacing_mm)
+    if spacing_mm is not None or not is_run_folder(landmarks.parent):
+        return None
+    from onemark.cli.steps import open_run_cohort
+
+    return open_run_cohort(landmarks.parent, None, None)
+
+
+def _read_ellipses(landmarks: Path) -> Mapping[tuple[str, str], tuple[float, float, float]] | None:
+    """Columns `sd_major,sd_minor,angle` of a long CSV, where it has them."""
+    if landmarks.suffix.lower() != ".csv" or not landmarks.is_file():
+        return None
+    import pandas
+
+    from onemark.data.keys import canonical, image_key
+
+    wanted = ["image", "landmark", "sd_major", "sd_minor", "angle"]
+    with landmarks.open(encoding="utf-8-sig", errors="replace") as stream:
+        header = [cell.strip().strip('"') for cell in stream.readline().split(",")]
+    if not set(wanted) <= set(header):
+        return None
+    frame = pandas.read_csv(landmarks, encoding="utf-8-sig", dtype={"image": str, "landmark": str})
+    numbers = [pandas.to_numeric(frame[name], errors="coerce").astype(float) for name in wanted[2:]]
+    keys = zip(frame["image"].map(image_key), frame["landmark"].map(canonical), strict=True)
+    values = zip(*numbers, strict=True)
+    return {key: axes for key, axes in zip(keys, values, strict=True) if all(map(math.isfinite, axes))}
+
+
+def _read_observers(
+    files: tuple[Path, ...], names: tuple[str, ...], cohort: Cohort | None
+) -> dict[str, LandmarkTable]:
+    if names and len(names) != len(files):
+        raise UserError(f"{len(names)} --name for {len(files)} files; give one for each file")
+    labels = names or tuple(file.stem for file in files)
+    if len(set(labels)) < len(labels):
+        labels = names or tuple(f"{file.parent.name}/{file.stem}" for file in files)
+    if len(set(labels)) < len(labels):
+        raise UserError("two observers have the same name; give each a --name of its own")
+    return {label: onemark.read_landmarks(file, cohort) for label, file in zip(labels, files, strict=True)}
+
+
+def _write_frame(path: Path, frame: pandas.DataFrame) -> None:
+    with writing(path) as stream:
+        frame.to_csv(stream, index=False, lineterminator="\n")
+
+
+def _write_page(path: Path, frame: pandas.DataFrame, chosen: Any) -> None:
+    from markupsafe import escape
+
+    from onemark.measurement.report import cohort_section
+
+    head = f'<!doctype html><meta charset="utf-8"><title>{escape(chosen.title)}</title>'
+    write_text(path, f"{head}<body style='font-family:sans-serif'>{cohort_section(frame, chosen)}</body>\n")
+
+
+def _describe_agreement(found: Any) -> list[str]:
+    from onemark.cli.tables import align_columns
+
+    unit = found.readings.unit
+    lines = [f"{len(found.readings.images)} radiographs, {len(found.readings.landmarks)} landmarks"]
+    lines += [f"left out: {one}" for one in found.readings.left_out]
+    rows: list[tuple[str, ...]] = [
+        ("pair", "mean distance", "Dahlberg", "landmarks with bias (Holm, p < 0.05)")
+    ]
+    points = found.points
+    for (first, second), some in points.groupby(["first", "second"], sort=False):
+        whole = some[some["landmark"] == "all"].iloc[0]
+        biased = some.loc[some["bias_p_holm"] < 0.05, "landmark"].tolist()
+        distance, dahlberg = f"{whole['distance_mean']:.2f} {unit}", f"{whole['dahlberg']:.2f} {unit}"
+        rows.append((f"{first} - {second}", distance, dahlberg, _list(biased)))
+    lines += ["", *align_columns(rows)]
+    if len(found.measurements):
+        rows = [("pair", "measurement", "bias", "limits of agreement", "Dahlberg")]
+        for row in found.measurements.to_dict("records"):
+            limits = f"{row['limit_low']:.2f} to {row['limit_high']:.2f}"
+            bias, dahlberg = f"{row['mean_difference']:+.2f} {row['unit']}", f"{row['dahlberg']:.2f}"
+            rows.append(
+                (f"{row['first']} - {row['second']}", str(row["measurement"]), bias, limits, dahlberg)
+            )
+        lines += ["", *align_columns(rows)]
+    return [*lines, ""]
+
+
+def _list(names: Iterable[str], limit: int = 10) -> str:
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more if names else "none"

@@ -1,0 +1,75 @@
+"""What the window asks of a run folder: what it holds, and what is left to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from onemark.data.suggestion import SUGGESTION, Suggestion
+from onemark.gui.state.session import Predictions
+from onemark.gui.state.units import convert_errors, read_spacing
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.pipeline.runs import RunStatus
+
+
+def find_unfinished(run: Path | None) -> Literal["continue", "predict"] | None:
+    """Find what is left to do of a run: `continue` its training, `predict` with its model, or nothing."""
+    status = _read_status(run)
+    if status is None or status.waits_for_exemplar:
+        return None
+    if status.is_unfinished:
+        return "continue"
+    return None if status.predicted else "predict"
+
+
+def has_learned(run: Path | None) -> bool:
+    """Whether a run holds more than the matcher of a suggestion, so that the window can use or continue it."""
+    status = _read_status(run)
+    return status is not None and status.has_learned and not status.waits_for_exemplar
+
+
+def awaits_exemplar(run: Path) -> bool:
+    """Whether a suggestion made the run, so that it waits for its first exemplar."""
+    status = _read_status(run)
+    return status is not None and status.waits_for_exemplar
+
+
+def can_suggest(run: Path) -> bool:
+    """Whether a run has a matcher, or one that can go on training without exemplars."""
+    status = _read_status(run)
+    return status is not None and (status.waits_for_exemplar or bool(status.learned))
+
+
+def has_model(run: Path) -> bool:
+    """Whether a run has a model that the window can load."""
+    status = _read_status(run)
+    return status is not None and bool(status.learned) and not status.waits_for_exemplar
+
+
+def has_predicted(run: Path) -> bool:
+    """Whether a run has predicted with its present model, so that its suggestion has served its purpose."""
+    status = _read_status(run)
+    return status is not None and status.predicted
+
+
+def read_suggestion(run: Path) -> Suggestion | None:
+    """Read the suggestion of a run folder; None where there is none. Raises UserError where it is damaged."""
+    path = run / SUGGESTION
+    return Suggestion.read_csv(path) if path.is_file() else None
+
+
+def read_predictions(run: Path, cohort: Cohort) -> Predictions:
+    """Read a run's predictions for the radiographs of a cohort, with expected errors in the cohort's unit."""
+    from onemark.data.landmarks.table import read_landmarks
+
+    sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
+    return Predictions.from_sets(convert_errors(cohort, sets, read_spacing(run)))
+
+
+def _read_status(run: Path | None) -> RunStatus | None:
+    # Importing the pipeline takes seconds, which the window must not spend before it is shown.
+    from onemark.pipeline.runs import status_of
+
+    return status_of(run)

@@ -1,0 +1,1 @@
+"""Formulas over landmarks: grammar, kinds, and values with their slopes."""

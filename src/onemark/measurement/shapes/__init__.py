@@ -1,0 +1,1 @@
+"""Shapes: what is left of landmarks without place, size and turn."""

@@ -1,0 +1,99 @@
+"""A fitted recipe, which predicts landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.progress import Progress, Sink, silent
+from onemark.stages.answers import Stages, ask, locators_of, refiner_of
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+from onemark.uncertainty.error_model import ErrorModel
+from onemark.uncertainty.learning import add_expected_errors
+
+
+@dataclass
+class Model:
+    """A fitted recipe.
+
+    Attributes:
+        recipe: Name of the recipe.
+        stages: Slot -> fitted stage.
+        exemplars: What a person annotated; returned unchanged for these very radiographs.
+        fingerprints: Image name of an exemplar -> digest of its pixels.
+        cohort: The radiographs it learned from, when they are at hand.
+        log: One dict per training step: stage, step, loss, seconds.
+        error_model: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
+    """
+
+    recipe: str
+    stages: Stages
+    exemplars: LandmarkTable
+    fingerprints: Mapping[str, str]
+    cohort: Cohort | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+    error_model: ErrorModel | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The landmark names, in the exemplars' order."""
+        return self.exemplars.names
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of one radiograph; for an exemplar, what the person annotated.
+
+        A landmark that the person marked as not visible stays so.
+        """
+        if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
+            placed = self.exemplars[radiograph.name]
+            seen = np.isfinite(placed.xy).all(1)
+            return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
+        answers = ask(self.stages, radiograph)
+        if self.error_model is None:
+            return answers.final
+        return add_expected_errors(self.error_model, self.stages, radiograph, answers)
+
+    def conformal_factor(self, coverage: float = 0.9) -> float | None:
+        """The multiple of the expected error that holds a share of true points; None while corrections are few."""
+        return None if self.error_model is None else self.error_model.calibration.conformal_factor(coverage)
+
+    def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
+        """Landmarks of every radiograph that can be read; the others are reported to `progress`.
+
+        Raises:
+            UserError: not one radiograph could be read.
+            Cancelled: `progress` asked to stop.
+        """
+        predictions: list[LandmarkSet] = []
+        for radiograph in cohort.readable(sink=progress):
+            predictions.append(self.locate(radiograph))
+            progress(Progress("predict", len(predictions), len(cohort), preview=predictions[-1:]))
+        if not predictions:
+            raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")
+        return LandmarkTable.from_sets(predictions)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """What the stages can show for their answers, together.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        locators, refiner = locators_of(self.stages), refiner_of(self.stages)
+        shown = [stage.explain(radiograph, landmark) for stage in locators if stage.explains]
+        if refiner is not None and refiner.explains:
+            shown.append(refiner.explain(radiograph, locators[-1].locate(radiograph), landmark))
+        maps = {name: m for one in shown for name, m in one.maps.items()}
+        fields = [one.field for one in shown if one.field is not None]
+        numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
+        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None, numbers or None)
+
+
+def fingerprint(radiograph: Radiograph) -> str:
+    """A digest of a radiograph's pixels."""
+    return hashlib.blake2b(radiograph.pixels.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,238 @@
+"""What `config.json` of a run folder holds: typed, versioned, and checked once, where it is opened."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import onemark
+from onemark.types import UserError
+
+FORMAT = 2
+"""Version of the layout. 1 had no version, and called the refiner `sharpen`."""
+
+Ratio = float | None
+Scalar = str | int | float | bool
+
+
+class RunState(enum.StrEnum):
+    """Where a run stands. It is always written, never guessed from the files that exist or their times."""
+
+    SUGGESTED = "suggested"
+    """Its matcher learns, or has learned, without an exemplar; it waits for the first one."""
+    RUNNING = "running"
+    """A training is under way, or was killed."""
+    STOPPED = "stopped"
+    """A person stopped the training; `resume` goes on."""
+    DONE = "done"
+    """All stages have learned."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The configuration and the life of a run.
+
+    Attributes:
+        recipe: Name of the recipe.
+        settings: `slot.field` -> value, of every option of every stage.
+        seed: Seed of the run.
+        device: `cpu`, `cuda` or `mps`.
+        minutes: Time budget, or None.
+        cohort: Folder of the radiographs.
+        spacing_mm: mm per pixel in x and y that override what the files say, or None.
+        radiographs: Names of the radiographs that the run learns from, in the cohort's order.
+        state: Where the run stands.
+        done: Slot -> seconds, of the stages that have learned in the present training.
+        warm: Slots whose stages go on from what an earlier training left.
+        ratios: Rows of actual to expected error, one for each corrected radiograph.
+        fingerprints: Exemplar -> digest of its pixels; empty before the first training is finished.
+        fits: How many trainings were finished.
+        predicted: Which of them the predictions in the folder were made after; 0 where there are none.
+        version: The version of onemark that wrote it.
+    """
+
+    recipe: str
+    settings: Mapping[str, Scalar]
+    seed: int
+    device: str
+    minutes: float | None
+    cohort: str
+    spacing_mm: tuple[float, float] | None
+    radiographs: tuple[str, ...]
+    state: RunState = RunState.RUNNING
+    done: Mapping[str, float] = field(default_factory=dict)
+    warm: tuple[str, ...] = ()
+    ratios: tuple[tuple[Ratio, ...], ...] = ()
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    fits: int = 0
+    predicted: int = 0
+    version: str = onemark.__version__
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Slots of the stages that can be used."""
+        return tuple(dict.fromkeys((*self.done, *self.warm)))
+
+    @property
+    def seconds_spent(self) -> float:
+        """Time that the finished stages of the present training took."""
+        return float(sum(self.done.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        values = asdict(self)
+        return {"onemark": values.pop("version"), "format": FORMAT, **values}
+
+    @classmethod
+    def from_json(cls, content: object, where: object, has_predictions: bool = False) -> RunConfig:
+        """Check the content of a `config.json`, of this or an earlier version.
+
+        Args:
+            content: The parsed JSON.
+            where: The file, for messages.
+            has_predictions: Whether the folder holds predictions; asked for only where the version did not note it.
+
+        Raises:
+            UserError: it is of a newer version, or something in it is missing, unknown or of the wrong kind.
+        """
+        if not isinstance(content, dict) or "onemark" not in content:
+            raise UserError(f"{where} is not a run of onemark: give the folder that `onemark fit` wrote")
+        values = dict(content)
+        version, layout = values.pop("onemark"), values.pop("format", 1)
+        if type(layout) is int and layout > FORMAT:
+            raise UserError(f"{where} was written by a newer onemark ({version}): update onemark to open it")
+        if layout == 1:
+            values = _from_first_format(values, has_predictions)
+        elif layout != FORMAT:
+            raise UserError(f"{where} is damaged, its format is {layout!r}: give another run folder")
+        return cls(**_checked(values, where), version=str(version))
+
+
+def _from_first_format(values: dict[str, Any], has_predictions: bool) -> dict[str, Any]:
+    """The layout before versions: the refiner was the sharpener, and the life of a run was partly guessed."""
+    for name in ("settings", "done"):
+        if isinstance(values.get(name), dict):
+            values[name] = {rename_slot(key): value for key, value in values[name].items()}
+    if isinstance(values.get("warm"), list):
+        values["warm"] = [rename_slot(slot) for slot in values["warm"]]
+    finished = "fingerprints" in values or values.get("state") == RunState.DONE
+    values.setdefault("radiographs", [])
+    return values | {"fits": int(finished), "predicted": int(finished and has_predictions)}
+
+
+def rename_slot(name: object) -> str:
+    """A slot, or a setting of a slot, under its present name."""
+    slot, dot, rest = str(name).partition(".")
+    return ("refine" if slot == "sharpen" else slot) + dot + rest
+
+
+def _checked(values: dict[str, Any], where: object) -> dict[str, Any]:
+    known = {one.name for one in fields(RunConfig)} - {"version"}
+    missing = [name for name in CHECKS if name in REQUIRED - values.keys()]
+    if missing:
+        raise UserError(f"{where} is damaged, {missing[0]!r} is missing: give another run folder")
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise UserError(
+            f"{where} holds {unknown[0]!r}, which this onemark does not know: update onemark to open it"
+        )
+    checked = {}
+    for name, value in values.items():
+        try:
+            checked[name] = CHECKS[name](value)
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(
+                f"{where} is damaged, {name!r} has a wrong value: give another run folder"
+            ) from None
+    return checked
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or abs(value) >= 10**18:
+        raise TypeError
+    return value
+
+
+def _count(value: object) -> int:
+    if _whole(value) < 0:
+        raise ValueError
+    return _whole(value)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _positive(value: object) -> float:
+    if _number(value) <= 0:
+        raise ValueError
+    return _number(value)
+
+
+def _scalar(value: object) -> Scalar:
+    if not isinstance(value, str | int | float | bool):
+        raise TypeError
+    return value
+
+
+def _spacing(value: object) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    pair = [value, value] if isinstance(value, int | float) else value
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise TypeError
+    return _positive(pair[0]), _positive(pair[1])
+
+
+def _or_none(check: Callable[[object], float]) -> Callable[[object], float | None]:
+    return lambda value: None if value is None else check(value)
+
+
+def _list_of(check: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    def check_list(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(check(one) for one in value)
+
+    return check_list
+
+
+def _mapping_of(check: Callable[[object], Any]) -> Callable[[object], dict[str, Any]]:
+    def check_mapping(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise TypeError
+        return {_text(key): check(one) for key, one in value.items()}
+
+    return check_mapping
+
+
+CHECKS: Mapping[str, Callable[[object], Any]] = {
+    "recipe": _text,
+    "settings": _mapping_of(_scalar),
+    "seed": _whole,
+    "device": _text,
+    "minutes": _or_none(_positive),
+    "cohort": _text,
+    "spacing_mm": _spacing,
+    "radiographs": _list_of(_text),
+    "state": lambda value: RunState(_text(value)),
+    "done": _mapping_of(_number),
+    "warm": _list_of(_text),
+    "ratios": _list_of(_list_of(_or_none(_number))),
+    "fingerprints": _mapping_of(_text),
+    "fits": _count,
+    "predicted": _count,
+}
+REQUIRED = frozenset(CHECKS) - {"ratios", "fingerprints", "fits", "predicted"}
+"""What every version has written."""

@@ -1,0 +1,68 @@
+"""What a new run is given, for a fit and for a suggestion alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from onemark.data.cohort import Cohort
+from onemark.nn.backbones import pretrained
+from onemark.nn.device import choose
+from onemark.options import settings_of
+from onemark.pipeline.recipe import Configs
+from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.run_config import RunConfig, RunState, Scalar
+from onemark.progress import Sink
+from onemark.stages.base import MATCH, SELECT
+
+
+def new_config(
+    cohort: Cohort,
+    recipe: str,
+    minutes: float | None,
+    device: str,
+    seed: int,
+    settings: Mapping[str, Any] | None,
+    *,
+    progress: Sink,
+    state: RunState = RunState.RUNNING,
+) -> RunConfig:
+    """The configuration of a new run; pretrained weights that it starts from are fetched.
+
+    Args:
+        cohort: The radiographs.
+        recipe: Name of a recipe.
+        minutes: Time budget of the whole fit, or None.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        seed: Seed of the run.
+        settings: `slot.field` -> value.
+        progress: Is told when weights are fetched.
+        state: `suggested` for a run whose matcher learns first; its selector's settings are kept, too.
+
+    Raises:
+        UserError: an unknown recipe, a wrong setting, a device or weights that are not there.
+    """
+    chosen = get_recipe(recipe)
+    configs = chosen.configure(settings, minutes)
+    chosen.check(configs)
+    suggesting = state == RunState.SUGGESTED
+    pretrained.check(chosen.pretrained({MATCH: configs[MATCH]} if suggesting else configs), progress)
+    spelled = spell_settings(configs)
+    if suggesting:
+        spelled |= {f"{SELECT}.{k}": v for k, v in settings_of(chosen.configure_selector(settings)).items()}
+    return RunConfig(
+        recipe,
+        spelled,
+        seed,
+        choose(device),
+        minutes,
+        str(cohort.folder.resolve()),
+        cohort.spacing_mm,
+        cohort.names,
+        state,
+    )
+
+
+def spell_settings(configs: Configs) -> dict[str, Scalar]:
+    """`slot.field` -> value of checked options."""
+    return {f"{slot}.{k}": v for slot, config in configs.items() for k, v in settings_of(config).items()}

@@ -1,0 +1,172 @@
+"""Commands behind landmarks: measure, agree, shapes, cite."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark.cli import main
+from onemark.data.landmarks.table import LandmarkTable
+
+Fails = Callable[..., str]
+SET = """
+title = "Phantom"
+[landmarks]
+{landmarks}
+[[measurement]]
+name = "width"
+formula = "distance(first, second)"
+unit = "mm"
+"""
+
+
+@pytest.fixture
+def own_set(cohort: Path, tmp_path: Path) -> Path:
+    first, second = onemark.read_landmarks(cohort / "truth.csv").names[:2]
+    path = tmp_path / "phantom.toml"
+    path.write_text(SET.format(landmarks=f'first = ["{first}"]\nsecond = ["{second}"]'), "utf-8")
+    return path
+
+
+@pytest.fixture
+def second_reading(cohort: Path, tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    table = onemark.read_landmarks(cohort / "truth.csv")
+    moved = LandmarkTable.from_sets(replace(one, xy=one.xy + rng.normal(0, 1, one.xy.shape)) for one in table)
+    moved.to_csv(tmp_path / "second.csv")
+    return tmp_path / "second.csv"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_measure_writes_a_tidy_or_a_wide_table(cohort: Path, own_set: Path, tmp_path: Path, capsys):
+    words = ["measure", str(cohort / "truth.csv"), "--set", str(own_set), "--spacing-mm", "0.5"]
+    assert main([*words, "--out", str(tmp_path / "tidy.csv")]) == 0
+    assert (
+        main([*words, "--out", str(tmp_path / "wide.csv"), "--wide", "--html", str(tmp_path / "m.html")]) == 0
+    )
+    tidy, wide = rows(tmp_path / "tidy.csv"), rows(tmp_path / "wide.csv")
+    truth = onemark.read_landmarks(cohort / "truth.csv")
+    expected = [0.5 * float(np.hypot(*(one.xy[1] - one.xy[0]))) for one in truth]
+    assert [float(row["value"]) for row in tidy] == pytest.approx(expected)
+    assert [float(row["width_mm"]) for row in wide] == pytest.approx(expected)
+    assert {row["unit"] for row in tidy} == {"mm"}
+    assert "Phantom" in (tmp_path / "m.html").read_text("utf-8")
+    assert "measured 1 quantities on 3 radiographs" in capsys.readouterr().out
+
+
+def test_without_a_spacing_measure_says_what_is_missing(cohort: Path, own_set: Path, tmp_path: Path, capsys):
+    out = tmp_path / "m.csv"
+    assert main(["measure", str(cohort / "truth.csv"), "--set", str(own_set), "--out", str(out)]) == 0
+    assert "lengths are in pixels" in capsys.readouterr().out
+    assert {row["unit"] for row in rows(out)} == {"px"}
+
+
+def test_the_landmarks_of_a_run_take_the_spacing_of_its_radiographs(
+    trained: Path, own_set: Path, tmp_path: Path
+):
+    out = tmp_path / "m.csv"
+    assert main(["measure", str(trained / "landmarks.csv"), "--set", str(own_set), "--out", str(out)]) == 0
+    assert all(row["standard_error"] for row in rows(out))
+
+
+def test_ellipses_in_the_file_are_used(own_set: Path, cohort: Path, tmp_path: Path):
+    names = onemark.read_landmarks(cohort / "truth.csv").names
+    lines = ["image,landmark,x,y,sd_major,sd_minor,angle"]
+    lines += [f"a.png,{name},{10 + 90 * k},10,{3},{1},{0}" for k, name in enumerate(names[:2])]
+    source, out = tmp_path / "l.csv", tmp_path / "m.csv"
+    source.write_text("\n".join(lines) + "\n", "utf-8")
+    assert main(["measure", str(source), "--set", str(own_set), "--spacing-mm", "1", "--out", str(out)]) == 0
+    assert float(rows(out)[0]["standard_error"]) == pytest.approx(np.sqrt(18))  # along the major axes
+
+
+def test_measure_writes_a_template_that_can_be_read(tmp_path: Path):
+    from onemark.measurement.sets import load_set
+
+    assert main(["measure", "--template", str(tmp_path / "mine.toml")]) == 0
+    assert load_set(tmp_path / "mine.toml").measurements
+
+
+def test_measure_names_mistakes(cohort: Path, own_set: Path, tmp_path: Path, fails: Fails):
+    truth = cohort / "truth.csv"
+    assert "give the landmarks" in fails("measure")
+    assert "no set of measurements" in fails("measure", truth, "--set", "nothing")
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("image,landmark,x,y\na.png,thumb,1,2\n", "utf-8")
+    assert "none of the landmarks ('thumb'" in fails("measure", foreign, "--out", tmp_path / "x.csv")
+    own_set.write_text(own_set.read_text("utf-8").replace("distance(", "distanz("), "utf-8")
+    message = fails("measure", truth, "--set", own_set, "--out", tmp_path / "x.csv")
+    assert "line 8, column 12: there is no function 'distanz'; did you mean 'distance'?" in message
+    there = tmp_path / "there.csv"
+    there.write_text("", "utf-8")
+    assert "exists already" in fails("measure", truth, "--set", own_set, "--out", there)
+
+
+def test_agree_writes_its_tables_and_says_who_differs(
+    cohort: Path, own_set: Path, second_reading: Path, tmp_path: Path, capsys
+):
+    out = tmp_path / "agreement"
+    words = [
+        "agree",
+        str(cohort / "truth.csv"),
+        str(second_reading),
+        "--set",
+        str(own_set),
+        "--spacing-mm",
+        "0.5",
+    ]
+    assert main([*words, "--out", str(out)]) == 0
+    names = onemark.read_landmarks(cohort / "truth.csv").names
+    points = rows(out / "points.csv")
+    assert [row["landmark"] for row in points] == [*names, "all"]
+    assert rows(out / "measurements.csv")[0]["measurement"] == "width"
+    assert rows(out / "reliability.csv")[-1]["what"] == "width"
+    printed = capsys.readouterr().out
+    assert "truth - second" in printed
+    assert f"{float(points[-1]['dahlberg']):.2f} mm" in printed
+
+
+def test_agree_names_mistakes(cohort: Path, second_reading: Path, tmp_path: Path, fails: Fails):
+    truth, out = cohort / "truth.csv", tmp_path / "out"
+    assert "at least two observers" in fails("agree", truth, "--out", out)
+    assert "the same name" in fails("agree", truth, truth, "--out", out)
+    assert "1 --name for 2 files" in fails("agree", truth, second_reading, "--name", "a", "--out", out)
+
+
+def test_shapes_writes_its_files(cohort: Path, tmp_path: Path, capsys):
+    out = tmp_path / "shapes"
+    assert main(["shapes", str(cohort / "truth.csv"), "--out", str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {
+        "shapes.csv",
+        "tangent.csv",
+        "components.csv",
+        "shapes.svg",
+    }
+    assert len(rows(out / "shapes.csv")) == 3
+    assert "3 shapes" in capsys.readouterr().out
+
+
+def test_shapes_names_mistakes(cohort: Path, tmp_path: Path, fails: Fails):
+    assert "at least three" in fails("shapes", cohort / "exemplar.csv", "--out", tmp_path / "s")
+    assert "no landmark 'x'" in fails(
+        "shapes", cohort / "truth.csv", "--landmark", "x", "--out", tmp_path / "s"
+    )
+
+
+def test_cite_prints_the_paragraph_of_a_run(trained: Path, cohort: Path, capsys, fails: Fails):
+    assert main(["cite", str(trained), "--truth", str(cohort / "truth.csv"), "--spacing-mm", "0.5"]) == 0
+    text = capsys.readouterr().out
+    assert "recipe 'onemark'" in text
+    assert "a cohort of 3" in text
+    assert "annotation of 2 radiographs" in text
+    assert "[2] Yao Q" in text
+    assert "no run" in fails("cite", cohort)
