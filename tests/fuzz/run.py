@@ -1,6 +1,7 @@
 """Fuzz the readers for long: `python tests/fuzz/run.py [--count 100000] [--seed 0] [TARGET ...]`.
 
-An input that fails is kept in the corpus as `fail-*`; the tests replay the corpus, so it stays until it is fixed.
+An input that fails is kept in the corpus as `fail-*`; the tests replay the corpus. Rename it to `fixed-*` when it
+passes, so that the fault stays tested.
 """
 
 from __future__ import annotations

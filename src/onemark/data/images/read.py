@@ -85,7 +85,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UserError):
-        return str(error)
+        return printable(error)
     if isinstance(error, FileNotFoundError):
         return "is not there any more; check the name or open the folder again"
     if isinstance(error, IsADirectoryError):
