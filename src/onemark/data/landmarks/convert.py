@@ -10,6 +10,7 @@ from onemark.data.atomic import check_writable, user_errors, write_text
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks import coco, slicer, tps
 from onemark.data.landmarks.table import LandmarkTable, Spacings
+from onemark.data.paths import safe_child
 from onemark.types import UserError
 
 SUFFIXES = (".csv", slicer.SUFFIX, tps.SUFFIX, coco.SUFFIX)
@@ -99,7 +100,7 @@ def _texts(table: LandmarkTable, path: Path, suffix: str, cohort: Cohort) -> dic
 def _slicer_file(path: Path, image: str, images: int) -> Path:
     if images == 1:
         return path
-    return path.with_name(path.name[: -len(slicer.SUFFIX)]) / f"{image}{slicer.SUFFIX}"
+    return safe_child(path.with_name(path.name[: -len(slicer.SUFFIX)]), f"{image}{slicer.SUFFIX}")
 
 
 def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacings:
