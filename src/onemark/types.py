@@ -24,11 +24,13 @@ class Radiograph:
         name: File name relative to the cohort's folder, with `/` as separator; the key in every table.
         pixels: `[H, W]` float32, scaled robustly to [0, 1]; dense tissue is bright (MONOCHROME1 is inverted).
         spacing: `(x, y)` mm per pixel, or None when unknown.
+        notes: What its reader passed over, such as an unusable DICOM tag; ends of sentences that start with the file.
     """
 
     name: str
     pixels: NDArray[np.float32]
     spacing: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

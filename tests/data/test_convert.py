@@ -182,14 +182,17 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
         ({"controlPoints": []}, "holds no landmarks"),
         ({"controlPoints": [{"label": "s", "position": [1, "b", 0]}]}, "no valid markups file"),
         ({"controlPoints": [{"label": "s", "position": [1]}]}, "no valid markups file"),
-        ({"controlPoints": [{"label": "s", "position": [1, 10**400, 0]}]}, "no valid markups file"),
+        ({"controlPoints": [{"label": "s", "position": [1, 10**400, 0]}]}, "a number of 401 digits"),
         ({"controlPoints": "none"}, "no valid markups file"),
         ({"coordinateUnits": "mile", "controlPoints": []}, "no valid markups file"),
         (
             {"controlPoints": [{"label": "s", "position": [1, 2, 0]}] * 2},
             "control point 2: landmark 's' .* twice",
         ),
-        ({"controlPoints": [{"label": "s", "position": [1, math.inf, 0]}]}, "control point 1 .* not finite"),
+        (
+            {"controlPoints": [{"label": "s", "position": [1, math.inf, 0]}]},
+            "Infinity, which is not a finite number",
+        ),
     ],
 )
 def test_bad_slicer_files(tmp_path: Path, cohort: Cohort, markup: dict[str, Any], words: str) -> None:
@@ -376,13 +379,13 @@ def test_foreign_coco(tmp_path: Path) -> None:
         ({"annotations": [coco_annotation(keypoint_scores=[1])]}, "annotation 1 has 1 keypoint_scores for 3"),
         (
             {"annotations": [coco_annotation(keypoints=[math.inf, 2, 2, *[0] * 6])]},
-            "'s' is not at a finite place",
+            "Infinity, which is not a finite number",
         ),
         (
             {"annotations": [{"image_id": 7, "category_id": 3, "keypoints": ["a", 2, 2, *[0] * 6]}]},
             "no valid COCO",
         ),
-        ({"annotations": [coco_annotation(keypoints=[10**400, 2, 2, *[0] * 6])]}, "no valid COCO"),
+        ({"annotations": [coco_annotation(keypoints=[10**400, 2, 2, *[0] * 6])]}, "a number of 401 digits"),
     ],
 )
 def test_bad_coco_files(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -401,7 +404,7 @@ def test_bad_coco_files(tmp_path: Path, changes: dict[str, Any], words: str) -> 
         ("[1, 2]", "neither 3D Slicer markups nor COCO"),
         ("{}", "neither 3D Slicer markups nor COCO"),
         ("[" * 100_000, "JSON|neither"),
-        ('{"annotations": [' + "1" * 5000 + "]}", "o.json holds a number of thousands of digits"),
+        ('{"annotations": [' + "1" * 5000 + "]}", "o.json holds a number of 5000 digits"),
     ],
 )
 def test_other_json(tmp_path: Path, text: str, words: str) -> None:

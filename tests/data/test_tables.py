@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -187,15 +188,28 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> bytes:
+    def fail(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    (tmp_path / "l.csv").write_text(LONG)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(UserError, match=r"cannot be read .*change its permissions"):
-        read(tmp_path, LONG)
+        read_landmarks(tmp_path / "l.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "l.csv")
+    with pytest.raises(UserError, match="a pipe or a device"):
+        read_landmarks(tmp_path / "l.csv")
+
+
+def test_a_number_of_countless_digits_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 2: .* has 100000 characters, not a number"):
+        read(tmp_path, f"image,landmark,x,y\na.png,s,{'1' * 100_000},2\n")
 
 
 def test_a_file_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "MAX_BYTES", 10)
-    with pytest.raises(UserError, match="larger than 512 MiB"):
+    with pytest.raises(UserError, match="larger than 10 bytes"):
         read(tmp_path, LONG)

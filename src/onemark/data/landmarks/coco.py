@@ -122,4 +122,7 @@ def _extra(annotation: Mapping[str, Any], key: str, count: int) -> list[float]:
         raise UserError(
             f"annotation {annotation.get('id', '?')} has {len(values)} {key} for {count} landmarks; mend it"
         )
-    return [math.nan if value is None else float(value) for value in values]
+    numbers = [math.nan if value is None else float(value) for value in values]
+    if any(map(math.isinf, numbers)):
+        raise UserError(f"annotation {annotation.get('id', '?')} has {key} that are not finite; correct them")
+    return numbers

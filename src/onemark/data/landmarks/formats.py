@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from natsort import natsorted
 
 from onemark.data.atomic import reading_errors
 from onemark.data.cohort import Cohort
+from onemark.data.json import parse_json
 from onemark.data.landmarks import coco, slicer, tps
 from onemark.data.landmarks.tables import parse_csv
 from onemark.data.landmarks.text import read_text
@@ -57,14 +57,5 @@ def _read_json(path: Path, text: str, name: str, cohort: Cohort | None) -> list[
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except RecursionError:
-        document = None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not readable as JSON ({error.msg}); mend that line"
-        ) from None
-    except ValueError:  # Python reads no integer of more than 4300 digits
-        raise UserError(f"{path} holds a number of thousands of digits; correct it") from None
+    document = parse_json(text, path)
     return document if isinstance(document, dict) else {}

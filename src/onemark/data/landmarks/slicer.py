@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onemark.data.cohort import Cohort
-from onemark.data.images.spacing import Spacing
+from onemark.data.images.spacing import Spacing, given
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.tables import Entry, grouped
 from onemark.types import LandmarkSet, UserError
@@ -26,6 +26,7 @@ _SCHEMA = (
 )
 _MM = {"mm": 1.0, "um": 0.001}
 _UNKNOWN: Spacing = (1.0, 1.0)
+_LONGEST_NUMBER = 64
 _NOTE = re.compile(r"(score|expected_error)=([^\s;]+)")
 
 
@@ -96,8 +97,7 @@ def _control_point(landmarks: LandmarkSet, index: int, spacing: Spacing) -> dict
 def _about(document: dict[str, Any], name: str, cohort: Cohort | None) -> tuple[str, Spacing]:
     about = document.get("onemark")
     if about:
-        x, y = about["spacing_mm"] or _UNKNOWN
-        return image_key(about["image"]), (float(x), float(y))
+        return image_key(about["image"]), given(about["spacing_mm"] or _UNKNOWN) or _UNKNOWN
     if cohort is None:
         raise UserError(
             "it holds mm, and the pixel spacing is not known; give the folder of radiographs with it"
@@ -122,6 +122,8 @@ def _entry(point: dict[str, Any], number: int, image: str, scale: Spacing) -> En
         if not all(map(math.isfinite, xy)):
             raise UserError(f"control point {number} has a position that is not finite; correct it")
     notes = dict(_NOTE.findall(point.get("description") or ""))
-    extras = [float(notes.get(key, "nan")) for key in ("score", "expected_error")]
+    extras = [float(notes.get(key, "nan")[:_LONGEST_NUMBER]) for key in ("score", "expected_error")]
+    if any(map(math.isinf, extras)):
+        raise UserError(f"control point {number} has a score or error that is not finite; correct it")
     label = canonical(point.get("label") or "") or str(number)
     return Entry(image, label, (xy[0], xy[1], extras[0], extras[1]), f"control point {number}")

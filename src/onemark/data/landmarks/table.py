@@ -19,6 +19,7 @@ from onemark.data.images.spacing import Spacing
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks import formats
 from onemark.data.landmarks.tables import EXTRAS, LONG
+from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -189,10 +190,16 @@ def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTa
             needs it for the pixel spacing and a foreign `.tps` for the image height.
 
     Raises:
-        UserError: what is wrong, with file and line, and how to mend it.
+        UserError: what is wrong, with file and line, and the way out.
     """
     path = Path(path)
-    return LandmarkTable.from_sets(formats.read(path, cohort), str(path))
+    try:
+        return LandmarkTable.from_sets(formats.read(path, cohort), str(path))
+    except UserError as error:
+        # The sentence may quote what the file says, control characters included.
+        message = printable(error)
+        named = message if path.name in str(error) else f"{printable(path)}: {message}"
+        raise UserError(named) from error.__cause__
 
 
 def _cleaned(one: LandmarkSet) -> LandmarkSet:

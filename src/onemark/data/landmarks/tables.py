@@ -21,6 +21,7 @@ from onemark.types import LandmarkSet, UserError
 
 LONG = ("image", "landmark", "x", "y")
 EXTRAS = ("score", "expected_error")
+_LONGEST_NUMBER = 400
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _PAIR = re.compile(r"(?P<name>.+?)[\s_.\-]+(?P<axis>[xy])", re.IGNORECASE)
@@ -218,6 +219,9 @@ def _point(table: _Table, line: int, x: tuple[str, str], y: tuple[str, str]) -> 
 def _number(table: _Table, line: int, what: str, cell: str) -> float:
     if cell.lower() in _MISSING:
         return math.nan
+    # A number of many thousand digits takes minutes to match and to read.
+    if len(cell) > _LONGEST_NUMBER:
+        raise UserError(f"{table.at(line)}: {what} has {len(cell)} characters, not a number; correct it")
     text = (
         cell.replace(",", ".") if table.decimal_comma and cell.count(",") == 1 and "." not in cell else cell
     )

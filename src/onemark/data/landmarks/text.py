@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from onemark.data.atomic import reading_errors
+from onemark.data.paths import read_regular
 from onemark.types import UserError
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -40,9 +41,7 @@ def read_text(path: Path) -> str:
 def _bytes(path: Path) -> bytes:
     with reading_errors(path):
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise UserError(f"{path} is larger than 512 MiB, which no landmark table is; check the path")
-            return path.read_bytes()
+            return read_regular(path, MAX_BYTES)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist; check the path") from None
         except (IsADirectoryError, NotADirectoryError):

@@ -20,6 +20,7 @@ from onemark.data.atomic import reading_errors
 from onemark.data.cohort import Cohort
 from onemark.data.images.header import Header
 from onemark.data.images.read import read_size
+from onemark.data.json import parse_json
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.tables import Entry, grouped
 from onemark.types import LandmarkSet, UserError
@@ -136,7 +137,7 @@ def _about(specimen: _Specimen) -> dict[str, Any]:
     if not comment.startswith(_OURS):
         return {}
     try:
-        about = json.loads(comment.removeprefix(_OURS))
+        about = parse_json(comment.removeprefix(_OURS), "COMMENT=")
         return {"height": int(about["height"]), "landmarks": [str(name) for name in about["landmarks"]]}
     except (ValueError, KeyError, TypeError, OverflowError):
         return {}
