@@ -14,8 +14,10 @@ from onemark.cli.options import (
     DEFAULT_TRAINING,
     Device,
     Exemplar,
+    Follow,
     Overwrite,
     RunFolder,
+    SafeCsv,
     SpacingMm,
     Training,
     check_new_file,
@@ -27,6 +29,7 @@ from onemark.cli.steps import (
     check_same_options,
     explain_stop,
     fit_run,
+    hold,
     is_trained,
     open_run_cohort,
     predict_and_report,
@@ -78,6 +81,7 @@ def suggest(
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Suggest which radiographs to annotate first; needs no landmarks at all.
@@ -87,7 +91,7 @@ def suggest(
     """
     from onemark.cli.tables import describe_suggestion
 
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     if out is not None:
         check_same_options(out, training)
     with Show() as show:
@@ -119,6 +123,7 @@ def fit(
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Train on a folder of radiographs from one exemplar.
@@ -127,11 +132,11 @@ def fit(
         xrays: Folder of radiographs; with --resume only where it has moved.
     """
     if resume is not None:
-        return teach_run(resume, xrays, exemplar, out, spacing_mm, training)
+        return teach_run(resume, xrays, exemplar, out, spacing_mm, follow, training)
     if xrays is None or out is None:
         missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
         raise UserError(f"give {missing}, or --resume RUN to continue a run")
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = onemark.read_landmarks(exemplar, cohort)
     with Show() as show, explain_stop(out):
         fit_run(cohort, exemplars, out, training, show)
@@ -149,7 +154,9 @@ def predict(
     ),
     device: Device = "auto",
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
+    safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the landmarks of a folder of radiographs with a trained run.
@@ -161,7 +168,7 @@ def predict(
     from onemark.data.landmarks.convert import check_target
 
     check_new_file(out, overwrite)
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     # A target that cannot be written must fail before minutes of predicting, not after.
     check_target(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
@@ -173,7 +180,7 @@ def predict(
                 f"finish it with: onemark resume {run_folder}"
             )
         predictions = model.predict(cohort, progress=show)
-    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite)
+    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite, safe_csv=safe_csv)
     print_predicted(predictions, cohort, out)
 
 
@@ -185,6 +192,7 @@ def run(
     exemplar: Exemplar,
     out: RunFolder,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Train on a folder, predict the landmarks of all its radiographs and write the report.
@@ -192,9 +200,9 @@ def run(
     Args:
         xrays: Folder of radiographs.
     """
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = onemark.read_landmarks(exemplar, cohort)
-    with Show() as show, explain_stop(out):
+    with Show() as show, explain_stop(out), hold(out, make=True):
         model = fit_run(cohort, exemplars, out, training, show)
         predictions = predict_and_report(model, cohort, out, show)
     print_predicted(predictions, cohort, out / "landmarks.csv")
@@ -212,15 +220,16 @@ def resume(
     minutes: Annotated[float | None, Parameter(help="Time budget in minutes for what is left to do.")] = None,
     device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
 ) -> None:
     """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
 
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
-    cohort = open_run_cohort(run_folder, xrays, spacing_mm)
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else onemark.read_landmarks(exemplar, cohort)
-    with Show() as show, explain_stop(run_folder):
+    with Show() as show, explain_stop(run_folder), hold(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
         predictions = predict_and_report(model, cohort, run_folder, show)
     print_predicted(predictions, cohort, run_folder / "landmarks.csv")
@@ -277,7 +286,9 @@ def convert(
         Path | None, Parameter(help="Folder of the radiographs, for sizes and spacing.")
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="CSV: add the columns x_mm,y_mm.")] = False,
+    safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a landmark file to another format, chosen by the target's suffix: .csv .mrk.json .tps .json (COCO).
@@ -287,9 +298,13 @@ def convert(
         target: File to write.
     """
     check_new_file(target, overwrite)
-    cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
+    cohort = (
+        None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm, follow_links=follow)
+    )
     table = onemark.read_landmarks(source, cohort)
-    files = onemark.write_landmarks(table, target, cohort=cohort, mm=mm, overwrite=overwrite)
+    files = onemark.write_landmarks(
+        table, target, cohort=cohort, mm=mm, overwrite=overwrite, safe_csv=safe_csv
+    )
     print(*files, sep="\n")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, ask, locators_of, refiner_of
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -30,6 +31,7 @@ class Model:
         cohort: The radiographs it learned from, when they are at hand.
         log: One dict per training step: stage, step, loss, seconds.
         error_model: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
+        folder: The run that keeps it, if there is one.
     """
 
     recipe: str
@@ -39,6 +41,7 @@ class Model:
     cohort: Cohort | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
     error_model: ErrorModel | None = None
+    folder: RunFolder | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from onemark.data.cohort import Cohort
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose
@@ -60,6 +62,7 @@ def new_config(
         cohort.spacing_mm,
         cohort.names,
         state,
+        threads=torch.get_num_threads(),
     )
 
 

@@ -11,16 +11,19 @@ import numpy as np
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.paths import printable
 from onemark.nn.device import fabric_for
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.weights import read_weights, write_weights
+from onemark.nn.weights import write_weights
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.rescue import moved_error, rescue
+from onemark.pipeline.restoring import note_of, restore
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
-from onemark.progress import Cancelled, Sink
+from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
-from onemark.types import LandmarkSet
+from onemark.types import LandmarkSet, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 from onemark.uncertainty.learning import learn_error_model, seconds_to_train
@@ -57,7 +60,13 @@ class Trainer:
         self.recipe = get_recipe(config.recipe)
         self.configs = self.recipe.configure(config.settings)
         self.fabric = fabric_for(config.device)
-        self.checkpoint = None if folder is None else Checkpoint(folder.checkpoint)
+        self.checkpoint = None if folder is None else checkpoint_of(folder)
+        if self.checkpoint:
+            self.checkpoint.before_saving = self._follow_folder
+        self._all_exemplars = exemplars
+        self._states: Mapping[str, Any] = {}
+        self._moved: UserError | None = None
+        self._pass_over_damaged_checkpoint()
         self.head = unfinished_head(self.checkpoint, config)
         self.log: list[dict[str, Any]] = self.head["log"] if self.head else (folder.log() if folder else [])
         budget = seconds_to_train(config.minutes)
@@ -101,22 +110,51 @@ class Trainer:
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             error_model = self._learn_error_model(stages)
+            prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
             raise
-        prints = {one.image: fingerprint(self.cohort[one.image]) for one in self.exemplars}
-        self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         if self.checkpoint:
-            self.checkpoint.remove()
-        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.log, error_model)
+            self.checkpoint.remove()  # all stages count by now
+        self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
+        return Model(
+            self.recipe.name, stages, self.exemplars, prints, self.cohort, self.log, error_model, self.folder
+        )
 
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
         if self.folder is None or not self.config.learned:
+            if not self.head:
+                self.log.clear()  # of a stage that died before it was kept
             return {}
-        saved = read_weights(self.folder.weights)
-        saved.pop(ERROR_MODEL, None)
-        return {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
+        restored = restore(self.folder, self.exemplars.names, self.fabric)
+        if not self.head:
+            del self.log[restored.logged :]
+        return dict(restored.stages)
+
+    def _pass_over_damaged_checkpoint(self) -> None:
+        """Only the stage in progress needs it, which then starts again."""
+        try:
+            unfinished_head(self.checkpoint, self.config)
+        except UserError as error:
+            assert self.checkpoint is not None
+            self.checkpoint.remove()
+            self.sink(Progress("read", 0, 1, message=f"{error}; the stage in progress starts again"))
+
+    def _take_prints(self) -> dict[str, str]:
+        """The exemplars' fingerprints; says whose picture was replaced, which the model takes for a stranger."""
+        prints: dict[str, str] = {}
+        for one in self.exemplars:
+            try:
+                now = fingerprint(self.cohort[one.image])
+            except UserError:
+                now = ""
+            prints[one.image] = self.config.fingerprints.get(one.image, now)
+            if prints[one.image] != now:
+                where = printable(self.cohort.path(one.image))
+                message = f"{where} was replaced after it was annotated: its points are of the former picture"
+                self.sink(Progress("read", 0, 1, message=message))
+        return prints
 
     def _fit_stage(self, slot: str, before: Mapping[str, Stage], former: Mapping[str, Stage]) -> Stage:
         stage = self.recipe.slots[slot]
@@ -157,23 +195,56 @@ class Trainer:
         return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
-        """Keep what a stage has learned. The configuration is written last: only then does the stage count."""
-        if self.folder is not None and self.fabric.is_global_zero:
-            write_weights(self.folder.weights, {name: stage.state() for name, stage in stages.items()})
-            self.folder.write_log(self.log)
-        self._note(done={**self.config.done, slot: seconds})
+        """Keep what a stage has learned.
+
+        The stage counts once its weights are there: they say so themselves, so that a death before the configuration
+        is written neither loses the stage nor trains it twice.
+        """
+        done = {**self.config.done, slot: seconds}
+        self._write_weights({name: stage.state() for name, stage in stages.items()}, done)
+        self._note(done=done)
+
+    def _write_weights(self, states: Mapping[str, Any], done: Mapping[str, float]) -> None:
+        self._states = states
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        self._follow_folder()
+        self.folder.write_log(self.log)
+        note = note_of(self.folder, self.exemplars.names, done, len(self.log))
+        write_weights(self.folder.weights, states, note, make_folder=False)
+
+    def _follow_folder(self) -> UserError | None:
+        """Where the run folder is gone, go on in a new one, with all that was learned; returns what is to be said."""
+        if self.folder is None or not self.folder.is_gone:
+            return self._moved
+        former = self.folder.path
+        self.folder = rescue(self.folder, self._all_exemplars, self.exemplars.names, self._states, self.log)
+        if self.checkpoint:
+            self.checkpoint.path = self.folder.checkpoint
+        trained = set(self.recipe.slots) <= set(self.config.done)
+        self._moved = moved_error(former, self.folder.path, trained)
+        return self._moved
 
     def _learn_error_model(self, stages: Mapping[str, Stage]) -> ErrorModel | None:
         error_model = learn_error_model(stages, self.exemplars, self.cohort, self.config.ratios, self.sink)
-        if error_model is not None and self.folder is not None and self.fabric.is_global_zero:
+        if error_model is not None:
             states = {name: stage.state() for name, stage in stages.items()}
-            write_weights(self.folder.weights, states | {ERROR_MODEL: error_model.state()})
+            self._write_weights(states | {ERROR_MODEL: error_model.state()}, self.config.done)
         return error_model
 
     def _note(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)
         if self.folder is not None and self.fabric.is_global_zero:
+            moved = self._follow_folder()
             self.folder.update(**changes)
+            if moved is not None:
+                raise moved
+
+
+def checkpoint_of(folder: RunFolder) -> Checkpoint:
+    """The checkpoint of a run, which knows the state of another training from its own."""
+    config = folder.config
+    return Checkpoint(folder.checkpoint, f"{config.identity}/{config.training}" if config.identity else "")
 
 
 def unfinished_head(checkpoint: Checkpoint | None, config: RunConfig) -> dict[str, Any]:

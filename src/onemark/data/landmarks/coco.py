@@ -12,6 +12,7 @@ import numpy as np
 
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.tables import Entry, grouped
+from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".json"
@@ -45,8 +46,8 @@ def parse(path: Path, document: dict[str, Any]) -> list[LandmarkSet]:
         UserError: not valid COCO keypoints, or a landmark twice on an image.
     """
     try:
-        images = {image["id"]: image_key(image["file_name"]) for image in document["images"]}
-        categories = {category["id"]: category.get("keypoints", []) for category in document["categories"]}
+        images = _by_id(document, "images", lambda image: image_key(image["file_name"]))
+        categories = _by_id(document, "categories", lambda category: category.get("keypoints", []))
         entries = [
             entry
             for annotation in document["annotations"]
@@ -60,6 +61,16 @@ def parse(path: Path, document: dict[str, Any]) -> list[LandmarkSet]:
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(f"{path} is no valid COCO keypoints file ({error!r}); export it again") from error
     return grouped(path, entries)
+
+
+def _by_id(document: dict[str, Any], kind: str, value: Callable[[Any], Any]) -> dict[Any, Any]:
+    """Id -> value; an id that stands twice would move points to another image."""
+    found: dict[Any, Any] = {}
+    for one in document[kind]:
+        if one["id"] in found:
+            raise UserError(f"two of its {kind} have the id {quoted(str(one['id']))}; give each its own")
+        found[one["id"]] = value(one)
+    return found
 
 
 def _image(number: int, name: str, size: tuple[int, int]) -> dict[str, Any]:

@@ -27,9 +27,11 @@ from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".tps"
 _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
+_LINE_END = re.compile(r"\r\n|\r|\n")  # splitlines would also split names, such as at U+2028
 _OURS = "onemark "
 _MISSING = "-1 -1"
 _MOST_DIGITS = 9
+_MOST_HEIGHT = 10**6
 
 
 @dataclass
@@ -84,7 +86,7 @@ def parse(path: Path, text: str, cohort: Cohort | None) -> list[LandmarkSet]:
 def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
     current: _Specimen | None = None
     curve = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         match = _KEY.fullmatch(line)
         key, value = (match[1].upper(), match[2].strip()) if match else ("", line.strip())
         if key == "LM3":
@@ -118,6 +120,8 @@ def _entries(path: Path, specimen: _Specimen, cohort: Cohort | None) -> list[Ent
     if not image:
         raise UserError(f"{path}, line {specimen.line}: no IMAGE= and no ID= for these landmarks; add IMAGE=")
     about = _about(specimen)
+    if about and not 0 < about["height"] <= _MOST_HEIGHT:
+        raise UserError(f"{path}, line {specimen.line}: its COMMENT= has an impossible height; correct it")
     image, height = (image, about["height"]) if about else _height(path, image, cohort)
     names = about["landmarks"] if about else [str(i) for i in range(1, found + 1)]
     if len(names) != found:
