@@ -22,6 +22,7 @@ from onemark.stages.match.cc2d import CC2D
 from onemark.stages.match.cc2d import presets as cc2d
 from onemark.stages.match.edgetrans import EdgeTrans
 from onemark.stages.match.edgetrans import presets as edgetrans
+from onemark.stages.match.groupwise import Groupwise
 from onemark.stages.match.sla import SLA
 from onemark.stages.match.sla import presets as sla
 from onemark.stages.refine.f2 import F2
@@ -136,6 +137,17 @@ _SHIPPED = (
         {MATCH: EdgeTrans},
         shares=ALONE,
         unhurried=_at(MATCH, edgetrans.FINE),
+    ),
+    Recipe(
+        "groupwise",
+        "registration of a few radiographs that must agree: no training, seconds for a folder of ten",
+        {MATCH: Groupwise},
+        shares=ALONE,
+    ),
+    Recipe(
+        "groupwise-detect",
+        "the same, and a detector trained on its answers",
+        {MATCH: Groupwise, DETECT: TPL},
     ),
 )
 

@@ -1,0 +1,34 @@
+"""The options of the groupwise matcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onemark.nn.embedding.several import Several, several_option
+from onemark.options import option
+from onemark.stages.config import StageConfig
+
+
+@dataclass(frozen=True)
+class GroupwiseConfig(StageConfig):
+    """Registration of every radiograph with a few others of its cohort, which must agree."""
+
+    # Nine detours halve the gross errors of dental panoramics; each further one costs as much and gains less.
+    references: int = option(
+        14, "radiographs that all others are registered with, exemplars first", low=2, high=64
+    )
+    affine_steps: int = option(40, "gradient steps of the affine maps", unit="steps", low=1, high=1000)
+    field_steps: int = option(
+        40, "gradient steps of the fields, per resolution", unit="steps", low=1, high=1000
+    )
+    # Too much of it and fingers stay where the affine map puts them; too little and teeth take their neighbours' place.
+    bending: float = option(3.0, "weight of the fields' bending", low=0, high=1000)
+    diffusion: float = option(0.1, "weight of the fields' slope", low=0, high=1000)
+    hold: float = option(
+        0.5,
+        "weight of the slope of what the last, finest step changes of the fields agreed on",
+        low=0,
+        high=1000,
+    )
+    temperature: float = option(10.0, "factor on the scores of several exemplars", low=0.1, high=1000)
+    several: Several = several_option()
