@@ -20,21 +20,21 @@ def loop_errors(there: Field, back: Field, stride: int) -> torch.Tensor:
     return away / stride
 
 
-def agree_on(
-    direct: Field, direct_error: torch.Tensor, detours: Field, detour_errors: torch.Tensor, stride: int
-) -> Field:
-    """The geometric median of a direct field and its detours.
+def agree_on(answers: Field, doubt: torch.Tensor, stride: int) -> tuple[Field, torch.Tensor]:
+    """The geometric median of N answers, a direct field and its detours, each weighted by how exactly its legs return.
 
     Args:
-        direct: `[h, w, 2]`, px.
-        direct_error: `[h, w]` its loop error, cells.
-        detours: `[D, h, w, 2]`, px.
-        detour_errors: `[D, h, w]` squared loop errors of both legs together, cells.
+        answers: `[N, h, w, 2]`, px.
+        doubt: `[N, h, w]` squared loop errors of all legs together, cells.
         stride: Canvas px per cell.
+
+    Returns:
+        `[h, w, 2]`, px, and the answers' mean distance to it `[h, w]`, px.
     """
-    answers = torch.cat([direct[None], detours])
-    weight = 1 / (1 + torch.cat([direct_error[None] ** 2, detour_errors]))
-    return weighted_median(answers, weight, NEAR * stride)
+    weight = 1 / (1 + doubt)
+    middle = weighted_median(answers, weight, NEAR * stride)
+    apart = (answers - middle).norm(dim=-1)
+    return middle, (weight * apart).sum(0) / weight.sum(0)
 
 
 def weighted_median(answers: torch.Tensor, weight: torch.Tensor, near: float) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over
 from onemark.stages.match.groupwise.features import describe
-from onemark.stages.match.groupwise.fields import Field, resize_field
+from onemark.stages.match.groupwise.fields import Field, follow, resize_field
 from onemark.stages.match.groupwise.register import fit_affine, fit_field
 
 COARSE = 8  # canvas px per cell where affine maps are fitted
@@ -92,6 +92,54 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
     return Group(everything, fields, errors)
 
 
+def arrive(
+    group: Group, exemplars: Sequence[int], canvas: torch.Tensor, config: GroupwiseConfig
+) -> tuple[Field, torch.Tensor]:
+    """Ways from radiographs of the group to any radiograph, on which the direct one and its detours agree.
+
+    Args:
+        group: The group.
+        exemplars: M positions in the group.
+        canvas: `[1, 1, H, W]` the radiograph.
+        config: Steps and weights.
+
+    Returns:
+        Fields `[M, h, w, 2]`, px, on a grid of stride 4, and how far the answers lie apart there `[M, h, w]`, px.
+    """
+    target = group.index(canvas[0])
+    if target is None:
+        over = [k for k in range(len(group)) if k not in exemplars][: config.detours]
+        sources = [*exemplars, *over]
+        last = _fit_to(group.canvases[sources], canvas, config)
+    else:
+        sources = [k for k in range(len(group)) if k != target]
+        last = group.fields[sources, target]
+    last = dict(zip(sources, last, strict=True))
+    none = torch.zeros_like(group.errors[0, 0])
+    ways = []
+    for m in exemplars:
+        if m == target:
+            ways.append((torch.zeros_like(group.fields[m, m]), none))
+            continue
+        over = [k for k in sources if k != m]
+        detours = [follow(group.fields[m, k][None], last[k][None], STRIDES[-1]) for k in over]
+        doubt = torch.stack([none, *(group.errors[m, k] ** 2 for k in over)])
+        ways.append(agree_on(torch.cat([last[m][None], *detours]), doubt, STRIDES[-1]))
+    fields, apart = zip(*ways, strict=True)
+    return torch.stack(fields), torch.stack(apart)
+
+
+def _fit_to(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig) -> Field:
+    """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, each by itself."""
+    ours, theirs = describe(sources, COARSE), describe(canvas, COARSE).expand(len(sources), -1, -1, -1)
+    fields = affine = fit_affine(ours, theirs, config.affine_steps, COARSE)
+    for stride in STRIDES:
+        ours, theirs = describe(sources, stride), describe(canvas, stride).expand(len(sources), -1, -1, -1)
+        weights = (config.bending, config.diffusion)
+        fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
+    return fields
+
+
 def refine(sources: torch.Tensor, target: torch.Tensor, fields: Field, config: GroupwiseConfig) -> Field:
     """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, at twice the resolution."""
     ours, theirs = describe(sources, FINE), describe(target, FINE).expand(len(sources), -1, -1, -1)
@@ -118,7 +166,8 @@ def _settle(fields: torch.Tensor, pairs: Sequence[Pair], stride: int) -> tuple[t
         over = [k for k in range(count) if k not in (i, j)]
         if over:
             detours = pass_over(fields[i, over], errors[i, over], fields[over, j], errors[over, j], stride)
-            settled[i, j] = agree_on(fields[i, j], errors[i, j], *detours, stride)
+            answers = torch.cat([fields[i, j][None], detours[0]])
+            settled[i, j], _ = agree_on(answers, torch.cat([errors[i, j][None] ** 2, detours[1]]), stride)
     return settled, _loops(settled, stride)
 
 

@@ -16,10 +16,11 @@ from onemark.progress import Progress
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.features import blur, describe
 from onemark.stages.match.groupwise.fields import carry, cell_grid, read_at
-from onemark.stages.match.groupwise.group import FINE, STRIDES, Group, empty_group, extend_group, refine
+from onemark.stages.match.groupwise.group import FINE, STRIDES, Group, arrive, empty_group, extend_group, refine
 from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
+ALIKE_AT = 16  # canvas px per cell at which radiographs are compared to choose among exemplars
 NEIGHBOURHOOD = 2.0  # spread of the neighbourhood of a landmark whose likeness is its score, cells
 
 
@@ -64,27 +65,35 @@ class Groupwise(Matcher):
         # Rounded as the canvas cache does, so that a radiograph of the group is known again.
         canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round() / 65535
         with memory_errors(REMEDY):
-            each = self._register(canvas[None, None].to(self.fabric.device))
-        visible = self.xy.isfinite().all(-1).T
+            each, visible = self._register(canvas[None, None].to(self.fabric.device))
         peaks = combine(each, visible, self.config.several, self.config.temperature)
         return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
 
-    def _register(self, canvas: torch.Tensor) -> Peaks:
-        """Every exemplar's landmarks on a canvas `[1, 1, H, W]`: peaks `[K, M]`, canvas px."""
-        group, count = self.group, len(self.xy)
-        target = group.index(canvas[0])
-        if target is None:
-            group, target = extend_group(group, canvas, self.config, lambda *_: None), len(group)
-        xy = self.xy.nan_to_num().to(canvas.device)
-        exemplars, fields = group.canvases[:count], group.fields[:count, target]
-        fine = refine(exemplars, canvas, fields, self.config)
-        here = carry(fine, xy, FINE)
-        cells = (xy + 0.5) / STRIDES[-1] - 0.5
-        apart = read_at(group.errors[:count, target][:, None], cells)[:, 0] * STRIDES[-1]
-        moved = (here - carry(fields, xy, STRIDES[-1])).norm(dim=-1)
-        score = _likeness(exemplars, canvas, fine, xy)
-        found = (here.transpose(0, 1), score.T, (apart + moved).T)
-        return Peaks(*(value.cpu() for value in found))
+    def _register(self, canvas: torch.Tensor) -> tuple[Peaks, torch.Tensor]:
+        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`: peaks `[K, N]`, canvas px, and which are visible."""
+        group, config = self.group, self.config
+        near = self._nearest(canvas)
+        xy = self.xy[near].to(canvas.device)
+        fields, apart = arrive(group, near, canvas, config)
+        fine = refine(group.canvases[near], canvas, fields, config)
+        places = xy.nan_to_num()
+        here = carry(fine, places, FINE)
+        moved = (here - carry(fields, places, STRIDES[-1])).norm(dim=-1)
+        apart = read_at(apart[:, None], (places + 0.5) / STRIDES[-1] - 0.5)[:, 0]
+        score = _likeness(group.canvases[near], canvas, fine, places)
+        found = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), (apart + moved).T.cpu())
+        return found, xy.isfinite().all(-1).T.cpu()
+
+    def _nearest(self, canvas: torch.Tensor) -> list[int]:
+        """The exemplars most like a canvas, and whatever others it takes to have each landmark on one of them."""
+        count, shown = len(self.xy), self.xy.isfinite().all(-1)
+        ours, theirs = (describe(x, ALIKE_AT) for x in (self.group.canvases[:count], canvas))
+        order = (ours - theirs).square().mean((1, 2, 3)).argsort().tolist()
+        near = order[: self.config.nearest]
+        for one in order[len(near) :]:
+            if bool((shown[one] & ~shown[near].any(0)).any()):
+                near.append(one)
+        return near
 
     def continue_from(self, former: Matcher) -> None:
         """Nothing to take over: the exemplars' registrations are made again."""
