@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onemark.options import from_settings
-from onemark.stages.base import DETECT, MATCH, REFINE, SELECT, SLOTS, ChosenStage, Stage
+from onemark.stages.base import DETECT, MATCH, REFINE, REGISTER, SELECT, SLOTS, ChosenStage, Stage
 from onemark.stages.config import StageConfig
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
@@ -20,7 +20,7 @@ Configs = dict[str, StageConfig]
 """Slot -> checked options."""
 
 UNHURRIED_MINUTES = 25.0
-KINDS: Mapping[str, type[Stage]] = {MATCH: Matcher, DETECT: Detector, REFINE: Refiner}  # type: ignore[type-abstract]  # asked, never called
+KINDS: Mapping[str, type[Stage]] = {MATCH: Matcher, REGISTER: Matcher, DETECT: Detector, REFINE: Refiner}  # type: ignore[type-abstract]  # asked, never called
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Recipe:
     Attributes:
         name: What people type.
         title: One line for people.
-        slots: Slot (`match`, `detect`, `refine`) -> stage class.
+        slots: Slot (`match`, `register`, `detect`, `refine`) -> stage class.
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
         unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from onemark.pipeline.recipe import Recipe
-from onemark.stages.base import DETECT, MATCH, REFINE, SELECT
+from onemark.stages.base import DETECT, MATCH, REFINE, REGISTER, SELECT
 from onemark.stages.detect.c2t import C2T
 from onemark.stages.detect.c2t import presets as c2t
 from onemark.stages.detect.tpl import TPL
@@ -34,6 +34,8 @@ GROUP = "onemark.recipes"
 """The entry-point group through which other packages add recipes."""
 
 WITH_REFINER = {MATCH: 0.5, DETECT: 0.4, REFINE: 0.1}
+# Registration is as exact as the matcher after minutes; a little of the matcher's training still starts the detector well.
+REGISTERED = {MATCH: 0.15, REGISTER: 0.1, DETECT: 0.6, REFINE: 0.15}
 LONG_MATCHER = {MATCH: 0.85, DETECT: 0.15}
 ALONE = {MATCH: 1.0}
 
@@ -50,7 +52,14 @@ _CC2D = _at(MATCH, cc2d.PUBLISHED) | _at(DETECT, tpl.PUBLISHED)
 _SHIPPED = (
     Recipe(
         "onemark",
-        "compact matcher, detector and refiner, no pretrained weights; the default",
+        "registration, detector and refiner; the matcher only starts their network; the default",
+        {MATCH: CC2D, REGISTER: Groupwise, DETECT: TPL, REFINE: F2},
+        shares=REGISTERED,
+        unhurried=_FINE_REFINED,
+    ),
+    Recipe(
+        "match-detect-refine",
+        "compact matcher, detector and refiner, without registration",
         {MATCH: CC2D, DETECT: TPL, REFINE: F2},
         shares=WITH_REFINER,
         unhurried=_FINE_REFINED,
@@ -143,11 +152,6 @@ _SHIPPED = (
         "registration of a few radiographs that must agree: no training, seconds for a folder of ten",
         {MATCH: Groupwise},
         shares=ALONE,
-    ),
-    Recipe(
-        "groupwise-detect",
-        "the same, and a detector trained on its answers",
-        {MATCH: Groupwise, DETECT: TPL},
     ),
 )
 

@@ -19,7 +19,8 @@ from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Sink
-from onemark.stages.base import MATCH, Stage, StageContext
+from onemark.stages.base import Stage, StageContext
+from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -141,7 +142,7 @@ class Trainer:
     def _former(self, slot: str, former: Mapping[str, Stage]) -> Stage | None:
         """The stage of an earlier training to go on from, if any."""
         stage = former[slot] if slot in self.config.warm else None
-        if stage is None or slot == MATCH:
+        if isinstance(stage, Matcher | None):
             return stage
         # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
         others = stage.names != self.exemplars.names and len(stage.names) == len(self.exemplars.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onemark.stages.base import MATCH, REFINE, Locator, Stage
+from onemark.stages.base import REFINE, Locator, Stage
 from onemark.stages.matcher import Matcher
 from onemark.stages.refiner import Refiner
 from onemark.types import LandmarkSet, Radiograph
@@ -28,10 +28,8 @@ class Answers:
 
 
 def matcher_of(stages: Stages) -> Matcher:
-    """The matcher, which every recipe has."""
-    stage = stages[MATCH]
-    assert isinstance(stage, Matcher)
-    return stage
+    """The matcher whose answers the stages after it learn from: the last one; every recipe has one."""
+    return [stage for stage in stages.values() if isinstance(stage, Matcher)][-1]
 
 
 def locators_of(stages: Stages) -> list[Locator]:

@@ -14,6 +14,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Answers, Stages, ask, locators_of, matcher_of
+from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.error_model import ErrorModel, Signals
@@ -48,7 +49,7 @@ def add_expected_errors(
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
     """What the stages say about a radiograph, in addition to their answers."""
-    side, alone = _side(radiograph), len(locators_of(stages)) == 1
+    side, alone = _side(radiograph), locators_of(stages)[-1] is matcher_of(stages)
     matched = answers.coarse if alone else matcher_of(stages).locate(radiograph)
     apart = np.linalg.norm(matched.xy - answers.coarse.xy, axis=1) / side
     sure = answers.coarse.score
@@ -123,12 +124,12 @@ def _measure_cycles(
     stages: Stages, exemplars: LandmarkTable, cohort: Cohort, answered: Sequence[tuple[Radiograph, Answers]]
 ) -> NDArray[np.float64] | None:
     """Cycle errors `[N, K]` as shares of the exemplar's mean side, from the exemplar that shows most landmarks."""
-    matcher = matcher_of(stages)
-    if not matcher.measures_cycles or not answered:
+    able = [stage for stage in stages.values() if isinstance(stage, Matcher) and stage.measures_cycles]
+    if not able or not answered:
         return None
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
     source = cohort[best.image]
-    errors = matcher.cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
+    errors = able[-1].cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
     return np.asarray(errors / _side(source))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,43 @@ def test_an_exemplar_keeps_its_own_landmarks(phantoms: tuple[Cohort, LandmarkTab
     cohort, truth = phantoms
     matcher = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
     assert errors(matcher, cohort, truth, cohort.names[0]).max() < 0.02 * sum(SIZE) / 2
+
+
+def test_a_short_time_means_fewer_references(phantoms: tuple[Cohort, LandmarkTable]):
+    cohort, truth = phantoms
+    hurried = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK, seconds=1e-6)
+    assert len(hurried.group) == 2
+    assert len(fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK).group) == 4
+
+
+def test_the_nearest_exemplars_answer_and_every_landmark_has_one(phantoms: tuple[Cohort, LandmarkTable]):
+    cohort, truth = phantoms
+    halves = []
+    for n, one in enumerate(truth.sets[:4]):
+        xy = one.xy.copy()
+        xy[:2] = xy[:2] if n == 3 else np.nan
+        halves.append(replace(one, xy=xy))
+    config = replace(QUICK, nearest=1, references=2)
+    matcher = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(halves), config)
+    found = matcher.locate(cohort[cohort.names[5]]).xy
+    assert np.isfinite(found).all()
+    assert np.linalg.norm(found - truth[cohort.names[5]].xy, axis=1).mean() < 0.05 * sum(SIZE) / 2
+
+
+def test_corrected_exemplars_join_the_former_group(phantoms: tuple[Cohort, LandmarkTable]):
+    cohort, truth = phantoms
+    former = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
+    taught = fit_stage(Groupwise, cohort, LandmarkTable.from_sets([truth.sets[0], truth.sets[3]]), QUICK, former=former)
+    assert len(taught.group) == 5
+    assert np.array_equal(taught.group.fields[:4, :4], former.group.fields)
+    assert errors(taught, cohort, truth, cohort.names[3]).max() < 0.02 * sum(SIZE) / 2
+
+
+def test_evidence_shows_the_exemplar_on_the_radiograph(phantoms: tuple[Cohort, LandmarkTable]):
+    cohort, truth = phantoms
+    matcher = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
+    radiograph, exemplar = cohort[cohort.names[3]], cohort[cohort.names[0]]
+    shown = matcher.explain(radiograph)
+    assert shown.field is not None and shown.field.shape == (*SIZE, 2)
+    warped = np.abs(shown.maps["warped exemplar"] - radiograph.pixels).mean()
+    assert warped < 0.7 * np.abs(exemplar.pixels - radiograph.pixels).mean()

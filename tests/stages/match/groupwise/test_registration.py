@@ -10,10 +10,10 @@ import torch
 from onemark.imaging.augment import Geometry, Warp
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over, weighted_median
-from onemark.stages.match.groupwise.features import blur, describe
-from onemark.stages.match.groupwise.fields import carry, follow, resize_field
-from onemark.stages.match.groupwise.group import FINE, empty_group, extend_group, refine
-from onemark.stages.match.groupwise.register import fit_affine, fit_field
+from onemark.nn.registration.features import blur, describe
+from onemark.nn.registration.fields import carry, follow, invert, resize_field
+from onemark.stages.match.groupwise.group import arrive, empty_group, extend_group
+from onemark.nn.registration.register import fit_affine, fit_field
 
 CANVAS = (128, 160)
 STEPS = GroupwiseConfig(affine_steps=40, field_steps=30)
@@ -43,7 +43,8 @@ def uniform(x: float, y: float, shape: tuple[int, int] = (4, 5)) -> torch.Tensor
 def test_affine_maps_are_recovered():
     seen, warp = views(3, Geometry(rotation=0.15, log_scale=0.15, shift=0.06, elastic=0))
     source = describe(texture(), 4).expand(3, -1, -1, -1)
-    field = fit_affine(source, describe(seen, 4), 80, 4)
+    field, unlike = fit_affine(source, describe(seen, 4), 80, 4)
+    assert (unlike < (source - describe(seen, 4)).square().mean((1, 2, 3))).all()
     truth = warp.inverse(points(3))
     away = (carry(field, points(3), 4) - truth).norm(dim=-1)
     assert away.mean() < 0.35 * (points(3) - truth).norm(dim=-1).mean()
@@ -74,12 +75,14 @@ def test_following_there_and_back_returns():
 
 
 def test_a_wrong_direct_field_is_outvoted_by_detours_that_return():
-    right, wrong = uniform(2, 1)[0], uniform(30, 0)[0]
-    sure = torch.zeros(3, 4, 5)
-    agreed = agree_on(wrong, torch.zeros(4, 5), right.expand(3, -1, -1, -1), sure, 4)
-    assert (agreed - right).abs().max() < 0.5
-    agreed = agree_on(right, torch.zeros(4, 5), wrong.expand(3, -1, -1, -1), sure + 400, 4)
-    assert (agreed - right).abs().max() < 0.5
+    right, wrong = uniform(2, 1), uniform(30, 0)
+    sure = torch.zeros(4, 4, 5)
+    agreed, apart = agree_on(torch.cat([wrong, right, right, right]), sure, 4)
+    assert (agreed - right[0]).abs().max() < 0.5
+    assert apart.mean() == pytest.approx((30.0 - 2) / 4, abs=1)
+    unsure = torch.tensor([0.0, 400, 400, 400]).view(4, 1, 1).expand(4, 4, 5)
+    agreed, _ = agree_on(torch.cat([right, wrong, wrong, wrong]), unsure, 4)
+    assert (agreed - right[0]).abs().max() < 0.5
 
 
 def test_a_detour_has_the_errors_of_both_legs():
@@ -108,9 +111,27 @@ def test_a_group_knows_its_own_and_carries_points_between_any_two(cohort: tuple[
     group = extend_group(empty_group(seen), seen[:4], STEPS, lambda done, total: told.append((done, total)))
     assert [group.index(one) for one in seen] == [0, 1, 2, 3, None, None]
     assert told[-1] == (36, 36)
-    field = refine(group.canvases[:1], seen[3:4], group.fields[:1, 3], STEPS)
-    away = (carry(field, xy[:1], FINE) - xy[3]).norm(dim=-1).mean()
+    ways = arrive(group, [0], seen[:1], seen[3:4], STEPS)
+    away = (ways.carry(xy[:1])[0] - xy[3]).norm(dim=-1).mean()
     assert away < 0.3 * (xy[0] - xy[3]).norm(dim=-1).mean()
+
+
+def test_a_radiograph_outside_the_group_is_reached_from_exemplars_inside_and_outside(
+    cohort: tuple[torch.Tensor, torch.Tensor],
+):
+    seen, xy = cohort
+    group = extend_group(empty_group(seen), seen[:3], STEPS, lambda *_: None)
+    ways = arrive(group, [0, 1], torch.stack([seen[0], seen[4]]), seen[5:6], STEPS)
+    away = (ways.carry(xy[[0, 4]])[0] - xy[5]).norm(dim=-1).mean(1)
+    assert (away < 0.5 * (xy[[0, 4]] - xy[5]).norm(dim=-1).mean(1)).all()
+    assert (ways.apart[0] > 0).any()
+    assert ways.apart[1].max() < 1e-4  # an exemplar outside the group has the direct way alone
+
+
+def test_the_way_back_returns():
+    field = uniform(3, -2, (16, 20)) + torch.linspace(-2, 2, 20)[:, None]
+    there_and_back = follow(field, invert(field, 4), 4)
+    assert there_and_back[:, 2:-2, 4:-4].abs().max() < 0.05
 
 
 def test_what_joins_leaves_the_group_as_it_is(cohort: tuple[torch.Tensor, torch.Tensor]):

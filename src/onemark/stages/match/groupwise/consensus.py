@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from onemark.stages.match.groupwise.fields import Field, cell_grid, follow, read_at
+from onemark.nn.registration.fields import Field, cell_grid, follow, read_at
 
 ROUNDS = 6  # of Weiszfeld's iteration for the geometric median
 NEAR = 0.3  # cells: answers that near to the median weigh no more than others

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over
-from onemark.stages.match.groupwise.features import describe
-from onemark.stages.match.groupwise.fields import Field, follow, resize_field
-from onemark.stages.match.groupwise.register import fit_affine, fit_field
+from onemark.nn.registration.features import describe
+from onemark.nn.registration.fields import Field, carry, follow, read_at, resize_field
+from onemark.nn.registration.register import fit_affine, fit_field
 
 COARSE = 8  # canvas px per cell where affine maps are fitted
 STRIDES = (8, 4)
@@ -75,7 +75,7 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
         for i, j in _batches(pairs):
             ours, theirs = channels[i], channels[j]
             if base is None:
-                fitted[i, j] = fit_affine(ours, theirs, config.affine_steps, stride)
+                fitted[i, j], _ = fit_affine(ours, theirs, config.affine_steps, stride)
             else:
                 weights = (config.bending, config.diffusion)
                 begin = fields[i, j]
@@ -92,47 +92,77 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
     return Group(everything, fields, errors)
 
 
+@dataclass(frozen=True)
+class Ways:
+    """How some exemplars reach a radiograph.
+
+    Attributes:
+        exemplars: Which, M of them.
+        coarse: `[M, h, w, 2]` the fields on which the direct way and its detours agree, px, on a grid of stride 4.
+        apart: `[M, h, w]` how far these answers lie apart, px.
+        fields: `[M, H, W, 2]` the same fields fitted once more, px, on a grid of stride 2.
+    """
+
+    exemplars: list[int]
+    coarse: Field
+    apart: torch.Tensor
+    fields: Field
+
+    def carry(self, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points `[M, K, 2]` of the exemplars on the radiograph, and how unsure they are `[M, K]`; canvas px."""
+        xy = xy.to(self.fields.device)
+        here = carry(self.fields, xy, FINE)
+        moved = (here - carry(self.coarse, xy, STRIDES[-1])).norm(dim=-1)
+        return here, moved + read_at(self.apart[:, None], (xy + 0.5) / STRIDES[-1] - 0.5)[:, 0]
+
+
 def arrive(
-    group: Group, exemplars: Sequence[int], canvas: torch.Tensor, config: GroupwiseConfig
-) -> tuple[Field, torch.Tensor]:
-    """Ways from radiographs of the group to any radiograph, on which the direct one and its detours agree.
+    group: Group, which: list[int], exemplars: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig
+) -> Ways:
+    """Ways from exemplars to any radiograph: direct, and over radiographs of the group.
 
     Args:
-        group: The group.
-        exemplars: M positions in the group.
+        group: The group. Only an exemplar that belongs to it has detours.
+        which: M positions among the exemplars.
+        exemplars: `[N, 1, H, W]`.
         canvas: `[1, 1, H, W]` the radiograph.
         config: Steps and weights.
-
-    Returns:
-        Fields `[M, h, w, 2]`, px, on a grid of stride 4, and how far the answers lie apart there `[M, h, w]`, px.
     """
+    places = [group.index(exemplars[one]) for one in which]
+    # Radiographs by their position in the group; exemplars outside it count down from -1.
+    keys = [-1 - n if place is None else place for n, place in enumerate(places)]
     target = group.index(canvas[0])
+    over = [k for k in range(len(group)) if k != target]
     if target is None:
-        over = [k for k in range(len(group)) if k not in exemplars][: config.detours]
-        sources = [*exemplars, *over]
-        last = _fit_to(group.canvases[sources], canvas, config)
-    else:
-        sources = [k for k in range(len(group)) if k != target]
-        last = group.fields[sources, target]
-    last = dict(zip(sources, last, strict=True))
-    none = torch.zeros_like(group.errors[0, 0])
-    ways = []
-    for m in exemplars:
-        if m == target:
-            ways.append((torch.zeros_like(group.fields[m, m]), none))
-            continue
-        over = [k for k in sources if k != m]
-        detours = [follow(group.fields[m, k][None], last[k][None], STRIDES[-1]) for k in over]
-        doubt = torch.stack([none, *(group.errors[m, k] ** 2 for k in over)])
-        ways.append(agree_on(torch.cat([last[m][None], *detours]), doubt, STRIDES[-1]))
-    fields, apart = zip(*ways, strict=True)
-    return torch.stack(fields), torch.stack(apart)
+        over = [k for k in over if k in keys] + [k for k in over if k not in keys][: config.detours]
+    last = {} if target is None else {k: group.fields[k, target] for k in over}
+    rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != target]
+    if rest:
+        sources = torch.stack([exemplars[which[-1 - k]] if k < 0 else group.canvases[k] for k in rest])
+        last |= dict(zip(rest, fit_between(sources, canvas, config), strict=True))
+    agreed = [_agree_over(group, k, over, last) for k in keys]
+    coarse, apart = (torch.stack(parts) for parts in zip(*agreed, strict=True))
+    return Ways(which, coarse, apart, _refine(exemplars[which], canvas, coarse, config))
 
 
-def _fit_to(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig) -> Field:
+def _agree_over(
+    group: Group, key: int, over: Sequence[int], last: Mapping[int, Field]
+) -> tuple[Field, torch.Tensor]:
+    """A field to the radiograph that all of `last` lead to, and how far the answers lie apart."""
+    none = torch.zeros(group.errors.shape[2:], device=group.errors.device)
+    if key not in last:
+        return torch.zeros(*none.shape, 2, device=none.device), none
+    detours = [] if key < 0 else [k for k in over if k != key]
+    answers = [follow(group.fields[key, k][None], last[k][None], STRIDES[-1])[0] for k in detours]
+    doubt = [none, *(group.errors[key, k] ** 2 for k in detours)]
+    return agree_on(torch.stack([last[key], *answers]), torch.stack(doubt), STRIDES[-1])
+
+
+def fit_between(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig) -> Field:
     """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, each by itself."""
     ours, theirs = describe(sources, COARSE), describe(canvas, COARSE).expand(len(sources), -1, -1, -1)
-    fields = affine = fit_affine(ours, theirs, config.affine_steps, COARSE)
+    affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
+    fields = affine
     for stride in STRIDES:
         ours, theirs = describe(sources, stride), describe(canvas, stride).expand(len(sources), -1, -1, -1)
         weights = (config.bending, config.diffusion)
@@ -140,7 +170,7 @@ def _fit_to(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig
     return fields
 
 
-def refine(sources: torch.Tensor, target: torch.Tensor, fields: Field, config: GroupwiseConfig) -> Field:
+def _refine(sources: torch.Tensor, target: torch.Tensor, fields: Field, config: GroupwiseConfig) -> Field:
     """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, at twice the resolution."""
     ours, theirs = describe(sources, FINE), describe(target, FINE).expand(len(sources), -1, -1, -1)
     return fit_field(ours, theirs, fields, config.field_steps, FINE, config.bending, config.hold)

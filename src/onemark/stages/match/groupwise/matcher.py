@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
+from typing import Self
+
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -10,15 +15,24 @@ from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
-from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar
+from onemark.nn.registration.features import blur, describe
+from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.weights import Tensors
 from onemark.progress import Progress
+from onemark.stages.base import REGISTER, StageContext
 from onemark.stages.match.groupwise.config import GroupwiseConfig
-from onemark.stages.match.groupwise.features import blur, describe
-from onemark.stages.match.groupwise.fields import carry, cell_grid, read_at
-from onemark.stages.match.groupwise.group import FINE, STRIDES, Group, arrive, empty_group, extend_group, refine
+from onemark.stages.match.groupwise.group import (
+    FINE,
+    Group,
+    Ways,
+    arrive,
+    empty_group,
+    extend_group,
+    fit_between,
+)
 from onemark.stages.matcher import Matcher
-from onemark.types import LandmarkSet, Radiograph
+from onemark.types import Evidence, LandmarkSet, Radiograph
 
 ALIKE_AT = 16  # canvas px per cell at which radiographs are compared to choose among exemplars
 NEIGHBOURHOOD = 2.0  # spread of the neighbourhood of a landmark whose likeness is its score, cells
@@ -32,90 +46,142 @@ class Groupwise(Matcher):
 
     Attributes:
         names: K landmark names.
-        group: The references, the exemplars first.
-        xy: `[M, K, 2]` the exemplars' landmarks, canvas px; NaN where one is not visible.
+        group: The references, which most exemplars are among.
+        exemplars: `[M, 1, H, W]` canvases.
+        xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
     """
 
     Config = GroupwiseConfig
+    slot = REGISTER
+    explains = True
     config: GroupwiseConfig
 
     def __init__(self, config: GroupwiseConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         super().__init__(config, names, canvas, fabric)
-        self.group = empty_group(torch.zeros(0, 1, *canvas))
+        self.group = empty_group(torch.zeros(0, 1, *canvas, device=fabric.device))
+        self.exemplars = self.group.canvases
         self.xy = torch.zeros(0, len(names), 2)
+        self.seconds: float | None = None
+
+    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
+        """Note how long registering the references may take."""
+        self.seconds = context.seconds
+
+    def continue_from(self, former: Self) -> None:
+        """Keep the former group, which more exemplars may join."""
+        self.group = former.group
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Register the exemplars and a few more radiographs, evenly spread over the cohort, with each other."""
-        taken = [one.index for one in exemplars]
-        others = [index for index in range(len(store)) if index not in taken and store.usable(index)]
-        free = min(len(others), max(0, self.config.references - len(taken)))
-        taken += [others[n * len(others) // free] for n in range(free)]
         self.xy = torch.stack([one.xy for one in exemplars])
+        self.exemplars = store.read([one.index for one in exemplars]).to(self.fabric.device)
+        joining = list(dict.fromkeys(one.index for one in exemplars))
+        if len(self.group):
+            joining = [index for index in joining if self.group.index(store.read([index])[0]) is None]
+            joining = joining[: max(0, 2 * self.config.references - len(self.group))]
+        else:
+            most = self._affordable_references()
+            others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
+            free = min(len(others), max(0, most - len(joining)))
+            joining = joining[: self.config.references] + [others[n * len(others) // free] for n in range(free)]
+        if not joining:
+            return
 
         def report(done: int, total: int) -> None:
             store.sink(Progress(self.slot, done, total))
 
-        canvases = store.read(taken).to(self.fabric.device)
         with memory_errors(REMEDY):
-            self.group = extend_group(empty_group(canvases), canvases, self.config, report)
+            canvases = store.read(joining).to(self.fabric.device)
+            self.group = extend_group(self.group, canvases, self.config, report)
+
+    def _affordable_references(self) -> int:
+        """References whose pairs can be registered in the time there is."""
+        if self.seconds is None:
+            return self.config.references
+        one = self.exemplars[:1]
+        started = time.monotonic()
+        fit_between(one, one, self.config)
+        pairs = self.seconds / (time.monotonic() - started)
+        return min(self.config.references, max(2, int(0.5 + math.sqrt(0.25 + pairs))))
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
-        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
-        # Rounded as the canvas cache does, so that a radiograph of the group is known again.
-        canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round() / 65535
+        frame, canvas = self._render(radiograph)
         with memory_errors(REMEDY):
-            each, visible = self._register(canvas[None, None].to(self.fabric.device))
+            ways = self._register(canvas)
+        xy = self.xy[ways.exemplars]
+        here, apart = ways.carry(xy.nan_to_num())
+        score = _likeness(self.exemplars[ways.exemplars], canvas, ways.fields, xy.nan_to_num())
+        each = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), apart.T.cpu())
+        visible = xy.isfinite().all(-1).T.cpu()
         peaks = combine(each, visible, self.config.several, self.config.temperature)
         return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
 
-    def _register(self, canvas: torch.Tensor) -> tuple[Peaks, torch.Tensor]:
-        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`: peaks `[K, N]`, canvas px, and which are visible."""
-        group, config = self.group, self.config
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The most similar exemplar warped onto the radiograph, the deformation, and how far the answers lie apart.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        if landmark is not None:
+            self.index_of(landmark)
+        frame, canvas = self._render(radiograph)
+        ways = self._register(canvas)
+        # The field leads from the exemplar to the radiograph; its inverse shows the exemplar in the radiograph's frame.
+        back = invert(ways.fields[:1], FINE)
+        wide = resize_field(back, self.canvas)
+        warped = read_at(self.exemplars[ways.exemplars[:1]], cell_grid(self.canvas, wide.device) + wide)
+        doubt = resize_field(ways.apart[:1, ..., None].expand(-1, -1, -1, 2), self.canvas)[0, ..., 0]
+        field = frame.restore(wide[0].movedim(-1, 0).cpu()) / frame.scale[:, None, None]
+        maps = {"warped exemplar": warped[0, 0], "disagreement": doubt}
+        return Evidence(
+            radiograph.name,
+            landmark,
+            {name: frame.restore(one.cpu()) for name, one in maps.items()},
+            np.ascontiguousarray(field.transpose(1, 2, 0).astype(np.float32)),
+        )
+
+    def _render(self, radiograph: Radiograph) -> tuple[Letterbox, torch.Tensor]:
+        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
+        # Rounded as the canvas cache does, so that a radiograph of the group is known again.
+        canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round() / 65535
+        return frame, canvas[None, None].to(self.fabric.device)
+
+    def _register(self, canvas: torch.Tensor) -> Ways:
+        """The ways from the nearest exemplars to a canvas `[1, 1, H, W]`."""
         near = self._nearest(canvas)
-        xy = self.xy[near].to(canvas.device)
-        fields, apart = arrive(group, near, canvas, config)
-        fine = refine(group.canvases[near], canvas, fields, config)
-        places = xy.nan_to_num()
-        here = carry(fine, places, FINE)
-        moved = (here - carry(fields, places, STRIDES[-1])).norm(dim=-1)
-        apart = read_at(apart[:, None], (places + 0.5) / STRIDES[-1] - 0.5)[:, 0]
-        score = _likeness(group.canvases[near], canvas, fine, places)
-        found = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), (apart + moved).T.cpu())
-        return found, xy.isfinite().all(-1).T.cpu()
+        return arrive(self.group, near, self.exemplars, canvas, self.config)
 
     def _nearest(self, canvas: torch.Tensor) -> list[int]:
         """The exemplars most like a canvas, and whatever others it takes to have each landmark on one of them."""
-        count, shown = len(self.xy), self.xy.isfinite().all(-1)
-        ours, theirs = (describe(x, ALIKE_AT) for x in (self.group.canvases[:count], canvas))
-        order = (ours - theirs).square().mean((1, 2, 3)).argsort().tolist()
+        shown = self.xy.isfinite().all(-1)
+        unlike = (describe(self.exemplars, ALIKE_AT) - describe(canvas, ALIKE_AT)).square().mean((1, 2, 3))
+        order = unlike.argsort().tolist()
         near = order[: self.config.nearest]
         for one in order[len(near) :]:
             if bool((shown[one] & ~shown[near].any(0)).any()):
                 near.append(one)
         return near
 
-    def continue_from(self, former: Matcher) -> None:
-        """Nothing to take over: the exemplars' registrations are made again."""
-
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The group and the exemplars' landmarks."""
+        """The group, the exemplars and their landmarks."""
         group = self.group
-        return {"canvases": group.canvases, "fields": group.fields, "errors": group.errors, "xy": self.xy}
+        kept = {"canvases": group.canvases, "fields": group.fields, "errors": group.errors}
+        return kept | {"exemplars": self.exemplars, "xy": self.xy}
 
     def load_tensors(self, tensors: Tensors) -> None:
         """Take back what `tensors` gave."""
         place = self.fabric.device
         self.group = Group(*(tensors[name].to(place) for name in ("canvases", "fields", "errors")))
-        self.xy = tensors["xy"]
+        self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
 
 
 def _likeness(
-    exemplars: torch.Tensor, canvas: torch.Tensor, fields: torch.Tensor, xy: torch.Tensor
+    exemplars: torch.Tensor, canvas: torch.Tensor, fields: Field, xy: torch.Tensor
 ) -> torch.Tensor:
     """How alike exemplars and a warped radiograph are around points `[M, K, 2]`: `[M, K]`, 0...1."""
     ours, theirs = describe(exemplars, FINE), describe(canvas, FINE).expand(len(exemplars), -1, -1, -1)
     shape = (ours.shape[2], ours.shape[3])
     warped = read_at(theirs, cell_grid(shape, ours.device) + fields / FINE)
     miss = blur((warped - ours).square().mean(1, keepdim=True), NEIGHBOURHOOD)
-    return (-read_at(miss, (xy + 0.5) / FINE - 0.5)[:, 0]).exp()
+    return (-read_at(miss, (xy.to(miss.device) + 0.5) / FINE - 0.5)[:, 0]).exp()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from onemark.stages.match.groupwise.features import blur
-from onemark.stages.match.groupwise.fields import Field, cell_grid, read_at, resize_field
+from onemark.nn.registration.features import blur
+from onemark.nn.registration.fields import Field, cell_grid, read_at, resize_field
 
 SCALES = (0.85, 1.0, 1.18)  # where affine maps start: patients and distances differ by that much
 AFFINE_RATE = 0.03
@@ -16,7 +16,9 @@ FIELD_RATE = 0.5  # cells
 CONTROL = 2  # cells per control point of a field
 
 
-def fit_affine(source: torch.Tensor, target: torch.Tensor, steps: int, stride: int) -> Field:
+def fit_affine(
+    source: torch.Tensor, target: torch.Tensor, steps: int, stride: int, scales: Sequence[float] = SCALES
+) -> tuple[Field, torch.Tensor]:
     """Affine maps that lay pairs of radiographs on each other, as fields.
 
     Each pair starts at several scales, and the most similar end counts.
@@ -26,19 +28,21 @@ def fit_affine(source: torch.Tensor, target: torch.Tensor, steps: int, stride: i
         target: Those of the radiographs they are carried to.
         steps: Gradient steps.
         stride: Canvas px per cell.
+        scales: Where each pair starts.
 
     Returns:
-        Fields `[P, h, w, 2]`, px, from places of the sources to places of the targets.
+        Fields `[P, h, w, 2]`, px, from places of the sources to places of the targets, and how unlike the channels are
+        under them `[P]`, a mean of squares.
     """
     source, target = blur(source, 1.0), blur(target, 1.0)
     shape, count = (source.shape[2], source.shape[3]), len(source)
     cells = cell_grid(shape, source.device).flatten(0, 1)
     middle, unit = cells.mean(0), sum(shape) / 4
     places = torch.cat([(cells - middle) / unit, torch.ones_like(cells[:, :1])], 1)
-    start = torch.zeros(count, len(SCALES), 3, 2, device=source.device)
-    start[..., [0, 1], [0, 1]] = torch.tensor(SCALES, device=source.device)[:, None]
-    ours = source.repeat_interleave(len(SCALES), 0)
-    theirs = target.repeat_interleave(len(SCALES), 0)
+    start = torch.zeros(count, len(scales), 3, 2, device=source.device)
+    start[..., [0, 1], [0, 1]] = torch.tensor(scales, device=source.device)[:, None]
+    ours = source.repeat_interleave(len(scales), 0)
+    theirs = target.repeat_interleave(len(scales), 0)
     matrix = start.flatten(0, 1)
 
     def moved() -> torch.Tensor:
@@ -50,8 +54,9 @@ def fit_affine(source: torch.Tensor, target: torch.Tensor, steps: int, stride: i
     rates = [AFFINE_RATE * (1 - step / steps) + AFFINE_RATE / 15 for step in range(steps)]
     _descend(matrix, lambda: misses().sum(), rates)
     with torch.no_grad():
-        best = misses().view(count, -1).argmin(1) + len(SCALES) * torch.arange(count, device=source.device)
-        return (moved()[best] - cells.view(*shape, 2)) * stride
+        left = misses()
+        best = left.view(count, -1).argmin(1) + len(scales) * torch.arange(count, device=source.device)
+        return (moved()[best] - cells.view(*shape, 2)) * stride, left[best]
 
 
 def fit_field(

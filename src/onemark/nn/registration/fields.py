@@ -45,3 +45,12 @@ def follow(first: Field, second: Field, stride: int) -> Field:
 def carry(field: Field, xy: torch.Tensor, stride: int) -> torch.Tensor:
     """Canvas points `[P, K, 2]` moved along fields `[P, h, w, 2]` of that stride."""
     return xy + field_at(field, (xy + 0.5) / stride - 0.5)
+
+
+def invert(field: Field, stride: int, rounds: int = 20) -> Field:
+    """The way back along a field `[P, h, w, 2]` of that stride, by fixed-point iteration; exact where it is smooth."""
+    shape = (field.shape[1], field.shape[2])
+    cells, back = cell_grid(shape, field.device), -field
+    for _ in range(rounds):
+        back = -field_at(field, cells + back / stride)
+    return back
