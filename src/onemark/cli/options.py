@@ -35,6 +35,13 @@ class Training:
     ] = None
     device: Device = "auto"
     seed: Annotated[int, Parameter(help="The same seed gives the same model on the same machine.")] = 0
+    orient: Annotated[
+        bool,
+        Parameter(
+            help="Recognize radiographs that are turned or mirrored relative to the exemplar; "
+            "--no-orient reads all as they lie."
+        ),
+    ] = True
     settings: Annotated[
         tuple[str, ...],
         Parameter(

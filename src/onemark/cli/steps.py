@@ -41,6 +41,7 @@ def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Train
         device=training.device,
         seed=training.seed,
         settings=parse_settings(training.settings),
+        orient=training.orient,
         progress=announce_device(show, training.device),
     )
 

@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,7 @@ from onemark.data.images.header import Header
 from onemark.data.images.read import SUFFIXES, is_dicom, is_image_name, read_header, read_radiograph
 from onemark.data.keys import image_key
 from onemark.data.paths import key_fault, printable
+from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
@@ -33,12 +34,14 @@ class Cohort:
         names: Relative file names with `/` as separator, NFC, in natural order. The keys of everything.
         files: Name -> path as the disk spells it, relative to `folder`.
         spacing_mm: `(x, y)` mm per pixel that overrides the files', or None.
+        orientations: Name -> how a radiograph is brought upright when it is read; the others are read as they lie.
     """
 
     folder: Path
     names: tuple[str, ...]
     files: Mapping[str, str]
     spacing_mm: spacings.Spacing | None = None
+    orientations: Mapping[str, Orientation] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,7 +60,7 @@ class Cohort:
             IndexError: no such position.
         """
         name = self.names[which] if isinstance(which, int) else self.resolve(which)
-        return read_radiograph(self.path(name), name, self.spacing_mm)
+        return self.orientation(name).turn(read_radiograph(self.path(name), name, self.spacing_mm))
 
     def path(self, name: str) -> Path:
         """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
@@ -75,7 +78,16 @@ class Cohort:
             UserError: no such name, or the file cannot be read.
         """
         found = read_header(self.path(name))
-        return Header(found.size, self.spacing_mm or found.spacing)
+        spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
+        return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
+
+    def orientation(self, name: str) -> Orientation:
+        """How a radiograph is brought upright when it is read."""
+        return self.orientations.get(name, UPRIGHT) if self.orientations else UPRIGHT
+
+    def turned(self, orientations: Mapping[str, Orientation]) -> Cohort:
+        """The same radiographs, brought upright when they are read. The names stay."""
+        return replace(self, orientations=dict(orientations))
 
     def readable(self, names: Iterable[str] | None = None, sink: Sink = silent) -> Iterator[Radiograph]:
         """Decode one radiograph after the other and pass over the bad ones.

@@ -61,18 +61,34 @@ class Orientation:
         first = np.rot90(pixels, -self.quarters, (-2, -1))
         return np.ascontiguousarray(first[..., ::-1] if self.mirrored else first)
 
+    def restore_field(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Displacements `[h, w, 2]` (dx, dy) of the upright radiograph on the radiograph as it lies."""
+        lies = self.restore_pixels(np.moveaxis(field, -1, 0))
+        dx, dy = lies
+        for _ in range(self.quarters):
+            dx, dy = -dy, dx
+        return np.stack([-dx if self.mirrored else dx, dy], -1)
+
     def turn(self, radiograph: Radiograph) -> Radiograph:
         """The radiograph upright."""
         if self.is_upright:
             return radiograph
-        spacing = radiograph.spacing
-        if spacing is not None and self.quarters % 2:
-            spacing = (spacing[1], spacing[0])
-        return replace(radiograph, pixels=self.turn_pixels(radiograph.pixels), spacing=spacing)
+        pixels, spacing = self.turn_pixels(radiograph.pixels), self.turn_spacing(radiograph.spacing)
+        return replace(radiograph, pixels=pixels, spacing=spacing)
+
+    def turn_spacing(self, spacing: tuple[float, float] | None) -> tuple[float, float] | None:
+        """Spacing `(x, y)` of the upright radiograph."""
+        return (spacing[1], spacing[0]) if spacing is not None and self.quarters % 2 else spacing
+
+    def turn_landmarks(self, landmarks: LandmarkSet, size: Size) -> LandmarkSet:
+        """The landmarks of a radiograph `(H, W)` as it lies, on the upright one."""
+        return landmarks if self.is_upright else replace(landmarks, xy=self.turn_points(landmarks.xy, size))
 
     def restore(self, landmarks: LandmarkSet, size: Size) -> LandmarkSet:
         """The landmarks of the upright radiograph on the one that lies there, whose size is `(H, W)`."""
-        return landmarks if self.is_upright else replace(landmarks, xy=self.restore_points(landmarks.xy, size))
+        return (
+            landmarks if self.is_upright else replace(landmarks, xy=self.restore_points(landmarks.xy, size))
+        )
 
     def __str__(self) -> str:
         if self.is_upright:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from onemark.imaging.letterbox import Letterbox, canvas_for
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.nn.registration.features import describe
 from onemark.nn.registration.register import fit_affine
-from onemark.progress import Progress, Sink
-from onemark.types import Radiograph
+from onemark.progress import Progress, Sink, watched_by
+from onemark.types import LandmarkSet, Radiograph
 
 SLOT = "orientation"
 """Names the orienter beside the stages' slots, in weights files and progress."""
@@ -24,7 +24,9 @@ SLOT = "orientation"
 AREA = 20480  # px of the canvas: a lateral skull, a hand and a jaw are told from their mirror images at 160 x 128
 STRIDE = 8
 STEPS = 20
-FIRST = 12  # radiographs of which all eight orientations are tried, to know how unlike upright ones usually are
+FIRST = (
+    12  # radiographs of which all eight orientations are tried, to know how unlike upright ones usually are
+)
 USUAL = 1.3  # times that unlikeness: such a radiograph is taken as upright without trying the others
 CLEARLY = 0.85  # of the unlikeness of the radiograph as it lies: a better orientation must reach that
 STRETCH = 1.5  # as for mixed cohorts: upright radiographs of any shape fill the canvas
@@ -40,11 +42,18 @@ class Orienter:
         usual: How unlike upright radiographs of the cohort are, at the median.
         mirrors: Whether a mirror image can be told: it cannot where the exemplar is as like its own mirror image as
             like other radiographs, as chests are.
+        known: Name -> orientation of the radiographs of the cohort that were looked at.
     """
 
     canvas: torch.Tensor
     usual: float = 0.0
     mirrors: bool = True
+    known: Mapping[str, Orientation] = field(default_factory=dict)
+
+    @property
+    def other_ways(self) -> dict[str, Orientation]:
+        """Name -> orientation of the radiographs that lie otherwise than the exemplar."""
+        return {name: one for name, one in self.known.items() if not one.is_upright}
 
     def find(self, radiograph: Radiograph) -> Orientation:
         """The orientation of a radiograph; upright where no other is clearly better."""
@@ -70,48 +79,97 @@ class Orienter:
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
-        return {"canvas": self.canvas}, {"usual": self.usual, "mirrors": self.mirrors}
+        known = {name: [one.mirrored, one.quarters] for name, one in self.known.items()}
+        return {"canvas": self.canvas}, {"usual": self.usual, "mirrors": self.mirrors, "known": known}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any]) -> Orienter:
         """The orienter that `state` described."""
-        return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]))
+        known = {name: Orientation(bool(m), int(q) % 4) for name, (m, q) in head["known"].items()}
+        return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]), known)
 
 
 def learn_orientations(
-    cohort: Cohort, exemplars: LandmarkTable, sink: Sink
-) -> tuple[Orienter, dict[str, Orientation]]:
-    """Find which radiographs of a cohort lie otherwise than the first exemplar.
+    cohort: Cohort,
+    exemplars: LandmarkTable,
+    sink: Sink,
+    saved: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]] | None = None,
+) -> Orienter:
+    """Find how radiographs of a cohort lie relative to the first exemplar.
 
     Args:
-        cohort: The radiographs; those that cannot be read are passed over in silence, whoever reads them next says so.
+        cohort: The radiographs; those that cannot be read are passed over; who reads them next says so.
         exemplars: At least one of them.
         sink: Takes the progress.
-
-    Returns:
-        The orienter, and name -> orientation of the radiographs that are not upright.
+        saved: What an earlier training found; only radiographs that it lacks are looked at.
     """
-    first = cohort[exemplars.images[0]]
-    size = canvas_for([first.size], AREA)
-    orienter = Orienter(_render(first.pixels, size))
-    own = min(orienter.unlikeness(first, [one for one in ALL if one.mirrored]))
-    others = [name for name in cohort.names if name != first.name]
-    tried = [others[n * len(others) // min(FIRST, len(others))] for n in range(min(FIRST, len(others)))]
+    first = exemplars.images[0]
+    others = [name for name in cohort.names if name != first]
+    orienter = Orienter.restore(*saved) if saved else _start(cohort, first, others)
+    known = {first: UPRIGHT, **orienter.known}
+    for step, name in enumerate(others, 1):
+        if name not in known:
+            for radiograph in cohort.readable([name]):
+                known[name] = orienter.find(radiograph)
+        sink(Progress(SLOT, step, len(others)))
+    return replace(orienter, known=known)
+
+
+def _start(cohort: Cohort, first: str, others: Sequence[str]) -> Orienter:
+    """Try all orientations of a few radiographs, to know how unlike upright ones are and whether mirror images differ."""
+    exemplar = cohort[first]
+    orienter = Orienter(_render(exemplar.pixels, canvas_for([exemplar.size], AREA)))
+    count = min(FIRST, len(others))
+    tried = [others[n * len(others) // count] for n in range(count)]
     unlike = {one.name: orienter.unlikeness(one, ALL) for one in cohort.readable(tried)}
     if not unlike:
-        return orienter, {}
-    best = float(np.median([min(values[n] for n, one in enumerate(ALL) if not one.mirrored) for values in unlike.values()]))
-    every = float(np.median([min(values) for values in unlike.values()]))
-    orienter = Orienter(orienter.canvas, every if own > best else best, own > best)
-    found = {}
-    for step, name in enumerate(others, 1):
-        if name in unlike:
-            found[name] = orienter.choose(unlike[name])
-        else:
-            for radiograph in cohort.readable([name]):
-                found[name] = orienter.find(radiograph)
-        sink(Progress(SLOT, step, len(others)))
-    return orienter, {name: one for name, one in found.items() if not one.is_upright}
+        return orienter
+    turned = [n for n, one in enumerate(ALL) if not one.mirrored]
+    usual = float(np.median([min(values) for values in unlike.values()]))
+    # A chest is as like its mirror image as other chests: then a better fit of a mirror image means nothing.
+    mirrors = min(orienter.unlikeness(exemplar, [one for one in ALL if one.mirrored])) > usual
+    if not mirrors:
+        usual = float(np.median([min(values[n] for n in turned) for values in unlike.values()]))
+    orienter = replace(orienter, usual=usual, mirrors=mirrors)
+    return replace(orienter, known={name: orienter.choose(values) for name, values in unlike.items()})
+
+
+def turn_table(
+    table: LandmarkTable, cohort: Cohort, orientations: Mapping[str, Orientation]
+) -> LandmarkTable:
+    """Landmarks of radiographs as they lie, on the upright ones."""
+    return LandmarkTable.from_sets(
+        orientations.get(one.image, UPRIGHT).turn_landmarks(one, cohort.header(one.image).size)
+        for one in table
+    )
+
+
+@dataclass(frozen=True)
+class RestoringSink:
+    """Passes events on, with previews on the radiographs as they lie.
+
+    Attributes:
+        sink: Who gets the events.
+        cohort: The radiographs as they lie.
+        orientations: Name -> how the stages see one.
+    """
+
+    sink: Sink
+    cohort: Cohort
+    orientations: Mapping[str, Orientation]
+
+    def __call__(self, event: Progress) -> None:
+        """Pass an event on."""
+        restored = [self._restore(one) for one in event.preview]
+        self.sink(replace(event, preview=restored) if restored else event)
+
+    def watched(self) -> str | None:
+        """The radiograph that previews should show first."""
+        return watched_by(self.sink)
+
+    def _restore(self, one: LandmarkSet) -> LandmarkSet:
+        orientation = self.orientations.get(one.image, UPRIGHT)
+        return orientation.restore(one, self.cohort.header(one.image).size)
 
 
 def describe_orientations(found: Mapping[str, Orientation]) -> str:
@@ -119,7 +177,8 @@ def describe_orientations(found: Mapping[str, Orientation]) -> str:
     named = [f"{name} ({one})" for name, one in list(found.items())[:NAMED]]
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     count = "1 radiograph does" if len(found) == 1 else f"{len(found)} radiographs do"
-    return f"{count} not lie as the exemplar does: {', '.join(named)}{more}; points are mapped back to the files as they are"
+    where = "points are mapped back to the files as they are"
+    return f"{count} not lie as the exemplar does: {', '.join(named)}{more}; {where}"
 
 
 def _render(pixels: np.ndarray, canvas: tuple[int, int]) -> torch.Tensor:

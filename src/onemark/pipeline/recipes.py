@@ -34,7 +34,7 @@ GROUP = "onemark.recipes"
 """The entry-point group through which other packages add recipes."""
 
 WITH_REFINER = {MATCH: 0.5, DETECT: 0.4, REFINE: 0.1}
-# Registration is as exact as the matcher after minutes; a little of the matcher's training still starts the detector well.
+# Registration is as exact as a matcher that trained for minutes; a little training still starts the detector well.
 REGISTERED = {MATCH: 0.15, REGISTER: 0.1, DETECT: 0.6, REFINE: 0.15}
 LONG_MATCHER = {MATCH: 0.85, DETECT: 0.15}
 ALONE = {MATCH: 1.0}

@@ -69,7 +69,9 @@ def test_the_nearest_exemplars_answer_and_every_landmark_has_one(phantoms: tuple
 def test_corrected_exemplars_join_the_former_group(phantoms: tuple[Cohort, LandmarkTable]):
     cohort, truth = phantoms
     former = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
-    taught = fit_stage(Groupwise, cohort, LandmarkTable.from_sets([truth.sets[0], truth.sets[3]]), QUICK, former=former)
+    taught = fit_stage(
+        Groupwise, cohort, LandmarkTable.from_sets([truth.sets[0], truth.sets[3]]), QUICK, former=former
+    )
     assert len(taught.group) == 5
     assert np.array_equal(taught.group.fields[:4, :4], former.group.fields)
     assert errors(taught, cohort, truth, cohort.names[3]).max() < 0.02 * sum(SIZE) / 2
@@ -80,6 +82,7 @@ def test_evidence_shows_the_exemplar_on_the_radiograph(phantoms: tuple[Cohort, L
     matcher = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
     radiograph, exemplar = cohort[cohort.names[3]], cohort[cohort.names[0]]
     shown = matcher.explain(radiograph)
-    assert shown.field is not None and shown.field.shape == (*SIZE, 2)
+    assert shown.field is not None
+    assert shown.field.shape == (*SIZE, 2)
     warped = np.abs(shown.maps["warped exemplar"] - radiograph.pixels).mean()
     assert warped < 0.7 * np.abs(exemplar.pixels - radiograph.pixels).mean()

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from onemark.imaging.augment import Geometry, Warp
-from onemark.stages.match.groupwise.config import GroupwiseConfig
-from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over, weighted_median
 from onemark.nn.registration.features import blur, describe
 from onemark.nn.registration.fields import carry, follow, invert, resize_field
-from onemark.stages.match.groupwise.group import arrive, empty_group, extend_group
 from onemark.nn.registration.register import fit_affine, fit_field
+from onemark.stages.match.groupwise.config import GroupwiseConfig
+from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over, weighted_median
+from onemark.stages.match.groupwise.group import arrive, empty_group, extend_group
 
 CANVAS = (128, 160)
 STEPS = GroupwiseConfig(affine_steps=40, field_steps=30)

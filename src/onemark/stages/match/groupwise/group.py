@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from onemark.stages.match.groupwise.config import GroupwiseConfig
-from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over
 from onemark.nn.registration.features import describe
 from onemark.nn.registration.fields import Field, carry, follow, read_at, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
+from onemark.stages.match.groupwise.config import GroupwiseConfig
+from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over
 
 COARSE = 8  # canvas px per cell where affine maps are fitted
 STRIDES = (8, 4)

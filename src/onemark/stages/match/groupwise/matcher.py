@@ -83,7 +83,9 @@ class Groupwise(Matcher):
             most = self._affordable_references()
             others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
             free = min(len(others), max(0, most - len(joining)))
-            joining = joining[: self.config.references] + [others[n * len(others) // free] for n in range(free)]
+            joining = joining[: self.config.references] + [
+                others[n * len(others) // free] for n in range(free)
+            ]
         if not joining:
             return
 
@@ -176,9 +178,7 @@ class Groupwise(Matcher):
         self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
 
 
-def _likeness(
-    exemplars: torch.Tensor, canvas: torch.Tensor, fields: Field, xy: torch.Tensor
-) -> torch.Tensor:
+def _likeness(exemplars: torch.Tensor, canvas: torch.Tensor, fields: Field, xy: torch.Tensor) -> torch.Tensor:
     """How alike exemplars and a warped radiograph are around points `[M, K, 2]`: `[M, K]`, 0...1."""
     ours, theirs = describe(exemplars, FINE), describe(canvas, FINE).expand(len(exemplars), -1, -1, -1)
     shape = (ours.shape[2], ours.shape[3])
