@@ -73,8 +73,8 @@ def test_predictions_lie_on_the_files_as_they_are(
     shown = again.explain(cohort[image])
     assert all(one.shape == cohort[image].size for one in shown.maps.values())
     warped, pixels = shown.maps["warped exemplar"], cohort[image].pixels
-    assert np.corrcoef(warped.ravel(), pixels.ravel())[0, 1] > 0.7
-    assert np.corrcoef(warped[::-1, ::-1].ravel(), pixels.ravel())[0, 1] < 0.5
+    alike, unlike = (np.corrcoef(one.ravel(), pixels.ravel())[0, 1] for one in (warped, warped[::-1, ::-1]))
+    assert alike > unlike + 0.3
 
 
 def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]]):
