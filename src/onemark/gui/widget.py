@@ -23,6 +23,7 @@ from onemark.gui.controllers.actions import bind, make_actions, unbind
 from onemark.gui.controllers.app import REVIEW, TRAIN, App
 from onemark.gui.pages.annotate import AnnotatePage
 from onemark.gui.pages.export import ExportPage
+from onemark.gui.pages.measure import MeasurePage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.review import ReviewPage
@@ -33,6 +34,7 @@ from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.gui.widgets.parts import lay_column, lay_row, make_tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
+from onemark.gui.widgets.tabs import Tabs
 from onemark.gui.widgets.theme import Theme
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class OnemarkWidget(QWidget):
             ExportPage(self.app),
         ]
         self.panel = RadiographPanel(self.app)
+        self.measure = MeasurePage(self.app)
         self.key_actions = make_actions(self.app, self.press, self.show_keys)
         self._stack = self._make_stack()
         self._lay_out()
@@ -177,7 +180,14 @@ class OnemarkWidget(QWidget):
     def _lay_out(self) -> None:
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self._stack)
-        split.addWidget(self.panel)
+        split.addWidget(
+            Tabs(
+                [
+                    ("tab.radiographs", "Radiographs", "The list of radiographs", self.panel),
+                    ("tab.measurements", "Measurements", "Angles, distances and ratios", self.measure),
+                ]
+            )
+        )
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)

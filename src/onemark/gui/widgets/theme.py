@@ -93,6 +93,8 @@ QToolButton {{ padding: 3px 6px; border-radius: 4px; border: 1px solid transpare
 QToolButton:hover {{ background: {line}; }}
 QToolButton[role="link"] {{ background: transparent; color: {muted}; text-align: left; }}
 QToolButton[role="link"]:hover {{ color: {text}; }}
+QToolButton[role="tab"] {{ background: transparent; color: {muted}; }}
+QToolButton[role="tab"]:checked {{ color: {text}; font-weight: 600; border-bottom: 2px solid {accent}; }}
 QTableView {{ border: 1px solid {line}; border-radius: 4px; background: {ground}; outline: 0; }}
 QTableView::item {{ padding: 1px 4px; border: 0; }}
 QTableView::item:selected {{ background: {soft}; color: {text}; }}
