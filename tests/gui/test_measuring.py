@@ -72,7 +72,7 @@ def test_values_and_lines_follow_a_point_before_the_mouse_lets_go(measured: Desk
     layer = measured.app.context.canvas.layer(STROKES)
     assert len(layer.data) == 4  # two legs, an arc, a distance
     start, before = _point(measured, "menton"), _value(measured, "S-Me")
-    end = start + (0, -40)
+    end = start - np.array([0, 40])
     measured.mouse(QEvent.Type.MouseMove, measured.at(start), pressed=False)
     measured.mouse(QEvent.Type.MouseButtonPress, measured.at(start))
     for share in (0.3, 0.6, 1.0):
@@ -148,10 +148,10 @@ def test_a_set_that_does_not_fit_is_refused_and_landmarks_without_one_say_so(
     measured.widget.measure.choose(str(tmp_path / "other.toml"))
     assert "landmarks" in measured.said
     assert measured.app.measuring.chosen.title == "Two"
-    measured.widget.measure.choose("")
+    measured.app.session_store.preferences.measurements = ""
     measured.session.set_schema(schema_from_names(["left", "right"], "hips"))
     measured.settle()
-    assert "no measurement on these landmarks" in measured.control("measure.says").text()
+    assert "Choose a set for these landmarks" in measured.control("measure.says").text()
 
 
 def test_the_set_and_the_column_come_back(measured: Desktop, xrays: Path, tmp_path: Path) -> None:

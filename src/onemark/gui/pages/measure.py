@@ -13,6 +13,7 @@ from onemark.gui.controllers.app import App
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_label, name_control
 from onemark.gui.widgets.readings_table import NAME, VALUE, Readings
+from onemark.measurement.sets.fitting import DEFAULT
 
 FILE = "file"
 
@@ -78,17 +79,19 @@ class MeasurePage(QWidget):
         box: QComboBox = name_control(QComboBox(), "measure.set", "The set of measurements")
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(12)
+        box.setPlaceholderText("Choose a set")
         box.activated.connect(self._on_set_chosen)
         return box
 
     def _fill_sets(self) -> None:
         which = self.app.session_store.preferences.measurements
         self._set.clear()
-        self._set.addItem("Cephalometric (ISBI-19)", "")
-        if which:
+        self._set.addItem("Cephalometric (ISBI-19)", DEFAULT)
+        if which not in ("", DEFAULT):
             self._set.addItem(Path(which).stem, which)
         self._set.addItem("Set from a file…", FILE)
-        self._set.setCurrentIndex(max(self._set.findData(which), 0))
+        chosen = self.app.measuring.chosen
+        self._set.setCurrentIndex(self._set.findData(which or (chosen.name if chosen else "")))
 
     def _on_set_chosen(self, index: int) -> None:
         which = self._set.itemData(index)
@@ -126,4 +129,4 @@ def _explain(measurable: bool, landmarks: int) -> str:
         return ""
     if not landmarks:
         return "Choose landmarks in step 2 first."
-    return "This set has no measurement on these landmarks. Choose a set of your own: a file that `onemark measure --template` begins."
+    return "Choose a set for these landmarks. `onemark measure --template my.toml` in a terminal writes one to change."

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from onemark.data.images.spacing import Spacing
     from onemark.measurement.sets.schema import MeasurementSet
 
-DEFAULT_SET = "isbi19"
-
 
 @dataclass(frozen=True)
 class Column:
@@ -35,31 +33,21 @@ class Column:
 
 
 def load_measurable(which: str, names: Sequence[str]) -> MeasurementSet | None:
-    """Load a set and keep the measurements whose landmarks are all among `names`.
+    """Load a set, limited to the measurements whose landmarks are all among `names`.
 
     Args:
-        which: Name of a shipped set or a TOML file; empty for the default set.
+        which: Name of a shipped set or a TOML file; empty for the shipped set that fits.
         names: The landmarks of the schema.
 
     Returns:
-        The set; None where the default set has nothing to measure here.
+        The set; None where nothing was chosen and no shipped set fits.
 
     Raises:
-        UserError: the person chose this set, and it cannot be read or has nothing to measure here.
+        UserError: the chosen set cannot be read or has nothing to measure here.
     """
-    from onemark.measurement.sets import load_set
+    from onemark.measurement.sets.fitting import find_set, fit_set
 
-    chosen = load_set(which or DEFAULT_SET)
-    try:
-        found = chosen.match_names(names)
-        kept = tuple(one for one in chosen.measurements if set(one.needs) <= found.keys())
-        if kept:
-            return replace(chosen, measurements=kept)
-        raise UserError(f"no measurement of {chosen.title} has all of its landmarks here; choose another set")
-    except UserError:
-        if which:
-            raise
-        return None
+    return fit_set(which, names) if which else find_set(names)
 
 
 def collect_shown(session: Session) -> LandmarkSet | None:
