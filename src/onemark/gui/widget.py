@@ -26,6 +26,7 @@ from onemark.gui.pages.export import ExportPage
 from onemark.gui.pages.measure import MeasurePage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
+from onemark.gui.pages.reading import ReadingBar
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
 from onemark.gui.widgets.banner import Banner
@@ -194,6 +195,7 @@ class OnemarkWidget(QWidget):
         box = lay_column(self, margin=8, spacing=8)
         box.addWidget(self.stepper)
         box.addWidget(self.banner)
+        box.addWidget(ReadingBar(self.app))
         box.addWidget(split, 1)
         keys = make_tool("keys", "Keys (F1)", "List all keys of onemark (F1)", self.show_keys)
         keys.setProperty("role", "link")

@@ -13,6 +13,7 @@ from onemark.gui.controllers.exporting import Exporting
 from onemark.gui.controllers.measuring import Measuring
 from onemark.gui.controllers.opening import Opening
 from onemark.gui.controllers.preview import Preview
+from onemark.gui.controllers.second_reading import Rereading
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
 from onemark.gui.controllers.viewing import Viewing
@@ -35,6 +36,7 @@ class App(QObject):
         preview: The predictions on the radiograph in view during a training.
         exporting: Step 5.
         measuring: The measurements.
+        rereading: The second, blind reading.
         step: Index of the step in view.
     """
 
@@ -53,6 +55,7 @@ class App(QObject):
         self.preview = Preview(self.context, self.training, self)
         self.exporting = Exporting(self.context, self.session_store, self)
         self.measuring = Measuring(self.context, self.session_store, self.viewing, self)
+        self.rereading = Rereading(self.context, self.session_store, self)
         self.step = OPEN
         self.context.points.diameter = self.session_store.preferences.point_size
         self.context.points.limit_mm = self.session_store.preferences.error_limit
@@ -91,10 +94,11 @@ class App(QObject):
         # The saved choice arrives after the landmarks.
         self.measuring.follow_schema()
         self.training.open_run()
+        self.rereading.restore()
         self.go(self._choose_step())
 
     def _choose_step(self) -> int:
-        if self.session_store.run is None:
+        if self.session_store.run is None or self.session.reading is not None:
             return ANNOTATE
         return TRAIN if self.training.unfinished else REVIEW
 

@@ -64,6 +64,7 @@ class Exporting(QObject):
         from onemark.data.landmarks.table import LandmarkTable
 
         session = self.context.session
+        session.check_not_reading()
         sets, cohort = session.collect_results(), session.cohort
         if cohort is None or not sets:
             raise UserError("there is nothing to export yet; annotate a radiograph or train first")

@@ -10,6 +10,7 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QAbstractItemView, QCheckBox, QComboBox, QFileDialog, QHeaderView, QWidget
 
 from onemark.gui.controllers.app import App
+from onemark.gui.pages.reading import BeginReading
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_label, name_control
 from onemark.gui.widgets.readings_table import NAME, VALUE, Readings
@@ -35,6 +36,7 @@ class MeasurePage(QWidget):
         box.addLayout(lay_flow(self._set, self._draw))
         box.addWidget(self._says)
         box.addWidget(self.view, 1)
+        box.addWidget(BeginReading(app))
         self._draw.toggled.connect(lambda on: self._on_selected())
         measuring = app.measuring
         measuring.chosen_changed.connect(self.refresh)

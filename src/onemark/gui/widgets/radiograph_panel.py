@@ -49,9 +49,8 @@ class RadiographPanel(QWidget):
         self.app.session.current_changed.connect(self._follow)
         self.app.session.predictions_changed.connect(self._on_predicted)
         self.app.session.suggestion_changed.connect(self._on_suggestion)
-        self.app.session.cohort_changed.connect(
-            lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
-        )
+        for changed in (self.app.session.cohort_changed, self.app.session.reading_changed):
+            changed.connect(lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder))
         self.app.viewing.shown.connect(self._show_unit)
         self.app.measuring.chosen_changed.connect(self._fill_columns)
         self.app.measuring.column_changed.connect(self._on_column_changed)

@@ -47,6 +47,7 @@ class Radiographs(QAbstractTableModel):
         session.cohort_changed.connect(self.refresh)
         session.predictions_changed.connect(self.refresh)
         session.suggestion_changed.connect(self.refresh)
+        session.reading_changed.connect(self.refresh)
         session.annotations_changed.connect(self._on_changed)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -118,8 +119,11 @@ class Radiographs(QAbstractTableModel):
     def refresh(self) -> None:
         """Sort and filter again."""
         self.beginResetModel()
-        names = self.session.cohort.names if self.session.cohort is not None else ()
-        kept = [n for n in names if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()]
+        kept = [
+            n
+            for n in self.session.listed
+            if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()
+        ]
         self.order = [kept[i] for i in self._argsort(kept)]
         self._row = {name: row for row, name in enumerate(self.order)}
         self.endResetModel()
