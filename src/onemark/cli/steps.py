@@ -185,6 +185,7 @@ def predict_and_report(
 ) -> LandmarkTable:
     """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`."""
     from onemark.evaluation.report import write_overlays, write_report
+    from onemark.measurement.report import add_measurements
     from onemark.pipeline.runs import RunFolder
 
     predictions = model.predict(cohort, progress=show)
@@ -198,6 +199,7 @@ def predict_and_report(
         log=model.log,
         exemplars=model.exemplars,
         problems=show.messages,
+        addition=add_measurements(cohort, predictions, model.exemplars),
         progress=show,
     )
     # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.

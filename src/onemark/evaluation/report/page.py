@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from onemark import __version__
@@ -28,6 +29,19 @@ CAP = 300
 """Number of radiographs that the report shows; it names the others."""
 
 Sets = Mapping[str, LandmarkSet]
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Something more for the report, such as measurements.
+
+    Attributes:
+        section: About the whole cohort; it stands before the radiographs.
+        cards: Radiograph -> what to add to its card.
+    """
+
+    section: Markup
+    cards: Mapping[str, Markup]
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ def write_report(
     exemplars: LandmarkTable | None = None,
     problems: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
+    addition: Addition | None = None,
     cap: int = CAP,
     progress: Sink = silent,
 ) -> None:
@@ -71,6 +86,7 @@ def write_report(
         exemplars: Landmarks that a person placed.
         problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
+        addition: Something more to show, as `onemark.measurement.report.add_measurements` makes it.
         cap: Number of radiographs to show; the report names the others.
         progress: Receives one event per radiograph.
 
@@ -98,6 +114,7 @@ def write_report(
         without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
         elsewhere=[name for name in predictions.images if name not in cohort],
         settings=settings or {},
+        addition=addition or Addition(Markup(), {}),
     )
     write_text(path, html)
 

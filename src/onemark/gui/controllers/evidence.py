@@ -107,7 +107,7 @@ class EvidenceView(QObject):
 
     def _ask(self) -> None:
         model, radiograph, session = self.training.model, self.context.canvas.radiograph, self.context.session
-        if model is None or radiograph is None or not len(session.schema):
+        if model is None or radiograph is None or not len(session.schema) or session.reading is not None:
             return
         if self._is_current(self._latest):
             self._show(self._latest)

@@ -42,6 +42,7 @@ class SessionStore(QObject):
         self.preferences = Preferences.from_napari()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
+        self._reading: dict[str, Any] | None = None
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = context.session
         session.annotations_changed.connect(lambda image: self.save())
@@ -57,6 +58,7 @@ class SessionStore(QObject):
         kept = autosave.read_all(self.work, self._set_unreadable_aside)
         newest, *older = kept or [self.work / autosave.NAME]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
+        self._reading = None
         if kept:
             saved = autosave.merge(list(kept.values()))
             self._restore(saved)
@@ -87,6 +89,11 @@ class SessionStore(QObject):
             self.save(closed=True)
             self._autosave.close()
             self._autosave = None
+
+    def take_reading(self) -> dict[str, Any] | None:
+        """Take the second reading that the saved session was in, once; None where there was none."""
+        reading, self._reading = self._reading, None
+        return reading
 
     def choose_new_run(self) -> Path:
         """Choose a folder for the next run, which does not exist yet."""
@@ -142,7 +149,8 @@ class SessionStore(QObject):
     def _make_content(self, closed: bool) -> Callable[[], dict[str, Any]]:
         # Annotations are immutable, so a shallow copy is a snapshot, which the writer's thread can turn into text.
         session = self.context.session
-        annotations, orphans = dict(session.annotations), dict(self._orphans)
+        annotations, orphans = dict(session.own_annotations), dict(self._orphans)
+        reading, again = session.reading, dict(session.annotations)
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
@@ -155,6 +163,7 @@ class SessionStore(QObject):
         }
         return lambda: {
             **plain,
+            "reading": self._reading if reading is None else reading.to_json(again),
             "annotations": {**orphans, **{image: one.to_json() for image, one in annotations.items()}},
         }
 
@@ -169,6 +178,7 @@ class SessionStore(QObject):
             else:
                 self._orphans[image] = annotation
         self.preferences.update(saved["preferences"])
+        self._reading = saved.get("reading")
         self.run, self.former, self.suggestion_run = (
             _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")
         )

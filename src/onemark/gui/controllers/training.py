@@ -17,7 +17,7 @@ from onemark.gui.state import run_status
 from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
-from onemark.gui.state.session import Predictions
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.units import convert_errors
 from onemark.types import UserError
 
@@ -86,6 +86,7 @@ class Training(QObject):
         """
         if self.running is not None:
             raise UserError("a training is under way; stop it first")
+        self.context.session.check_not_reading()
         order = self._choose_folder(self._make_order(kind))
         self.running = BackgroundRun(self.context.backend, order)
         self._former_suggestion = self.session_store.suggestion_run

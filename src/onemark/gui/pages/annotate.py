@@ -7,7 +7,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QHeaderView,
     QSizePolicy,
     QTableView,
@@ -20,9 +19,18 @@ from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
 from onemark.gui.state.schema import SHIPPED, Schema, load_shipped, read_schema
+from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import (
+    group,
+    lay_column,
+    lay_flow,
+    make_button,
+    make_label,
+    make_tool,
+    name_control,
+)
 from onemark.types import UserError
 
 TYPED, FILE = "typed", "file"
@@ -50,14 +58,13 @@ class AnnotatePage(Page):
             "annotate.done", "Train  →", "Go on to step 3 (Alt+3)", lambda: app.go(TRAIN), main=True
         )
         box = lay_column(self)
-        box.addLayout(lay_row(self._schema, self._edit, self._load))
+        box.addLayout(lay_flow(self._schema, self._edit, self._load))
         box.addWidget(self._suggest)
         box.addWidget(self._ask)
         box.addLayout(self._make_tools())
         box.addWidget(self._table, 1)
-        end = lay_row(self._count, self._next)
-        end.setStretch(0, 1)
-        box.addLayout(end)
+        box.addWidget(self._count)
+        box.addLayout(lay_flow(self._next))
         session = app.session
         for signal in (
             session.schema_changed,
@@ -197,17 +204,19 @@ class AnnotatePage(Page):
             self._schema.insertItem(0, title, "own")
         self._schema.setCurrentIndex(self._schema.findText(title) if len(self.app.session.schema) else -1)
 
-    def _make_tools(self) -> QHBoxLayout:
+    def _make_tools(self) -> Flow:
         session = self.app.session
-        return lay_row(
-            make_tool(
-                "landmark.previous",
-                "◀",
-                "Previous landmark (Q)",
-                lambda: session.select(session.landmark - 1),
-            ),
-            make_tool(
-                "landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)
+        return lay_flow(
+            group(
+                make_tool(
+                    "landmark.previous",
+                    "◀",
+                    "Previous landmark (Q)",
+                    lambda: session.select(session.landmark - 1),
+                ),
+                make_tool(
+                    "landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)
+                ),
             ),
             make_tool(
                 "landmark.skip",
@@ -215,9 +224,10 @@ class AnnotatePage(Page):
                 "Declare this landmark not visible (W)",
                 lambda: session.hide(session.landmark),
             ),
-            1,
-            make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
-            make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
+            group(
+                make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
+                make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
+            ),
         )
 
     def _make_table(self) -> QTableView:

@@ -12,7 +12,7 @@ from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.switches import Switches
 from onemark.gui.state.annotation import State
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, name_control
+from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, name_control
 
 
 class ReviewPage(Page):
@@ -47,7 +47,7 @@ class ReviewPage(Page):
         box.addWidget(self._summary)
         box.addWidget(self._legend)
         box.addWidget(self._point)
-        box.addLayout(lay_row(self._confirm, self._undo, 1, self._minutes, self._retrain))
+        box.addLayout(lay_flow(self._confirm, self._undo, self._minutes, self._retrain))
         box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
         box.addStretch(1)

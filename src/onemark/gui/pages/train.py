@@ -15,7 +15,7 @@ from onemark.gui.widgets.loss_plot import LossPlot
 from onemark.gui.widgets.parts import (
     Bar,
     lay_column,
-    lay_row,
+    lay_flow,
     make_button,
     make_label,
     make_tool,
@@ -136,7 +136,7 @@ class TrainPage(Page):
         box = lay_column(self)
         box.addWidget(self._inputs)
         box.addWidget(self._choices)
-        box.addLayout(lay_row(self._run, self._resume, self._stop, 1, self._more))
+        box.addLayout(lay_flow(self._run, self._resume, self._stop, self._more))
         box.addWidget(self._form)
         box.addWidget(self._bar)
         box.addWidget(self._says)

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.backend import Backend, Order, Trained
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.run_status import read_suggestion
-from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import note_predictions
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet

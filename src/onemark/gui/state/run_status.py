@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from onemark.data.suggestion import SUGGESTION, Suggestion
-from onemark.gui.state.session import Predictions
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.units import convert_errors, read_spacing
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,9 @@ from psygnal import Signal
 
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.annotation import Annotation, State, are_absent
+from onemark.gui.state.predictions import Predictions, select_rows
 from onemark.gui.state.schema import EMPTY, Schema
+from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Session:
         predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
         suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
+        reading: A second, blind reading under way, or None; the points in `annotations` are then those of that reading.
     """
 
     cohort_changed = Signal()
@@ -47,6 +49,7 @@ class Session:
     annotations_changed = Signal(str)
     predictions_changed = Signal()
     suggestion_changed = Signal()
+    reading_changed = Signal()
 
     def __init__(self) -> None:
         self.cohort: Cohort | None = None
@@ -57,6 +60,7 @@ class Session:
         self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
         self.suggestion: Suggestion | None = None
+        self.reading: SecondReading | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
         self._redo: dict[str, list[Step]] = defaultdict(list)
 
@@ -64,10 +68,59 @@ class Session:
 
     def open(self, cohort: Cohort) -> None:
         """Open another cohort and drop everything about the previous one, which its autosave keeps."""
-        self.cohort, self.current, self.landmark, self.suggestion = cohort, None, 0, None
+        self.cohort, self.current, self.landmark, self.suggestion, self.reading = cohort, None, 0, None, None
         for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The radiographs to list: all of them, or those of a second reading in its order."""
+        if self.reading is not None:
+            return self.reading.names
+        return self.cohort.names if self.cohort is not None else ()
+
+    def begin_reading(self, first: Iterable[LandmarkSet], again: Mapping[str, Annotation]) -> None:
+        """Hide everything that is known, and list only these radiographs, in this order.
+
+        Args:
+            first: What is known of the radiographs to read again.
+            again: The points of the second reading so far, where it continues.
+        """
+        first = tuple(first)
+        known = Known(
+            self.annotations, self.predictions, self.errors, self.suggestion, self._undo, self._redo
+        )
+        self.reading = SecondReading(tuple(one.image for one in first), first, known)
+        self._know(Known(dict(again), undo=defaultdict(list), redo=defaultdict(list)))
+        self.show(next((name for name in self.reading.names if name not in again), self.reading.names[0]))
+
+    def end_reading(self) -> list[LandmarkSet]:
+        """Bring back what was known before; returns the finished points of the second reading."""
+        assert self.reading is not None
+        again, known = self.exemplar_sets(), self.reading.known
+        self.reading = None
+        self._know(known)
+        if self.current is not None:
+            self.show(self.current)
+        return again
+
+    def check_not_reading(self) -> None:
+        """Refuse what would mix the second reading with the first. Raises UserError during a second reading."""
+        if self.reading is not None:
+            raise UserError("a second reading is under way; finish or discard it first")
+
+    @property
+    def own_annotations(self) -> dict[str, Annotation]:
+        """The person's points, even while a second reading hides them."""
+        return self.annotations if self.reading is None else self.reading.known.annotations
+
+    def _know(self, known: Known) -> None:
+        self.annotations, self.predictions, self.errors = known.annotations, known.predictions, known.errors
+        self.suggestion, self._undo, self._redo = known.suggestion, known.undo, known.redo
+        self.predictions_changed.emit()
+        self.annotations_changed.emit("")
+        self.reading_changed.emit()
 
     def show(self, name: str) -> None:
         """Bring a radiograph into view and ask for its first open landmark."""
@@ -86,7 +139,11 @@ class Session:
         Args:
             schema: The new landmarks.
             renaming: Whether a new name in the position of a missing one is the same landmark, renamed.
+
+        Raises:
+            UserError: a second reading is under way.
         """
+        self.check_not_reading()
         sources = match_names(self.schema.names, schema.names, renaming=renaming)
         self._rename_predictions(schema.names, sources)
         for image in self.annotations:
@@ -216,13 +273,21 @@ class Session:
 
     def set_predictions(self, predictions: Predictions) -> None:
         """Replace the predictions; the person's own points stay as they are."""
+        if self.reading is not None:
+            # A training has ended meanwhile, and the reading must stay blind.
+            self.reading.known.predictions, self.reading.known.errors = predictions.sets, predictions.errors
+            return
         self.predictions, self.errors = predictions.sets, predictions.errors
         self.predictions_changed.emit()
 
     def set_suggestion(self, suggestion: Suggestion | None) -> None:
         """Replace the suggestion, limited to the open radiographs; None when nobody needs it any more."""
         names = frozenset(self.cohort.names if self.cohort is not None else ())
-        self.suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
+        suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
+        if self.reading is not None:
+            self.reading.known.suggestion = suggestion
+            return
+        self.suggestion = suggestion
         self.suggestion_changed.emit()
 
     def place_in_suggestion(self, image: str) -> int | None:
@@ -240,7 +305,11 @@ class Session:
 
         Returns:
             How many radiographs got points, and the names of those that kept their own.
+
+        Raises:
+            UserError: a second reading is under way.
         """
+        self.check_not_reading()
         taken, kept = 0, []
         for one in table:
             if self.cohort is None or one.image not in self.cohort:
@@ -288,7 +357,7 @@ class Session:
         names = self.schema.names or one.names
         gone = set(one.names).difference(names)
         return (
-            _select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
+            select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
             if gone
             else one
         )
@@ -314,7 +383,7 @@ class Session:
                 for i, name in enumerate(one.names)
                 if name in renamed or name not in renamed.values()
             }
-            self.predictions[image] = _select_rows(one, kept)
+            self.predictions[image] = select_rows(one, kept)
 
 
 def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
@@ -323,36 +392,6 @@ def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = 
     if not renaming:
         return [index.get(name) for name in new]
     return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
-
-    Attributes:
-        sets: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
-    """
-
-    sets: dict[str, LandmarkSet]
-    errors: dict[str, float]
-
-    @classmethod
-    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
-        """Collect the sets of a landmark table."""
-        by_image = {one.image: one for one in sets}
-        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
-
-
-def mean_error(one: LandmarkSet) -> float:
-    """Mean expected error of a prediction; NaN where it has none."""
-    return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
-
-
-def _select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
-    rows = list(names)
-    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
-    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
 
 
 def _find_changed(step: Step, count: int, fallback: int) -> int:

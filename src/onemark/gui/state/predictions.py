@@ -1,0 +1,41 @@
+"""Predictions, ready for the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onemark.types import LandmarkSet
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
+
+    Attributes:
+        sets: Radiograph -> predicted landmarks.
+        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
+    """
+
+    sets: dict[str, LandmarkSet]
+    errors: dict[str, float]
+
+    @classmethod
+    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
+        """Collect the sets of a landmark table."""
+        by_image = {one.image: one for one in sets}
+        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
+
+
+def mean_error(one: LandmarkSet) -> float:
+    """Mean expected error of a prediction; NaN where it has none."""
+    return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
+
+
+def select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
+    """Keep these rows of a set, under these names."""
+    rows = list(names)
+    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
+    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
