@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from natsort import natsort_keygen
 
@@ -18,13 +17,13 @@ from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import read_header, read_radiograph
 from onemark.data.json import SMALL, read_json
 from onemark.data.keys import image_key
-from onemark.data.paths import key_fault, printable, quoted
+from onemark.data.names import NameIndex
+from onemark.data.paths import key_fault, printable
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
 _natural = natsort_keygen()
 _SHOWN = 5
-_LONGEST_NAME = 1000
 # What lies beside radiographs and is meant to; nobody needs to hear that these are none.
 _BESIDE = (
     ".csv .tsv .txt .tps .pts .fcsv .json .jsonl .xml .md .html .htm .xls .xlsx .ods .log .ini .db .py .yaml .yml"
@@ -128,45 +127,17 @@ class Cohort:
     def resolve(self, name: str) -> str:
         """The cohort's own spelling of a name given as NFC or NFD, with `\\` or `/`.
 
-        A name without its suffix is completed when only one radiograph has that stem.
+        A name that lacks its suffix or has another folder or case counts where only one radiograph fits.
 
         Raises:
-            UserError: no radiograph of that name, or several with that stem.
+            UserError: no radiograph of that name, or several that it may mean.
         """
         key = image_key(name)
-        return key if key in self.files else completed(name, self.names, self._stems, printable(self.folder))
+        return key if key in self.files else self._index.resolve(name)
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
-        return by_stem(self.names)
-
-
-def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Stem -> the names that have it, of those with a suffix of images."""
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        if is_image_name(name):
-            stems.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
-    return stems
-
-
-def completed(name: str, names: Sequence[str], stems: Mapping[str, Sequence[str]], where: str) -> str:
-    """The one of `names`, with these stems, that a person means who leaves out its suffix.
-
-    Raises:
-        UserError: none has that stem, or several; it says `where` was looked.
-    """
-    key = image_key(name)
-    same = stems.get(key, [])
-    if len(same) == 1:
-        return same[0]
-    if same:
-        found = ", ".join(same)
-        raise UserError(f"{quoted(name)} may be any of {found} in {where}; give the name with its suffix")
-    # Comparing takes the product of the lengths, so a name that can be none is not compared.
-    close = difflib.get_close_matches(key, names, 1) if len(key) <= _LONGEST_NAME else []
-    hint = f"did you mean {close[0]!r}?" if close else f"there is, for one, {next(iter(names), 'nothing')!r}"
-    raise UserError(f"no radiograph {quoted(name)} in {where}; {hint}")
+    def _index(self) -> NameIndex:
+        return NameIndex(self.names, printable(self.folder))
 
 
 def open_cohort(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.images import dicom_space
 from onemark.data.images.codestream import check_codestream
 from onemark.data.images.dicom_tags import Tags
 from onemark.data.images.dicom_window import modality_values, show
@@ -20,17 +21,14 @@ from onemark.data.images.header import (
     check_bytes,
     check_samples,
     check_size,
-    checked_spacing,
     several_pages,
 )
 from onemark.data.images.intensity import grey
-from onemark.data.images.spacing import Spacing
+from onemark.data.images.itk import Geometry
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
-# The first that is there counts: calibrated to the patient, measured at the detector, given by a film scanner.
-_SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *_SPACING_TAGS]
+_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *dicom_space.TAGS]
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _META_GROUP, _PIXEL_GROUP, _UNDEFINED = 0x0002, 0x7FE0, 0xFFFFFFFF
 _LONGEST = {_META_GROUP: 1 << 16, 0x0008: 1 << 20, 0x0028: 1 << 20}
@@ -47,6 +45,11 @@ _COLOUR_WORK = 8
 def read_header(stream: BoundedReader) -> Header:
     """Size and spacing without decoding. Raises UserError without the file's name; pydicom's errors pass."""
     return _header(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+
+
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
+    return dicom_space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
 
 
 def read_values(stream: BoundedReader) -> Decoded:
@@ -70,7 +73,9 @@ def read_values(stream: BoundedReader) -> Decoded:
 
 
 def _header(tags: Tags) -> Header:
-    return Header(tags.size(), _spacing(tags))
+    dicom_space.flatten(tags)
+    size = tags.size()
+    return Header(size, dicom_space.measured_spacing(tags, size))
 
 
 def _pydicom() -> Any:
@@ -203,16 +208,3 @@ def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     last = first if last is None else last
     padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
     return padding if padding.any() and not padding.all() else None
-
-
-def _spacing(tags: Tags) -> Spacing | None:
-    for tag in _SPACING_TAGS:
-        values = tags.numbers(tag)
-        # DICOM says rows first: the distance down, then the distance across.
-        down, across = values if len(values) == 2 else (None, None)
-        spacing = None if down is None or across is None else checked_spacing((across, down))
-        if spacing is not None:
-            return spacing
-        if any(value is not None for value in values):
-            tags.pass_over(tag, "it is not two positive numbers")
-    return None

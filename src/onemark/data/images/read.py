@@ -47,7 +47,7 @@ def read_radiograph(
     """
     path = Path(path)
     override = spacings.given(spacing_mm)
-    with _named(path), BoundedReader.open(path) as stream:
+    with named_errors(path), BoundedReader.open(path) as stream:
         found = _reader(stream).read_values(stream)
         check_decoded(found)
         spacing = override or checked_spacing(found.header.spacing)
@@ -61,7 +61,7 @@ def read_header(path: Path | str) -> Header:
         UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-    with _named(path), BoundedReader.open(path) as stream:
+    with named_errors(path), BoundedReader.open(path) as stream:
         header: Header = _reader(stream).read_header(stream)
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
@@ -73,7 +73,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """Put the file's name before every message, and turn what decoders raise into one sentence."""
     try:
         yield
@@ -103,6 +103,11 @@ def _brief(error: Exception) -> str:
 
 
 def _reader(stream: BoundedReader) -> ModuleType:
+    return import_module(f"onemark.data.images.{reader_name(stream)}")
+
+
+def reader_name(stream: BoundedReader) -> str:
+    """The module beside this one that reads a file. Raises UserError, without the file's name, where none does."""
     start = stream.read(START)
     stream.seek(0)
     if not start:
@@ -114,4 +119,4 @@ def _reader(stream: BoundedReader) -> ModuleType:
         raise UserError(
             "is no PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM image; convert it to one of these or remove it"
         )
-    return import_module(f"onemark.data.images.{kind}")
+    return kind

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onemark.data.images.codestream import check_codestream
 from onemark.data.images.header import Decoded, Header, check_bytes, check_size, several_pages
 from onemark.data.images.intensity import as_float, grey
-from onemark.data.images.spacing import Spacing, from_dpi, in_range
+from onemark.data.images.itk import Geometry, from_density
+from onemark.data.images.spacing import MM_PER_INCH, Spacing, from_dpi, in_range
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
@@ -31,6 +32,9 @@ _MOST_PAGES = 1000
 _DIRECTORY_BYTES = 16 << 20
 _SAME_ASPECT = 0.02
 _MASK = 4
+# Orientation -> whether ITK mirrors x and y; it never swaps them, not even for 5 to 8.
+_ITK_FLIPS = {2: (True, False), 3: (True, True), 4: (False, True)}
+_ITK_FLIPS |= {6: (True, False), 7: (True, True), 8: (False, True)}
 # Other programs' containers: tifffile would open further files that the content names.
 _FLAT = dict.fromkeys(("is_ome", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
 # By the tag's number or ImageJ's word. ImageJ keeps a default dpi under these words, so they go the way of the tags.
@@ -43,6 +47,44 @@ def read_header(stream: BoundedReader) -> Header:
     """Size and spacing without decoding. Raises UserError without the file's name; tifffile's errors pass."""
     with _opened(stream) as file:
         return _header(file, _picture(file))
+
+
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """The density of the first page, which is the one that ITK reads, turned as its orientation says."""
+    with _opened(stream) as file:
+        page, first = _picture(file), file.pages.get(0)
+        (height, width), (first_height, first_width) = _size(page), _size(first)
+        unit = _whole(first, "ResolutionUnit", 2)
+        mm = {2: MM_PER_INCH, 3: 10.0}.get(unit)
+        x, y = (_ratio(first, name) or 0.0 for name in ("XResolution", "YResolution"))
+        found = from_density(x, y, mm) if mm else Geometry()
+        # Where ITK shows a preview, one of its pixels covers several of the picture's.
+        ratio = first_width / width, first_height / height
+        flips = _ITK_FLIPS.get(_whole(first, "Orientation", 1), (False, False))
+        return _on_page(found, ratio, (width, height), flips)
+
+
+def _on_page(
+    found: Geometry, ratio: tuple[float, float], sides: tuple[int, int], flips: tuple[bool, bool]
+) -> Geometry:
+    """The geometry of the picture's pixels, from that of a page `ratio` times its size that ITK may mirror."""
+    origin, spacing, signs = [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]
+    for axis in (0, 1):
+        spacing[axis] = found.spacing[axis] * ratio[axis]
+        origin[axis] = (ratio[axis] - 1) / 2 * found.spacing[axis]
+        if flips[axis]:
+            origin[axis] += (sides[axis] - 1) * spacing[axis]
+            signs[axis] = -1.0
+    direction = ((signs[0], 0.0, 0.0), (0.0, signs[1], 0.0), (0.0, 0.0, 1.0))
+    return Geometry((origin[0], origin[1], 0.0), (spacing[0], spacing[1], 1.0), direction)
+
+
+def _whole(page: Any, name: str, usual: int) -> int:
+    tag = page.tags.get(name)
+    try:
+        return usual if tag is None else int(tag.value)
+    except (TypeError, ValueError):
+        return usual
 
 
 def read_values(stream: BoundedReader) -> Decoded:
