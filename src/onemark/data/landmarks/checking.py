@@ -83,14 +83,14 @@ class _Check:
         if not all(stated):
             raise UserError(f"the file states a size of {stated[1]} x {stated[0]} px")
         x, y = shown[1] / stated[1], shown[0] / stated[0]
-        stated = f"{stated[1]} x {stated[0]} px"
+        words = f"{stated[1]} x {stated[0]} px"
         # A side of few pixels rounds by up to half a pixel.
         if not math.isclose(x, y, rel_tol=_SAME_ASPECT + 1 / min(*stated, *shown)):
             raise UserError(
-                f"the file says {stated}, but the picture has {shown[1]} x {shown[0]} px and another shape; "
+                f"the file says {words}, but the picture has {shown[1]} x {shown[0]} px and another shape; "
                 "annotate the very file, or export at its size"
             )
-        self._note(f"the file says {stated}, so its points were scaled to the picture's size", name)
+        self._note(f"the file says {words}, so its points were scaled to the picture's size", name)
         return np.array([x, y])
 
     def _note(self, note: str, name: str) -> None:

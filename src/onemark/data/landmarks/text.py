@@ -29,8 +29,8 @@ _CODE_PAGES = (
 )
 _SAMPLE = 1 << 20
 # What Western European words hold beyond ASCII; three in a row are another code page read as this one.
-_WESTERN_SIGNS = frozenset("°µ²³·–—‘’“”„…€«»ºªß\u00a0")
-_WESTERN_LETTERS = frozenset("àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿœšž")
+_WESTERN_SIGNS = frozenset("°µ–—‘’“”„…€«»ºªß\u00a0")
+_WESTERN_LETTERS = frozenset("àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþœšž")
 _STRANGE_RUN = re.compile(r"[^\x00-\x7f]{3}")
 _AS_UTF8 = "save it as CSV UTF-8 and give that"
 
@@ -113,6 +113,8 @@ def _by_names(data: bytes, names: Sequence[str]) -> tuple[str, str] | None:
             text = unicodedata.normalize("NFC", data.decode(encoding))
         except UnicodeDecodeError:
             continue
+        if encoding == _WESTERN and not _reads_western(text):
+            continue
         count = sum(unicodedata.normalize("NFC", stem) in text for stem in stems)
         if count > best[0]:
             best = (count, text, encoding)
@@ -127,11 +129,13 @@ def _western(path: Path, data: bytes) -> tuple[str, str] | None:
         text = data.decode(_WESTERN)
     except UnicodeDecodeError:
         text = ""
-    beyond = {sign for sign in text if sign > "\x7f"}
-    is_western = all(_is_western(sign) for sign in beyond) and not _STRANGE_RUN.search(text)
-    if not text or not is_western:
+    if not text or not _reads_western(text):
         raise UserError(f"{path} is in a code page that cannot be told from its content; {_AS_UTF8}")
     return text, _WESTERN
+
+
+def _reads_western(text: str) -> bool:
+    return not _STRANGE_RUN.search(text) and all(_is_western(sign) for sign in set(text) if sign > "\x7f")
 
 
 def _is_western(sign: str) -> bool:

@@ -82,4 +82,4 @@ def _points(source: Source, data: bytes) -> list[tuple[str, tuple[float, float]]
     return [(name, (number(float(x), where), number(float(y), where))) for x, y in places]
 
 
-FORMAT = Format("roi", "ImageJ ROI and RoiSet (.roi, .zip)", ".zip", _recognises, _read, rank=0)
+FORMAT = Format("roi", "ImageJ ROI and RoiSet (.roi, .zip)", ".zip", _recognises, _read, rank=-1)
