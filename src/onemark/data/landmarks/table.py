@@ -21,7 +21,7 @@ from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks import reading
 from onemark.data.landmarks.checking import check_points
 from onemark.data.landmarks.formats.base import ReadOptions
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG
+from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, UNIT
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
@@ -121,15 +121,16 @@ class LandmarkTable:
             spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
 
         Returns:
-            Columns `image,landmark,x,y` (px), then `score` and `expected_error` when any image has them, then
-            `x_mm,y_mm`.
+            Columns `image,landmark,x,y` (px), then `score`, `expected_error` and its `unit` when any image has them,
+            then `x_mm,y_mm`.
         """
         import pandas
 
         columns = list(self._columns(spacing))
         frame = pandas.DataFrame(list(self._rows(columns, spacing)), columns=columns)
-        numbers = [column for column in columns if column not in LONG[:2]]
-        return frame.astype({**dict.fromkeys(LONG[:2], "object"), **dict.fromkeys(numbers, "float64")})
+        words = (*LONG[:2], *(column for column in columns if column == UNIT))
+        numbers = [column for column in columns if column not in words]
+        return frame.astype({**dict.fromkeys(words, "object"), **dict.fromkeys(numbers, "float64")})
 
     def to_csv(self, path: Path | str, spacing: Spacings | None = None) -> None:
         """Write the long CSV atomically; reading it back gives the same table to the last bit.
@@ -173,6 +174,8 @@ class LandmarkTable:
     def _columns(self, spacing: Spacings | None) -> Iterator[str]:
         yield from LONG
         yield from (extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets))
+        if any(one.unit for one in self.sets):
+            yield UNIT
         if spacing is not None:
             yield from ("x_mm", "y_mm")
 
@@ -181,7 +184,11 @@ class LandmarkTable:
         for one in self.sets:
             values = _values(one, known.get(one.image))
             for index, name in enumerate(one.names):
-                yield [one.image, name, *(float(values[column][index]) for column in columns[2:])]
+                yield [
+                    one.image,
+                    name,
+                    *(one.unit if column == UNIT else float(values[column][index]) for column in columns[2:]),
+                ]
 
 
 def read_landmarks(
@@ -237,7 +244,12 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
     xy = np.full((len(names), 2), np.nan)
     xy[at] = one.xy
     return LandmarkSet(
-        one.image, names, xy, _spread(one.score, at, len(names)), _spread(one.expected_error, at, len(names))
+        one.image,
+        names,
+        xy,
+        _spread(one.score, at, len(names)),
+        _spread(one.expected_error, at, len(names)),
+        one.unit,
     )
 
 

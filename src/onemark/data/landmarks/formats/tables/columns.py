@@ -10,6 +10,7 @@ from onemark.data.keys import canonical
 
 LONG = ("image", "landmark", "x", "y")
 EXTRAS = ("score", "expected_error")
+UNIT = "unit"
 _IMAGE = [
     "image",
     "image_name",

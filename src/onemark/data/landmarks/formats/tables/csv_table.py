@@ -17,10 +17,11 @@ from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import Entry, grouped
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target
 from onemark.data.landmarks.formats.tables.cells import SHAPE, Rows, split
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, Pair, find_column, find_pairs
-from onemark.types import UserError
+from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, UNIT, Pair, find_column, find_pairs
+from onemark.types import LandmarkSet, UserError
 
 _SHOWN = 6
+_UNITS = ("mm", "px")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,21 @@ def read(source: Source) -> Reading:
         landmark = None
     if landmark is not None and x is not None and y is not None:
         table = _Table(rows, header, image, _alone(source, header, image))
-        return Reading(grouped(source.path, list(_long(table, (landmark, x, y)))), _renamed(header, image))
+        sets = grouped(source.path, list(_long(table, (landmark, x, y))))
+        return Reading(_with_units(sets, table), _renamed(header, image))
     return _read_wide(source, rows, header, image)
+
+
+def _with_units(sets: Sequence[LandmarkSet], table: _Table) -> list[LandmarkSet]:
+    """The sets with the unit of their expected errors, where onemark's column states it."""
+    if UNIT not in table.header or EXTRAS[1] not in table.header:
+        return list(sets)
+    at = table.header.index(UNIT)
+    units: dict[str, str] = {}
+    for line, row in table.rows.rows:
+        if len(row) > at and row[at] in _UNITS:
+            units.setdefault(table.image_of(line, row), row[at])
+    return [replace(one, unit=units.get(one.image, "")) for one in sets]
 
 
 def _is_long(header: Sequence[str], landmark: int, x: int | None, y: int | None) -> bool:
