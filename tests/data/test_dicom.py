@@ -191,8 +191,14 @@ def test_cut_off(dicom: Make) -> None:
     assert "damaged or cut off" in error_of(path)
 
 
-def test_an_impossible_window(dicom: Make) -> None:
-    assert "WindowWidth of 0" in error_of(dicom(WindowCenter="10", WindowWidth="0"))
+@pytest.mark.parametrize("width", ["0", "0.9", "-5"])
+def test_an_impossible_window_is_passed_over_and_named(
+    dicom: Make, ramp: NDArray[np.uint8], width: str
+) -> None:
+    radiograph = read_radiograph(dicom(WindowCenter="10", WindowWidth=width))
+    np.testing.assert_allclose(radiograph.pixels, expected(ramp), atol=1e-4)
+    assert len(radiograph.notes) == 1
+    assert f"without its DICOM tag WindowWidth: it is {width}" in radiograph.notes[0]
 
 
 def test_every_pixel_padding(dicom: Make) -> None:

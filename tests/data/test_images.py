@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from onemark.data.images.read import is_image_name, read_header, read_radiograph, read_size
+from onemark.data.images.kinds import is_image_name
+from onemark.data.images.read import read_header, read_radiograph, read_size
 from onemark.data.images.spacing import from_dpi
 from onemark.types import UserError
 
@@ -304,11 +305,19 @@ def test_zero_bytes(tmp_path: Path, suffix: str) -> None:
 def test_rubbish(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"this is a text, not a picture")
-    assert "no PNG, JPEG, BMP, TIFF or DICOM" in one_sentence(path)
+    assert "no PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM" in one_sentence(path)
 
 
 @pytest.mark.parametrize(
-    "start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"II*\0", b"MM\0*", b"II+\0"]
+    "start",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+        b"BM" + bytes(12) + b"\x28\0\0\0",
+        b"II*\0",
+        b"MM\0*",
+        b"II+\0",
+    ],
 )
 def test_a_right_start_and_rubbish_behind(tmp_path: Path, start: bytes) -> None:
     path = tmp_path / "a.png"

@@ -17,7 +17,7 @@ SpacingMm = Annotated[
 ]
 Exemplar = Annotated[
     Path,
-    Parameter(help="Landmarks of one or more radiographs of the folder: .csv, .mrk.json, .tps or .json."),
+    Parameter(help="Landmarks of one or more radiographs of the folder, in any format that is read."),
 ]
 RunFolder = Annotated[Path, Parameter(help="Run folder to create.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]

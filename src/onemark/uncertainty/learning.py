@@ -44,7 +44,9 @@ def add_expected_errors(
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
     share = error_model(read_signals(stages, radiograph, answers))
-    return replace(answers.final, expected_error=share * _side(radiograph) * _unit(radiograph))
+    unit = "px" if radiograph.spacing is None else "mm"
+    errors = share * _side(radiograph) * _unit(radiograph)
+    return replace(answers.final, expected_error=errors, unit=unit)
 
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
