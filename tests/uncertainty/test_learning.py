@@ -12,7 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
-from onemark.stages.answers import ask
+from onemark.stages.trust import ask
 
 
 @pytest.fixture(scope="module")

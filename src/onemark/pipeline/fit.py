@@ -24,6 +24,8 @@ from onemark.pipeline.runs import RunFolder
 from onemark.pipeline.starting import new_config
 from onemark.pipeline.trainer import Trainer, shown_landmarks
 from onemark.progress import Progress, Sink, silent
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust
 from onemark.types import UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -151,6 +153,7 @@ def load(run: Path | str, device: str = "auto") -> Model:
         folder.log(),
         ErrorModel.restore(saved[ERROR_MODEL][0]) if ERROR_MODEL in saved else None,
         Orienter.restore(*saved[ORIENTATION]) if ORIENTATION in saved else None,
+        Trust.restore(saved[TRUST][0]) if TRUST in saved else None,
     )
 
 
@@ -161,7 +164,9 @@ def _correction_ratios(folder: RunFolder, corrected: LandmarkTable, cohort: Coho
     model = load(folder.path, device)
     ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
     corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
-    return correction_ratios(model.error_model, model.stages, model.exemplars.images, corrected, upright)
+    return correction_ratios(
+        model.error_model, model.stages, model.trust, model.exemplars.images, corrected, upright
+    )
 
 
 def _read_exemplars(exemplars: LandmarkTable, cohort: Cohort) -> LandmarkTable:

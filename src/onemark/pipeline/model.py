@@ -14,7 +14,8 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.pipeline.orienting import Orienter
 from onemark.progress import Progress, Sink, silent
-from onemark.stages.answers import Stages, ask, locators_of, refiner_of
+from onemark.stages.answers import Stages, locators_of, refiner_of
+from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors
@@ -33,6 +34,7 @@ class Model:
         log: One dict per training step: stage, step, loss, seconds.
         error_model: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
         orienter: Brings radiographs upright, as the first exemplar lies; None where they are read as they lie.
+        trust: How far detector and refiner are believed; None where the last stage counts alone.
     """
 
     recipe: str
@@ -43,6 +45,7 @@ class Model:
     log: list[dict[str, Any]] = field(default_factory=list)
     error_model: ErrorModel | None = None
     orienter: Orienter | None = None
+    trust: Trust | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ class Model:
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
         orientation = self.orientation(radiograph)
         upright = orientation.turn(radiograph)
-        answers = ask(self.stages, upright)
+        answers = ask(self.stages, upright, self.trust)
         found = answers.final
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)

@@ -30,6 +30,8 @@ from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import Stage, StageContext
 from onemark.stages.matcher import Matcher
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -113,7 +115,8 @@ class Trainer:
         """
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
-            error_model = self._learn_error_model(stages)
+            trust = self._measure_trust(stages)
+            error_model = self._learn_error_model(stages, trust)
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
             raise
@@ -123,7 +126,7 @@ class Trainer:
         if self.checkpoint:
             self.checkpoint.remove()
         return Model(
-            self.recipe.name, stages, exemplars, prints, cohort, self.log, error_model, self.orienter
+            self.recipe.name, stages, exemplars, prints, cohort, self.log, error_model, self.orienter, trust
         )
 
     def _bring_upright(self) -> None:
@@ -200,16 +203,28 @@ class Trainer:
             self.folder.write_log(self.log)
         self._note(done={**self.config.done, slot: seconds})
 
-    def _learn_error_model(self, stages: Mapping[str, Stage]) -> ErrorModel | None:
-        error_model = learn_error_model(stages, self.exemplars, self.cohort, self.config.ratios, self.sink)
-        if error_model is not None and self.fabric.is_global_zero:
-            self._write_weights(stages, error_model)
+    def _measure_trust(self, stages: Mapping[str, Stage]) -> Trust | None:
+        trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
+        if trust is not None and trust.describe():
+            self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
+        return trust
+
+    def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
+        error_model = learn_error_model(
+            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
+        )
+        if self.fabric.is_global_zero:
+            self._write_weights(stages, trust, error_model)
         return error_model
 
-    def _write_weights(self, stages: Mapping[str, Stage], error_model: ErrorModel | None = None) -> None:
+    def _write_weights(
+        self, stages: Mapping[str, Stage], trust: Trust | None = None, error_model: ErrorModel | None = None
+    ) -> None:
         if self.folder is None:
             return
         states = {name: stage.state() for name, stage in stages.items()}
+        if trust is not None:
+            states[TRUST] = trust.state()
         if error_model is not None:
             states[ERROR_MODEL] = error_model.state()
         if self.orienter is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onemark.nn.embedding.several import Several, several_option
 from onemark.options import option
@@ -37,3 +37,8 @@ class GroupwiseConfig(StageConfig):
     )
     temperature: float = option(10.0, "factor on the scores of several exemplars", low=0.1, high=1000)
     several: Several = several_option()
+
+    def shortened(self, share: float) -> GroupwiseConfig:
+        """The same with fewer gradient steps."""
+        steps = {name: max(1, round(getattr(self, name) * share)) for name in ("affine_steps", "field_steps")}
+        return replace(self, **steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from typing import Self
@@ -35,6 +36,9 @@ from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
 ALIKE_AT = 16  # canvas px per cell at which radiographs are compared to choose among exemplars
+REMEMBERED = (
+    1024  # answers that are kept, because detector, refiner and error model ask about the same radiographs
+)
 NEIGHBOURHOOD = 2.0  # spread of the neighbourhood of a landmark whose likeness is its score, cells
 
 
@@ -62,6 +66,7 @@ class Groupwise(Matcher):
         self.exemplars = self.group.canvases
         self.xy = torch.zeros(0, len(names), 2)
         self.seconds: float | None = None
+        self._known: dict[bytes, Peaks] = {}
 
     def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
         """Note how long registering the references may take."""
@@ -73,6 +78,7 @@ class Groupwise(Matcher):
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Register the exemplars and a few more radiographs, evenly spread over the cohort, with each other."""
+        self._known.clear()
         self.xy = torch.stack([one.xy for one in exemplars])
         self.exemplars = store.read([one.index for one in exemplars]).to(self.fabric.device)
         joining = list(dict.fromkeys(one.index for one in exemplars))
@@ -109,15 +115,24 @@ class Groupwise(Matcher):
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
         frame, canvas = self._render(radiograph)
-        with memory_errors(REMEDY):
-            ways = self._register(canvas)
+        key = hashlib.blake2b(canvas.cpu().numpy().tobytes(), digest_size=16).digest()
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            with memory_errors(REMEDY):
+                self._known[key] = self._carry(canvas)
+        peaks = self._known[key]
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def _carry(self, canvas: torch.Tensor) -> Peaks:
+        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`, together: peaks `[K]`, canvas px."""
+        ways = self._register(canvas)
         xy = self.xy[ways.exemplars]
         here, apart = ways.carry(xy.nan_to_num())
         score = _likeness(self.exemplars[ways.exemplars], canvas, ways.fields, xy.nan_to_num())
         each = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), apart.T.cpu())
         visible = xy.isfinite().all(-1).T.cpu()
-        peaks = combine(each, visible, self.config.several, self.config.temperature)
-        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+        return combine(each, visible, self.config.several, self.config.temperature)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The most similar exemplar warped onto the radiograph, the deformation, and how far the answers lie apart.
