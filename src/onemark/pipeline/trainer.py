@@ -29,6 +29,7 @@ from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import Stage, StageContext
+from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust, measure_trust
@@ -89,9 +90,7 @@ class Trainer:
         slots = list(self.recipe.slots)
         slots = slots[: slots.index(last) + 1]
         if self.budget is not None:
-            share = sum(self.recipe.shares[slot] for slot in slots) / sum(
-                self.recipe.shares[slot] for slot in self.recipe.slots
-            )
+            share = sum(self.shares[slot] for slot in slots) / sum(self.shares.values())
             gone = self.config.seconds_spent + self.head.get("spent", 0.0)
             self.deadline = time.monotonic() + self.budget * share - gone
         former = self._restore_stages()
@@ -178,6 +177,16 @@ class Trainer:
         )
         return stage.fit(context)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Slot -> share of the time. The more radiographs are annotated, the less depends on the matcher's answers."""
+        unlabelled = 1 - len(self.exemplars) / len(self.cohort)
+        detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
+        return {
+            slot: self.recipe.shares[slot] * (unlabelled if detects and issubclass(stage, Matcher) else 1.0)
+            for slot, stage in self.recipe.slots.items()
+        }
+
     def _former(self, slot: str, former: Mapping[str, Stage]) -> Stage | None:
         """The stage of an earlier training to go on from, if any."""
         stage = former[slot] if slot in self.config.warm else None
@@ -193,7 +202,7 @@ class Trainer:
             return None
         slots = list(self.recipe.slots)
         later = slots[slots.index(slot) :]
-        share = self.recipe.shares[slot] / sum(self.recipe.shares[one] for one in later)
+        share = self.shares[slot] / sum(self.shares[one] for one in later)
         return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
