@@ -102,7 +102,7 @@ class Shift(Refiner):
 @pytest.fixture(autouse=True)
 def shifting(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = RECIPES["onemark"].slots
-    shares = {"match": 0.5, "detect": 0.25, "refine": 0.25}
+    shares = {"match": 0.4, "register": 0.1, "detect": 0.25, "refine": 0.25}
     recipes = [
         Recipe("all", "three stages", stages | {"refine": Shift}, shares=shares),
         Recipe(

@@ -20,6 +20,9 @@ Configs = dict[str, StageConfig]
 """Slot -> checked options."""
 
 UNHURRIED_MINUTES = 25.0
+SUGGESTING = (
+    0.5  # least share of the matcher in a fit that begins with a suggestion, which depends on it alone
+)
 KINDS: Mapping[str, type[Stage]] = {MATCH: Matcher, REGISTER: Matcher, DETECT: Detector, REFINE: Refiner}  # type: ignore[type-abstract]  # asked, never called
 
 
@@ -66,9 +69,9 @@ class Recipe:
         return stage
 
     @property
-    def matcher_share(self) -> float:
-        """The part of a time budget that the matcher gets, 0...1."""
-        return self.shares[MATCH] / sum(self.shares[slot] for slot in self.slots)
+    def suggesting_share(self) -> float:
+        """The part of a time budget that the matcher gets where it learns first, for a suggestion: 0.5...1."""
+        return max(SUGGESTING, self.shares[MATCH] / sum(self.shares[slot] for slot in self.slots))
 
     def configure_selector(self, settings: Mapping[str, Any] | None = None) -> SelectorConfig:
         """The selector's checked options: its defaults, the recipe's settings, then the user's (`select.field`).

@@ -28,7 +28,7 @@ from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Progress, Sink
-from onemark.stages.base import Stage, StageContext
+from onemark.stages.base import MATCH, Stage, StageContext
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.stages.trust import SLOT as TRUST
@@ -180,6 +180,10 @@ class Trainer:
     @property
     def shares(self) -> dict[str, float]:
         """Slot -> share of the time. The more radiographs are annotated, the less depends on the matcher's answers."""
+        if not len(self.exemplars):
+            first = self.recipe.suggesting_share
+            rest = sum(share for slot, share in self.recipe.shares.items() if slot != MATCH)
+            return {**self.recipe.shares, MATCH: first / (1 - first) * rest if first < 1 else 1.0}
         unlabelled = 1 - len(self.exemplars) / len(self.cohort)
         detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from onemark.nn.registration.features import blur
 from onemark.nn.registration.fields import Field, cell_grid, read_at, resize_field
 
 SCALES = (0.85, 1.0, 1.18)  # where affine maps start: patients and distances differ by that much
+COARSE_TO_FINE = (2, 1)  # cells averaged: neighbours that blur into one are not taken for each other
 AFFINE_RATE = 0.03
 FIELD_RATE = 0.5  # cells
 CONTROL = 2  # cells per control point of a field
@@ -34,29 +36,54 @@ def fit_affine(
         Fields `[P, h, w, 2]`, px, from places of the sources to places of the targets, and how unlike the channels are
         under them `[P]`, a mean of squares.
     """
-    source, target = blur(source, 1.0), blur(target, 1.0)
-    shape, count = (source.shape[2], source.shape[3]), len(source)
-    cells = cell_grid(shape, source.device).flatten(0, 1)
-    middle, unit = cells.mean(0), sum(shape) / 4
-    places = torch.cat([(cells - middle) / unit, torch.ones_like(cells[:, :1])], 1)
-    start = torch.zeros(count, len(scales), 3, 2, device=source.device)
-    start[..., [0, 1], [0, 1]] = torch.tensor(scales, device=source.device)[:, None]
-    ours = source.repeat_interleave(len(scales), 0)
-    theirs = target.repeat_interleave(len(scales), 0)
-    matrix = start.flatten(0, 1)
-
-    def moved() -> torch.Tensor:
-        return (places @ matrix * unit + middle).view(-1, *shape, 2)
-
-    def misses() -> torch.Tensor:
-        return (read_at(theirs, moved()) - ours).square().mean((1, 2, 3))
-
-    rates = [AFFINE_RATE * (1 - step / steps) + AFFINE_RATE / 15 for step in range(steps)]
-    _descend(matrix, lambda: misses().sum(), rates)
+    many, count = len(scales), len(source)
+    matrix = torch.zeros(count * many, 3, 2, device=source.device)
+    matrix[:, [0, 1], [0, 1]] = torch.tensor(scales, device=source.device).repeat(count)[:, None]
+    for cells in COARSE_TO_FINE:
+        ours, theirs = (
+            blur(F.avg_pool2d(x, cells), 1.0).repeat_interleave(many, 0) for x in (source, target)
+        )
+        fit = AffineFit(ours, theirs, matrix)
+        rates = [AFFINE_RATE * (1 - step / steps) + AFFINE_RATE / 15 for step in range(steps)]
+        _descend(matrix, fit.total_miss, rates)
     with torch.no_grad():
-        left = misses()
-        best = left.view(count, -1).argmin(1) + len(scales) * torch.arange(count, device=source.device)
-        return (moved()[best] - cells.view(*shape, 2)) * stride, left[best]
+        left = fit.misses()
+        best = left.view(count, -1).argmin(1) + many * torch.arange(count, device=source.device)
+        return fit.moves()[best] * stride, left[best]
+
+
+@dataclass(frozen=True)
+class AffineFit:
+    """Affine maps of pairs of radiographs on one grid.
+
+    Attributes:
+        source: Channels `[P, C, h, w]` of the radiographs that are carried.
+        target: Those of the radiographs they are carried to.
+        matrix: `[P, 3, 2]` the maps, in units of half the mean side around the middle, so that they hold on any grid.
+    """
+
+    source: torch.Tensor
+    target: torch.Tensor
+    matrix: torch.Tensor
+
+    def moves(self) -> Field:
+        """Displacements `[P, h, w, 2]`, cells."""
+        shape = (self.source.shape[2], self.source.shape[3])
+        cells = cell_grid(shape, self.source.device)
+        middle, unit = cells.flatten(0, 1).mean(0), sum(shape) / 4
+        places = torch.cat([(cells - middle) / unit, torch.ones_like(cells[..., :1])], -1).flatten(0, 1)
+        moved = (places @ self.matrix * unit + middle).view(-1, *shape, 2)
+        return moved - cells
+
+    def misses(self) -> torch.Tensor:
+        """How unlike the channels are under the maps `[P]`, a mean of squares."""
+        moves = self.moves()
+        places = cell_grid((moves.shape[1], moves.shape[2]), moves.device) + moves
+        return (read_at(self.target, places) - self.source).square().mean((1, 2, 3))
+
+    def total_miss(self) -> torch.Tensor:
+        """The sum over all pairs, to descend."""
+        return self.misses().sum()
 
 
 def fit_field(
