@@ -196,8 +196,8 @@ def run(
     exemplars = onemark.read_landmarks(exemplar, cohort)
     with Show() as show, explain_stop(out):
         model = fit_run(cohort, exemplars, out, training, show)
-        predictions = predict_and_report(model, cohort, out, show)
-    print_predicted(predictions, cohort, out / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, out, show)
+    print_predicted(predictions, cohort, out / "landmarks.csv", verdict)
 
 
 @app.command
@@ -222,8 +222,8 @@ def resume(
     exemplars = None if exemplar is None else onemark.read_landmarks(exemplar, cohort)
     with Show() as show, explain_stop(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
-        predictions = predict_and_report(model, cohort, run_folder, show)
-    print_predicted(predictions, cohort, run_folder / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, run_folder, show)
+    print_predicted(predictions, cohort, run_folder / "landmarks.csv", verdict)
 
 
 @app.command

@@ -75,11 +75,12 @@ class Training(QObject):
         """What is left to do of the last run: `continue` its training, `predict` with its model, or None."""
         return run_status.find_unfinished(self.session_store.run)
 
-    def start(self, kind: OrderKind = "new") -> None:
+    def start(self, kind: OrderKind = "new", *, minutes: float | None = None) -> None:
         """Start a training or a suggestion on a snapshot of the points.
 
         Args:
             kind: See `Order`; a `new` training follows the suggestion if that has the same matcher.
+            minutes: Time to take instead of what the person has chosen.
 
         Raises:
             UserError: there is nothing to train on yet, or a training is under way.
@@ -88,6 +89,7 @@ class Training(QObject):
             raise UserError("a training is under way; stop it first")
         self.context.session.check_not_reading()
         order = self._choose_folder(self._make_order(kind))
+        order = order if minutes is None else replace(order, minutes=minutes)
         self.running = BackgroundRun(self.context.backend, order)
         self._former_suggestion = self.session_store.suggestion_run
         if kind == "suggest":
@@ -343,7 +345,8 @@ class Training(QObject):
         # The person typed a pixel size during the training.
         self.context.background.run(
             lambda: Predictions.from_sets(
-                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm)
+                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm),
+                predictions.verdict,
             ),
             lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),

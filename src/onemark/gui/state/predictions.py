@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onemark.evaluation.verdict import Verdict
 from onemark.types import LandmarkSet
 
 
@@ -17,16 +18,18 @@ class Predictions:
     Attributes:
         sets: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error; NaN where the prediction has none.
+        verdict: Why they are not usable; None where they are.
     """
 
     sets: dict[str, LandmarkSet]
     errors: dict[str, float]
+    verdict: Verdict | None = None
 
     @classmethod
-    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
+    def from_sets(cls, sets: Iterable[LandmarkSet], verdict: Verdict | None = None) -> Predictions:
         """Collect the sets of a landmark table."""
         by_image = {one.image: one for one in sets}
-        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
+        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()}, verdict)
 
 
 def mean_error(one: LandmarkSet) -> float:

@@ -19,6 +19,7 @@ from onemark.types import LandmarkSet, UserError
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.evaluation.verdict import Verdict
 
 UNDO_DEPTH = 500  # edits per radiograph, some KB each
 Step = tuple[Annotation | None, Annotation | None]
@@ -38,6 +39,7 @@ class Session:
         annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
         predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
+        verdict: Why the predictions are not usable; None where they are, or there are none.
         suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
         reading: A second, blind reading under way, or None; the points in `annotations` are then those of that reading.
     """
@@ -59,6 +61,8 @@ class Session:
         self.annotations: dict[str, Annotation] = {}
         self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
+        self.verdict: Verdict | None = None
+        self._typical: float | None = None
         self.suggestion: Suggestion | None = None
         self.reading: SecondReading | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
@@ -68,7 +72,8 @@ class Session:
 
     def open(self, cohort: Cohort) -> None:
         """Open another cohort and drop everything about the previous one, which its autosave keeps."""
-        self.cohort, self.current, self.landmark, self.suggestion, self.reading = cohort, None, 0, None, None
+        self.cohort, self.current, self.landmark = cohort, None, 0
+        self.suggestion, self.reading, self.verdict, self._typical = None, None, None, None
         for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
@@ -89,7 +94,13 @@ class Session:
         """
         first = tuple(first)
         known = Known(
-            self.annotations, self.predictions, self.errors, self.suggestion, self._undo, self._redo
+            self.annotations,
+            self.predictions,
+            self.errors,
+            self.verdict,
+            self.suggestion,
+            self._undo,
+            self._redo,
         )
         self.reading = SecondReading(tuple(one.image for one in first), first, known)
         self._know(Known(dict(again), undo=defaultdict(list), redo=defaultdict(list)))
@@ -117,7 +128,8 @@ class Session:
 
     def _know(self, known: Known) -> None:
         self.annotations, self.predictions, self.errors = known.annotations, known.predictions, known.errors
-        self.suggestion, self._undo, self._redo = known.suggestion, known.undo, known.redo
+        self.verdict, self.suggestion, self._typical = known.verdict, known.suggestion, None
+        self._undo, self._redo = known.undo, known.redo
         self.predictions_changed.emit()
         self.annotations_changed.emit("")
         self.reading_changed.emit()
@@ -275,10 +287,21 @@ class Session:
         """Replace the predictions; the person's own points stay as they are."""
         if self.reading is not None:
             # A training has ended meanwhile, and the reading must stay blind.
-            self.reading.known.predictions, self.reading.known.errors = predictions.sets, predictions.errors
+            known = self.reading.known
+            known.predictions, known.errors = predictions.sets, predictions.errors
+            known.verdict = predictions.verdict
             return
         self.predictions, self.errors = predictions.sets, predictions.errors
+        self.verdict, self._typical = predictions.verdict, None
         self.predictions_changed.emit()
+
+    @property
+    def typical_error(self) -> float:
+        """Median over the radiographs of their mean expected errors; 0 where there are none."""
+        if self._typical is None:
+            known = [error for error in self.errors.values() if np.isfinite(error)]
+            self._typical = float(np.median(known)) if known else 0.0
+        return self._typical
 
     def set_suggestion(self, suggestion: Suggestion | None) -> None:
         """Replace the suggestion, limited to the open radiographs; None when nobody needs it any more."""
