@@ -73,7 +73,7 @@ class OnemarkWidget(QWidget):
         self.banner = Banner(self.theme)
         self.train = TrainPage(self.app, self.theme)
         self.review = ReviewPage(self.app)
-        self.pages = [
+        self.pages: list[QWidget] = [
             OpenPage(self.app),
             AnnotatePage(self.app),
             self.train,

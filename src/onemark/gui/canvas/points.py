@@ -83,7 +83,7 @@ class PointsEditor:
         usual = self.limit_mm if in_mm else round(LIMIT_SHARE * fmean(radiograph.size))  # type: ignore[union-attr]
         if self.session.typical_error <= usual:
             return usual
-        return ceil_to_digit(2 * self.session.typical_error)
+        return ceil_to_digit(1.3 * self.session.typical_error)
 
     @property
     def layer(self) -> Points | None:

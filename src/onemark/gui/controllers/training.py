@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ from onemark.gui.state import run_status
 from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
-from onemark.gui.state.predictions import Predictions
+from onemark.gui.state.predictions import Predictions, rename
 from onemark.gui.state.units import convert_errors
-from onemark.types import UserError
+from onemark.types import Evidence, Radiograph, UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
@@ -132,7 +132,9 @@ class Training(QObject):
             old = {one.image: one for one in read_landmarks(self.session_store.run / "exemplars.csv")}
         except UserError:
             return False
-        new = {one.image: one for one in LandmarkTable.from_sets(self.context.session.exemplar_sets())}
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}
+        sets = [rename(one, own) for one in self.context.session.exemplar_sets()]
+        new = {one.image: one for one in LandmarkTable.from_sets(sets)}
         if old.keys() != new.keys():
             return True
         return not all(
@@ -172,7 +174,7 @@ class Training(QObject):
         if (run / "landmarks.csv").is_file():
             self.context.background.run(
                 lambda: run_status.read_predictions(run, cohort),
-                lambda predictions: self._show_predictions(cohort, predictions),
+                lambda predictions: self._show_predictions(cohort, self._translate(predictions)),
                 lambda error: self.context.fail(error, "reading the last run"),
             )
         if run_status.has_model(run):
@@ -200,6 +202,9 @@ class Training(QObject):
         sets = self.context.session.exemplar_sets()
         if not sets and kind != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}
+        if kind in ("retrain", "continue", "predict"):
+            sets = [rename(one, own) for one in sets]
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
@@ -274,7 +279,7 @@ class Training(QObject):
             return
         if here:
             self.model = run.model
-            self._take_predictions(run.predictions, run.order)
+            self._take_predictions(self._translate(run.predictions), run.order)
             self.model_changed.emit()
         else:
             self.context.tell(
@@ -351,6 +356,19 @@ class Training(QObject):
             lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),
         )
+
+    def _translate(self, predictions: Predictions) -> Predictions:
+        return predictions.rename(self.session_store.names_of_run())
+
+    def explain(self, radiograph: Radiograph, landmark: str) -> Callable[[Trained], Evidence]:
+        """Return what asks a model for the evidence of a landmark, which the run may know by another name."""
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}.get(landmark, landmark)
+
+        def ask(model: Trained) -> Evidence:
+            evidence = model.explain(radiograph, own)
+            return evidence if evidence.landmark is None else replace(evidence, landmark=landmark)
+
+        return ask
 
     def _show_predictions(self, cohort: Cohort, predictions: Predictions) -> None:
         if cohort is self.context.session.cohort:

@@ -103,7 +103,9 @@ class ReviewPage(Page):
         predicted = session.current in session.predictions
         self._confirm.setEnabled(predicted and session.shown_annotation.complete)
         self._retrain.setEnabled(
-            corrected > 0 and self.app.training.running is None and self.app.session_store.run is not None
+            (corrected > 0 or self._can_learn_more())
+            and self.app.training.running is None
+            and self.app.session_store.run is not None
         )
         self.switches.setEnabled(bool(session.predictions))
 
@@ -148,8 +150,26 @@ class ReviewPage(Page):
         errors = np.array([e for e in self.app.session.errors.values() if np.isfinite(e)])
         return f"Median expected error {np.median(errors):.1f} {self._legend.unit}. " if len(errors) else ""
 
+    def _list_unlearned(self) -> list[str]:
+        session = self.app.session
+        one = next(iter(session.predictions.values()), None)
+        return [name for name in session.schema.names if name not in one.names] if one is not None else []
+
+    def _can_learn_more(self) -> bool:
+        rows = [self.app.session.schema.names.index(name) for name in self._list_unlearned()]
+        sets = self.app.session.exemplar_sets() if rows else []
+        return any(np.isfinite(one.xy[rows]).all(axis=1).any() for one in sets)
+
     def _compose_point(self) -> str:
         session = self.app.session
+        unlearned = self._list_unlearned()
+        if unlearned:
+            names = ", ".join(unlearned[:3]) + (
+                f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
+            )
+            return (
+                f"The model has not learned {names} yet. Place it on one of your radiographs, then retrain."
+            )
         one = session.predictions.get(session.current or "")
         if one is None or not len(session.schema):
             return "Train in step 3. The least certain radiographs then come first in the list."

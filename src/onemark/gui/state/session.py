@@ -10,9 +10,9 @@ import numpy as np
 from psygnal import Signal
 
 from onemark.data.suggestion import Suggestion
-from onemark.gui.state.annotation import Annotation, State, are_absent
-from onemark.gui.state.predictions import Predictions, select_rows
-from onemark.gui.state.schema import EMPTY, Schema
+from onemark.gui.state.annotation import Annotation, State, Step, are_absent, find_changed
+from onemark.gui.state.predictions import Predictions, rename, restrict
+from onemark.gui.state.schema import EMPTY, Schema, match_names
 from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from onemark.evaluation.verdict import Verdict
 
 UNDO_DEPTH = 500  # edits per radiograph, some KB each
-Step = tuple[Annotation | None, Annotation | None]
 
 
 class Session:
@@ -30,6 +29,7 @@ class Session:
 
     Signals:
         annotations_changed: name of the radiograph whose points have changed; empty when an import changed many.
+        renamed: old -> new name of landmarks that keep their points under another name.
 
     Attributes:
         cohort: The radiographs, or None before a folder is open.
@@ -52,6 +52,7 @@ class Session:
     predictions_changed = Signal()
     suggestion_changed = Signal()
     reading_changed = Signal()
+    renamed = Signal(object)
 
     def __init__(self) -> None:
         self.cohort: Cohort | None = None
@@ -67,8 +68,6 @@ class Session:
         self.reading: SecondReading | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
         self._redo: dict[str, list[Step]] = defaultdict(list)
-
-    # Cohort and view ------------------------------------------------------------------------------------------
 
     def open(self, cohort: Cohort) -> None:
         """Open another cohort and drop everything about the previous one, which its autosave keeps."""
@@ -143,8 +142,6 @@ class Session:
         self.current_changed.emit()
         self.landmark_changed.emit()
 
-    # Landmarks ------------------------------------------------------------------------------------------------
-
     def set_schema(self, schema: Schema, *, renaming: bool = True) -> None:
         """Change the landmarks; points and predictions keep their landmark by name.
 
@@ -160,10 +157,17 @@ class Session:
         self._rename_predictions(schema.names, sources)
         for image in self.annotations:
             self.annotations[image] = self.annotations[image].reorder(sources)
-        # The recorded steps hold points in the order of the old schema.
-        self._undo.clear()
-        self._redo.clear()
+        for steps in (*self._undo.values(), *self._redo.values()):
+            # Each state of a step is an annotation, or None where there was none.
+            steps[:] = [tuple(one and one.reorder(sources) for one in step) for step in steps]  # type: ignore[misc]
+        renamed = {
+            self.schema.names[i]: name
+            for i, name in zip(sources, schema.names, strict=True)
+            if i is not None and self.schema.names[i] != name
+        }
         self.schema = schema
+        if renamed:
+            self.renamed.emit(renamed)
         self._ask_from(min(self.landmark, max(len(schema) - 1, 0)))
         self.schema_changed.emit()
         if self.current is not None:
@@ -191,8 +195,6 @@ class Session:
     def _ask_from(self, landmark: int) -> None:
         following = self.find_next_open(landmark - 1)
         self.landmark = landmark if following is None else following
-
-    # Points ---------------------------------------------------------------------------------------------------
 
     @property
     def shown_annotation(self) -> Annotation:
@@ -270,7 +272,7 @@ class Session:
         step = source[self.current].pop()
         target[self.current].append(step)
         self._put(self.current, step[side])
-        self._ask_from(_find_changed(step, len(self.schema), self.landmark))
+        self._ask_from(find_changed(step, len(self.schema), self.landmark))
         self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
         return True
@@ -280,8 +282,6 @@ class Session:
             self.annotations.pop(image, None)
         else:
             self.annotations[image] = annotation
-
-    # Results --------------------------------------------------------------------------------------------------
 
     def set_predictions(self, predictions: Predictions) -> None:
         """Replace the predictions; the person's own points stay as they are."""
@@ -373,17 +373,9 @@ class Session:
         """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
         best = self.predictions | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
-        return [one for one in map(self._restrict_to_schema, map(best.__getitem__, names)) if one.names]
-
-    def _restrict_to_schema(self, one: LandmarkSet) -> LandmarkSet:
         # The model still predicts a landmark that the person has since removed from the schema.
-        names = self.schema.names or one.names
-        gone = set(one.names).difference(names)
-        return (
-            select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
-            if gone
-            else one
-        )
+        sets = (restrict(best[name], self.schema.names or best[name].names) for name in names)
+        return [one for one in sets if one.names]
 
     def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
         # A landmark listed without a position is not visible; one that is not listed is still to be placed.
@@ -397,27 +389,6 @@ class Session:
             (self.schema.names[i], name) for i, name in zip(sources, names, strict=True) if i is not None
         )
         renamed = {old: new for old, new in pairs if old != new}
-        if not renamed:
-            return
-        for image, one in self.predictions.items():
-            # An old prediction may hold a removed landmark that had the new name.
-            kept = {
-                i: renamed.get(name, name)
-                for i, name in enumerate(one.names)
-                if name in renamed or name not in renamed.values()
-            }
-            self.predictions[image] = select_rows(one, kept)
-
-
-def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
-    """Match each new name with the old row it continues: that of the same name or, when `renaming`, at its position."""
-    index = {name: i for i, name in enumerate(old)}
-    if not renaming:
-        return [index.get(name) for name in new]
-    return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
-
-
-def _find_changed(step: Step, count: int, fallback: int) -> int:
-    before, after = (m or Annotation.blank(count) for m in step)
-    same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
-    return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback
+        if renamed:
+            for image, one in self.predictions.items():
+                self.predictions[image] = rename(one, renamed)
