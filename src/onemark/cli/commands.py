@@ -197,8 +197,8 @@ def run(
     exemplars = read_table(exemplar, cohort)
     with Show() as show, explain_stop(out):
         model = fit_run(cohort, exemplars, out, training, show)
-        predictions = predict_and_report(model, cohort, out, show)
-    print_predicted(predictions, cohort, out / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, out, show)
+    print_predicted(predictions, cohort, out / "landmarks.csv", verdict)
 
 
 @app.command
@@ -223,8 +223,8 @@ def resume(
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
     with Show() as show, explain_stop(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
-        predictions = predict_and_report(model, cohort, run_folder, show)
-    print_predicted(predictions, cohort, run_folder / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, run_folder, show)
+    print_predicted(predictions, cohort, run_folder / "landmarks.csv", verdict)
 
 
 @app.command

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
+    from onemark.evaluation.verdict import Verdict
     from onemark.pipeline.model import Model
 
 
@@ -198,14 +199,19 @@ def has_predicted(run_folder: Path) -> bool:
 
 def predict_and_report(
     model: Model, cohort: Cohort, out: Path, show: Show, truth: LandmarkTable | None = None
-) -> LandmarkTable:
-    """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`."""
+) -> tuple[LandmarkTable, Verdict | None]:
+    """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`.
+
+    Returns:
+        The landmarks, and why they are not usable, or None.
+    """
     from onemark.evaluation.report import write_overlays, write_report
     from onemark.measurement.report import add_measurements
     from onemark.pipeline.runs import RunFolder
 
     predictions = model.predict(cohort, progress=show)
     predictions.to_csv(out / "landmarks.csv")
+    verdict = judge_run(model, predictions, cohort, out, show.others)
     write_overlays(out / "overlays", cohort, predictions, truth=truth, progress=show)
     write_report(
         out / "report.html",
@@ -216,16 +222,42 @@ def predict_and_report(
         exemplars=model.exemplars,
         problems=show.messages,
         addition=add_measurements(cohort, predictions, model.exemplars),
+        verdict=verdict,
         progress=show,
     )
     # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
     RunFolder.open(out).note_predicted()
-    return predictions
+    return predictions, verdict
 
 
-def print_predicted(predictions: LandmarkTable, cohort: Cohort, path: Path) -> None:
-    """Print `predicted 149 of 150 radiographs: out.csv`."""
-    print(f"predicted {len(predictions)} of {len(cohort)} radiographs: {path}")
+def print_predicted(
+    predictions: LandmarkTable, cohort: Cohort, path: Path, verdict: Verdict | None = None
+) -> None:
+    """Print `predicted 149 of 150 radiographs: out.csv`; a result that is not usable says that first."""
+    counted = f"predicted {len(predictions)} of {len(cohort)} radiographs: {path}"
+    if verdict is None:
+        print(counted)
+        return
+    run = path.parent
+    go_on = f"`onemark fit --resume {run} --exemplar {run / 'exemplars.csv'} --minutes {verdict.minutes:g}`"
+    print(f"{verdict.headline}. {verdict.explain(go_on)} {counted}")
+
+
+def judge_run(
+    model: Model, predictions: LandmarkTable, cohort: Cohort, run_folder: Path, others: float | None
+) -> Verdict | None:
+    """Judge what a run has predicted; see `onemark.evaluation.verdict.judge`."""
+    from onemark.evaluation.verdict import judge
+    from onemark.pipeline.runs import RunFolder
+
+    return judge(
+        predictions,
+        cohort,
+        log=model.log,
+        annotated=model.exemplars.images,
+        minutes=RunFolder.open(run_folder).config.minutes,
+        others=others,
+    )
 
 
 def score_in_percent(

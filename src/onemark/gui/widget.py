@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
@@ -198,6 +199,7 @@ class OnemarkWidget(QWidget):
         self._closed = True
         unbind(self.viewer, self.key_actions)
         self.viewer.events.theme.disconnect(self._follow_theme)
+        get_settings().appearance.events.font_size.disconnect(self._follow_theme)
         QApplication.instance().aboutToQuit.disconnect(self.shut)
         self.app.close()
 
@@ -246,6 +248,7 @@ class OnemarkWidget(QWidget):
         app.step_changed.connect(self._go)
         app.context.said.connect(self.banner.say)
         self.viewer.events.theme.connect(self._follow_theme)
+        get_settings().appearance.events.font_size.connect(self._follow_theme)
         session = app.session
         for signal in (session.cohort_changed, session.predictions_changed, session.schema_changed):
             signal.connect(self._update_ticks)
@@ -292,7 +295,8 @@ class OnemarkWidget(QWidget):
 
     def _on_ended(self, outcome: str) -> None:
         if outcome == "done" and self.app.step not in (TRAIN, REVIEW):
-            self._show_status("Done: review the predictions")
+            bad = self.app.session.verdict is not None
+            self._show_status("Not usable yet: see why" if bad else "Done: review the predictions")
         else:
             self._status.hide()
 

@@ -22,6 +22,7 @@ from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
 from onemark.evaluation.report.cards import Card, make_card
+from onemark.evaluation.verdict import Verdict, judge
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
 
@@ -68,6 +69,7 @@ def write_report(
     problems: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
     addition: Addition | None = None,
+    verdict: Verdict | None = None,
     cap: int = CAP,
     progress: Sink = silent,
 ) -> None:
@@ -88,6 +90,7 @@ def write_report(
         problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
         addition: Something more to show, as `onemark.measurement.report.add_measurements` makes it.
+        verdict: Why the predictions are not usable; by default what their expected errors and `log` say.
         cap: Number of radiographs to show; the report names the others.
         progress: Receives one event per radiograph.
 
@@ -119,6 +122,7 @@ def write_report(
         elsewhere=[name for name in predictions.images if name not in cohort],
         settings=settings or {},
         addition=addition or Addition(Markup(), {}),
+        verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
     )
     write_text(path, html)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from statistics import fmean
 from typing import Any
@@ -26,6 +27,12 @@ STYLE = {
     "features": pd.DataFrame({"landmark": pd.Series(dtype=str), "label": pd.Series(dtype=str)}),
     "text": {"string": "  {label}", "size": 10, "color": "white", "anchor": "upper_left"},
 }
+
+
+def ceil_to_digit(value: float) -> float:
+    """The next larger number with one digit that is not zero, such as 800 for 732."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return math.ceil(value / power) * power
 
 
 class PointsEditor:
@@ -67,11 +74,16 @@ class PointsEditor:
 
     @property
     def limit(self) -> float:
-        """Expected error with the warmest colour, in the unit of the radiograph in view."""
+        """Expected error with the warmest colour, in the unit of the radiograph in view.
+
+        The scale grows with the errors, because one on which every point is red says nothing.
+        """
         radiograph = self.canvas.radiograph
-        if radiograph is None or radiograph.spacing is not None:
-            return self.limit_mm
-        return round(LIMIT_SHARE * fmean(radiograph.size))
+        in_mm = radiograph is None or radiograph.spacing is not None
+        usual = self.limit_mm if in_mm else round(LIMIT_SHARE * fmean(radiograph.size))  # type: ignore[union-attr]
+        if self.session.typical_error <= usual:
+            return usual
+        return ceil_to_digit(1.3 * self.session.typical_error)
 
     @property
     def layer(self) -> Points | None:

@@ -8,7 +8,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHeaderView,
-    QSizePolicy,
     QTableView,
     QWidget,
 )
@@ -239,15 +238,13 @@ class AnnotatePage(Page):
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
         table.horizontalHeader().hide()
         table.horizontalHeader().setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        table.setColumnWidth(LABEL, 66)
-        table.setColumnWidth(STATUS, 84)
+        for column in (LABEL, STATUS):
+            table.horizontalHeader().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         table.setShowGrid(False)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # The table takes the height that is left; a preferred height would push the button below it out of sight.
         table.setMinimumHeight(96)
-        table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         table.selectionModel().currentRowChanged.connect(self._on_row_changed)
         return table
 

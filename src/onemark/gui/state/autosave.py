@@ -16,7 +16,7 @@ from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
 from onemark.gui.state.annotation import Annotation
-from onemark.gui.state.session import match_names
+from onemark.gui.state.schema import match_names
 from onemark.types import UserError
 
 NAME = "session.json"

@@ -13,6 +13,7 @@ from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
     from onemark.data.suggestion import Suggestion
+    from onemark.evaluation.verdict import Verdict
     from onemark.gui.state.annotation import Annotation
 
 NUMBERS = ("score", "expected_error")
@@ -26,6 +27,7 @@ class Known:
         annotations: Radiograph -> the person's points.
         predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error.
+        verdict: Why the predictions are not usable, or None.
         suggestion: Which radiographs to annotate first.
         undo: Radiograph -> steps to undo.
         redo: Radiograph -> steps to redo.
@@ -34,6 +36,7 @@ class Known:
     annotations: dict[str, Annotation] = field(default_factory=dict)
     predictions: dict[str, LandmarkSet] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    verdict: Verdict | None = None
     suggestion: Suggestion | None = None
     undo: dict[str, Any] = field(default_factory=dict)
     redo: dict[str, Any] = field(default_factory=dict)

@@ -90,17 +90,14 @@ class RadiographPanel(QWidget):
         view.setWordWrap(False)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         view.verticalHeader().hide()
         view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 7)
         header = view.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        text = view.fontMetrics()
-        header.resizeSection(STATE, text.horizontalAdvance("annotate 1st") + 26)
-        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
-        header.setMinimumHeight(view.fontMetrics().height() + 10)
+        view.letters_changed.connect(lambda: _fit_columns(view))
+        _fit_columns(view)
         view.setMinimumHeight(110)
         view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         view.selectionModel().currentRowChanged.connect(self._on_row_changed)
@@ -130,3 +127,11 @@ class RadiographPanel(QWidget):
         radiograph = self.app.context.canvas.radiograph
         self.model.unit = "mm" if radiograph is not None and radiograph.spacing else "px"
         self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)
+
+
+def _fit_columns(view: KeyedTable) -> None:
+    text, header = view.fontMetrics(), view.horizontalHeader()
+    header.resizeSection(STATE, text.horizontalAdvance("annotate 1st") + 26)
+    header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
+    header.setMinimumHeight(text.height() + 10)
+    header.setMinimumSectionSize(text.horizontalAdvance("Radiograph") + 26)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari.settings import get_settings
 from napari.utils.theme import get_theme
 
 
@@ -57,7 +58,7 @@ class Theme:
             good="#2fbf8f" if dark else "#0f8a62",
             warn="#e3b617" if dark else "#8f6b00",
             bad="#ff5d6c" if dark else "#c2182b",
-            points=int(colours.font_size.removesuffix("pt")),
+            points=get_settings().appearance.font_size,
         )
 
     def sheet(self) -> str:
@@ -87,9 +88,11 @@ def _split_channels(colour: str) -> tuple[int, int, int]:
 
 
 _SHEET = """
+QWidget {{ font-size: {points}pt; }}
 QLabel {{ background: transparent; }}
 QLabel[role="title"] {{ font-weight: 600; font-size: {title}pt; }}
 QLabel[role="hint"] {{ color: {muted}; }}
+QLabel[role="bad-title"] {{ font-weight: 600; font-size: {title}pt; color: {bad}; }}
 QLabel[role="ask"] {{ font-weight: 600; font-size: {ask}pt; }}
 QPushButton {{ padding: 5px 10px; border-radius: 4px; }}
 QPushButton[role="main"] {{ background: {accent}; color: {on_accent}; font-weight: 600; }}
