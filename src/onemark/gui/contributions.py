@@ -61,7 +61,7 @@ def read_points(path: str) -> list[LayerData]:
         show_info(note)
     layers: list[LayerData] = []
     for one in table:
-        visible = [bool(there) for there in np.isfinite(one.xy).all(axis=1)]
+        visible = [bool(there) for there in np.atleast_1d(np.isfinite(one.xy).all(axis=1))]
         names = [name for name, there in zip(one.names, visible, strict=True) if there]
         meta = {
             "name": f"{Path(one.image).stem} landmarks",
