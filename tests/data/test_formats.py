@@ -346,8 +346,13 @@ def test_programs_that_turn_pictures(tmp_path: Path, turn: int) -> None:
         imageWidth=shown.shape[1],
         shapes=[{"label": "S", "points": [[x, y]], "shape_type": "point"}],
     )
-    table = read(tmp_path, open_cohort(tmp_path / "x"), "a.json", document)
+    cohort = open_cohort(tmp_path / "x")
+    table = read(tmp_path, cohort, "a.json", document)
     assert_points(table, S=where)
+    write_landmarks(table, tmp_path / "b.json", cohort=cohort, format="labelme")
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert written["shapes"][0]["points"] == [[x, y]]
+    assert (written["imageHeight"], written["imageWidth"]) == shown.shape
     assert bool(table.notes) == (turn > 1)
 
 

@@ -323,4 +323,12 @@ def recipes(name: str | None = None, /) -> None:
         print(problem, file=sys.stderr)
 
 
+@app.command
+def doctor() -> None:
+    """Say what a bug report needs: versions, device and why, memory, disk, optional parts, folders."""
+    from onemark.cli.doctor import examine
+
+    print(*examine(), sep="\n")
+
+
 register_measuring(app)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images import dicom_space
 from onemark.data.images.codestream import check_codestream
+from onemark.data.images.dicom_repair import closed, decode_otherwise
 from onemark.data.images.dicom_tags import Tags
 from onemark.data.images.dicom_window import modality_values, show
 from onemark.data.images.header import (
@@ -61,15 +62,26 @@ def read_values(stream: BoundedReader) -> Decoded:
         UserError: pydicom is missing, several frames, no pixels, too large; without the file's name.
     """
     dataset = _read(stream, _stops_nowhere)
+    if _lacks_pixels(dataset) and _is_compressed(dataset):
+        dataset = _read(closed(stream), _stops_nowhere)
     tags = Tags(dataset)
     header = _header(tags)
     check_size(*header.size)
     _check_frames(tags)
-    if not any(name in dataset for name in _PIXELS):
+    if _lacks_pixels(dataset):
         raise UserError("is a DICOM file without pixel data; remove it from the folder")
     _check_decoder(dataset)
     _check_pixels(tags, header.size)
     return Decoded(header, _displayed(tags, header.size), tuple(tags.notes))
+
+
+def _lacks_pixels(dataset: Any) -> bool:
+    return not any(name in dataset for name in _PIXELS)
+
+
+def _is_compressed(dataset: Any) -> bool:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return bool(syntax is not None and not syntax.is_private and syntax.is_encapsulated)
 
 
 def _header(tags: Tags) -> Header:
@@ -182,7 +194,7 @@ def _check_pixels(tags: Tags, size: tuple[int, int]) -> None:
 def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
     pixels = _pydicom().pixels
     dataset = tags.dataset
-    stored = dataset.pixel_array
+    stored = _stored(tags, size)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = pixels.apply_color_lut(stored, dataset)
     if stored.ndim == 3 and stored.shape[:2] == size:
@@ -199,6 +211,16 @@ def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
     return values
 
 
+def _stored(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
+    try:
+        return np.asarray(tags.dataset.pixel_array)
+    except Exception:  # each of pydicom's decoders has its own kinds
+        values = decode_otherwise(tags, size)
+        if values is None:
+            raise
+        return values
+
+
 def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """`[H, W]`, true outside the exposed field; None where nothing or everything is."""
     first = tags.number("PixelPaddingValue")
@@ -206,5 +228,14 @@ def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
         return None
     last = tags.number("PixelPaddingRangeLimit")
     last = first if last is None else last
+    first, last = (_with_sign(value, stored) for value in (first, last))
     padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
     return padding if padding.any() and not padding.all() else None
+
+
+def _with_sign(value: float, stored: NDArray[Any]) -> float:
+    """A padding value of signed pixels that the file writes without its sign."""
+    if stored.dtype.kind != "i" or value <= np.iinfo(stored.dtype).max:
+        return value
+    bits = 16 if value < 1 << 16 else 32
+    return value - (1 << bits)

@@ -49,13 +49,8 @@ def to_shown(xy: NDArray[np.float64], turn: int, size: tuple[int, int]) -> NDArr
     return stored[:, ::-1] if turn >= 5 else stored
 
 
-def notice(turn: int) -> str:
-    """What a reader says of a picture with this flag; the end of a sentence that starts with the file's name."""
-    return (
-        f"carries a rotation flag (EXIF orientation {turn}), which is not applied: x, y count stored pixels"
-    )
-
-
+NOTICE = "carries a rotation flag (EXIF), which is not applied: x, y count the stored pixels"
+"""What is said of a picture with such a flag; the end of a sentence that starts with the file's name."""
 # Flag -> whether stored x and y run against the shown axis that they become.
 _MIRRORED = {
     1: (False, False),

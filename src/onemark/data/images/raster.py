@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ _FORMATS = ("PNG", "JPEG", "BMP")
 # Modes whose stored numbers are the grey values; every other mode goes through Pillow's own conversion.
 _GREY_MODES = ("L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+_JPEG_END = b"\xff\xd9"
+_MORE = bytes(range(17, 113)) * 4
+_NO_END = "lacks the end marker of a JPEG, but none of its pixels"
 _JFIF_MM = {1: MM_PER_INCH, 2: 10.0}
 _PNG = b"\x89PNG"
 # Colour type of a PNG -> channels, of the types that Pillow cuts to 8 bits.
@@ -55,7 +59,29 @@ def read_values(stream: BoundedReader) -> Decoded:
     # MPO is a camera's JPEG with previews behind the picture.
     if frames > 1 and image.format != "MPO":
         raise several_pages(frames, "frames")
-    return Decoded(header, _deep(stream, header) if _is_deep(stream) else _plain(stream, image, header))
+    if _is_deep(stream):
+        return Decoded(header, _deep(stream, header))
+    try:
+        return Decoded(header, _plain(stream, image, header))
+    except OSError:
+        values = _unended(_whole(stream)) if image.format in ("JPEG", "MPO") else None
+        if values is None:
+            raise
+        return Decoded(header, values, (_NO_END,))
+
+
+def _unended(data: bytes) -> NDArray[Any] | None:
+    """The picture of a JPEG that lacks nothing but its end marker; None where pixels are missing."""
+    # Bytes behind a whole scan change nothing; where pixels are missing they become pixels.
+    first, second = (_grey_of(data.rstrip(b"\xff") + rest + _JPEG_END) for rest in (b"", _MORE))
+    return first if first is not None and second is not None and np.array_equal(first, second) else None
+
+
+def _grey_of(data: bytes) -> NDArray[Any] | None:
+    try:
+        return np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)).convert("L"))
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _plain(stream: BoundedReader, image: Image.Image, header: Header) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +19,14 @@ from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
 from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
+from onemark.data.images.orientation import NOTICE, read_orientation
 from onemark.data.images.stream import BoundedReader
 from onemark.data.paths import printable
 from onemark.types import Radiograph, UserError
+
+# What matters of a damaged file is said in our own words, once.
+for _library in ("PIL", "tifffile", "pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+    warnings.filterwarnings("ignore", module=rf"{_library}(\..*)?$")
 
 
 def read_radiograph(
@@ -51,7 +57,8 @@ def read_radiograph(
         found = _reader(stream).read_values(stream)
         check_decoded(found)
         spacing = override or checked_spacing(found.header.spacing)
-        return Radiograph(name or path.name, scaled(found.values), spacing, found.notes)
+        turned = (NOTICE,) if read_orientation(path) != 1 else ()
+        return Radiograph(name or path.name, scaled(found.values), spacing, (*found.notes, *turned))
 
 
 def read_header(path: Path | str) -> Header:
@@ -94,12 +101,8 @@ def _reason(error: Exception) -> str:
         return "does not fit into the memory; scale it down or close other programs"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
         return "may not be read; change its permissions"
-    return f"is damaged or cut off ({_brief(error)}); export it again or remove it"
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return printable(lines[0][:120].rstrip(".:")) if lines else type(error).__name__
+    # What decoders say is for programmers; it stays in the cause.
+    return "is damaged or cut off; export it again or remove it"
 
 
 def _reader(stream: BoundedReader) -> ModuleType:

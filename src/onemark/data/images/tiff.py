@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,10 @@ _ITK_FLIPS |= {6: (True, False), 7: (True, True), 8: (False, True)}
 _FLAT = dict.fromkeys(("is_ome", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
 # By the tag's number or ImageJ's word. ImageJ keeps a default dpi under these words, so they go the way of the tags.
 _DPI_PER_UNIT: dict[object, float] = {2: 1.0, 3: 2.54, "inch": 1.0, "cm": 2.54}
+_OME_HEAD = 2048
+_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]{0,4096}>")
+_OME_SIZE = re.compile(r'(PhysicalSize[XY](?:Unit)?)="([^"]{1,32})"')
+_OME_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "nm": 1e-6, "µm": 1e-3, "\u03bcm": 1e-3, "um": 1e-3}
 _IMAGEJ_MM = {"mm": 1.0, "millimeter": 1.0}
 _IMAGEJ_MM |= dict.fromkeys(("um", "µm", "\u03bcm", "\\u00B5m", "micron", "microns"), 0.001)
 
@@ -207,7 +212,8 @@ def _grey(page: Any, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 3:
             values = values[..., 0]  # the rest is alpha
         levels: NDArray[Any] = grey(np.asarray(page.colormap).T[np.newaxis])[0]
-        return np.asarray(levels[values])
+        # A palette of two colours comes as truth values, which would select instead of look up.
+        return np.asarray(levels[values.astype(np.uint8) if values.dtype == bool else values])
     if colour == "YCBCR" and page.compression == tifffile.COMPRESSION.JPEG:
         colour = "RGB"  # tifffile lets the JPEG decoder convert it
     if colour not in _PHOTOMETRICS:
@@ -229,6 +235,8 @@ def _name(kind: Any, number: int) -> str:
 
 
 def _spacing(file: Any, page: Any) -> Spacing | None:
+    if (physical := _ome_size(page)) is not None:
+        return physical
     x, y = (_ratio(page, name) for name in ("XResolution", "YResolution"))
     if not x or not y:
         return None
@@ -238,6 +246,23 @@ def _spacing(file: Any, page: Any) -> Spacing | None:
     tag = page.tags.get("ResolutionUnit")
     factor = _DPI_PER_UNIT.get(unit) or _DPI_PER_UNIT.get(int(tag.value) if tag else None)
     return from_dpi(x * factor, y * factor) if factor else None
+
+
+def _ome_size(page: Any) -> Spacing | None:
+    """What OME-XML says of a pixel's size, where it is believable; micrometres where it states no unit."""
+    text = str(page.description)
+    found = _OME_PIXELS.search(text) if "<OME" in text[:_OME_HEAD] else None
+    if found is None:
+        return None
+    said = dict(_OME_SIZE.findall(found[0]))
+    sides = []
+    for axis in "XY":
+        mm = _OME_MM.get(said.get(f"PhysicalSize{axis}Unit", "µm"))
+        try:
+            sides.append(float(said[f"PhysicalSize{axis}"]) * (mm or math.nan))
+        except (KeyError, ValueError):
+            return None
+    return in_range(sides[0], sides[1])
 
 
 def _ratio(page: Any, name: str) -> float | None:

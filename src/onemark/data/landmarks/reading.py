@@ -19,6 +19,8 @@ from onemark.types import LandmarkSet, UserError
 
 _SHOWN = 5
 _MOST_FILES = 100_000
+PATTERNS = "*.csv *.json *.tps *.fcsv *.pts *.txt *.xml *.roi *.zip"
+"""What landmark files are called, for dialogs; the content decides."""
 _PARTS = (".mrk.json", ".fcsv", ".json", ".csv", ".pts", ".txt", ".roi", ".zip", ".xml", ".tps")
 
 

@@ -13,8 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onemark.data.cohort import Cohort
 from onemark.data.images.itk import Geometry, read_geometry
+from onemark.data.images.orientation import read_orientation, to_shown
 from onemark.data.json import parse_json
 from onemark.data.landmarks.text import decode, read_bytes
 from onemark.data.paths import safe_child
@@ -194,6 +198,12 @@ class Target:
     def size(self, image: str) -> Size:
         """`(H, W)` in px."""
         return self.cohort.header(image).size
+
+    def shown(self, one: LandmarkSet) -> tuple[Size, NDArray[np.float64]]:
+        """`(H, W)` and points `[K, 2]` of a picture as programs show it that apply its rotation flag (EXIF)."""
+        size = self.size(one.image)
+        turn = read_orientation(self.cohort.path(one.image)) if hasattr(self.cohort, "path") else 1
+        return (size[::-1] if turn >= 5 else size), to_shown(one.xy, turn, size)
 
     def geometry(self, image: str) -> Geometry:
         """Where ITK puts the radiograph; layers of napari, which are no files, have theirs from their scale."""

@@ -68,7 +68,7 @@ def _render(target: Target) -> Mapping[Path, str]:
 
 
 def _text(one: LandmarkSet, target: Target) -> str:
-    height, width = target.size(one.image)
+    (height, width), places = target.shown(one)
     shapes: list[dict[str, Any]] = [
         {
             "label": name,
@@ -79,7 +79,7 @@ def _text(one: LandmarkSet, target: Target) -> str:
             "flags": {},
             "mask": None,
         }
-        for name, xy in zip(one.names, one.xy.tolist(), strict=True)
+        for name, xy in zip(one.names, places.tolist(), strict=True)
         if all(map(math.isfinite, xy))
     ]
     document: dict[str, Any] = {

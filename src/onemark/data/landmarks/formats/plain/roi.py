@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -13,6 +14,8 @@ from onemark.data.landmarks.entries import Entry, grouped, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.types import UserError
 
+# A file's fault is said in one sentence; without a handler Python would print roifile's notes as well.
+logging.getLogger("roifile").addHandler(logging.NullHandler())
 _MAGIC, _ZIP = b"Iout", b"PK\x03\x04"
 _MOST, _LONGEST = 10_000, 1 << 20
 

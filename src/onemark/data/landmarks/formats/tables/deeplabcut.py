@@ -29,7 +29,9 @@ def _read(source: Source) -> Reading:
     if len({name for name in head.get("individuals", ())[1:] if name}) > 1:
         raise UserError(f"{source.path} holds several individuals on an image; give a table of one of them")
     body = rows.rows[len(head) :]
-    start = next(i for i, axis in enumerate(head["coords"]) if i and axis)
+    start = next((i for i, axis in enumerate(head["coords"]) if i and axis), 0)
+    if not start:
+        raise UserError(f"{source.path} has no columns of x and y; export it again")
     entries = [entry for line, cells in body for entry in _row(rows, line, cells, head, start)]
     return Reading(grouped(source.path, entries))
 

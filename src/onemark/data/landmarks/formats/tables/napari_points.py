@@ -28,7 +28,8 @@ def _read(source: Source) -> Reading:
     for count, (line, cells) in enumerate(rows.rows[1:], 1):
         if len(cells) < len(header):
             raise UserError(f"{rows.at(line)}: {len(cells)} cells, but the header has {len(header)}")
-        y, x = (rows.number(line, axis, cells[header.index(axis)]) for axis in ("axis-0", "axis-1"))
+        y_cell, x_cell = (cells[header.index(axis)] for axis in ("axis-0", "axis-1"))
+        x, y = rows.point(line, ("axis-1", x_cell), ("axis-0", y_cell))
         name = canonical(cells[named]) if named is not None else ""
         entries.append(point(image, name or str(count), (x, y), f"line {line}"))
     return Reading(grouped(source.path, entries))
