@@ -13,7 +13,7 @@ WINDOW := xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-cursor0 libxcb-image0 
 LINUX  := $(filter Linux,$(shell uname -s))
 PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a)) $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help demo test screenshots lint window clean
+.PHONY: help demo test fuzz screenshots lint window clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -25,13 +25,18 @@ demo: $(VENV)/.with-demo ## Install, then mark a folder of synthetic radiographs
 test: window $(VENV)/.with-test ## Install, then run every test, the ones that open windows included
 	$(PYTEST) $(ARGS)
 
+fuzz: $(VENV)/.with-test ## Try 100,000 changed files on every reader; FUZZ="--count 1000 tiff dicom" tries fewer
+	$(BIN)/python tests/fuzz/run.py $(FUZZ)
+
 screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md anew, in a real window
 	QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1280x720x24")) $(BIN)/python docs/make_screenshots.py $(ARGS)
 
-lint: $(VENV)/.with-dev ## Check style, types and the direction of imports
+lint: $(VENV)/.with-dev ## Check style, types, the direction of imports and known weaknesses
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/bandit -q -r src -ll --skip B704
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 	$(BIN)/lint-imports
 
 clean: ## Remove the virtual environment and the caches

@@ -24,11 +24,13 @@ class Radiograph:
         name: File name relative to the cohort's folder, with `/` as separator; the key in every table.
         pixels: `[H, W]` float32, scaled robustly to [0, 1]; dense tissue is bright (MONOCHROME1 is inverted).
         spacing: `(x, y)` mm per pixel, or None when unknown.
+        notes: What its reader passed over, such as an unusable DICOM tag; ends of sentences that start with the file.
     """
 
     name: str
     pixels: NDArray[np.float32]
     spacing: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,6 +48,7 @@ class LandmarkSet:
         xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible.
         score: `[K]` in [0, 1], higher is more certain; empty when a person placed the points.
         expected_error: `[K]` in mm when the spacing is known, else px; empty when a person placed the points.
+        unit: Of the expected errors, `mm` or `px`; empty where it is not stated.
 
     Raises:
         ValueError: `xy` does not fit the names, or a name occurs twice.
@@ -56,6 +59,7 @@ class LandmarkSet:
     xy: NDArray[np.float64]
     score: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     expected_error: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), 2):

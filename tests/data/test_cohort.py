@@ -103,8 +103,8 @@ def test_nothing_is_decoded_or_opened_at_open(folder: Folder, monkeypatch: pytes
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(cohort_module, "is_dicom", fail)
-    monkeypatch.setattr(images, "_reader", fail)
+    monkeypatch.setattr(cohort_module, "kind_of_file", fail)
+    monkeypatch.setattr(images, "read_radiograph", fail)
     assert len(open_cohort(where)) == 2
 
 

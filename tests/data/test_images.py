@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from onemark.data.images.read import is_image_name, read_header, read_radiograph, read_size
+from onemark.data.images.kinds import is_image_name
+from onemark.data.images.read import read_header, read_radiograph, read_size
 from onemark.data.images.spacing import from_dpi
 from onemark.types import UserError
 
@@ -304,11 +305,19 @@ def test_zero_bytes(tmp_path: Path, suffix: str) -> None:
 def test_rubbish(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"this is a text, not a picture")
-    assert "no PNG, JPEG, BMP, TIFF or DICOM" in one_sentence(path)
+    assert "no PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM" in one_sentence(path)
 
 
 @pytest.mark.parametrize(
-    "start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"II*\0", b"MM\0*", b"II+\0"]
+    "start",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+        b"BM" + bytes(12) + b"\x28\0\0\0",
+        b"II*\0",
+        b"MM\0*",
+        b"II+\0",
+    ],
 )
 def test_a_right_start_and_rubbish_behind(tmp_path: Path, start: bytes) -> None:
     path = tmp_path / "a.png"
@@ -473,3 +482,49 @@ def outcome(path: Path) -> tuple[NDArray[np.float32] | None, str]:
         return read_radiograph(path).pixels, ""
     except UserError as error:
         return None, str(error)
+
+
+def test_a_jpeg_without_its_end_marker(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray((np.indices((40, 64)).sum(0) * 2).astype(np.uint8)).save(path)
+    whole = read_radiograph(path)
+    for lost in (1, 2):
+        (tmp_path / "b.jpg").write_bytes(path.read_bytes()[:-lost])
+        found = read_radiograph(tmp_path / "b.jpg")
+        np.testing.assert_array_equal(found.pixels, whole.pixels)
+        assert "lacks the end marker" in found.notes[0]
+
+
+def test_a_rotation_flag_is_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.jpg"
+    Image.fromarray((np.indices((40, 64)).sum(0) * 2).astype(np.uint8)).save(path, exif=exif)
+    found = read_radiograph(path)
+    assert found.size == (40, 64)
+    assert "rotation flag" in found.notes[0]
+
+
+def test_the_physical_size_of_ome(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    sizes = {
+        "PhysicalSizeX": 0.14,
+        "PhysicalSizeXUnit": "mm",
+        "PhysicalSizeY": 150.0,
+        "PhysicalSizeYUnit": "µm",
+    }
+    picture = np.indices((40, 64)).sum(0).astype(np.uint16)
+    tifffile.imwrite(path, picture, ome=True, metadata={"axes": "YX", **sizes})
+    assert read_radiograph(path).spacing == pytest.approx((0.14, 0.15))
+
+
+def test_a_tiff_with_a_palette_of_two_colours(tmp_path: Path) -> None:
+    picture = np.indices((40, 64)).sum(0) % 7 < 3
+    path = tmp_path / "a.tif"
+    colours = (320, "H", 6, (0, 65535) * 3, True)
+    tifffile.imwrite(path, picture, photometric="minisblack", bitspersample=1, extratags=[colours])
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        data[file.pages[0].tags["PhotometricInterpretation"].valueoffset] = 3
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_radiograph(path).pixels, picture)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,10 @@ HEAD = "image,landmark,x,y\n"
         ("image,s_x,s_y\n", "holds no landmarks"),
         ("image,landmark,x\na,s,1\n", r"lacks the column y \(it has image,landmark,x\)"),
         ("image,x,y\na,1,2\n", "lacks the column landmark"),
-        ("file,point,u,v\na,s,1,2\n", "lacks the columns image, landmark, x, y"),
+        ("file,point,u,v\na,s,1,2\n", "lacks the columns x, y"),
         ("a.png,s,1,2\n", "lacks the columns image, landmark, x, y"),
         ("landmark,s_x,s_y,x,y\n1,2,3,4,5\n", "lacks the column image"),
-        ("name,s_x,s_y\na,1,2\n", "lacks the column image"),
+        ("colour,s_x,s_y\na,1,2\n", "lacks the column image"),
         ("just words\n", "lacks the columns"),
         ("image,landmark,x,x,y\na,s,1,2,3\n", "the column x more than once"),
         ("image,s_x,s_y,S_x\na,1,2,3\n", "'S' has no column for its y; add S_y"),
@@ -175,7 +176,7 @@ def test_what_is_no_text(tmp_path: Path) -> None:
 
 
 def test_a_workbook(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"Excel workbook .*save the sheet as CSV"):
+    with pytest.raises(UserError, match=r"Excel workbook.*save the sheet as CSV"):
         read(tmp_path, b"PK\x03\x04rest", "l.xlsx")
 
 
@@ -187,15 +188,28 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> bytes:
+    def fail(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    (tmp_path / "l.csv").write_text(LONG)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(UserError, match=r"cannot be read .*change its permissions"):
-        read(tmp_path, LONG)
+        read_landmarks(tmp_path / "l.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "l.csv")
+    with pytest.raises(UserError, match="a pipe or a device"):
+        read_landmarks(tmp_path / "l.csv")
+
+
+def test_a_number_of_countless_digits_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 2: .* has 100000 characters, not a number"):
+        read(tmp_path, f"image,landmark,x,y\na.png,s,{'1' * 100_000},2\n")
 
 
 def test_a_file_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "MAX_BYTES", 10)
-    with pytest.raises(UserError, match="larger than 512 MiB"):
+    with pytest.raises(UserError, match="larger than 10 bytes"):
         read(tmp_path, LONG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +32,21 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
         raise Cancelled(f"stopped; continue with: onemark resume {run_folder}") from None
 
 
+def read_table(path: Path, cohort: Cohort | None = None, *, y_from_top: bool = False) -> LandmarkTable:
+    """Read landmarks, and say on stderr what was left out of them.
+
+    Raises:
+        UserError: as `onemark.read_landmarks`.
+    """
+    from onemark.data.landmarks.formats.base import ReadOptions
+    from onemark.data.landmarks.table import read_table
+
+    table = read_table(path, cohort, ReadOptions(y_from_top))
+    for note in table.notes:
+        print(note, file=sys.stderr)
+    return table
+
+
 def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
     """Train into the new run folder `out`."""
     return onemark.fit(
@@ -42,6 +58,7 @@ def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Train
         device=training.device,
         seed=training.seed,
         settings=parse_settings(training.settings),
+        orient=training.orient,
         progress=announce_device(show, training.device),
     )
 
@@ -134,7 +151,7 @@ def teach_run(
     if fixed:
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
     cohort = open_run_cohort(run_folder, xrays, spacing_mm)
-    exemplars = onemark.read_landmarks(exemplar, cohort)
+    exemplars = read_table(exemplar, cohort)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
         resume_run(run_folder, cohort, exemplars, training.minutes, device, show)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, overload
 
+from onemark.data.paths import printable
 from onemark.types import UserError
 
 PREFIX = ".onemark-"
 """Unfinished files start with this; being hidden, no cohort takes them in."""
 
-_MEND = {
+_WAY_OUT = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
     errno.EACCES: "you may not write there; choose another folder, or close the program that uses the file",
@@ -33,23 +34,23 @@ _MEND = {
 
 @contextlib.contextmanager
 def user_errors(path: Path | str) -> Iterator[None]:
-    """Turn the OSErrors of writing `path` into a UserError that says how to mend it."""
+    """Turn the OSErrors of writing `path` into a UserError that says the way out."""
     try:
         yield
     except OSError as error:
-        mend = _MEND.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
-        raise UserError(f"cannot write {path}: {mend}") from error
+        way_out = _WAY_OUT.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
+        raise UserError(f"cannot write {printable(path)}: {way_out}") from error
 
 
 @contextlib.contextmanager
 def reading_errors(path: Path | str) -> Iterator[None]:
-    """Turn the OSErrors of reading `path` into a UserError that says how to mend it."""
+    """Turn the OSErrors of reading `path` into a UserError that says the way out."""
     try:
         yield
     except OSError as error:
         forbidden = error.errno in (errno.EACCES, errno.EPERM)
-        mend = "change its permissions or move it" if forbidden else "check the path"
-        raise UserError(f"{path} cannot be read ({error.strerror or error}); {mend}") from None
+        way_out = "change its permissions or move it" if forbidden else "check the path"
+        raise UserError(f"{printable(path)} cannot be read ({error.strerror or error}); {way_out}") from None
 
 
 @overload
@@ -67,7 +68,7 @@ def writing(path: Path | str, mode: Literal["w", "wb"] = "w") -> contextlib.Abst
         mode: `w` (UTF-8, line ends as written) or `wb`.
 
     Raises:
-        UserError: disk full, not allowed, read-only, a folder in the way: the sentence says how to mend it.
+        UserError: disk full, not allowed, read-only, a folder in the way: the sentence says the way out.
     """
     return _writing(Path(path), mode)
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from natsort import natsort_keygen
 
 from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
-from onemark.data.images.read import SUFFIXES, is_dicom, is_image_name, read_header, read_radiograph
+from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
+from onemark.data.images.read import read_header, read_radiograph
+from onemark.data.json import SMALL, read_json
 from onemark.data.keys import image_key
+from onemark.data.names import NameIndex
 from onemark.data.paths import key_fault, printable
+from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
 _natural = natsort_keygen()
+_SHOWN = 5
+# What lies beside radiographs and is meant to; nobody needs to hear that these are none.
+_BESIDE = (
+    ".csv .tsv .txt .tps .pts .fcsv .json .jsonl .xml .md .html .htm .xls .xlsx .ods .log .ini .db .py .yaml .yml"
+    " .safetensors .lock"
+)
+_COMPANIONS = tuple(_BESIDE.split())
+_INDEXES = ("DICOMDIR",)
 
 
 @dataclass(frozen=True)
@@ -33,12 +43,17 @@ class Cohort:
         names: Relative file names with `/` as separator, NFC, in natural order. The keys of everything.
         files: Name -> path as the disk spells it, relative to `folder`.
         spacing_mm: `(x, y)` mm per pixel that overrides the files', or None.
+        orientations: Name -> how a radiograph is brought upright when it is read; the others are read as they lie.
+        left_out: What of the folder is no part of the cohort and why; whole sentences. Those that begin with
+            `onemark.progress.SKIPPED` tell of a radiograph.
     """
 
     folder: Path
     names: tuple[str, ...]
     files: Mapping[str, str]
     spacing_mm: spacings.Spacing | None = None
+    orientations: Mapping[str, Orientation] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,15 +72,16 @@ class Cohort:
             IndexError: no such position.
         """
         name = self.names[which] if isinstance(which, int) else self.resolve(which)
-        return read_radiograph(self.path(name), name, self.spacing_mm)
+        return self.orientation(name).turn(read_radiograph(self.path(name), name, self.spacing_mm))
 
     def path(self, name: str) -> Path:
         """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
         key = self.resolve(name)
-        # Names become names of overlays and exports, and a stranger's archive may hold one that leads elsewhere.
-        fault = key_fault(key)
-        if fault is not None:
-            raise UserError(f"{printable(key)} in {self.folder} cannot be used: {fault}; rename the file")
+        # `open_cohort` leaves such names out; a cohort may also be built by hand.
+        if fault := key_fault(key):
+            raise UserError(
+                f"{printable(key)} in {printable(self.folder)} cannot be used: {fault}; rename the file"
+            )
         return self.folder / self.files[key]
 
     def header(self, name: str) -> Header:
@@ -75,81 +91,84 @@ class Cohort:
             UserError: no such name, or the file cannot be read.
         """
         found = read_header(self.path(name))
-        return Header(found.size, self.spacing_mm or found.spacing)
+        spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
+        return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
+
+    def orientation(self, name: str) -> Orientation:
+        """How a radiograph is brought upright when it is read."""
+        return self.orientations.get(name, UPRIGHT) if self.orientations else UPRIGHT
+
+    def turned(self, orientations: Mapping[str, Orientation]) -> Cohort:
+        """The same radiographs, brought upright when they are read. The names stay."""
+        return replace(self, orientations=dict(orientations))
 
     def readable(self, names: Iterable[str] | None = None, sink: Sink = silent) -> Iterator[Radiograph]:
         """Decode one radiograph after the other and pass over the bad ones.
 
         Args:
-            names: Which, in this order; all when left out.
-            sink: Gets one `Progress("read", ...)` with a message for each file that was passed over.
+            names: Which, in this order; all when left out, and then the sink also gets what is `left_out`.
+            sink: Gets one `Progress("read", ...)` with a message for each file that was passed over, and
+                one for each kind of note of the readers.
         """
         wanted = self.names if names is None else tuple(names)
+        noted: dict[str, int] = {}
+        for message in self.left_out if names is None else ():
+            sink(Progress("read", 0, len(wanted), message=message))
         for step, name in enumerate(wanted, 1):
             try:
                 radiograph = self[name]
             except UserError as error:
                 sink(Progress("read", step, len(wanted), message=f"{SKIPPED}{error}"))
                 continue
+            for note in radiograph.notes:
+                noted[note] = noted.get(note, 0) + 1
+                if noted[note] == 1:
+                    message = f"{printable(self.path(name))} {note}"
+                    sink(Progress("read", step, len(wanted), message=message))
             yield radiograph
+        for note, count in noted.items():
+            if count > 1:
+                message = f"the same holds of {count - 1} more: each {note}"
+                sink(Progress("read", len(wanted), len(wanted), message=message))
 
     def subset(self, names: Iterable[str]) -> Cohort:
         """The cohort of these radiographs, in this order. Raises UserError when one is not in the folder."""
         kept = tuple(dict.fromkeys(self.resolve(name) for name in names))
-        return replace(self, names=kept, files={name: self.files[name] for name in kept})
+        return replace(self, names=kept, files={name: self.files[name] for name in kept}, left_out=())
 
     def resolve(self, name: str) -> str:
         """The cohort's own spelling of a name given as NFC or NFD, with `\\` or `/`.
 
-        A name without its suffix is completed when only one radiograph has that stem.
+        A name that lacks its suffix or has another folder or case counts where only one radiograph fits.
 
         Raises:
-            UserError: no radiograph of that name, or several with that stem.
+            UserError: no radiograph of that name, or several that it may mean.
         """
         key = image_key(name)
-        return key if key in self.files else completed(name, self.names, self._stems, str(self.folder))
+        return key if key in self.files else self._index.resolve(name)
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
-        return by_stem(self.names)
+    def _index(self) -> NameIndex:
+        return NameIndex(self.names, printable(self.folder))
 
 
-def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Stem -> the names that have it, of those with a suffix of images."""
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        if is_image_name(name):
-            stems.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
-    return stems
-
-
-def completed(name: str, names: Sequence[str], stems: Mapping[str, Sequence[str]], where: str) -> str:
-    """The one of `names`, with these stems, that a person means who leaves out its suffix.
-
-    Raises:
-        UserError: none has that stem, or several; it says `where` was looked.
-    """
-    key = image_key(name)
-    same = stems.get(key, [])
-    if len(same) == 1:
-        return same[0]
-    if same:
-        found = ", ".join(same)
-        raise UserError(f"{name!r} may be any of {found} in {where}; give the name with its suffix")
-    close = difflib.get_close_matches(key, names, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there is, for one, {next(iter(names), 'nothing')!r}"
-    raise UserError(f"no radiograph {name!r} in {where}; {hint}")
-
-
-def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | None = None) -> Cohort:
+def open_cohort(
+    folder: Path | str,
+    *,
+    spacing_mm: float | Sequence[float] | None = None,
+    follow_links: bool = True,
+) -> Cohort:
     """Open a folder of radiographs; nothing is decoded.
 
-    Sub-folders are included. Left out are hidden files and folders, run folders (a sub-folder with a
-    `config.json` that onemark wrote) and, when `folder` itself is a run folder, its `overlays`.
+    Sub-folders are included. The suffix decides, and where it is none of a picture's, the content. Left out are
+    hidden files and folders, run folders (a sub-folder with a `config.json` that onemark wrote) and, when
+    `folder` itself is a run folder, its `overlays`. Names that could lead out of an output folder, pipes, devices
+    and files of other kinds are left out and named in `Cohort.left_out`.
 
     Args:
         folder: The folder.
         spacing_mm: mm per pixel of all radiographs, one number or `(x, y)`; overrides what the files say.
+        follow_links: Take in what symbolic links lead to, also outside the folder.
 
     Raises:
         UserError: no such folder, a file instead, not allowed, or no radiograph in it.
@@ -158,48 +177,109 @@ def open_cohort(folder: Path | str, *, spacing_mm: float | Sequence[float] | Non
     spacing = spacings.given(spacing_mm)
     with reading_errors(folder):
         if not folder.exists():
-            raise UserError(f"{folder} does not exist; check the path")
+            raise UserError(f"{printable(folder)} does not exist; check the path")
         if not folder.is_dir():
-            raise UserError(f"{folder} is a file; give the folder it lies in")
+            raise UserError(f"{printable(folder)} is a file; give the folder it lies in")
+    found = _Scan(folder, follow_links).run()
     files: dict[str, str] = {}
-    for file in _images(folder):
+    for file in found.images:
         key = image_key(file)
         if key in files:
-            raise UserError(f"{folder} holds two files that read {key!r}; rename one of them")
+            raise UserError(f"{printable(folder)} holds two files that read {key!r}; rename one of them")
         files[key] = file
     if not files:
-        kinds = " ".join(suffix for suffix in SUFFIXES if len(suffix) < 5)
-        raise UserError(f"no radiographs in {folder}; put images there ({kinds}) or give another folder")
+        raise _nothing_in(folder, found)
     names = tuple(sorted(files, key=lambda name: [_natural(part) for part in name.split("/")]))
-    return Cohort(folder, names, files, spacing)
+    return Cohort(folder, names, files, spacing, left_out=found.left_out())
+
+
+def _nothing_in(folder: Path, found: _Scan) -> UserError:
+    kinds = " ".join(suffix for suffix in SUFFIXES if len(suffix) == 4)
+    why = "".join(f" ({one.removeprefix(SKIPPED)})" for one in found.left_out()[:1])
+    return UserError(
+        f"no radiographs in {printable(folder)}{why}; put images there ({kinds}) or give another folder"
+    )
 
 
 def is_run_folder(folder: Path | str) -> bool:
     """Whether onemark wrote a run here: there is a `config.json` with the key `onemark`."""
     try:
-        config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = read_json(Path(folder) / "config.json", SMALL)
+    except (OSError, UserError):
         return False
     return isinstance(config, dict) and "onemark" in config
 
 
-def _images(folder: Path) -> Iterator[str]:
-    """Relative paths of the images under `folder`, as the disk spells them but with `/`."""
-    skipped = {"overlays"} if is_run_folder(folder) else set()
-    open_folders, seen = [""], {os.path.realpath(folder)}
-    while open_folders:
-        inside = open_folders.pop()
-        for entry in _entries(folder / inside):
-            relative = f"{inside}/{entry.name}" if inside else entry.name
-            if entry.name.startswith(".") or relative in skipped:
-                continue
-            if _whether(entry.is_dir):
-                real = os.path.realpath(entry.path)
-                if real not in seen and not is_run_folder(entry.path):
+@dataclass
+class _Scan:
+    """One walk through a folder.
+
+    Attributes:
+        images: Relative paths of the radiographs, as the disk spells them but with `/`.
+        faults: Sentences about files that are no radiographs of the cohort although they look so.
+        others: Relative paths of files of other kinds.
+        links: Relative paths of links that were not followed.
+    """
+
+    folder: Path
+    follow_links: bool
+    images: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    def run(self) -> _Scan:
+        """Walk."""
+        skipped = {"overlays"} if is_run_folder(self.folder) else set()
+        open_folders, seen = [""], {os.path.realpath(self.folder)}
+        while open_folders:
+            inside = open_folders.pop()
+            for entry in _entries(self.folder / inside):
+                relative = f"{inside}/{entry.name}" if inside else entry.name
+                if entry.name.startswith(".") or relative in skipped:
+                    continue
+                if not self.follow_links and entry.is_symlink():
+                    self.links.append(relative)
+                elif not _whether(entry.is_dir):
+                    self._take(entry, relative)
+                elif (real := os.path.realpath(entry.path)) not in seen and not is_run_folder(entry.path):
                     seen.add(real)
                     open_folders.append(relative)
-            elif is_image_name(entry.name) or _is_bare_dicom(entry):
-                yield relative
+        return self
+
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences about everything that is no part of the cohort."""
+        where = printable(self.folder)
+        notes = [
+            (self.others, "are no radiographs onemark reads"),
+            (self.links, "are links, which are not followed"),
+        ]
+        return (
+            *self.faults,
+            *(f"{len(files)} files in {where} {why}: {_some(files)}" for files, why in notes if files),
+        )
+
+    def _take(self, entry: os.DirEntry[str], relative: str) -> None:
+        named = is_image_name(entry.name)
+        if not named and entry.name.lower().endswith(_COMPANIONS):
+            return
+        if not _whether(entry.is_file) and not _is_broken_link(entry):
+            if named:
+                self._fault(entry, "it is a pipe or a device, not a file; remove it")
+        elif not named and (entry.name in _INDEXES or not kind_of_file(entry.path)):
+            self.others.append(relative)
+        elif fault := key_fault(image_key(relative)):
+            self._fault(entry, f"{fault}; rename the file")
+        else:
+            self.images.append(relative)
+
+    def _fault(self, entry: os.DirEntry[str], why: str) -> None:
+        self.faults.append(f"{SKIPPED}{printable(entry.path)} is left out: {why}")
+
+
+def _some(files: Sequence[str]) -> str:
+    shown = ", ".join(printable(file) for file in sorted(files)[:_SHOWN])
+    return shown if len(files) <= _SHOWN else f"{shown} and {len(files) - _SHOWN} more"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -215,8 +295,5 @@ def _whether(asked: Callable[[], bool]) -> bool:
         return False
 
 
-def _is_bare_dicom(entry: os.DirEntry[str]) -> bool:
-    # DICOM files are often named by their UID alone, whose last number looks like a suffix.
-    suffix = Path(entry.name).suffix.lstrip(".")
-    bare = not suffix or suffix.isdigit()
-    return bare and entry.name != "DICOMDIR" and _whether(entry.is_file) and is_dicom(entry.path)
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110

@@ -16,6 +16,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 # Beyond control characters: marks that reverse the text around them, and line ends that are no control characters.
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _HEAD = 1 << 20
+_LONGEST = 120
 
 
 def key_fault(key: str) -> str | None:
@@ -59,6 +60,11 @@ def printable(name: object) -> str:
     return "".join(_escaped(c) if unicodedata.category(c) in _DECEPTIVE else c for c in str(name))
 
 
+def quoted(name: str) -> str:
+    """A name in quotes and escaped, shortened when it is longer than any honest one."""
+    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if code < 0x100:
@@ -73,12 +79,17 @@ def open_regular(path: Path | str) -> BinaryIO:
         UserError: it is not a regular file.
         OSError: as `open`.
     """
+    return os.fdopen(regular_handle(path), "rb")
+
+
+def regular_handle(path: Path | str) -> int:
+    """The handle of a regular file, open for reading. Raises as `open_regular` does."""
     # Without O_NONBLOCK the call itself would wait until somebody writes into a named pipe.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
+        return handle
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

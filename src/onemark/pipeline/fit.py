@@ -16,12 +16,16 @@ from onemark.nn.weights import read_weights
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model
+from onemark.pipeline.orienting import SLOT as ORIENTATION
+from onemark.pipeline.orienting import Orienter, turn_table
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.pipeline.starting import new_config
 from onemark.pipeline.trainer import Trainer, shown_landmarks
 from onemark.progress import Progress, Sink, silent
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust
 from onemark.types import UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -38,6 +42,7 @@ def fit(
     device: str = "auto",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    orient: bool = True,
     progress: Sink = silent,
 ) -> Model:
     """Learn from a cohort and its exemplars.
@@ -51,6 +56,8 @@ def fit(
         device: `auto`, `cpu`, `cuda` or `mps`.
         seed: The same seed and number of steps give the same model on the same CPU.
         settings: `slot.field` -> value.
+        orient: Whether radiographs that lie otherwise than the first exemplar, turned by quarters or mirrored, are
+            recognized and brought upright before the stages see them; predictions are on the files as they are.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
 
     Raises:
@@ -61,7 +68,7 @@ def fit(
     get_recipe(recipe).configure(settings, minutes)
     exemplars = _read_exemplars(exemplars, cohort)
     _report_unshown(exemplars, progress)
-    config = new_config(cohort, recipe, minutes, device, seed, settings, progress=progress)
+    config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
     folder = None if out is None else RunFolder.create(out, config, exemplars)
     with folder.discarded_on_error() if folder else nullcontext():
         return Trainer(cohort, exemplars, config, folder, progress).finish()
@@ -145,6 +152,8 @@ def load(run: Path | str, device: str = "auto") -> Model:
         None,
         folder.log(),
         ErrorModel.restore(saved[ERROR_MODEL][0]) if ERROR_MODEL in saved else None,
+        Orienter.restore(*saved[ORIENTATION]) if ORIENTATION in saved else None,
+        Trust.restore(saved[TRUST][0]) if TRUST in saved else None,
     )
 
 
@@ -153,7 +162,11 @@ def _correction_ratios(folder: RunFolder, corrected: LandmarkTable, cohort: Coho
     if not folder.status().is_trained:
         return ()
     model = load(folder.path, device)
-    return correction_ratios(model.error_model, model.stages, model.exemplars.images, corrected, cohort)
+    ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
+    corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
+    return correction_ratios(
+        model.error_model, model.stages, model.trust, model.exemplars.images, corrected, upright
+    )
 
 
 def _read_exemplars(exemplars: LandmarkTable, cohort: Cohort) -> LandmarkTable:

@@ -51,6 +51,7 @@ class RunConfig:
         fingerprints: Exemplar -> digest of its pixels; empty before the first training is finished.
         fits: How many trainings were finished.
         predicted: Which of them the predictions in the folder were made after; 0 where there are none.
+        orient: Whether radiographs that lie otherwise than the exemplar are brought upright first.
         version: The version of onemark that wrote it.
     """
 
@@ -69,6 +70,7 @@ class RunConfig:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     fits: int = 0
     predicted: int = 0
+    orient: bool = False
     version: str = onemark.__version__
 
     @property
@@ -180,6 +182,12 @@ def _positive(value: object) -> float:
     return _number(value)
 
 
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _scalar(value: object) -> Scalar:
     if not isinstance(value, str | int | float | bool):
         raise TypeError
@@ -233,6 +241,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "fingerprints": _mapping_of(_text),
     "fits": _count,
     "predicted": _count,
+    "orient": _truth,
 }
-REQUIRED = frozenset(CHECKS) - {"ratios", "fingerprints", "fits", "predicted"}
+REQUIRED = frozenset(CHECKS) - {"ratios", "fingerprints", "fits", "predicted", "orient"}
 """What every version has written."""

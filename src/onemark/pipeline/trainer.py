@@ -12,14 +12,27 @@ import numpy as np
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.nn.device import fabric_for
+from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights, write_weights
 from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.orienting import SLOT as ORIENTATION
+from onemark.pipeline.orienting import (
+    Orienter,
+    RestoringSink,
+    describe_orientations,
+    learn_orientations,
+    turn_table,
+)
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
-from onemark.progress import Cancelled, Sink
+from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
+from onemark.stages.detector import Detector
+from onemark.stages.matcher import Matcher
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -54,6 +67,8 @@ class Trainer:
             folder,
         )
         self.sink = sink
+        self.orienter: Orienter | None = None
+        self.original = self.cohort, self.exemplars
         self.recipe = get_recipe(config.recipe)
         self.configs = self.recipe.configure(config.settings)
         self.fabric = fabric_for(config.device)
@@ -71,12 +86,11 @@ class Trainer:
             UserError: something in the input is wrong, or the device has too little memory.
             Cancelled: the sink asked to stop; the folder then holds a resumable state.
         """
+        self._bring_upright()
         slots = list(self.recipe.slots)
         slots = slots[: slots.index(last) + 1]
         if self.budget is not None:
-            share = sum(self.recipe.shares[slot] for slot in slots) / sum(
-                self.recipe.shares[slot] for slot in self.recipe.slots
-            )
+            share = sum(self.shares[slot] for slot in slots) / sum(self.shares.values())
             gone = self.config.seconds_spent + self.head.get("spent", 0.0)
             self.deadline = time.monotonic() + self.budget * share - gone
         former = self._restore_stages()
@@ -100,23 +114,48 @@ class Trainer:
         """
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
-            error_model = self._learn_error_model(stages)
+            trust = self._measure_trust(stages)
+            error_model = self._learn_error_model(stages, trust)
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
             raise
-        prints = {one.image: fingerprint(self.cohort[one.image]) for one in self.exemplars}
+        cohort, exemplars = self.original
+        prints = {one.image: fingerprint(cohort[one.image]) for one in exemplars}
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         if self.checkpoint:
             self.checkpoint.remove()
-        return Model(self.recipe.name, stages, self.exemplars, prints, self.cohort, self.log, error_model)
+        return Model(
+            self.recipe.name, stages, exemplars, prints, cohort, self.log, error_model, self.orienter, trust
+        )
+
+    def _bring_upright(self) -> None:
+        """Find which radiographs lie otherwise than the first exemplar, and let the stages see them as it lies."""
+        if not self.config.orient or not len(self.exemplars) or self.orienter is not None:
+            return
+        started = time.monotonic()
+        saved = None
+        if self.folder is not None and self.config.learned:
+            saved = read_weights(self.folder.weights).get(ORIENTATION)
+        pools = {config.pool for config in self.configs.values()}
+        names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
+        looked_at = self.cohort.subset(names)
+        self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved)
+        other = self.orienter.other_ways
+        if other:
+            self.sink(Progress(ORIENTATION, 1, 1, message=describe_orientations(other)))
+            self.exemplars = turn_table(self.exemplars, self.cohort, other)
+            self.sink = RestoringSink(self.sink, self.cohort, other)
+            self.cohort = self.cohort.turned(other)
+        if self.budget is not None:
+            self.budget -= time.monotonic() - started
 
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
         if self.folder is None or not self.config.learned:
             return {}
         saved = read_weights(self.folder.weights)
-        saved.pop(ERROR_MODEL, None)
-        return {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in saved}
+        slots = [slot for slot in self.recipe.slots if slot in saved]
+        return {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in slots}
 
     def _fit_stage(self, slot: str, before: Mapping[str, Stage], former: Mapping[str, Stage]) -> Stage:
         stage = self.recipe.slots[slot]
@@ -138,10 +177,24 @@ class Trainer:
         )
         return stage.fit(context)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Slot -> share of the time. The more radiographs are annotated, the less depends on the matcher's answers."""
+        if not len(self.exemplars):
+            first = self.recipe.suggesting_share
+            rest = sum(share for slot, share in self.recipe.shares.items() if slot != MATCH)
+            return {**self.recipe.shares, MATCH: first / (1 - first) * rest if first < 1 else 1.0}
+        unlabelled = 1 - len(self.exemplars) / len(self.cohort)
+        detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
+        return {
+            slot: self.recipe.shares[slot] * (unlabelled if detects and issubclass(stage, Matcher) else 1.0)
+            for slot, stage in self.recipe.slots.items()
+        }
+
     def _former(self, slot: str, former: Mapping[str, Stage]) -> Stage | None:
         """The stage of an earlier training to go on from, if any."""
         stage = former[slot] if slot in self.config.warm else None
-        if stage is None or slot == MATCH:
+        if isinstance(stage, Matcher | None):
             return stage
         # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
         others = stage.names != self.exemplars.names and len(stage.names) == len(self.exemplars.names)
@@ -153,22 +206,43 @@ class Trainer:
             return None
         slots = list(self.recipe.slots)
         later = slots[slots.index(slot) :]
-        share = self.recipe.shares[slot] / sum(self.recipe.shares[one] for one in later)
+        share = self.shares[slot] / sum(self.shares[one] for one in later)
         return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
         """Keep what a stage has learned. The configuration is written last: only then does the stage count."""
         if self.folder is not None and self.fabric.is_global_zero:
-            write_weights(self.folder.weights, {name: stage.state() for name, stage in stages.items()})
+            self._write_weights(stages)
             self.folder.write_log(self.log)
         self._note(done={**self.config.done, slot: seconds})
 
-    def _learn_error_model(self, stages: Mapping[str, Stage]) -> ErrorModel | None:
-        error_model = learn_error_model(stages, self.exemplars, self.cohort, self.config.ratios, self.sink)
-        if error_model is not None and self.folder is not None and self.fabric.is_global_zero:
-            states = {name: stage.state() for name, stage in stages.items()}
-            write_weights(self.folder.weights, states | {ERROR_MODEL: error_model.state()})
+    def _measure_trust(self, stages: Mapping[str, Stage]) -> Trust | None:
+        trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
+        if trust is not None and trust.describe():
+            self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
+        return trust
+
+    def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
+        error_model = learn_error_model(
+            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
+        )
+        if self.fabric.is_global_zero:
+            self._write_weights(stages, trust, error_model)
         return error_model
+
+    def _write_weights(
+        self, stages: Mapping[str, Stage], trust: Trust | None = None, error_model: ErrorModel | None = None
+    ) -> None:
+        if self.folder is None:
+            return
+        states = {name: stage.state() for name, stage in stages.items()}
+        if trust is not None:
+            states[TRUST] = trust.state()
+        if error_model is not None:
+            states[ERROR_MODEL] = error_model.state()
+        if self.orienter is not None:
+            states[ORIENTATION] = self.orienter.state()
+        write_weights(self.folder.weights, states)
 
     def _note(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)

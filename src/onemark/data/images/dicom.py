@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images.header import Header, check_size, several_pages
+from onemark.data.images import dicom_space
+from onemark.data.images.codestream import check_codestream
+from onemark.data.images.dicom_repair import closed, decode_otherwise
+from onemark.data.images.dicom_tags import Tags
+from onemark.data.images.dicom_window import modality_values, show
+from onemark.data.images.header import (
+    Decoded,
+    Header,
+    check_bytes,
+    check_samples,
+    check_size,
+    several_pages,
+)
 from onemark.data.images.intensity import grey
-from onemark.data.images.spacing import Spacing
+from onemark.data.images.itk import Geometry
+from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
-# The first that is there counts: calibrated to the patient, measured at the detector, told by a film scanner.
-_SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *_SPACING_TAGS]
+_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *dicom_space.TAGS]
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_META_GROUP, _PIXEL_GROUP, _UNDEFINED = 0x0002, 0x7FE0, 0xFFFFFFFF
+_LONGEST = {_META_GROUP: 1 << 16, 0x0008: 1 << 20, 0x0028: 1 << 20}
+"""Group of tags -> most bytes of a value that is read for every picture."""
+_MAX_FILE = 320 << 20
+_MAX_INFLATED = 128 << 20
+_MAX_FRAGMENTS = 100_000
+_CALLS = 200_000
+_ITEM = b"\xfe\xff\x00\xe0"
+# pydicom converts colours in float32.
+_COLOUR_WORK = 8
 
 
-def read_header(path: Path) -> Header:
+def read_header(stream: BoundedReader) -> Header:
     """Size and spacing without decoding. Raises UserError without the file's name; pydicom's errors pass."""
-    dataset = _pydicom().dcmread(path, force=True, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
-    return Header(_size(dataset), _spacing(dataset))
+    return _header(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
 
 
-def read_values(path: Path) -> tuple[NDArray[Any], Spacing | None]:
-    """The values `[H, W]` after modality LUT and VOI LUT, MONOCHROME1 inverted last, and the spacing.
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
+    return dicom_space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+
+
+def read_values(stream: BoundedReader) -> Decoded:
+    """The values after modality LUT and VOI LUT, MONOCHROME1 inverted last, and the header.
 
     Pixels with the padding value (outside the exposed field) become the darkest value.
 
     Raises:
-        UserError: pydicom is missing, several frames, no pixels, an unusable window; without the file's name.
+        UserError: pydicom is missing, several frames, no pixels, too large; without the file's name.
     """
-    dataset = _pydicom().dcmread(path, force=True)
-    check_size(*_size(dataset))
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise several_pages(frames, "frames")
-    if "PixelData" not in dataset:
+    dataset = _read(stream, _stops_nowhere)
+    if _lacks_pixels(dataset) and _is_compressed(dataset):
+        dataset = _read(closed(stream), _stops_nowhere)
+    tags = Tags(dataset)
+    header = _header(tags)
+    check_size(*header.size)
+    _check_frames(tags)
+    if _lacks_pixels(dataset):
         raise UserError("is a DICOM file without pixel data; remove it from the folder")
     _check_decoder(dataset)
-    return _displayed(dataset), _spacing(dataset)
+    _check_pixels(tags, header.size)
+    return Decoded(header, _displayed(tags, header.size), tuple(tags.notes))
+
+
+def _lacks_pixels(dataset: Any) -> bool:
+    return not any(name in dataset for name in _PIXELS)
+
+
+def _is_compressed(dataset: Any) -> bool:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return bool(syntax is not None and not syntax.is_private and syntax.is_encapsulated)
+
+
+def _header(tags: Tags) -> Header:
+    dicom_space.flatten(tags)
+    size = tags.size()
+    return Header(size, dicom_space.measured_spacing(tags, size))
 
 
 def _pydicom() -> Any:
@@ -49,14 +96,64 @@ def _pydicom() -> Any:
         import pydicom.pixels
     except ImportError:
         raise UserError("is a DICOM file and needs pydicom: pip install onemark[dicom]") from None
+    # What matters of a damaged file is said in our own words, once.
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
     return pydicom
 
 
-def _size(dataset: Any) -> tuple[int, int]:
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")
-    if not rows or not columns:
-        raise UserError("is no DICOM image (it has no Rows and Columns); remove it from the folder")
-    return int(rows), int(columns)
+def _read(stream: BoundedReader, stop_when: Any, tags: list[str] | None = None) -> Any:
+    if stream.size > _MAX_FILE:
+        raise UserError(f"is a DICOM file of more than {_MAX_FILE >> 20} MiB; scale it down")
+    read_partial = _pydicom().filereader.read_partial
+    source = _inflated(stream)
+    source.calls = _CALLS
+    return read_partial(source, stop_when=stop_when, force=True, specific_tags=_numbers(tags))
+
+
+def _numbers(tags: list[str] | None) -> list[Any] | None:
+    return None if tags is None else [_pydicom().tag.Tag(tag) for tag in tags]
+
+
+def _stops_nowhere(tag: int, vr: str | None, length: int) -> bool:
+    """Refuse a tag of the picture's description that is absurdly long, before pydicom makes values of it."""
+    if length != _UNDEFINED and length > _LONGEST.get(tag >> 16, length):
+        raise UserError(f"is damaged (a DICOM tag of {length} bytes); export it again or remove it")
+    return False
+
+
+def _stops_at_pixels(tag: int, vr: str | None, length: int) -> bool:
+    return _stops_nowhere(tag, vr, length) or tag >> 16 == _PIXEL_GROUP
+
+
+def _inflated(stream: BoundedReader) -> BoundedReader:
+    """The stream, or what it inflates to: pydicom itself would inflate without a bound."""
+    filereader = _pydicom().filereader
+    filereader.read_preamble(stream, force=True)
+    meta = filereader.read_dataset(
+        stream,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, *_: tag >> 16 != _META_GROUP,
+    )
+    if meta.get("TransferSyntaxUID") != _pydicom().uid.DeflatedExplicitVRLittleEndian:
+        stream.seek(0)
+        return stream
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), _MAX_INFLATED + 1)
+    if len(inflated) > _MAX_INFLATED:
+        raise UserError(
+            f"inflates to more than {_MAX_INFLATED >> 20} MiB; save it with another transfer syntax"
+        )
+    return BoundedReader(io.BytesIO(inflated), Path(stream.name))
+
+
+def _check_frames(tags: Tags) -> None:
+    if "NumberOfFrames" not in tags.dataset:
+        return
+    frames = tags.number("NumberOfFrames")
+    if frames is not None and frames > 1:
+        raise several_pages(int(frames), "frames")
+    # pydicom would stumble over a number that it cannot read; one frame is what is left.
+    del tags.dataset.NumberOfFrames
 
 
 def _check_decoder(dataset: Any) -> None:
@@ -78,51 +175,67 @@ def _check_decoder(dataset: Any) -> None:
         raise UserError(f"is compressed as {syntax.name} and needs a decoder: pip install onemark[dicom]")
 
 
-def _displayed(dataset: Any) -> NDArray[Any]:
+def _check_pixels(tags: Tags, size: tuple[int, int]) -> None:
+    """Check how much memory the pixels will take, and what a compressed stream says of itself."""
+    dataset = tags.dataset
+    samples = int(tags.number("SamplesPerPixel") or 1)
+    check_bytes(*size, samples * max(1, int(tags.number("BitsAllocated") or 8) // 8))
+    if samples > 1 or tags.word("PhotometricInterpretation") == "PALETTE COLOR":
+        check_samples(*size, 3, _COLOUR_WORK)
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        from pydicom.encaps import generate_frames
+
+        if dataset.PixelData.count(_ITEM) > _MAX_FRAGMENTS:
+            raise UserError("holds its pixels in countless fragments; export it again or remove it")
+        for frame in generate_frames(dataset.PixelData, number_of_frames=1):
+            check_codestream(frame, size)
+
+
+def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
     pixels = _pydicom().pixels
-    stored = dataset.pixel_array
+    dataset = tags.dataset
+    stored = _stored(tags, size)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = pixels.apply_color_lut(stored, dataset)
-    if stored.ndim == 3:
+    if stored.ndim == 3 and stored.shape[:2] == size:
         return grey(stored)
-    values = pixels.apply_modality_lut(stored, dataset)
-    if _has_voi(dataset):
-        values = pixels.apply_voi_lut(values, dataset)
-    values = np.asarray(values, np.float32)
+    if stored.ndim != 2:
+        raise several_pages(stored.shape[0] if stored.ndim else 0, "frames")
+    padding = _padding(tags, stored)
+    values = modality_values(tags, stored)
+    show(tags, values, padding)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        values = values.max() + values.min() - values
-    return _without_padding(dataset, stored, values)
-
-
-def _has_voi(dataset: Any) -> bool:
-    if dataset.get("VOILUTSequence"):
-        return True
-    width, centre = (dataset.get(tag) for tag in ("WindowWidth", "WindowCenter"))
-    if width in (None, "") or centre in (None, ""):
-        return False
-    if float(np.atleast_1d(width)[0]) <= 0:
-        raise UserError(
-            f"has a WindowWidth of {width}, which must be above 0; correct or remove that DICOM tag"
-        )
-    return True
-
-
-def _without_padding(dataset: Any, stored: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return values
-    last = dataset.get("PixelPaddingRangeLimit", first)
-    padding = (stored >= min(first, last)) & (stored <= max(first, last))
-    if padding.all():
-        return values
-    values[padding] = values[~padding].min()
+        np.subtract(values.max() + values.min(), values, out=values)
+    if padding is not None:
+        values[padding] = values[~padding].min()
     return values
 
 
-def _spacing(dataset: Any) -> Spacing | None:
-    for tag in _SPACING_TAGS:
-        value = dataset.get(tag)
-        if value is not None and len(value) == 2 and all(float(mm) > 0 for mm in value):
-            # DICOM says rows first: the distance down, then the distance across.
-            return float(value[1]), float(value[0])
-    return None
+def _stored(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
+    try:
+        return np.asarray(tags.dataset.pixel_array)
+    except Exception:  # each of pydicom's decoders has its own kinds
+        values = decode_otherwise(tags, size)
+        if values is None:
+            raise
+        return values
+
+
+def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """`[H, W]`, true outside the exposed field; None where nothing or everything is."""
+    first = tags.number("PixelPaddingValue")
+    if first is None:
+        return None
+    last = tags.number("PixelPaddingRangeLimit")
+    last = first if last is None else last
+    first, last = (_with_sign(value, stored) for value in (first, last))
+    padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
+    return padding if padding.any() and not padding.all() else None
+
+
+def _with_sign(value: float, stored: NDArray[Any]) -> float:
+    """A padding value of signed pixels that the file writes without its sign."""
+    if stored.dtype.kind != "i" or value <= np.iinfo(stored.dtype).max:
+        return value
+    bits = 16 if value < 1 << 16 else 32
+    return value - (1 << bits)

@@ -11,7 +11,11 @@ from onemark.types import UserError
 
 PERCENTILES = (0.5, 99.5)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SAMPLE = 1 << 18
+SAMPLE = 1 << 18
+"""Pixels in an even grid that stand for a radiograph's histogram."""
+_ROWS = 256
+_WIDEST = 1e38
+"""Differences beyond it would overflow float32."""
 
 
 def grey(values: NDArray[Any]) -> NDArray[Any]:
@@ -23,11 +27,22 @@ def grey(values: NDArray[Any]) -> NDArray[Any]:
     Returns:
         `[H, W]`; alpha is dropped, colour becomes its luma (Rec. 601).
     """
-    if values.ndim == 2:
+    if values.ndim != 3:
         return values
     if values.shape[2] < 3:
         return values[..., 0]
-    return values[..., :3].astype(np.float32) @ _LUMA
+    luma = np.empty(values.shape[:2], np.float32)
+    # A few rows at once, because all channels as float32 would take four times the picture's memory.
+    for row in range(0, len(luma), _ROWS):
+        luma[row : row + _ROWS] = values[row : row + _ROWS, :, :3].astype(np.float32) @ _LUMA
+    return luma
+
+
+def as_float(values: NDArray[Any]) -> NDArray[np.float32]:
+    """The values as float32 that may be overwritten; no copy where they are that already."""
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which `scaled` refuses
+        pixels = values.astype(np.float32, copy=False)
+    return pixels if pixels.flags.writeable else pixels.copy()
 
 
 def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -36,12 +51,12 @@ def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     The percentiles come from an even grid of about 260,000 pixels, enough for a radiograph's histogram.
 
     Args:
-        values: `[H, W]`, any real type.
+        values: `[H, W]`, any real type; float32 is overwritten.
 
     Raises:
         UserError: a value that is NaN or infinite, or every pixel the same. The message lacks the file.
     """
-    pixels = values.astype(np.float32)
+    pixels = as_float(values)
     least, most = float(pixels.min()), float(pixels.max())
     if not np.isfinite((least, most)).all():
         raise UserError(
@@ -51,10 +66,14 @@ def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
         raise UserError(
             "has the same value in every pixel, so there is nothing to see; export it again or remove it"
         )
-    step = max(1, round((pixels.size / _SAMPLE) ** 0.5))
-    low, high = (float(v) for v in np.percentile(pixels[::step, ::step], PERCENTILES))
+    if most - least > _WIDEST:
+        pixels *= 0.25
+        least, most = least / 4, most / 4
+    step = max(1, round((pixels.size / SAMPLE) ** 0.5))
+    low, high = (np.float32(v) for v in np.percentile(pixels[::step, ::step], PERCENTILES))
     if low == high:
-        low, high = least, most
+        low, high = np.float32(least), np.float32(most)
+    np.clip(pixels, low, high, out=pixels)
     pixels -= low
-    pixels /= np.float32(high) - np.float32(low)
-    return np.clip(pixels, 0.0, 1.0, out=pixels)
+    pixels /= high - low
+    return pixels

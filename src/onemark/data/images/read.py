@@ -1,4 +1,4 @@
-"""One radiograph from one file: PNG, JPEG, BMP, TIFF or DICOM.
+"""One radiograph from one file: PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM.
 
 The content decides the format, not the suffix. Pixels are the stored ones: an EXIF orientation is not
 applied, because landmarks are given in stored pixels and most other programs for landmarks do not apply it
@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import warnings
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from onemark.data.images import spacing as spacings
-from onemark.data.images.header import Header
+from onemark.data.images.header import Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
+from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
+from onemark.data.images.orientation import NOTICE, read_orientation
+from onemark.data.images.stream import BoundedReader
+from onemark.data.paths import printable
 from onemark.types import Radiograph, UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
-"""What a radiograph's name may end in; files without a suffix count when they carry the DICOM preamble."""
-
-_DICOM_AT = 128
-_MAGIC = {
-    b"\x89PNG": "raster",
-    b"\xff\xd8": "raster",
-    b"BM": "raster",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",
-    b"MM\0+": "tiff",
-}
+# What matters of a damaged file is said in our own words, once.
+for _library in ("PIL", "tifffile", "pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+    warnings.filterwarnings("ignore", module=rf"{_library}(\..*)?$")
 
 
 def read_radiograph(
@@ -57,21 +53,25 @@ def read_radiograph(
     """
     path = Path(path)
     override = spacings.given(spacing_mm)
-    with _named(path):
-        values, found = _reader(path).read_values(path)
-        return Radiograph(name or path.name, scaled(values), override or found)
+    with named_errors(path), BoundedReader.open(path) as stream:
+        found = _reader(stream).read_values(stream)
+        check_decoded(found)
+        spacing = override or checked_spacing(found.header.spacing)
+        turned = (NOTICE,) if read_orientation(path) != 1 else ()
+        return Radiograph(name or path.name, scaled(found.values), spacing, (*found.notes, *turned))
 
 
 def read_header(path: Path | str) -> Header:
     """Size `(H, W)` in pixels and spacing `(x, y)` in mm or None, without decoding the pixels.
 
     Raises:
-        UserError: missing, unreadable or damaged.
+        UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-    with _named(path):
-        header: Header = _reader(path).read_header(path)
-        return header
+    with named_errors(path), BoundedReader.open(path) as stream:
+        header: Header = _reader(stream).read_header(stream)
+        check_size(*header.size)
+        return Header(header.size, checked_spacing(header.spacing))
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
@@ -79,71 +79,47 @@ def read_size(path: Path | str) -> tuple[int, int]:
     return read_header(path).size
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for a radiograph without looking inside."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def is_dicom(path: Path | str) -> bool:
-    """Whether the file carries the DICOM preamble; False when it cannot be read."""
-    try:
-        with Path(path).open("rb") as stream:
-            return stream.read(_DICOM_AT + 4)[_DICOM_AT:] == b"DICM"
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """Put the file's name before every message, and turn what decoders raise into one sentence."""
     try:
         yield
-    except UserError as error:
-        raise UserError(f"{path} {error}") from error.__cause__
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there any more; check the name or open the folder again") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not an image; give a file") from None
-    except MemoryError:
-        raise UserError(
-            f"{path} does not fit into the memory; scale it down or close other programs"
-        ) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
-            raise UserError(f"{path} may not be read; change its permissions") from None
-        raise UserError(
-            f"{path} is damaged or cut off ({_brief(error)}); export it again or remove it"
-        ) from error
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        shown, reason = printable(path), _reason(error)
+        raise UserError(reason if reason.startswith(shown) else f"{shown} {reason}") from cause
 
 
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120].rstrip(".:") if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return printable(error)
+    if isinstance(error, FileNotFoundError):
+        return "is not there any more; check the name or open the folder again"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not an image; give a file"
+    if isinstance(error, MemoryError):
+        return "does not fit into the memory; scale it down or close other programs"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
+        return "may not be read; change its permissions"
+    # What decoders say is for programmers; it stays in the cause.
+    return "is damaged or cut off; export it again or remove it"
 
 
-def _reader(path: Path) -> ModuleType:
-    with path.open("rb") as stream:
-        start = stream.read(_DICOM_AT + 4)
+def _reader(stream: BoundedReader) -> ModuleType:
+    return import_module(f"onemark.data.images.{reader_name(stream)}")
+
+
+def reader_name(stream: BoundedReader) -> str:
+    """The module beside this one that reads a file. Raises UserError, without the file's name, where none does."""
+    start = stream.read(START)
+    stream.seek(0)
     if not start:
         raise UserError("is empty (0 bytes); export it again or remove it")
-    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "")
-    # The preamble of a DICOM file may hold a whole TIFF header for slide viewers, so it is asked about first.
-    if start[_DICOM_AT:] == b"DICM" or (not kind and path.suffix.lower() in (".dcm", ".dicom")):
+    kind = kind_of(start)
+    if not kind and stream.name.lower().endswith(DICOM_SUFFIXES):
         kind = "dicom"
-    return _load(kind)
-
-
-def _load(kind: str) -> ModuleType:
-    if kind == "dicom":
-        from onemark.data.images import dicom
-
-        return dicom
-    if kind == "tiff":
-        from onemark.data.images import tiff
-
-        return tiff
-    if kind == "raster":
-        from onemark.data.images import raster
-
-        return raster
-    raise UserError("is no PNG, JPEG, BMP, TIFF or DICOM image; convert it to one of these or remove it")
+    if not kind:
+        raise UserError(
+            "is no PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM image; convert it to one of these or remove it"
+        )
+    return kind

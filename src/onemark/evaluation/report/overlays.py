@@ -43,7 +43,7 @@ def write_overlays(
         progress: Receives one event per radiograph, with a message for each that cannot be read.
 
     Raises:
-        UserError: a picture cannot be written.
+        UserError: a picture cannot be written, or a name leads out of the folder.
     """
     points = {one.image: one for one in predictions}
     true = {} if truth is None else {one.image: one for one in truth}
@@ -58,7 +58,7 @@ def write_overlays(
 
 def name_overlays(names: Iterable[str]) -> dict[str, str]:
     """Map each radiograph name to the file name of its overlay."""
-    short = {name: str(PurePosixPath(name).with_suffix(".png")) for name in names}
+    short = {name: f"{name.removesuffix(PurePosixPath(name).suffix)}.png" for name in names}
     # Some file systems ignore case, so names that differ only in case would overwrite each other.
     clash = len({file.casefold() for file in short.values()}) < len(short)
     return {name: f"{name}.png" for name in short} if clash else short

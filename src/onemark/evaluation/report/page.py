@@ -18,6 +18,7 @@ from onemark.data.atomic import write_text
 from onemark.data.cohort import Cohort
 from onemark.data.keys import canonical
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
 from onemark.evaluation.report.cards import Card, make_card
@@ -100,7 +101,9 @@ def write_report(
     scores = scores or _score(cohort, predictions, truth, placed)
     # What a person placed replaces the prediction.
     points = {**_index_images(predictions), **placed}
-    order = _sort_worst_first([name for name in cohort.names if name in points], points, placed, scores)
+    unit, comparable = in_one_unit(predictions.sets, cohort)
+    ranked = {**{one.image: one for one in comparable}, **placed}
+    order = _sort_worst_first([name for name in cohort.names if name in points], ranked, placed, scores)
     messages = [_strip_prefix(problem) for problem in problems]
     cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
     html = _render(
@@ -109,7 +112,8 @@ def write_report(
         count=len(order),
         scores=scores,
         loss_charts=charts.draw_loss_charts(log),
-        confidences=_summarise_confidence(predictions),
+        confidences=_summarise_confidence(predictions.names, comparable),
+        confidence_unit=unit,
         all_cards=cards,
         has_truth=any(p.true for c in cards for p in c.points),
         left_out=order[cap:],
@@ -192,9 +196,9 @@ def _group_errors(scores: Scores | None) -> dict[str, dict[str, float]]:
     return errors
 
 
-def _summarise_confidence(predictions: LandmarkTable) -> list[Confidence]:
+def _summarise_confidence(names: Sequence[str], predictions: Sequence[LandmarkSet]) -> list[Confidence]:
     rows = []
-    for k, name in enumerate(predictions.names):
+    for k, name in enumerate(names):
         seen = [one for one in predictions if np.isfinite(one.xy[k]).all()]
         expected, score = (
             _mean(np.array([getattr(one, what)[k] for one in seen if getattr(one, what).size], float))

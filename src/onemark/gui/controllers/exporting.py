@@ -41,6 +41,9 @@ FORMATS = (
     Format("slicer", "3D Slicer markups (.mrk.json)", "landmarks.mrk.json"),
     Format("tps", "tpsDig (.tps)", "landmarks.tps"),
     Format("coco", "COCO keypoints (.json)", "landmarks.json"),
+    Format("labelme", "labelme (.json for each radiograph)", "labelme.json"),
+    Format("pts", "BoneFinder (.pts for each radiograph)", "points.pts"),
+    Format("yolo", "YOLO-pose (folder)", "yolo"),
     Format("report", "Report with pictures (.html)", "report.html"),
 )
 
@@ -141,7 +144,7 @@ def write_all(
             written.append(path)
         else:
             mm = one.key == "csv" and _knows_mm(table, cohort)
-            written += write_landmarks(table, path, cohort=cohort, mm=mm, overwrite=True)
+            written += write_landmarks(table, path, cohort=cohort, format=one.key, mm=mm, overwrite=True)
     return written
 
 
@@ -150,6 +153,6 @@ def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
 
 
 def _find_written(path: Path) -> Path:
-    # A .mrk.json holds one radiograph; several become a folder of that name.
-    slicer = path.with_name(path.name.removesuffix(".mrk.json"))
-    return slicer if path.name.endswith(".mrk.json") and slicer.is_dir() else path
+    # Some formats hold one radiograph in a file; several become a folder of that name.
+    folder = path.with_name(path.name.removesuffix(".mrk.json").removesuffix(".json").removesuffix(".pts"))
+    return folder if folder.is_dir() else path

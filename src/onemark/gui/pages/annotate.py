@@ -105,7 +105,9 @@ class AnnotatePage(Page):
 
     def load_points(self) -> None:
         """Let the person choose a landmark file, and import its points."""
-        path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", "Landmarks (*.csv *.json *.tps)")
+        from onemark.data.landmarks.reading import PATTERNS
+
+        path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", f"Landmarks ({PATTERNS})")
         if path:
             self.app.context.try_to("reading the points", lambda: self.import_points(path))
 
@@ -115,13 +117,13 @@ class AnnotatePage(Page):
         Raises:
             UserError: no folder is open, the file cannot be read, or its landmarks are not in the schema.
         """
-        from onemark.data.landmarks.table import read_landmarks
+        from onemark.data.landmarks.table import read_table
         from onemark.gui.state.schema import schema_from_names
 
         session = self.app.session
         if session.cohort is None:
             raise UserError("no radiographs are open; open a folder in step 1 first")
-        table = read_landmarks(path, session.cohort)
+        table = read_table(path, session.cohort)
         if not len(session.schema):
             session.set_schema(schema_from_names(table.names, "from the file"))
         if not set(table.names) & set(session.schema.names):
@@ -134,6 +136,7 @@ class AnnotatePage(Page):
         unknown = [name for name in session.schema.names if name not in table.names]
         if taken and unknown:
             also += f" The file lacks {_name_few(unknown)}. Place these where they are visible."
+        also += "".join(f" {note.removeprefix(table.source + ': ')}." for note in table.notes)
         self.app.context.tell(
             f"Imported the points of {taken} radiograph{'s' if taken != 1 else ''}.{also}",
             "good" if taken else "warn",

@@ -8,6 +8,8 @@ from onemark.progress import Progress
 STAGES = {
     "read": "Reading the radiographs",
     "match": "Training the matcher",
+    "register": "Registering radiographs with each other",
+    "orientation": "Looking how the radiographs lie",
     "select": "Comparing the radiographs",
     "pseudo-label": "Predicting pseudo-labels",
     "detect": "Training the detector",

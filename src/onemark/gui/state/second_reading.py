@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onemark.types import LandmarkSet, UserError
 
@@ -63,6 +64,10 @@ class SecondReading:
         }
 
 
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
 def read_first(saved: Mapping[str, Any]) -> list[LandmarkSet]:
     """Read the first reading from what `SecondReading.to_json` returned."""
     return [
@@ -70,7 +75,8 @@ def read_first(saved: Mapping[str, Any]) -> list[LandmarkSet]:
             one["image"],
             tuple(one["names"]),
             np.array([[np.nan, np.nan] if row is None else row for row in one["xy"]], float).reshape(-1, 2),
-            *(np.array([np.nan if v is None else v for v in one[key]], float) for key in NUMBERS),
+            score=_numbers(one["score"]),
+            expected_error=_numbers(one["expected_error"]),
         )
         for one in saved["first"]
     ]

@@ -1,0 +1,13 @@
+LM=2
+1 20
+3 4
+IMAGE=p1.png
+ID=0
+LM=2
+NA NA
+5 6
+CURVES=1
+POINTS=1
+1 1
+IMAGE=p2.png
+ID=1
