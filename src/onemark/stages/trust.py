@@ -28,8 +28,8 @@ SLOT = "trust"
 EXEMPLARS = 3
 COPIES = 6
 STRENGTH = 0.7  # of the spatial augmentation of training
-ENOUGH = 0.004  # of the mean side: a stage that comes so near has learned, whatever the matcher does
-SLACK = 1.35  # times the coarse error that a refined point may have: full trust, three quarters of it, is up to the same
+ENOUGH = 0.005  # of the mean side: a stage that comes so near has learned, whatever the matcher does
+SLACK = 1.54  # times the coarse error that a refined point may have: full trust, 0.65 of it, is up to the same error
 
 Shares = NDArray[np.float64]
 
@@ -168,8 +168,8 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
 
 
 def _share(error: Shares, allowed: Shares) -> Shares:
-    """1 up to three quarters of the error that is allowed, 0 from five quarters on."""
-    return np.clip((1.25 - error / allowed) / 0.5, 0.0, 1.0)
+    """1 up to 0.65 of the error that is allowed, 0 from 0.95 on: at equal errors the stage before answers."""
+    return np.clip((0.95 - error / allowed) / 0.3, 0.0, 1.0)
 
 
 def _typical(errors: NDArray[np.float64]) -> tuple[Shares, Shares]:
