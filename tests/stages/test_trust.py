@@ -110,7 +110,8 @@ def test_a_refiner_that_makes_a_landmark_worse_is_not_followed(
     trust = measure_trust(stages, exemplars3, phantoms, 0)
     assert trust is not None
     assert trust.detector.tolist() == [1, 1, 1]
-    assert trust.refiner.tolist() == [1, 1, 0]
+    assert (trust.refiner[:2] > 0.5).all()
+    assert trust.refiner[2] == 0
     assert trust.describe() == ""
 
 

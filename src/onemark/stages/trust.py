@@ -26,10 +26,10 @@ SLOT = "trust"
 """Names the trust beside the stages' slots, in weights files and progress."""
 
 EXEMPLARS = 3
-COPIES = 6
+COPIES = 4
 STRENGTH = 0.7  # of the spatial augmentation of training
 ENOUGH = 0.005  # of the mean side: a stage that comes so near has learned, whatever the matcher does
-SLACK = 1.54  # times the coarse error that a refined point may have: full trust, 0.65 of it, is up to the same error
+SLACK = 1.05  # times the coarse error that a refined point may have: it must be nearer than the coarse one to count
 
 Shares = NDArray[np.float64]
 
