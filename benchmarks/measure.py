@@ -2,10 +2,12 @@
 
     python benchmarks/measure.py speed
     python benchmarks/measure.py intervals
-    python benchmarks/measure.py classes found.csv DATA/ceph/landmarks.csv --spacing-mm 0.25 --images 151-300
+    python benchmarks/measure.py classes RUN DATA/ceph/landmarks.csv --images 151-300 --corrections 10 --out classes.md
 
-`classes` needs predictions of the 19 ISBI landmarks and the truth, such as the doctors' mean. `speed` and `intervals`
-make their own landmarks, unless `--landmarks` gives true ones to scatter around.
+`classes` needs predictions of the 19 ISBI landmarks, as a table or as a run folder, and the truth, such as the doctors'
+mean. A run that has not predicted the images asked for predicts them from the folder `images` beside the truth. `--out`
+writes the table, too. `speed` and `intervals` make their own landmarks, unless `--landmarks` gives true ones to scatter
+around.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ import numpy as np
 import pandas
 
 import onemark
-from common import machine, numbers
+from common import describe_machine, link_images, parse_numbers, work_folder
 from onemark import LandmarkSet, LandmarkTable
 from onemark.evaluation.metrics import THRESHOLDS
 from onemark.measurement.sets import MeasurementSet, load_set
 from onemark.measurement.table import measure, widen
 from onemark.measurement.uncertainty import sample_values
 from onemark.measurement.values import isotropic
+from onemark.uncertainty.calibration import Calibration
 
 CHALLENGE = ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FMA", "MW")
 # A plausible face in mm, in the set's order of landmarks, looking to the right.
@@ -40,7 +43,7 @@ FACE = (
 
 def main() -> None:
     options = arguments().parse_args()
-    print(machine(), end="\n\n")
+    print(describe_machine(), end="\n\n")
     chosen = load_set(options.set)
     if options.what == "speed":
         speed(chosen, options)
@@ -55,12 +58,22 @@ def arguments() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("speed", "intervals", "classes"))
-    parser.add_argument("predictions", type=Path, nargs="?", help="for classes: predictions of a model")
+    parser.add_argument("predictions", type=Path, nargs="?", help="for classes: predictions or a run folder")
     parser.add_argument("truth", type=Path, nargs="?", help="for classes: the doctors' mean")
     parser.add_argument("--set", default="isbi19", help="set of measurements")
     parser.add_argument("--landmarks", type=Path, help="landmarks to scatter around instead of made-up ones")
     parser.add_argument("--spacing-mm", type=float, default=0.25)
     parser.add_argument("--images", help="numbers of the radiographs to score, such as 151-300")
+    parser.add_argument(
+        "--corrections",
+        type=int,
+        default=0,
+        help="for classes: corrected radiographs that calibrate expected errors",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=20, help="for classes: draws of the corrected radiographs"
+    )
+    parser.add_argument("--out", type=Path, help="for classes: also write the table to this file")
     parser.add_argument("--count", type=int, default=10_000, help="radiographs for speed")
     parser.add_argument("--draws", type=int, default=10_000, help="draws for intervals")
     return parser
@@ -134,21 +147,51 @@ def intervals(chosen: MeasurementSet, options: argparse.Namespace) -> None:
 def classes(chosen: MeasurementSet, options: argparse.Namespace) -> None:
     """Agreement of classes, errors and coverage of the intervals, against the truth."""
     if options.predictions is None or options.truth is None:
-        raise SystemExit("classes needs two files: the predictions and the truth")
-    found, truth = (onemark.read_landmarks(path) for path in (options.predictions, options.truth))
+        raise SystemExit("classes needs the predictions, or a run folder, and the truth")
+    truth = onemark.read_landmarks(options.truth)
+    found = read_predictions(options, truth)
     common = [one.image for one in found if one.image in truth and wanted(one.image, options.images)]
+    lines = describe_classes(chosen, LandmarkTable.from_sets(found[i] for i in common), truth, options)
+    print(*lines, sep="\n")
+    if options.out is not None:
+        options.out.write_text("\n".join([describe_machine(), "", *lines, ""]), encoding="utf-8")
+
+
+def read_predictions(options: argparse.Namespace, truth: LandmarkTable) -> LandmarkTable:
+    """The predictions of a table or a run; a run predicts the images asked for where it has not yet."""
+    if not options.predictions.is_dir():
+        return onemark.read_landmarks(options.predictions)
+    asked = [image for image in truth.images if wanted(image, options.images)]
+    made = options.predictions / "landmarks.csv"
+    if made.exists():
+        table = onemark.read_landmarks(made)
+        if all(image in table for image in asked):
+            return table
+    images = link_images(options.truth.parent / "images", asked, work_folder(None) / "images")
+    cohort = onemark.open_cohort(images, spacing_mm=options.spacing_mm)
+    return onemark.load(options.predictions).predict(cohort)
+
+
+def describe_classes(
+    chosen: MeasurementSet, found: LandmarkTable, truth: LandmarkTable, options: argparse.Namespace
+) -> list[str]:
+    """The table of all measurements, in Markdown."""
     ours, theirs = (
-        measure([table[image] for image in common], chosen, spacing_mm=options.spacing_mm)
+        measure([table[image] for image in found.images], chosen, spacing_mm=options.spacing_mm)
         for table in (found, truth)
     )
-    scores = onemark.evaluate(
-        [found[i] for i in common], [truth[i] for i in common], spacing_mm=options.spacing_mm
+    scores = onemark.evaluate(found, truth, spacing_mm=options.spacing_mm)
+    coverage = mean_coverage(chosen, found, theirs, truth, options)
+    calibrated = (
+        f", expected errors calibrated with {options.corrections} corrections" if options.corrections else ""
     )
-    print(
-        f"{len(common)} radiographs, MRE {scores.mre:.3f} mm, within {THRESHOLDS[0]:g} mm {scores.sdr[2.0]:.1f} %\n"
-    )
-    print("| measurement | same class % | mean error | sd | within 80 % interval | within 95 % interval |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        f"{len(found)} radiographs, MRE {scores.mre:.3f} mm, within {THRESHOLDS[0]:g} mm {scores.sdr[2.0]:.1f} %"
+        f"{calibrated}",
+        "",
+        "| measurement | same class % | mean error | sd | within 80 % interval | within 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
     agreed = []
     for one in chosen.measurements:
         a, b = (frame[frame["measurement"] == one.name].reset_index(drop=True) for frame in (ours, theirs))
@@ -156,13 +199,53 @@ def classes(chosen: MeasurementSet, options: argparse.Namespace) -> None:
         if one.name in CHALLENGE:
             agreed.append(same)
         error = a["value"] - b["value"]
-        shares = [covered(a, b["value"], share) for share in (0.8, 0.95)]
         cells = [f"{same:.1f}" if one.classes else "", f"{error.mean():+.2f}", f"{error.std():.2f}"]
-        print("| " + " | ".join([one.name, *cells, *(f"{s:.0f} %" if s == s else "" for s in shares)]) + " |")
-    print(f"\nmean of the challenge's eight: {np.mean(agreed):.2f} %")
-    print(
-        f"sign of MW other than by the columns of the picture: {odd_signs(theirs, truth, common, chosen)} radiographs"
-    )
+        shares = [f"{s:.0f} %" if s == s else "" for s in coverage[one.name]]
+        lines.append("| " + " | ".join([one.name, *cells, *shares]) + " |")
+    odd = odd_signs(theirs, truth, list(found.images), chosen)
+    lines += ["", f"mean of the challenge's eight: {np.mean(agreed):.2f} %"]
+    return [*lines, f"sign of MW other than by the columns of the picture: {odd} radiographs"]
+
+
+def mean_coverage(
+    chosen: MeasurementSet,
+    found: LandmarkTable,
+    theirs: pandas.DataFrame,
+    truth: LandmarkTable,
+    options: argparse.Namespace,
+) -> dict[str, list[float]]:
+    """Measurement -> percent within the 80 % and the 95 % interval, on radiographs that were not corrected."""
+    rng, images = np.random.default_rng(0), list(found.images)
+    true = theirs.set_index(["image", "measurement"])["value"]
+    shares: dict[str, list[list[float]]] = {one.name: [] for one in chosen.measurements}
+    for _ in range(options.repeats if options.corrections else 1):
+        corrected = [images[k] for k in rng.permutation(len(images))[: options.corrections]]
+        rest = calibrate(found, truth, corrected, options.spacing_mm)
+        frame = measure(rest, chosen, spacing_mm=options.spacing_mm)
+        for name, rows in frame.groupby("measurement"):
+            values = pandas.Series([true[image, name] for image in rows["image"]], index=rows.index)
+            shares[str(name)].append([covered(rows, values, share) for share in (0.8, 0.95)])
+    return {name: np.mean(rows, axis=0).tolist() for name, rows in shares.items()}
+
+
+def calibrate(
+    found: LandmarkTable, truth: LandmarkTable, corrected: list[str], spacing_mm: float
+) -> list[LandmarkSet]:
+    """The other radiographs, with expected errors as `onemark` calibrates them by these corrections."""
+    at = [truth.names.index(name) for name in found.names] if set(found.names) <= set(truth.names) else None
+    places = {i: truth[i].xy if at is None else truth[i].xy[at] for i in corrected}
+    ratios = [
+        np.linalg.norm(found[i].xy - places[i], axis=1)
+        * spacing_mm
+        / np.maximum(found[i].expected_error, 1e-9)
+        for i in corrected
+    ]
+    factors = Calibration.of([row.tolist() for row in ratios], len(found.names)).factors
+    return [
+        replace(one, expected_error=one.expected_error * factors)
+        for one in found
+        if one.image not in set(corrected)
+    ]
 
 
 def covered(rows: pandas.DataFrame, true: pandas.Series, share: float) -> float:
@@ -185,7 +268,7 @@ def odd_signs(
 
 def wanted(image: str, images: str | None) -> bool:
     digits = re.search(r"\d+", Path(image).stem)
-    return images is None or (digits is not None and int(digits[0]) in numbers(images))
+    return images is None or (digits is not None and int(digits[0]) in parse_numbers(images))
 
 
 def sets(chosen: MeasurementSet, options: argparse.Namespace) -> list[LandmarkSet]:

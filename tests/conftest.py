@@ -64,7 +64,13 @@ def tiny() -> dict[str, object]:
     """Settings of the recipe `onemark` for two steps of each stage."""
     stages = ("match", "detect", "refine")
     tiny = {f"{s}.{k}": v for s in stages for k, v in {"area": 4096, "batch": 2, "steps": 2}.items()}
-    return tiny | {"refine.crop": 32}
+    quick = {
+        "register.area": 4096,
+        "register.references": 2,
+        "register.affine_steps": 2,
+        "register.field_steps": 2,
+    }
+    return tiny | {"refine.crop": 32} | quick
 
 
 @pytest.fixture(scope="session")

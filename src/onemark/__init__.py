@@ -11,6 +11,7 @@ Importing onemark is quick: a name loads its module, and with it torch or pandas
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 __version__ = "0.1.0"
+
+# torch's threads spin at barriers by default, and wait for each other whenever another program has the processor: beside
+# one busy process, training is eight times slower. OpenMP reads this when torch is loaded; a person's own setting wins.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 _HOMES = {
     "data.cohort": ("Cohort", "open_cohort"),

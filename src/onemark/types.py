@@ -48,6 +48,7 @@ class LandmarkSet:
         xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible.
         score: `[K]` in [0, 1], higher is more certain; empty when a person placed the points.
         expected_error: `[K]` in mm when the spacing is known, else px; empty when a person placed the points.
+        unit: Of the expected errors, `mm` or `px`; empty where it is not stated.
 
     Raises:
         ValueError: `xy` does not fit the names, or a name occurs twice.
@@ -58,6 +59,7 @@ class LandmarkSet:
     xy: NDArray[np.float64]
     score: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     expected_error: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), 2):

@@ -33,7 +33,7 @@ def test_run_leaves_landmarks_report_and_model(
     assert [(row["image"], row["landmark"]) for row in predictions] == [
         (row["image"], row["landmark"]) for row in truth
     ]
-    assert list(predictions[0]) == ["image", "landmark", "x", "y", "score", "expected_error"]
+    assert list(predictions[0]) == ["image", "landmark", "x", "y", "score", "expected_error", "unit"]
     assert all(np.isfinite(float(row["x"])) for row in predictions)
     assert "phantom-002.png" in (trained / "report.html").read_text("utf-8")
     assert len(list((trained / "overlays").iterdir())) == 3
@@ -110,7 +110,7 @@ def test_predict_says_when_the_run_is_not_finished(
     assert main([*words, str(tmp_path / "l.csv")]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "not finished" in line]
     assert len(said) == 1
-    assert "(match, detect, refine)" in said[0]
+    assert "(match, register, detect, refine)" in said[0]
     assert f"onemark resume {run}" in said[0]
     (run / "config.json").write_text(json.dumps(config), "utf-8")
     assert main([*words, str(tmp_path / "m.csv")]) == 0

@@ -21,7 +21,18 @@ RunWords = Callable[..., list[str]]
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str], fails: Fails, run_words: RunWords):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("demo", "fit", "predict", "run", "resume", "evaluate", "convert", "recipes", "suggest"):
+    for command in (
+        "demo",
+        "fit",
+        "predict",
+        "run",
+        "resume",
+        "evaluate",
+        "convert",
+        "recipes",
+        "suggest",
+        "doctor",
+    ):
         assert re.search(rf"\b{command} ", out)
 
 
@@ -170,3 +181,27 @@ def test_a_run_folder_in_use(trained: Path, tmp_path: Path, fails: Fails, run_wo
     fails(*run_words(tmp_path / "file"))
     fails(*run_words(tmp_path / "file" / "run"))
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_doctor_says_what_a_bug_report_needs_and_names_no_radiograph(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "patient-4711.png").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        onemark.__version__,
+        "Python",
+        "torch ",
+        "device",
+        "memory",
+        "free disk",
+        "pydicom",
+        "caches",
+    ):
+        assert words in out
+    assert "labelme" in out
+    assert "4711" not in out
+    assert str(Path.home()) not in out
+    assert len(out.splitlines()) < 30

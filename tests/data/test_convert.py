@@ -122,7 +122,8 @@ def test_slicer_positions_are_mm_in_lps(tmp_path: Path, cohort: Cohort, table: L
     )
     first, second = markup["controlPoints"]
     assert first["label"] == "sella"
-    assert first["position"] == pytest.approx([5.925, 7.825, 0.0])
+    # A PNG lies at 1 mm per pixel in Slicer, whatever spacing was given.
+    assert first["position"] == pytest.approx([59.25, 39.125, 0.0])
     assert first["positionStatus"] == "defined"
     assert first["description"] == "score=0.5; expected_error=2.0"
     assert second["positionStatus"] == "undefined"
@@ -135,7 +136,12 @@ def test_slicer_one_image_is_one_file_and_unknown_spacing_counts_as_one(
     files = write_landmarks(one, tmp_path / "p.mrk.json", cohort=open_cohort(cohort.folder))
     assert files == (tmp_path / "p.mrk.json",)
     document = json.loads(files[0].read_text())
-    assert document["onemark"] == {"image": "a 1.png", "spacing_mm": None}
+    assert document["onemark"] == {
+        "image": "a 1.png",
+        "origin": [0, 0, 0],
+        "spacing": [1, 1, 1],
+        "direction": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    }
     assert document["markups"][0]["controlPoints"][0]["position"] == [1.5, 2.0, 0.0]
     assert_same(read_landmarks(files[0]), one)
 
@@ -168,7 +174,7 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
     table = read_landmarks(path, cohort)
     assert table.images == ("c.png",)
     assert table.names == ("s", "2")
-    np.testing.assert_allclose(table["c.png"].xy, [(10, 10), NAN])
+    np.testing.assert_allclose(table["c.png"].xy, [(1, 2), NAN])
     assert read_landmarks(path.parent, cohort).images == ("c.png",)
     with pytest.raises(
         UserError, match=r"c\.png\.mrk\.json: .*the pixel spacing is not known; give the folder"
@@ -184,7 +190,10 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
         ({"controlPoints": [{"label": "s", "position": [1]}]}, "no valid markups file"),
         ({"controlPoints": [{"label": "s", "position": [1, 10**400, 0]}]}, "a number of 401 digits"),
         ({"controlPoints": "none"}, "no valid markups file"),
-        ({"coordinateUnits": "mile", "controlPoints": []}, "no valid markups file"),
+        (
+            {"coordinateUnits": "mile", "controlPoints": [{"label": "s", "position": [1, 2, 0]}]},
+            "in the unit 'mile'",
+        ),
         (
             {"controlPoints": [{"label": "s", "position": [1, 2, 0]}] * 2},
             "control point 2: landmark 's' .* twice",
@@ -452,7 +461,7 @@ def test_formats_that_need_the_cohort(
 
 def test_unknown_suffix_and_empty_table(tmp_path: Path, table: LandmarkTable) -> None:
     with pytest.raises(
-        UserError, match=r"out\.xlsx has no known suffix; end it in \.csv, \.mrk\.json, \.tps, \.json"
+        UserError, match=r"out\.xlsx has no known suffix; end it in .*\.mrk\.json, \.tps, or name the format"
     ):
         write_landmarks(table, tmp_path / "out.xlsx")
     with pytest.raises(UserError, match="no landmarks to write"):

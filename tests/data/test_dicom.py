@@ -9,7 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from onemark.data.cohort import open_cohort
@@ -259,3 +260,67 @@ def test_palette_colours(dicom: Make, ramp: NDArray[np.uint8]) -> None:
     tags |= {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in names}
     path = dicom(values=ramp, PhotometricInterpretation="PALETTE COLOR", **tags)
     np.testing.assert_allclose(read_radiograph(path).pixels, expected(255 - ramp), atol=1e-4)
+
+
+# Whole pictures that other readers refuse
+
+
+def test_compressed_pixels_without_their_closing_delimiter(dicom: Make, ramp: NDArray[np.uint8]) -> None:
+    path = dicom()
+    file = pydicom.dcmread(path)
+    file.compress(RLELossless, generate_instance_uid=False)
+    file.save_as(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b"\xfe\xff\xdd\xe0")])
+    np.testing.assert_allclose(read_radiograph(path).pixels, expected(ramp), atol=1e-4)
+
+
+def test_padding_of_signed_pixels_that_is_written_without_sign(dicom: Make, ramp: NDArray[np.uint8]) -> None:
+    values = ramp.astype(np.int16)
+    values[:, :5] = -2000
+    path = dicom(values=values)
+    file = pydicom.dcmread(path)
+    file.add(DataElement(0x00280120, "US", 65536 - 2000))
+    file.save_as(path)
+    pixels = read_radiograph(path).pixels
+    assert (pixels[:, :5] == 0).all()
+    assert pixels[:, 5:].mean() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing", "words"),
+    [
+        ({"PixelSpacing": ["1", "1"]}, None, "1 mm is a placeholder"),
+        ({"PixelSpacing": ["80", "80"]}, None, "longer than 1.5 m"),
+        ({"ImagerPixelSpacing": ["0.2", "0.1"]}, (0.1, 0.2), "at the detector"),
+        (
+            {
+                "ImagerPixelSpacing": ["0.15", "0.15"],
+                "EstimatedRadiographicMagnificationFactor": "1.5",
+            },
+            (0.15, 0.15),
+            "magnification factor of 1.5 a pixel is 0.1 mm at the patient",
+        ),
+    ],
+)
+def test_what_the_mm_are_worth_is_said(
+    dicom: Make, tags: dict[str, Any], spacing: tuple[float, float] | None, words: str
+) -> None:
+    radiograph = read_radiograph(dicom(**tags))
+    assert radiograph.spacing == spacing
+    assert words in " ".join(radiograph.notes)
+
+
+def test_enhanced_dicom_of_one_frame(dicom: Make, ramp: NDArray[np.uint8]) -> None:
+    measures, values, window, shared = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = ["0.2", "0.1"]
+    values.RescaleSlope, values.RescaleIntercept = "2", "-10"
+    window.WindowCenter, window.WindowWidth = "150", "200"
+    shared.PixelMeasuresSequence = [measures]
+    shared.PixelValueTransformationSequence = [values]
+    shared.FrameVOILUTSequence = [window]
+    path = dicom(values=ramp, NumberOfFrames="1", SharedFunctionalGroupsSequence=[shared])
+    radiograph = read_radiograph(path)
+    assert radiograph.spacing == (0.1, 0.2)
+    shown = np.clip(ramp.astype(float) * 2 - 10, 150 - 0.5 - 99.5, 150 - 0.5 + 99.5)
+    np.testing.assert_allclose(radiograph.pixels, expected(shown), atol=1e-3)

@@ -482,3 +482,49 @@ def outcome(path: Path) -> tuple[NDArray[np.float32] | None, str]:
         return read_radiograph(path).pixels, ""
     except UserError as error:
         return None, str(error)
+
+
+def test_a_jpeg_without_its_end_marker(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray((np.indices((40, 64)).sum(0) * 2).astype(np.uint8)).save(path)
+    whole = read_radiograph(path)
+    for lost in (1, 2):
+        (tmp_path / "b.jpg").write_bytes(path.read_bytes()[:-lost])
+        found = read_radiograph(tmp_path / "b.jpg")
+        np.testing.assert_array_equal(found.pixels, whole.pixels)
+        assert "lacks the end marker" in found.notes[0]
+
+
+def test_a_rotation_flag_is_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.jpg"
+    Image.fromarray((np.indices((40, 64)).sum(0) * 2).astype(np.uint8)).save(path, exif=exif)
+    found = read_radiograph(path)
+    assert found.size == (40, 64)
+    assert "rotation flag" in found.notes[0]
+
+
+def test_the_physical_size_of_ome(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    sizes = {
+        "PhysicalSizeX": 0.14,
+        "PhysicalSizeXUnit": "mm",
+        "PhysicalSizeY": 150.0,
+        "PhysicalSizeYUnit": "µm",
+    }
+    picture = np.indices((40, 64)).sum(0).astype(np.uint16)
+    tifffile.imwrite(path, picture, ome=True, metadata={"axes": "YX", **sizes})
+    assert read_radiograph(path).spacing == pytest.approx((0.14, 0.15))
+
+
+def test_a_tiff_with_a_palette_of_two_colours(tmp_path: Path) -> None:
+    picture = np.indices((40, 64)).sum(0) % 7 < 3
+    path = tmp_path / "a.tif"
+    colours = (320, "H", 6, (0, 65535) * 3, True)
+    tifffile.imwrite(path, picture, photometric="minisblack", bitspersample=1, extratags=[colours])
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        data[file.pages[0].tags["PhotometricInterpretation"].valueoffset] = 3
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_radiograph(path).pixels, picture)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from onemark.data.cohort import open_cohort
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.data.landmarks.units import in_one_unit
 from onemark.types import LandmarkSet, UserError
 
 Folder = Callable[..., Path]
@@ -227,3 +229,28 @@ def test_keys_do_not_change_twice(text: str) -> None:
 def test_an_image_needs_a_name() -> None:
     with pytest.raises(UserError, match="is no image name"):
         LandmarkTable.from_sets([landmarks("./ ", s=(1, 2))])
+
+
+# Units of expected errors
+
+
+def test_expected_errors_of_mixed_units_compare_in_px(tmp_path: Path, folder: Folder) -> None:
+    where = folder("a.png")
+    Image.open(where / "a.png").save(where / "b.png", dpi=(254, 254))
+    cohort = open_cohort(where)
+    sets = [
+        LandmarkSet(name, ("s",), np.ones((1, 2)), np.array([0.5]), np.array([error]), unit)
+        for name, error, unit in (("a.png", 3.14, "px"), ("b.png", 0.314, "mm"))
+    ]
+    unit, found = in_one_unit(sets, cohort)
+    assert (unit, [one.unit for one in found]) == ("px", ["px", "px"])
+    np.testing.assert_allclose([one.expected_error[0] for one in found], 3.14, rtol=1e-3)
+    assert in_one_unit(sets[1:], cohort)[0] == "mm"
+    table = LandmarkTable.from_sets(sets)
+    table.to_csv(tmp_path / "l.csv")
+    assert (tmp_path / "l.csv").read_text().splitlines()[:2] == [
+        "image,landmark,x,y,score,expected_error,unit",
+        "a.png,s,1.0,1.0,0.5,3.14,px",
+    ]
+    assert [one.unit for one in read_landmarks(tmp_path / "l.csv")] == ["px", "mm"]
+    assert table.to_frame()["unit"].tolist() == ["px", "mm"]

@@ -88,7 +88,11 @@ class RunFolders:
         out, known = self.folder / name, place(self.cohort, index)
         if name == "other":
             known = type(known).from_sets([type(one)(one.image, ("c", "d"), one.xy) for one in known])
-        model = try_to(lambda: onemark.fit(self.cohort, known, recipe=recipe, out=out, device="cpu", **words))
+        model = try_to(
+            lambda: onemark.fit(
+                self.cohort, known, recipe=recipe, out=out, device="cpu", orient=False, **words
+            )
+        )
         if model is not None:
             model.predict(self.cohort).to_csv(out / "landmarks.csv")
             RunFolder.open(out).note_predicted()

@@ -192,6 +192,29 @@ def _coco() -> dict[str, bytes]:
     return {"two.json": json.dumps(document, indent=1).encode()}
 
 
+def _foreign() -> dict[str, dict[str, bytes]]:
+    import roifile
+
+    shape = {"label": "a", "points": [[1.5, 2]], "shape_type": "point"}
+    labelme = {"version": "5", "shapes": [shape], "imagePath": "p1.png", "imageHeight": 24, "imageWidth": 32}
+    cvat = (
+        b"<annotations><image id='0' name='p1.png' width='32' height='24'>"
+        b"<points label='a' points='1.5,2;3,4'/></image></annotations>"
+    )
+    fcsv = b"# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n1,1,2,0,0,0,0,1,1,1,0,a,,\n"
+    deeplabcut = b"scorer,J,J\nbodyparts,a,a\ncoords,x,y\nlabeled-data/s/p1.png,1,2\n"
+    return {
+        "labelme": {"a.json": json.dumps(labelme).encode()},
+        "cvat": {"a.xml": cvat},
+        "pts": {"p1.pts": b"version: 1\nn_points: 2\n{\n1.5 2\n3 4\n}\n"},
+        "yolo": {"p1.txt": b"0 0.5 0.5 0.2 0.2 0.25 0.5 2 0.1 0.2 0\n"},
+        "roi": {"p1.roi": bytes(roifile.ImagejRoi.frompoints(np.array([[1, 2], [3, 4]])).tobytes())},
+        "fcsv": {"p1.fcsv": fcsv},
+        "napari": {"p1.csv": b"index,axis-0,axis-1\n0,2,1.5\n1,4,3\n"},
+        "deeplabcut": {"a.csv": deeplabcut},
+    }
+
+
 SEEDS: dict[str, Callable[[], dict[str, bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
@@ -213,6 +236,7 @@ SEEDS: dict[str, Callable[[], dict[str, bytes]]] = {
     "tps": _tps,
     "slicer": _slicer,
     "coco": _coco,
+    **{target: (lambda found=found: found) for target, found in _foreign().items()},
 }
 
 

@@ -13,11 +13,23 @@ from PIL import Image
 import onemark
 from onemark import Cohort, UserError
 from onemark.data.images.read import read_header, read_radiograph
+from onemark.data.landmarks.table import read_table
 
-LANDMARKS = ("csv", "tps", "slicer", "coco")
+FOREIGN = {
+    "labelme": "a.json",
+    "cvat": "a.xml",
+    "pts": "p1.pts",
+    "yolo": "p1.txt",
+    "roi": "p1.roi",
+    "fcsv": "p1.fcsv",
+    "napari": "p1.csv",
+    "deeplabcut": "a.csv",
+}
+LANDMARKS = ("csv", "tps", "slicer", "coco", *FOREIGN)
 PICTURES = ("png", "jpeg", "bmp", "webp", "jpeg2000", "tiff", "dicom")
 TARGETS = (*PICTURES, *LANDMARKS)
 _NAMES = {"slicer": "p1.mrk.json", "coco": "a.json", "csv": "a.csv", "tps": "a.tps", "dicom": "a.dcm"}
+_NAMES |= FOREIGN
 _DIGITS, _DEEP = b"9" * 400, b"[" * 3000
 _WORDS = {
     "csv": [*b', ; " nan inf 1e999 - _x image \xff\xfe \0'.split(b" "), b"\n", _DIGITS],
@@ -25,7 +37,8 @@ _WORDS = {
     "json": [*b"null true false NaN -Infinity 1e999 [] {} -1".split(b" "), b'""', _DIGITS, _DEEP],
     "picture": [bytes(4), b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x01\0", b"\xff\xd8\xff", b"\xff\xda"],
 }
-_WORDS |= dict.fromkeys(("slicer", "coco"), _WORDS["json"])
+_WORDS |= dict.fromkeys(("slicer", "coco", "labelme"), _WORDS["json"])
+_WORDS |= dict.fromkeys(("pts", "yolo", "fcsv", "napari", "deeplabcut", "cvat"), _WORDS["csv"])
 
 Check = Callable[[bytes], None]
 
@@ -73,7 +86,7 @@ def check_picture(path: Path) -> None:
 def check_landmarks(path: Path, cohort: Cohort) -> None:
     """A table without infinities that our own CSV gives back, or one sentence."""
     try:
-        table = onemark.read_landmarks(path, cohort)
+        table = read_table(path, cohort)
     except UserError as error:
         assert_sentence(error, path)
         return
@@ -83,7 +96,7 @@ def check_landmarks(path: Path, cohort: Cohort) -> None:
     if len(table):
         copy = path.with_name("copy.csv")
         table.to_csv(copy)
-        again = onemark.read_landmarks(copy, cohort)
+        again = read_table(copy)
         assert (again.images, again.names) == (table.images, table.names)
         for one, other in zip(table, again, strict=True):
             np.testing.assert_array_equal(one.xy, other.xy)

@@ -83,4 +83,6 @@ def tiny() -> dict[str, object]:
     stages = {
         f"{stage}.{key}": value for stage in ("match", "detect", "refine") for key, value in TINY.items()
     }
-    return stages | {"match.anchors": 16, "refine.crop": 32}
+    quick = {"register.area": TINY["area"], "register.references": 2}
+    quick |= {"register.affine_steps": 2, "register.field_steps": 2}
+    return stages | {"match.anchors": 16, "refine.crop": 32} | quick

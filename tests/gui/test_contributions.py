@@ -107,3 +107,38 @@ def test_foreign_points_are_saved_with_their_image(tmp_path: Path) -> None:
         contributions.write_layers(str(tmp_path / "b.tps"), [points])
     with pytest.raises(UserError, match="no points"):
         contributions.write_layers(str(tmp_path / "c.csv"), [image])
+
+
+def test_landmark_files_become_points_of_each_radiograph(
+    xrays: Path, truth: LandmarkTable, tmp_path: Path
+) -> None:
+    path = xrays / "points.csv"
+    truth.to_csv(path)
+    assert contributions.get_reader(str(path)) is contributions.read_points
+    layers = contributions.read_points(str(path))
+    assert [meta["metadata"]["image"] for _, meta, _ in layers] == list(truth.images)
+    data, meta, kind = layers[0]
+    assert kind == "points"
+    np.testing.assert_allclose(data[:, ::-1], truth[truth.images[0]].xy)
+    assert meta["features"]["landmark"] == list(truth.names)
+
+
+@pytest.mark.parametrize(
+    "text", ["index,axis-0,axis-1\n0,1,2\n", "name,colour\na,red\n"], ids=["napari's own", "no landmarks"]
+)
+def test_tables_of_others_are_left_to_others(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert contributions.get_reader(str(tmp_path / "a.csv")) is None
+
+
+def test_the_window_writes_every_format_that_is_written() -> None:
+    from onemark.data.landmarks.formats import writers
+    from onemark.gui.controllers.exporting import FORMATS
+
+    assert {one.key for one in writers()} == {one.key for one in FORMATS} - {"report"}
+
+
+def test_labelme_has_a_command_of_its_own(tmp_path: Path) -> None:
+    attributes = {"name": "knee", "metadata": {"size": (20, 30), "image": "knee.png"}}
+    (written,) = contributions.write_labelme(str(tmp_path / "a.json"), np.array([[1.0, 2.0]]), attributes)
+    assert read_landmarks(written)["knee.png"].xy.tolist() == [[2, 1]]

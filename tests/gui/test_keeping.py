@@ -17,8 +17,8 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.controllers.app import EXPORT, REVIEW
 from onemark.gui.state import autosave
 from onemark.gui.state.backend import Order, Pipeline
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.schema import schema_from_names
-from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import convert_errors
 from onemark.pipeline import fit as pipeline
 from onemark.pipeline.runs import RunFolder

@@ -18,6 +18,7 @@ from onemark.gui.state.annotation import Annotation, State
 from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.failures import explain
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.schema import (
     SHIPPED,
     abbreviate,
@@ -26,7 +27,7 @@ from onemark.gui.state.schema import (
     read_schema,
     schema_from_names,
 )
-from onemark.gui.state.session import Predictions, Session, match_names
+from onemark.gui.state.session import Session, match_names
 from onemark.types import LandmarkSet, UserError
 
 from .fake_backend import FakeBackend

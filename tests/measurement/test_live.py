@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from onemark.measurement.drawing import ARC, LINE
-from onemark.measurement.live import read_measurements
+from onemark.measurement.live import read_measurements, read_values
 from onemark.measurement.report import cohort_section, radiograph_bars, z_bar
 from onemark.measurement.sets import load_set
+from onemark.measurement.sets.fitting import find_set
 from onemark.measurement.table import measure
 
 from .faces import FACE, SYMBOLS, face, faces
@@ -102,3 +103,21 @@ def test_names_are_escaped_in_html():
     mine = parse_set(text, "<i>", "mine")
     frame = measure([face(xy=FACE[:2], names=("A", "B"))], mine, spacing_mm=1.0)
     assert not re.search("<b>|<i>", str(cohort_section(frame, mine)))
+
+
+def test_many_radiographs_give_the_values_of_one():
+    sets = tuple(faces(5))
+    units, values = read_values(sets, SET, "S-N", {one.image: (0.1, 0.1) for one in sets})
+    assert units == {"mm"}
+    expected = [read_measurements(one, SET, (0.1, 0.1)) for one in sets]
+    assert values.tolist() == pytest.approx([{r.name: r.value for r in one}["S-N"] for one in expected])
+
+
+def test_a_set_is_found_for_its_landmarks_only():
+    assert find_set(SYMBOLS) is not None
+    assert find_set([str(k + 1) for k in range(19)]) is not None
+    assert find_set(["A", "B", "C", "N"]) is None
+    phantom = find_set(["sella", "nasion", "gonion", "menton"])
+    assert phantom is not None
+    assert {"S-N", "Go-Me"} <= {one.name for one in phantom.measurements}
+    assert "SNA" not in {one.name for one in phantom.measurements}

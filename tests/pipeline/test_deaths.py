@@ -23,6 +23,7 @@ from onemark.nn.training import loop
 from onemark.pipeline import recipes
 from onemark.pipeline.locks import locked
 from onemark.pipeline.runs import RunFolder
+from onemark.stages import trust
 from onemark.stages.base import StageContext
 
 
@@ -88,6 +89,7 @@ class Quiet:
     """Takes the place of the progress bar."""
 
     messages: tuple[str, ...] = ()
+    others: float | None = None
 
     def __call__(self, event: object) -> None:
         pass
@@ -97,6 +99,7 @@ class Quiet:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipe `small`, a checkpoint after every step, and a report of one file."""
     monkeypatch.setattr(recipes, "RECIPES", book())
+    monkeypatch.setattr(trust, "COPIES", 1)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "ASIDE", float("inf"))
     monkeypatch.setattr("onemark.evaluation.report.write_report", lambda path, *_, **__: write(path))
@@ -115,7 +118,7 @@ def few(tmp_path: Path) -> Cohort:
 
 def run(cohort: Cohort, out: Path) -> None:
     """What `onemark run` does."""
-    model = onemark.fit(cohort, place(cohort, 0), recipe="small", out=out, device="cpu")
+    model = onemark.fit(cohort, place(cohort, 0), recipe="small", out=out, device="cpu", orient=False)
     predict_and_report(model, cohort, out, Quiet())  # type: ignore[arg-type]
 
 

@@ -44,12 +44,20 @@ def test_a_run_whose_folder_goes_is_kept_beside_it(
     run, kept = tmp_path / "run", tmp_path / "run-kept"
     go = (lambda: run.rename(tmp_path / "away")) if moved else (lambda: shutil.rmtree(run))
     with pytest.raises(UserError, match=r"run was moved or deleted .* is kept in .*run-kept; "):
-        onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", progress=at(stage, step, go))
+        onemark.fit(
+            few,
+            place(few, 0),
+            recipe="small",
+            out=run,
+            device="cpu",
+            orient=False,
+            progress=at(stage, step, go),
+        )
     assert not run.exists()
     status = RunFolder.open(kept).status()
     if not status.is_trained:
         onemark.resume(kept)
-    onemark.fit(few, place(few, 0), recipe="small", out=tmp_path / "unbroken", device="cpu")
+    onemark.fit(few, place(few, 0), recipe="small", out=tmp_path / "unbroken", device="cpu", orient=False)
     ours, theirs = (one / "weights.safetensors" for one in (kept, tmp_path / "unbroken"))
     assert ours.read_bytes() == theirs.read_bytes()
 
@@ -66,7 +74,7 @@ def test_a_folder_that_goes_while_predicting_ends_in_a_sentence(
     place(few, 0).to_csv(tmp_path / "exemplar.csv")
     monkeypatch.setattr(onemark.Model, "predict", lose)
     words = ["run", str(few.folder), "--exemplar", str(tmp_path / "exemplar.csv"), "--out", str(run)]
-    assert main([*words, "--recipe", "small", "--device", "cpu"]) == 2
+    assert main([*words, "--recipe", "small", "--device", "cpu", "--no-orient"]) == 2
     assert "is kept in" in capsys.readouterr().err
     assert not run.exists()
     kept = tmp_path / "run-kept"
@@ -88,7 +96,9 @@ def test_a_picture_that_is_replaced_during_the_run_does_not_get_the_points_of_th
         told.append(event.message)
         act(event)
 
-    model = onemark.fit(few, place(few, 0), recipe="small", out=tmp_path / "run", device="cpu", progress=sink)
+    model = onemark.fit(
+        few, place(few, 0), recipe="small", out=tmp_path / "run", device="cpu", orient=False, progress=sink
+    )
     assert any("0.png was replaced after it was annotated" in message for message in told)
     assert not np.array_equal(model.locate(few["0.png"]).xy, place(few, 0).sets[0].xy)
     assert not np.array_equal(

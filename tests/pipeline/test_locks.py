@@ -88,7 +88,7 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cohort:
 
 def test_of_two_teachings_at_once_one_learns_and_the_other_is_refused(few: Cohort, tmp_path: Path):
     run = tmp_path / "run"
-    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu")
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
     entered, told = threading.Event(), threading.Event()
 
     def wait(event: object) -> None:
@@ -111,7 +111,7 @@ def test_threads_are_recorded_and_used_again(few: Cohort, tmp_path: Path):
     import torch
 
     run, seen = tmp_path / "run", []
-    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu")
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
     assert RunFolder.open(run).config.threads == torch.get_num_threads()
     RunFolder.open(run).update(threads=torch.get_num_threads() + 1)
     former = torch.get_num_threads()

@@ -12,8 +12,8 @@ from onemark.pipeline.recipes import get_recipe
 
 def test_the_default_is_there_and_needs_no_pretrained_weights():
     configs = get_recipe("onemark").configure()
-    assert list(configs) == ["match", "detect", "refine"]
-    assert all(config.weights == "none" for config in configs.values())
+    assert list(configs) == ["match", "register", "detect", "refine"]
+    assert not get_recipe("onemark").pretrained(configs)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -59,7 +59,7 @@ def test_there_is_time_for_finer_canvases_in_a_long_budget():
 def test_what_a_run_stores_configures_it_again():
     for recipe in RECIPES.values():
         for minutes in (None, 1.0, 600.0):
-            configs = recipe.configure({"match.batch": 3}, minutes)
+            configs = recipe.configure({"match.pool": 3}, minutes)
             stored = {f"{slot}.{k}": v for slot, c in configs.items() for k, v in settings_of(c).items()}
             assert recipe.configure(stored) == configs
 
@@ -69,7 +69,7 @@ def test_what_a_run_stores_configures_it_again():
     [
         (
             "steps",
-            "unknown setting steps: recipe onemark has settings match.NAME or detect.NAME or refine.NAME",
+            "unknown setting steps: recipe onemark has settings match.NAME or register.NAME or detect.NAME",
         ),
         ("match", "unknown setting match: recipe onemark"),
         ("look.steps", "unknown setting look.steps: recipe onemark"),

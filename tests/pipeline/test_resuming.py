@@ -153,7 +153,7 @@ def test_a_teaching_that_was_stopped_takes_a_further_exemplar_and_keeps_its_time
             )
     assert state_of(finished)["minutes"] == 30
     assert onemark.read_landmarks(finished / "exemplars.csv").images == truth.images[:3]
-    assert tuple(onemark.load(finished).stages) == ("match", "detect", "refine")
+    assert tuple(onemark.load(finished).stages) == ("match", "register", "detect", "refine")
 
 
 # --- landmarks are known by name ------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_what_was_learned_before_an_error_is_kept(
     run = tmp_path / "run"
     with pytest.raises(UserError, match="disk is full"):
         onemark.fit(phantoms, exemplars, settings=tiny, out=run, progress=sink)
-    assert tuple(onemark.load(run).stages) == ("match",)
+    assert tuple(onemark.load(run).stages) == ("match", "register")
 
 
 def test_a_damaged_exemplar_is_told_before_anything_is_written(

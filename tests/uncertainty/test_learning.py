@@ -12,7 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
-from onemark.stages.answers import ask
+from onemark.stages.trust import ask
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def fitted(
 def test_expected_errors_are_more_than_the_width_of_the_peak(fitted: tuple[Model, Path], phantoms: Cohort):
     model, _ = fitted
     radiograph = phantoms[phantoms.names[3]]
-    found, plain = model.locate(radiograph), ask(model.stages, radiograph).final
+    found, plain = model.locate(radiograph), ask(model.stages, radiograph, model.trust).final
     np.testing.assert_array_equal(found.xy, plain.xy)
     assert (found.expected_error > 0).all()
     assert not np.allclose(found.expected_error, plain.expected_error)
@@ -87,5 +87,6 @@ def test_a_small_cohort_keeps_the_width_of_the_peak(
     assert model.error_model is None
     radiograph = phantoms[phantoms.names[7]]
     np.testing.assert_array_equal(
-        model.locate(radiograph).expected_error, ask(model.stages, radiograph).final.expected_error
+        model.locate(radiograph).expected_error,
+        ask(model.stages, radiograph, model.trust).final.expected_error,
     )

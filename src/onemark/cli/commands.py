@@ -35,6 +35,7 @@ from onemark.cli.steps import (
     predict_and_report,
     print_predicted,
     print_trained,
+    read_table,
     resume_run,
     score_in_percent,
     teach_run,
@@ -137,7 +138,7 @@ def fit(
         missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
         raise UserError(f"give {missing}, or --resume RUN to continue a run")
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
-    exemplars = onemark.read_landmarks(exemplar, cohort)
+    exemplars = read_table(exemplar, cohort)
     with Show() as show, explain_stop(out):
         fit_run(cohort, exemplars, out, training, show)
     print_trained(out)
@@ -201,11 +202,11 @@ def run(
         xrays: Folder of radiographs.
     """
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
-    exemplars = onemark.read_landmarks(exemplar, cohort)
+    exemplars = read_table(exemplar, cohort)
     with Show() as show, explain_stop(out), hold(out, make=True):
         model = fit_run(cohort, exemplars, out, training, show)
-        predictions = predict_and_report(model, cohort, out, show)
-    print_predicted(predictions, cohort, out / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, out, show)
+    print_predicted(predictions, cohort, out / "landmarks.csv", verdict)
 
 
 @app.command
@@ -228,11 +229,11 @@ def resume(
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
-    exemplars = None if exemplar is None else onemark.read_landmarks(exemplar, cohort)
+    exemplars = None if exemplar is None else read_table(exemplar, cohort)
     with Show() as show, explain_stop(run_folder), hold(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
-        predictions = predict_and_report(model, cohort, run_folder, show)
-    print_predicted(predictions, cohort, run_folder / "landmarks.csv")
+        predictions, verdict = predict_and_report(model, cohort, run_folder, show)
+    print_predicted(predictions, cohort, run_folder / "landmarks.csv", verdict)
 
 
 @app.command
@@ -268,7 +269,7 @@ def evaluate(
         raise UserError("--spacing-mm scores in mm and --images in % of the image side; give one of them")
     # Tables of other programs need the radiographs' heights to turn y around.
     cohort = None if images is None else onemark.open_cohort(images)
-    predicted, true = onemark.read_landmarks(predictions, cohort), onemark.read_landmarks(truth, cohort)
+    predicted, true = read_table(predictions, cohort), read_table(truth, cohort)
     if cohort is None:
         scores = onemark.evaluate(predicted, true, spacing_mm=spacing_mm, exclude=exclude)
     else:
@@ -288,22 +289,36 @@ def convert(
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="CSV: add the columns x_mm,y_mm.")] = False,
+    format: Annotated[
+        str | None,
+        Parameter(
+            help="Format to write: csv, slicer, tps, coco, pts, labelme or yolo; by default by the suffix."
+        ),
+    ] = None,
+    y_from_top: Annotated[
+        bool, Parameter(negative="", help="TPS: y counts from the top, which is not tpsDig's way.")
+    ] = False,
     safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a landmark file to another format, chosen by the target's suffix: .csv .mrk.json .tps .json (COCO).
+    """Convert a landmark file to another format, chosen by the target's suffix or by --format.
+
+    The suffixes are .csv .mrk.json .tps .pts and .json (COCO). docs/files.md lists what is read.
 
     Args:
-        source: File to read.
-        target: File to write.
+        source: File to read, or a folder of files of one image each.
+        target: File to write, or folder for a format of one file for each image.
     """
+    from onemark.data.landmarks.convert import choose_format
+
     check_new_file(target, overwrite)
+    choose_format(target, format)
     cohort = (
         None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm, follow_links=follow)
     )
-    table = onemark.read_landmarks(source, cohort)
+    table = read_table(source, cohort, y_from_top=y_from_top)
     files = onemark.write_landmarks(
-        table, target, cohort=cohort, mm=mm, overwrite=overwrite, safe_csv=safe_csv
+        table, target, cohort=cohort, format=format, mm=mm, overwrite=overwrite, safe_csv=safe_csv
     )
     print(*files, sep="\n")
 
@@ -321,6 +336,14 @@ def recipes(name: str | None = None, /) -> None:
     print(*(list_recipes() if name is None else list_settings(name)), sep="\n")
     for problem in RECIPES.problems:
         print(problem, file=sys.stderr)
+
+
+@app.command
+def doctor() -> None:
+    """Say what a bug report needs: versions, device and why, memory, disk, optional parts, folders."""
+    from onemark.cli.doctor import examine
+
+    print(*examine(), sep="\n")
 
 
 register_measuring(app)

@@ -46,7 +46,9 @@ def run_demo(out: Path | None, count: int, training: Training) -> None:
     cohort = onemark.open_cohort(out / "xrays")
     with Show() as show, explain_stop(out / "run"):
         model = fit_run(cohort, exemplars, out / "run", training, show)
-        predictions = predict_and_report(model, cohort, out / "run", show, truth)
+        predictions, verdict = predict_and_report(model, cohort, out / "run", show, truth)
+    if verdict is not None:
+        print(f"{verdict.headline}. {verdict.explain('give the demo more --minutes')}")
     print(summarise_error(predictions, truth, cohort, exemplars.images))
     print(
         f"radiographs {out / 'xrays'}",

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 import onemark
 from onemark.cli.options import Overwrite, SpacingMm, check_new_file
+from onemark.cli.steps import read_table
 from onemark.data.atomic import write_text, writing
 from onemark.types import UserError
 
@@ -71,7 +72,7 @@ def measure(
             check_new_file(file, overwrite)
     chosen = load_set(set_name)
     cohort = _spacing_source(landmarks, images, spacing_mm)
-    table = onemark.read_landmarks(landmarks, cohort)
+    table = read_table(landmarks, cohort)
     frame = onemark.measure(
         table,
         chosen,
@@ -168,7 +169,7 @@ def shapes(
 
     check_new_file(out / "shapes.csv", overwrite)
     cohort = _spacing_source(landmarks, images, spacing_mm)
-    table = onemark.read_landmarks(landmarks, cohort)
+    table = read_table(landmarks, cohort)
     found = analyse_shapes(table, cohort, spacing_mm=spacing_mm, landmarks=landmark, mirror=mirror)
     write_shapes(out, found)
     outliers = found.table.loc[found.table["outlier"], "image"].tolist()
@@ -199,7 +200,7 @@ def cite(
     """
     from onemark.measurement.cite import read_facts, write_methods
 
-    corrected = None if truth is None else onemark.read_landmarks(truth)
+    corrected = None if truth is None else read_table(truth)
     print(write_methods(read_facts(run_folder), corrected, spacing_mm), end="")
 
 
@@ -246,7 +247,7 @@ def _read_observers(
         labels = names or tuple(f"{file.parent.name}/{file.stem}" for file in files)
     if len(set(labels)) < len(labels):
         raise UserError("two observers have the same name; give each a --name of its own")
-    return {label: onemark.read_landmarks(file, cohort) for label, file in zip(labels, files, strict=True)}
+    return {label: read_table(file, cohort) for label, file in zip(labels, files, strict=True)}
 
 
 def _write_frame(path: Path, frame: pandas.DataFrame) -> None:

@@ -17,7 +17,7 @@ SpacingMm = Annotated[
 ]
 Exemplar = Annotated[
     Path,
-    Parameter(help="Landmarks of one or more radiographs of the folder: .csv, .mrk.json, .tps or .json."),
+    Parameter(help="Landmarks of one or more radiographs of the folder, in any format that is read."),
 ]
 Follow = Annotated[
     bool, Parameter(negative="--no-follow", help="Take in what symbolic links in the folder lead to.")
@@ -42,6 +42,13 @@ class Training:
     ] = None
     device: Device = "auto"
     seed: Annotated[int, Parameter(help="The same seed gives the same model on the same machine.")] = 0
+    orient: Annotated[
+        bool,
+        Parameter(
+            help="Recognize radiographs that are turned or mirrored relative to the exemplar; "
+            "--no-orient reads all as they lie."
+        ),
+    ] = True
     settings: Annotated[
         tuple[str, ...],
         Parameter(

@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from onemark.progress import SKIPPED, Cancelled, Progress
+
+if TYPE_CHECKING:
+    from onemark.nn.processor import OthersMeter
 
 # Often enough to see that the job is alive, and seldom enough for a log file.
 PLAIN_SECONDS = 10.0
@@ -74,11 +77,14 @@ class Show:
 
     Attributes:
         messages: The messages about skipped radiographs, each once.
+        others: Share of the processor, 0 to 1, that other programs took during the training; None before one.
     """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.messages: list[str] = []
+        self.others: float | None = None
+        self._meter: OthersMeter | None = None
         self._said: set[str] = set()
         self._lines = PlainLines(self.console)
         self._bars = Bars(
@@ -111,6 +117,8 @@ class Show:
         Raises:
             Cancelled: Ctrl-C was pressed.
         """
+        if "loss" in event.metrics:
+            self._watch_others()
         if event.message:
             self._note(event.message)
         elif self.console.is_terminal:
@@ -119,6 +127,12 @@ class Show:
             self._lines.show(event)
         if self._stopping:
             raise Cancelled
+
+    def _watch_others(self) -> None:
+        from onemark.nn.processor import OthersMeter
+
+        self._meter = self._meter or OthersMeter()
+        self.others = self._meter.share()
 
     def say(self, text: str) -> None:
         """Print a line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
+    from onemark.evaluation.verdict import Verdict
     from onemark.pipeline.model import Model
 
 
@@ -46,6 +48,21 @@ def hold(run_folder: Path, *, make: bool = False) -> contextlib.AbstractContextM
     return locked(run_folder, make=make)
 
 
+def read_table(path: Path, cohort: Cohort | None = None, *, y_from_top: bool = False) -> LandmarkTable:
+    """Read landmarks, and say on stderr what was left out of them.
+
+    Raises:
+        UserError: as `onemark.read_landmarks`.
+    """
+    from onemark.data.landmarks.formats.base import ReadOptions
+    from onemark.data.landmarks.table import read_table
+
+    table = read_table(path, cohort, ReadOptions(y_from_top))
+    for note in table.notes:
+        print(note, file=sys.stderr)
+    return table
+
+
 def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
     """Train into the new run folder `out`."""
     return onemark.fit(
@@ -57,6 +74,7 @@ def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Train
         device=training.device,
         seed=training.seed,
         settings=parse_settings(training.settings),
+        orient=training.orient,
         progress=announce_device(show, training.device),
     )
 
@@ -153,7 +171,7 @@ def teach_run(
     if fixed:
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
-    exemplars = onemark.read_landmarks(exemplar, cohort)
+    exemplars = read_table(exemplar, cohort)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
         resume_run(run_folder, cohort, exemplars, training.minutes, device, show)
@@ -201,8 +219,15 @@ def has_predicted(run_folder: Path) -> bool:
 
 def predict_and_report(
     model: Model, cohort: Cohort, out: Path, show: Show, truth: LandmarkTable | None = None
-) -> LandmarkTable:
-    """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`."""
+) -> tuple[LandmarkTable, Verdict | None]:
+    """Predict the landmarks of the cohort; write table, overlays and report into the run folder `out`.
+
+    Returns:
+        The landmarks, and why they are not usable, or None.
+
+    Raises:
+        UserError: nothing could be predicted or written; or the run folder is gone: all is then kept elsewhere.
+    """
     from onemark.pipeline.locks import locked
     from onemark.pipeline.rescue import keep_model
     from onemark.pipeline.runs import RunFolder
@@ -211,13 +236,13 @@ def predict_and_report(
         predictions = model.predict(cohort, progress=show)
         kept = keep_model(model)
         place = out if kept is None else kept[0].path
-        _write_results(model, predictions, cohort, place, show, truth)
+        verdict = _write_results(model, predictions, cohort, place, show, truth)
         if kept is not None:
             kept[0].note_predicted()
             raise kept[1]
         # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
         RunFolder.open(out).note_predicted()
-    return predictions
+    return predictions, verdict
 
 
 def _write_results(
@@ -227,10 +252,12 @@ def _write_results(
     out: Path,
     show: Show,
     truth: LandmarkTable | None,
-) -> None:
+) -> Verdict | None:
     from onemark.evaluation.report import write_overlays, write_report
+    from onemark.measurement.report import add_measurements
 
     predictions.to_csv(out / "landmarks.csv")
+    verdict = judge_run(model, predictions, cohort, out, show.others)
     write_overlays(out / "overlays", cohort, predictions, truth=truth, progress=show)
     write_report(
         out / "report.html",
@@ -240,13 +267,41 @@ def _write_results(
         log=model.log,
         exemplars=model.exemplars,
         problems=show.messages,
+        addition=add_measurements(cohort, predictions, model.exemplars),
+        verdict=verdict,
         progress=show,
     )
+    return verdict
 
 
-def print_predicted(predictions: LandmarkTable, cohort: Cohort, path: Path) -> None:
-    """Print `predicted 149 of 150 radiographs: out.csv`."""
-    print(f"predicted {len(predictions)} of {len(cohort)} radiographs: {path}")
+def print_predicted(
+    predictions: LandmarkTable, cohort: Cohort, path: Path, verdict: Verdict | None = None
+) -> None:
+    """Print `predicted 149 of 150 radiographs: out.csv`; a result that is not usable says that first."""
+    counted = f"predicted {len(predictions)} of {len(cohort)} radiographs: {path}"
+    if verdict is None:
+        print(counted)
+        return
+    run = path.parent
+    go_on = f"`onemark fit --resume {run} --exemplar {run / 'exemplars.csv'} --minutes {verdict.minutes:g}`"
+    print(f"{verdict.headline}. {verdict.explain(go_on)} {counted}")
+
+
+def judge_run(
+    model: Model, predictions: LandmarkTable, cohort: Cohort, run_folder: Path, others: float | None
+) -> Verdict | None:
+    """Judge what a run has predicted; see `onemark.evaluation.verdict.judge`."""
+    from onemark.evaluation.verdict import judge
+    from onemark.pipeline.runs import RunFolder
+
+    return judge(
+        predictions,
+        cohort,
+        log=model.log,
+        annotated=model.exemplars.images,
+        minutes=RunFolder.open(run_folder).config.minutes,
+        others=others,
+    )
 
 
 def score_in_percent(

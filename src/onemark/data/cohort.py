@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from natsort import natsort_keygen
 
@@ -18,13 +17,14 @@ from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import read_header, read_radiograph
 from onemark.data.json import SMALL, read_json
 from onemark.data.keys import image_key
-from onemark.data.paths import key_fault, printable, quoted
+from onemark.data.names import NameIndex
+from onemark.data.paths import key_fault, printable
+from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
 
 _natural = natsort_keygen()
 _SHOWN = 5
-_LONGEST_NAME = 1000
 # What lies beside radiographs and is meant to; nobody needs to hear that these are none.
 _BESIDE = (
     ".csv .tsv .txt .tps .pts .fcsv .json .jsonl .xml .md .html .htm .xls .xlsx .ods .log .ini .db .py .yaml .yml"
@@ -43,6 +43,7 @@ class Cohort:
         names: Relative file names with `/` as separator, NFC, in natural order. The keys of everything.
         files: Name -> path as the disk spells it, relative to `folder`.
         spacing_mm: `(x, y)` mm per pixel that overrides the files', or None.
+        orientations: Name -> how a radiograph is brought upright when it is read; the others are read as they lie.
         left_out: What of the folder is no part of the cohort and why; whole sentences. Those that begin with
             `onemark.progress.SKIPPED` tell of a radiograph.
     """
@@ -51,6 +52,7 @@ class Cohort:
     names: tuple[str, ...]
     files: Mapping[str, str]
     spacing_mm: spacings.Spacing | None = None
+    orientations: Mapping[str, Orientation] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -70,7 +72,7 @@ class Cohort:
             IndexError: no such position.
         """
         name = self.names[which] if isinstance(which, int) else self.resolve(which)
-        return read_radiograph(self.path(name), name, self.spacing_mm)
+        return self.orientation(name).turn(read_radiograph(self.path(name), name, self.spacing_mm))
 
     def path(self, name: str) -> Path:
         """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
@@ -89,7 +91,16 @@ class Cohort:
             UserError: no such name, or the file cannot be read.
         """
         found = read_header(self.path(name))
-        return Header(found.size, self.spacing_mm or found.spacing)
+        spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
+        return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
+
+    def orientation(self, name: str) -> Orientation:
+        """How a radiograph is brought upright when it is read."""
+        return self.orientations.get(name, UPRIGHT) if self.orientations else UPRIGHT
+
+    def turned(self, orientations: Mapping[str, Orientation]) -> Cohort:
+        """The same radiographs, brought upright when they are read. The names stay."""
+        return replace(self, orientations=dict(orientations))
 
     def readable(self, names: Iterable[str] | None = None, sink: Sink = silent) -> Iterator[Radiograph]:
         """Decode one radiograph after the other and pass over the bad ones.
@@ -128,45 +139,17 @@ class Cohort:
     def resolve(self, name: str) -> str:
         """The cohort's own spelling of a name given as NFC or NFD, with `\\` or `/`.
 
-        A name without its suffix is completed when only one radiograph has that stem.
+        A name that lacks its suffix or has another folder or case counts where only one radiograph fits.
 
         Raises:
-            UserError: no radiograph of that name, or several with that stem.
+            UserError: no radiograph of that name, or several that it may mean.
         """
         key = image_key(name)
-        return key if key in self.files else completed(name, self.names, self._stems, printable(self.folder))
+        return key if key in self.files else self._index.resolve(name)
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
-        return by_stem(self.names)
-
-
-def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Stem -> the names that have it, of those with a suffix of images."""
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        if is_image_name(name):
-            stems.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(name)
-    return stems
-
-
-def completed(name: str, names: Sequence[str], stems: Mapping[str, Sequence[str]], where: str) -> str:
-    """The one of `names`, with these stems, that a person means who leaves out its suffix.
-
-    Raises:
-        UserError: none has that stem, or several; it says `where` was looked.
-    """
-    key = image_key(name)
-    same = stems.get(key, [])
-    if len(same) == 1:
-        return same[0]
-    if same:
-        found = ", ".join(same)
-        raise UserError(f"{quoted(name)} may be any of {found} in {where}; give the name with its suffix")
-    # Comparing takes the product of the lengths, so a name that can be none is not compared.
-    close = difflib.get_close_matches(key, names, 1) if len(key) <= _LONGEST_NAME else []
-    hint = f"did you mean {close[0]!r}?" if close else f"there is, for one, {next(iter(names), 'nothing')!r}"
-    raise UserError(f"no radiograph {quoted(name)} in {where}; {hint}")
+    def _index(self) -> NameIndex:
+        return NameIndex(self.names, printable(self.folder))
 
 
 def open_cohort(
@@ -207,7 +190,7 @@ def open_cohort(
     if not files:
         raise _nothing_in(folder, found)
     names = tuple(sorted(files, key=lambda name: [_natural(part) for part in name.split("/")]))
-    return Cohort(folder, names, files, spacing, found.left_out())
+    return Cohort(folder, names, files, spacing, left_out=found.left_out())
 
 
 def _nothing_in(folder: Path, found: _Scan) -> UserError:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.cohort import by_stem, completed
 from onemark.data.keys import image_key
+from onemark.data.names import NameIndex
 from onemark.types import LandmarkSet, UserError
 
 # The thresholds of the ISBI 2015 cephalometric challenge, in mm, which the field still reports.
@@ -283,11 +283,8 @@ def _index_images(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkS
 
 def _resolve_excluded(exclude: Collection[str], images: Sequence[str]) -> set[str]:
     # A misspelt name must fail: otherwise an exemplar would count, with its error of 0.
-    names = tuple(dict.fromkeys(images))
-    stems, where = by_stem(names), "the predictions or the truth"
-    return {
-        key if (key := image_key(name)) in names else completed(name, names, stems, where) for name in exclude
-    }
+    index = NameIndex(tuple(dict.fromkeys(images)), "the predictions or the truth")
+    return {index.resolve(name) for name in exclude}
 
 
 def _measure_errors(

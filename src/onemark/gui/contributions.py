@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onemark.gui.canvas.layers import RADIOGRAPH, TAG
 from onemark.types import Radiograph, UserError
 
+if TYPE_CHECKING:
+    from onemark.data.landmarks.table import LandmarkTable
+
 LayerData = tuple[Any, dict[str, Any], str]
+_LANDMARKS_ONLY = (".mrk.json", ".fcsv", ".tps", ".pts", ".roi")
+"""Suffixes that mean landmarks, so that what is wrong with such a file is said here."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
-    """Claim folders of radiographs, and single DICOM files.
+    """Claim folders of radiographs, single DICOM files and landmark files of any format that is read.
 
     A folder opens in the onemark panel and adds no layer itself; without a window, it gives its first radiograph.
     """
@@ -23,7 +28,59 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
         return None
     if Path(path).is_dir():
         return read_folder if holds_radiographs(Path(path)) else None
-    return read_file
+    if path.lower().endswith((".dcm", ".dicom", ".ima")):
+        return read_file
+    return read_points if holds_landmarks(Path(path)) else None
+
+
+def holds_landmarks(path: Path) -> bool:
+    """Whether onemark reads this file's landmarks; napari's own Points tables are left to napari."""
+    from onemark.data.landmarks.formats.base import Source
+    from onemark.data.landmarks.reading import recognise
+
+    try:
+        source = Source(path, path.name)
+        found = recognise(source)
+        if found.key == "csv":
+            _read_landmarks(path)
+    except UserError:
+        return path.name.lower().endswith(_LANDMARKS_ONLY)
+    return found.key != "napari"
+
+
+def read_points(path: str) -> list[LayerData]:
+    """Read a landmark file as one Points layer for each radiograph; radiographs beside it give sizes and names.
+
+    Raises:
+        UserError: what is wrong with the file, and the way out.
+    """
+    from napari.utils.notifications import show_info
+
+    table = _read_landmarks(Path(path))
+    for note in table.notes:
+        show_info(note)
+    layers: list[LayerData] = []
+    for one in table:
+        visible = [bool(there) for there in np.atleast_1d(np.isfinite(one.xy).all(axis=1))]
+        names = [name for name, there in zip(one.names, visible, strict=True) if there]
+        meta = {
+            "name": f"{Path(one.image).stem} landmarks",
+            "features": {"landmark": names},
+            "metadata": {"image": one.image},
+        }
+        layers.append((one.xy[np.array(visible)][:, ::-1], meta, "points"))
+    return layers
+
+
+def _read_landmarks(path: Path) -> LandmarkTable:
+    from onemark.data.cohort import open_cohort
+    from onemark.data.landmarks.table import read_table
+
+    try:
+        cohort = open_cohort(path.parent)
+    except UserError:
+        cohort = None
+    return read_table(path, cohort)
 
 
 def holds_radiographs(folder: Path) -> bool:
@@ -107,11 +164,16 @@ def show_widget() -> None:
 
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write one Points layer: CSV with px and mm, `.mrk.json`, `.tps` or COCO `.json`, by the suffix."""
+    """Write one Points layer in the format that the suffix names: CSV with px and mm, `.mrk.json`, `.tps` ..."""
     return write_layers(path, [(data, attributes, "points")])
 
 
-def write_layers(path: str, layers: list[LayerData]) -> list[str]:
+def write_labelme(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Points layer as labelme's JSON, which has the same suffix as COCO's."""
+    return write_layers(path, [(data, attributes, "points")], "labelme")
+
+
+def write_layers(path: str, layers: list[LayerData], key: str | None = None) -> list[str]:
     """Write the Points layers among these, each as the landmarks of one radiograph.
 
     Raises:
@@ -121,4 +183,4 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
 
     points = [(np.asarray(data), attributes) for data, attributes, kind in layers if kind == "points"]
     images = [(np.shape(data), attributes) for data, attributes, kind in layers if kind == "image"]
-    return [str(file) for file in write(Path(path), points, images)]
+    return [str(file) for file in write(Path(path), points, images, key)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from napari.settings import get_settings
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QKeyEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -23,16 +24,19 @@ from onemark.gui.controllers.actions import bind, make_actions, unbind
 from onemark.gui.controllers.app import REVIEW, TRAIN, App
 from onemark.gui.pages.annotate import AnnotatePage
 from onemark.gui.pages.export import ExportPage
+from onemark.gui.pages.measure import MeasurePage
 from onemark.gui.pages.open import OpenPage
 from onemark.gui.pages.page import Page
+from onemark.gui.pages.reading import ReadingBar
 from onemark.gui.pages.review import ReviewPage
 from onemark.gui.pages.train import TrainPage
 from onemark.gui.widgets.banner import Banner
 from onemark.gui.widgets.keys import KeyFilter
 from onemark.gui.widgets.keys_dialog import KeysDialog
-from onemark.gui.widgets.parts import lay_column, lay_row, make_tool
+from onemark.gui.widgets.parts import lay_column, lay_flow, make_tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
+from onemark.gui.widgets.tabs import Tabs
 from onemark.gui.widgets.theme import Theme
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
     from onemark.gui.state.backend import Backend
 
+MARGIN = 8
+BORDER = 6  # what napari's style sheet adds to a scroll bar and its area, which their size hints leave out
 WIDTH = 400  # leaves the canvas two thirds of a window of 1280 px
 
 
@@ -56,6 +62,10 @@ class OnemarkWidget(QWidget):
         self.setObjectName("onemark")
         self.setAcceptDrops(True)
         self._closed = self._closing = False
+        # napari sizes its window only after the panel is in it.
+        self._fit, self._widen = QTimer(self, singleShot=True), QTimer(self, singleShot=True)
+        self._fit.timeout.connect(self._fit_screen)
+        self._widen.timeout.connect(self._follow_width)
         self.viewer = napari_viewer
         self.theme = Theme.from_napari(napari_viewer.theme)
         self.app = App(napari_viewer, backend, self)
@@ -63,7 +73,7 @@ class OnemarkWidget(QWidget):
         self.banner = Banner(self.theme)
         self.train = TrainPage(self.app, self.theme)
         self.review = ReviewPage(self.app)
-        self.pages = [
+        self.pages: list[QWidget] = [
             OpenPage(self.app),
             AnnotatePage(self.app),
             self.train,
@@ -71,6 +81,7 @@ class OnemarkWidget(QWidget):
             ExportPage(self.app),
         ]
         self.panel = RadiographPanel(self.app)
+        self.measure = MeasurePage(self.app)
         self.key_actions = make_actions(self.app, self.press, self.show_keys)
         self._stack = self._make_stack()
         self._lay_out()
@@ -84,7 +95,14 @@ class OnemarkWidget(QWidget):
 
     def sizeHint(self) -> QSize:
         """A size that fits beside the canvas in a window of 1280 x 720."""
-        return QSize(WIDTH, 620)
+        return QSize(max(WIDTH, self.minimumSizeHint().width()), 620)
+
+    def minimumSizeHint(self) -> QSize:
+        """Wide enough for the widest control of every page, whatever the size of the letters."""
+        areas = self._stack.findChildren(QScrollArea, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        bar = max(area.verticalScrollBar().sizeHint().width() for area in areas) + BORDER
+        pages = max(page.minimumSizeHint().width() for page in self.pages)
+        return QSize(max(pages + bar + 2 * MARGIN, super().minimumSizeHint().width()), 420)
 
     def open(self, path: str | Path) -> None:
         """Open a folder of radiographs, as if the person had dropped it."""
@@ -132,13 +150,35 @@ class OnemarkWidget(QWidget):
         """Watch the window, to notice when it closes."""
         if self.window() is not self:
             self.window().installEventFilter(self)
+            self._fit.start(0)
         super().showEvent(event)
 
+    def _fit_screen(self) -> None:
+        """Shrink a window that napari has opened wider or higher than the screen."""
+        window, screen = self.window(), self.screen()
+        if screen is None or window.isMaximized() or window.isFullScreen():
+            return
+        free, frame = screen.availableGeometry(), window.frameGeometry()
+        edge = frame.size() - window.size()
+        window.resize(window.size().boundedTo(free.size() - edge))
+        frame = window.frameGeometry()
+        x = max(free.left(), min(frame.left(), free.right() + 1 - frame.width()))
+        y = max(free.top(), min(frame.top(), free.bottom() + 1 - frame.height()))
+        if (x, y) != (frame.left(), frame.top()):
+            window.move(x, y)
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notice that the window was asked to close, which it may still refuse."""
-        if event.type() == QEvent.Type.Close:
+        """Notice that the window was asked to close, which it may still refuse, and that a page needs more width."""
+        if watched in self.pages:
+            if event.type() == QEvent.Type.LayoutRequest:
+                self._widen.start(0)
+        elif event.type() == QEvent.Type.Close:
             self._closing = True
         return False
+
+    def _follow_width(self) -> None:
+        # A scroll area hides from the dock how wide its page has to be.
+        self.setMinimumWidth(self.minimumSizeHint().width())
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Shut down when the window is gone, but not when the panel is merely hidden."""
@@ -159,6 +199,7 @@ class OnemarkWidget(QWidget):
         self._closed = True
         unbind(self.viewer, self.key_actions)
         self.viewer.events.theme.disconnect(self._follow_theme)
+        get_settings().appearance.events.font_size.disconnect(self._follow_theme)
         QApplication.instance().aboutToQuit.disconnect(self.shut)
         self.app.close()
 
@@ -170,6 +211,7 @@ class OnemarkWidget(QWidget):
             area.setWidgetResizable(True)
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             area.setWidget(page)
+            page.installEventFilter(self)
             area.installEventFilter(KeyFilter(area))
             stack.addWidget(area)
         return stack
@@ -177,21 +219,28 @@ class OnemarkWidget(QWidget):
     def _lay_out(self) -> None:
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self._stack)
-        split.addWidget(self.panel)
+        split.addWidget(
+            Tabs(
+                [
+                    ("tab.radiographs", "Radiographs", "The list of radiographs", self.panel),
+                    ("tab.measurements", "Measurements", "Angles, distances and ratios", self.measure),
+                ]
+            )
+        )
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
-        box = lay_column(self, margin=8, spacing=8)
+        box = lay_column(self, margin=MARGIN, spacing=8)
         box.addWidget(self.stepper)
         box.addWidget(self.banner)
+        box.addWidget(ReadingBar(self.app))
         box.addWidget(split, 1)
         keys = make_tool("keys", "Keys (F1)", "List all keys of onemark (F1)", self.show_keys)
         keys.setProperty("role", "link")
         self._status = make_tool("status", "", "State of the training. Click to see it", self._show_training)
         self._status.setProperty("role", "link")
         self._status.hide()
-        box.addLayout(lay_row(self._status, 1, keys))
-        self.setMinimumWidth(330)
+        box.addLayout(lay_flow(self._status, keys))
 
     def _listen(self) -> None:
         app = self.app
@@ -199,6 +248,7 @@ class OnemarkWidget(QWidget):
         app.step_changed.connect(self._go)
         app.context.said.connect(self.banner.say)
         self.viewer.events.theme.connect(self._follow_theme)
+        get_settings().appearance.events.font_size.connect(self._follow_theme)
         session = app.session
         for signal in (session.cohort_changed, session.predictions_changed, session.schema_changed):
             signal.connect(self._update_ticks)
@@ -212,6 +262,7 @@ class OnemarkWidget(QWidget):
     def _go(self, step: int) -> None:
         self.stepper.go(step)
         self._stack.setCurrentIndex(step)
+        self._widen.start(0)
         if step == REVIEW and self.app.training.running is None:
             self._status.hide()
 
@@ -244,7 +295,8 @@ class OnemarkWidget(QWidget):
 
     def _on_ended(self, outcome: str) -> None:
         if outcome == "done" and self.app.step not in (TRAIN, REVIEW):
-            self._show_status("Done: review the predictions")
+            bad = self.app.session.verdict is not None
+            self._show_status("Not usable yet: see why" if bad else "Done: review the predictions")
         else:
             self._status.hide()
 
@@ -254,3 +306,4 @@ class OnemarkWidget(QWidget):
         self.stepper.set_theme(self.theme)
         self.banner.set_theme(self.theme)
         self.train.set_theme(self.theme)
+        self._widen.start(0)

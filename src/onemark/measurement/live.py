@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onemark.data.images.spacing import Spacing
 from onemark.measurement.drawing import Stroke, draw
+from onemark.measurement.formulas.duals import Floats
 from onemark.measurement.formulas.geometry import Scene
 from onemark.measurement.sets.schema import Measurement, MeasurementSet
 from onemark.measurement.table import block_of
@@ -79,13 +81,46 @@ def read_measurements(
     )
 
 
+def read_values(
+    sets: Sequence[LandmarkSet],
+    measurements: MeasurementSet,
+    name: str,
+    spacings: Mapping[str, Spacing | None],
+) -> tuple[set[str], Floats]:
+    """One measurement of many radiographs, without intervals.
+
+    Args:
+        sets: `N` landmark sets in pixels; those of the same names are measured together.
+        measurements: A set, from `load_set`.
+        name: The measurement.
+        spacings: Image -> `(x, y)` mm per pixel, or None where unknown.
+
+    Returns:
+        The units that occur, and `[N]` values, NaN where a landmark is missing.
+
+    Raises:
+        UserError: none of the landmarks belongs to the set.
+    """
+    one, values, units = measurements[name], np.full(len(sets), np.nan), set[str]()
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row, landmarks in enumerate(sets):
+        groups.setdefault(landmarks.names, []).append(row)
+    for rows in groups.values():
+        bare = [LandmarkSet(sets[row].image, sets[row].names, sets[row].xy) for row in rows]
+        points = gather_points(bare, measurements, spacings)
+        block = block_of(one, measurements, points, measurements.scene(points.xy, slopes=False), 0.95)
+        values[rows] = block["value"]
+        units |= {str(unit) for unit in block["unit"]}
+    return units, values
+
+
 def _reading(
     one: Measurement,
     measurements: MeasurementSet,
     points: Points,
     scene: Scene,
     coverage: float,
-    scale: np.ndarray[tuple[int], np.dtype[np.float64]] | None,
+    scale: Floats | None,
 ) -> Reading:
     block = block_of(one, measurements, points, scene, coverage)
     seen = all(name in points.xy for name in one.needs)

@@ -1,4 +1,4 @@
-"""A section of the report: every measurement of a cohort, and bars of z-scores. Self-contained HTML."""
+"""The measurements in the report: every measurement of a cohort, and bars of z-scores. Self-contained HTML."""
 
 from __future__ import annotations
 
@@ -8,21 +8,66 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
+from onemark.evaluation.report import Addition
 from onemark.measurement.sets import MeasurementSet
+from onemark.measurement.sets.fitting import find_set
+from onemark.types import UserError
 
 if TYPE_CHECKING:
     import pandas
 
+    from onemark.data.cohort import Cohort
+    from onemark.data.images.spacing import Spacing
+    from onemark.data.landmarks.table import LandmarkTable
+
 REACH = 4.0
 """z-scores beyond this end at the edge of their bar."""
 _WIDTH, _HEIGHT = 240.0, 14.0
-_STYLE = """<style>
+_STYLE = Markup("""<style>
 .z-bar{width:240px;height:14px;vertical-align:middle}
 .z-bar .usual{fill:currentColor;opacity:.08}.z-bar .spread{fill:currentColor;opacity:.35}
 .z-bar .zero{stroke:currentColor;opacity:.5}.z-bar .mean{fill:currentColor}
 .measurements td,.measurements th{padding:.15em .6em;text-align:left}
 .measurements td.number{text-align:right;font-variant-numeric:tabular-nums}
-</style>"""
+</style>""")
+
+
+def add_measurements(
+    cohort: Cohort,
+    predictions: LandmarkTable,
+    placed: LandmarkTable | None = None,
+    measurements: MeasurementSet | None = None,
+) -> Addition | None:
+    """Measure what a report shows.
+
+    Args:
+        cohort: The radiographs, for their spacing.
+        predictions: The landmarks.
+        placed: Landmarks that a person placed; they replace the prediction, and have no interval.
+        measurements: The set; by default the shipped set that the landmarks plainly belong to.
+
+    Returns:
+        What `write_report` takes; None where no set fits the landmarks.
+    """
+    from onemark.measurement.table import measure
+
+    chosen = measurements or find_set(predictions.names)
+    if chosen is None:
+        return None
+    own = {one.image: one for one in placed or () if one.names == predictions.names}
+    sets = [own.get(one.image, one) for one in predictions if one.image in cohort]
+    spacings = {one.image: _read_spacing(cohort, one.image) for one in sets}
+    frame = measure(sets, chosen, spacing_mm=spacings)
+    by_image = frame[frame["z"].notna()].groupby("image", sort=False)
+    cards = {str(image): _draw_bars(rows, chosen) for image, rows in by_image}
+    return Addition(cohort_section(frame, chosen), cards)
+
+
+def _read_spacing(cohort: Cohort, image: str) -> Spacing | None:
+    try:
+        return cohort.header(image).spacing
+    except UserError:
+        return None  # the report says that it cannot be read
 
 
 def cohort_section(frame: pandas.DataFrame, measurements: MeasurementSet) -> Markup:
@@ -50,8 +95,12 @@ def cohort_section(frame: pandas.DataFrame, measurements: MeasurementSet) -> Mar
 
 def radiograph_bars(frame: pandas.DataFrame, image: str, measurements: MeasurementSet) -> Markup:
     """The measurements of one radiograph that have a norm: a row each, with the value and a bar of its z-score."""
+    return _STYLE + _draw_bars(frame[(frame["image"] == image) & frame["z"].notna()], measurements)
+
+
+def _draw_bars(frame: pandas.DataFrame, measurements: MeasurementSet) -> Markup:
     rows = []
-    for row in frame[(frame["image"] == image) & frame["z"].notna()].to_dict("records"):
+    for row in frame.to_dict("records"):
         norm, z = measurements[row["measurement"]].norm, float(row["z"])
         error = float(row["standard_error"]) / norm.sd if norm else math.nan
         reach = error if math.isfinite(error) else 0.0
@@ -60,7 +109,7 @@ def radiograph_bars(frame: pandas.DataFrame, image: str, measurements: Measureme
             f"<tr><td>{escape(row['measurement'])}<td class=number>{row['value']:.1f} {escape(row['unit'])}"
             f"<td>{z_bar(z, z - reach, z + reach)}<td>{escape(f'{z:+.1f}{flag}')}"
         )
-    return Markup(f'{_STYLE}<table class="measurements">{"".join(rows)}</table>')
+    return Markup(f'<table class="measurements">{"".join(rows)}</table>')
 
 
 def z_bar(z: float, low: float, high: float) -> Markup:

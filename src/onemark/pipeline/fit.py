@@ -17,6 +17,7 @@ from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.locks import locked
 from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.orienting import turn_table
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.restoring import count_finished, restore
 from onemark.pipeline.run_config import RunState
@@ -38,6 +39,7 @@ def fit(
     device: str = "auto",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    orient: bool = True,
     progress: Sink = silent,
 ) -> Model:
     """Learn from a cohort and its exemplars.
@@ -51,6 +53,8 @@ def fit(
         device: `auto`, `cpu`, `cuda` or `mps`.
         seed: The same seed and number of steps give the same model on the same CPU.
         settings: `slot.field` -> value.
+        orient: Whether radiographs that lie otherwise than the first exemplar, turned by quarters or mirrored, are
+            recognized and brought upright before the stages see them; predictions are on the files as they are.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
 
     Raises:
@@ -62,7 +66,7 @@ def fit(
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
         _report_unshown(exemplars, progress)
-        config = new_config(cohort, recipe, minutes, device, seed, settings, progress=progress)
+        config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
         config = folder.config if folder else config
@@ -212,6 +216,8 @@ def load(run: Path | str, device: str = "auto") -> Model:
         None,
         folder.log(),
         restored.error_model,
+        restored.orienter,
+        restored.trust,
         folder,
     )
 
@@ -221,7 +227,11 @@ def _correction_ratios(folder: RunFolder, corrected: LandmarkTable, cohort: Coho
     if not folder.status().is_trained:
         return ()
     model = load(folder.path, device)
-    return correction_ratios(model.error_model, model.stages, model.exemplars.images, corrected, cohort)
+    ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
+    corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
+    return correction_ratios(
+        model.error_model, model.stages, model.trust, model.exemplars.images, corrected, upright
+    )
 
 
 def _read_exemplars(exemplars: LandmarkTable, cohort: Cohort) -> tuple[LandmarkTable, dict[str, str]]:

@@ -11,9 +11,12 @@ import numpy as np
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.imaging.orientation import UPRIGHT, Orientation
+from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
-from onemark.stages.answers import Stages, ask, locators_of, refiner_of
+from onemark.stages.answers import Stages, locators_of, refiner_of
+from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors
@@ -31,6 +34,8 @@ class Model:
         cohort: The radiographs it learned from, when they are at hand.
         log: One dict per training step: stage, step, loss, seconds.
         error_model: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
+        orienter: Brings radiographs upright, as the first exemplar lies; None where they are read as they lie.
+        trust: How far detector and refiner are believed; None where the last stage counts alone.
         folder: The run that keeps it, if there is one.
     """
 
@@ -41,6 +46,8 @@ class Model:
     cohort: Cohort | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
     error_model: ErrorModel | None = None
+    orienter: Orienter | None = None
+    trust: Trust | None = None
     folder: RunFolder | None = None
 
     @property
@@ -57,10 +64,17 @@ class Model:
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
             return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
-        answers = ask(self.stages, radiograph)
-        if self.error_model is None:
-            return answers.final
-        return add_expected_errors(self.error_model, self.stages, radiograph, answers)
+        orientation = self.orientation(radiograph)
+        upright = orientation.turn(radiograph)
+        answers = ask(self.stages, upright, self.trust)
+        found = answers.final
+        if self.error_model is not None:
+            found = add_expected_errors(self.error_model, self.stages, upright, answers)
+        return orientation.restore(found, radiograph.size)
+
+    def orientation(self, radiograph: Radiograph) -> Orientation:
+        """How the radiograph is brought upright before the stages see it."""
+        return UPRIGHT if self.orienter is None else self.orienter.find(radiograph)
 
     def conformal_factor(self, coverage: float = 0.9) -> float | None:
         """The multiple of the expected error that holds a share of true points; None while corrections are few."""
@@ -88,13 +102,15 @@ class Model:
             UserError: no landmark of that name.
         """
         locators, refiner = locators_of(self.stages), refiner_of(self.stages)
+        orientation, name = self.orientation(radiograph), radiograph.name
+        radiograph = orientation.turn(radiograph)
         shown = [stage.explain(radiograph, landmark) for stage in locators if stage.explains]
         if refiner is not None and refiner.explains:
             shown.append(refiner.explain(radiograph, locators[-1].locate(radiograph), landmark))
-        maps = {name: m for one in shown for name, m in one.maps.items()}
-        fields = [one.field for one in shown if one.field is not None]
-        numbers = {name: n for one in shown for name, n in (one.numbers or {}).items()}
-        return Evidence(radiograph.name, landmark, maps, fields[-1] if fields else None, numbers or None)
+        maps = {key: orientation.restore_pixels(m) for one in shown for key, m in one.maps.items()}
+        fields = [orientation.restore_field(one.field) for one in shown if one.field is not None]
+        numbers = {key: n for one in shown for key, n in (one.numbers or {}).items()}
+        return Evidence(name, landmark, maps, fields[-1] if fields else None, numbers or None)
 
 
 def fingerprint(radiograph: Radiograph) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onemark.options import from_settings
-from onemark.stages.base import DETECT, MATCH, REFINE, SELECT, SLOTS, ChosenStage, Stage
+from onemark.stages.base import DETECT, MATCH, REFINE, REGISTER, SELECT, SLOTS, ChosenStage, Stage
 from onemark.stages.config import StageConfig
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
@@ -20,7 +20,10 @@ Configs = dict[str, StageConfig]
 """Slot -> checked options."""
 
 UNHURRIED_MINUTES = 25.0
-KINDS: Mapping[str, type[Stage]] = {MATCH: Matcher, DETECT: Detector, REFINE: Refiner}  # type: ignore[type-abstract]  # asked, never called
+SUGGESTING = (
+    0.5  # least share of the matcher in a fit that begins with a suggestion, which depends on it alone
+)
+KINDS: Mapping[str, type[Stage]] = {MATCH: Matcher, REGISTER: Matcher, DETECT: Detector, REFINE: Refiner}  # type: ignore[type-abstract]  # asked, never called
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Recipe:
     Attributes:
         name: What people type.
         title: One line for people.
-        slots: Slot (`match`, `detect`, `refine`) -> stage class.
+        slots: Slot (`match`, `register`, `detect`, `refine`) -> stage class.
         settings: `slot.field` -> value where the recipe differs from the stages' defaults.
         shares: Slot -> share of a time budget.
         unhurried: Settings for budgets of at least `UNHURRIED_MINUTES`, over `settings`.
@@ -66,9 +69,9 @@ class Recipe:
         return stage
 
     @property
-    def matcher_share(self) -> float:
-        """The part of a time budget that the matcher gets, 0...1."""
-        return self.shares[MATCH] / sum(self.shares[slot] for slot in self.slots)
+    def suggesting_share(self) -> float:
+        """The part of a time budget that the matcher gets where it learns first, for a suggestion: 0.5...1."""
+        return max(SUGGESTING, self.shares[MATCH] / sum(self.shares[slot] for slot in self.slots))
 
     def configure_selector(self, settings: Mapping[str, Any] | None = None) -> SelectorConfig:
         """The selector's checked options: its defaults, the recipe's settings, then the user's (`select.field`).

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from onemark.pipeline.recipe import Recipe
-from onemark.stages.base import DETECT, MATCH, REFINE, SELECT
+from onemark.stages.base import DETECT, MATCH, REFINE, REGISTER, SELECT
 from onemark.stages.detect.c2t import C2T
 from onemark.stages.detect.c2t import presets as c2t
 from onemark.stages.detect.tpl import TPL
@@ -22,6 +22,7 @@ from onemark.stages.match.cc2d import CC2D
 from onemark.stages.match.cc2d import presets as cc2d
 from onemark.stages.match.edgetrans import EdgeTrans
 from onemark.stages.match.edgetrans import presets as edgetrans
+from onemark.stages.match.groupwise import Groupwise
 from onemark.stages.match.sla import SLA
 from onemark.stages.match.sla import presets as sla
 from onemark.stages.refine.f2 import F2
@@ -33,6 +34,8 @@ GROUP = "onemark.recipes"
 """The entry-point group through which other packages add recipes."""
 
 WITH_REFINER = {MATCH: 0.5, DETECT: 0.4, REFINE: 0.1}
+# Registration is as exact as a matcher that trained for minutes; a little training still starts the detector well.
+REGISTERED = {MATCH: 0.15, REGISTER: 0.1, DETECT: 0.6, REFINE: 0.15}
 LONG_MATCHER = {MATCH: 0.85, DETECT: 0.15}
 ALONE = {MATCH: 1.0}
 
@@ -49,7 +52,14 @@ _CC2D = _at(MATCH, cc2d.PUBLISHED) | _at(DETECT, tpl.PUBLISHED)
 _SHIPPED = (
     Recipe(
         "onemark",
-        "compact matcher, detector and refiner, no pretrained weights; the default",
+        "registration, detector and refiner; the matcher only starts their network; the default",
+        {MATCH: CC2D, REGISTER: Groupwise, DETECT: TPL, REFINE: F2},
+        shares=REGISTERED,
+        unhurried=_FINE_REFINED,
+    ),
+    Recipe(
+        "match-detect-refine",
+        "compact matcher, detector and refiner, without registration",
         {MATCH: CC2D, DETECT: TPL, REFINE: F2},
         shares=WITH_REFINER,
         unhurried=_FINE_REFINED,
@@ -136,6 +146,12 @@ _SHIPPED = (
         {MATCH: EdgeTrans},
         shares=ALONE,
         unhurried=_at(MATCH, edgetrans.FINE),
+    ),
+    Recipe(
+        "groupwise",
+        "registration of a few radiographs that must agree: no training, seconds for a folder of ten",
+        {MATCH: Groupwise},
+        shares=ALONE,
     ),
 )
 

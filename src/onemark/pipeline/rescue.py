@@ -13,8 +13,10 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.weights import Tensors, write_weights
 from onemark.pipeline.model import Model
+from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.restoring import note_of
 from onemark.pipeline.runs import RunFolder
+from onemark.stages.trust import SLOT as TRUST
 from onemark.types import UserError
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 
@@ -72,6 +74,10 @@ def keep_model(model: object) -> tuple[RunFolder, UserError] | None:
     states = {slot: stage.state() for slot, stage in model.stages.items()}
     if model.error_model is not None:
         states[ERROR_MODEL] = model.error_model.state()
+    if model.orienter is not None:
+        states[ORIENTATION] = model.orienter.state()
+    if model.trust is not None:
+        states[TRUST] = model.trust.state()
     kept = rescue(model.folder, model.exemplars, model.names, states, model.log)
     return kept, moved_error(model.folder.path, kept.path, trained=True)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 
 from onemark.data.paths import printable
 from onemark.nn.weights import SavedWeights, Tensors, open_weights
+from onemark.pipeline.orienting import SLOT as ORIENTATION
+from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.runs import RunFolder
 from onemark.stages.base import Stage
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust
 from onemark.types import UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -26,11 +30,15 @@ class Restored:
     Attributes:
         stages: Slot -> fitted stage, in the recipe's order.
         error_model: The error model, where there is one.
+        orienter: Brings radiographs upright, where the run does so.
+        trust: How far later stages are believed, where that was measured.
         logged: How many entries of the log belong to it; None where nobody noted it.
     """
 
     stages: Mapping[str, Stage]
     error_model: ErrorModel | None = None
+    orienter: Orienter | None = None
+    trust: Trust | None = None
     logged: int | None = None
 
 
@@ -65,7 +73,7 @@ def restore(folder: RunFolder, names: tuple[str, ...], fabric: Fabric) -> Restor
     """
     saved, recipe = open_weights(folder.weights), get_recipe(folder.config.recipe)
     _check_note(folder, saved.note, names)
-    known = {*recipe.slots, ERROR_MODEL}
+    known = {*recipe.slots, ERROR_MODEL, ORIENTATION, TRUST}
     if any(slot not in known for slot in saved.slots) or any(
         slot not in saved.slots for slot in folder.config.learned
     ):
@@ -76,7 +84,24 @@ def restore(folder: RunFolder, names: tuple[str, ...], fabric: Fabric) -> Restor
         if slot in saved.slots
     }
     _check_landmarks(folder, stages, names)
-    return Restored(stages, _error_model(folder, saved, names), saved.note.get("logged"))
+    return Restored(
+        stages,
+        _error_model(folder, saved, names),
+        _orienter(folder, saved),
+        _trust(folder, saved, names),
+        saved.note.get("logged"),
+    )
+
+
+def saved_orientation(folder: RunFolder) -> tuple[Tensors, Mapping[str, Any]] | None:
+    """What a run has saved about the orientation of its radiographs; None where it has nothing.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
+    saved = open_weights(folder.weights)
+    _orienter(folder, saved)
+    return saved.slots.get(ORIENTATION)
 
 
 def count_finished(folder: RunFolder) -> None:
@@ -151,13 +176,50 @@ def _not_finite(tensors: Tensors) -> Iterator[str]:
             yield name
 
 
-def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> ErrorModel | None:
-    if ERROR_MODEL not in saved.slots:
+T = TypeVar("T")
+
+
+def _part(folder: RunFolder, saved: SavedWeights, slot: str, restore: Callable[[], T]) -> T | None:
+    """What the weights hold beside the stages, where they do."""
+    if slot not in saved.slots:
         return None
     try:
-        restored = ErrorModel.restore(saved.slots[ERROR_MODEL][0])
-    except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
-        raise _foreign(folder, f"damaged: the error model cannot be restored ({printable(error)})") from error
+        return restore()
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        RuntimeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        what = f"damaged: its {slot.replace('_', ' ')} cannot be restored ({printable(error)})"
+        raise _foreign(folder, what) from error
+
+
+def _orienter(folder: RunFolder, saved: SavedWeights) -> Orienter | None:
+    restored = _part(folder, saved, ORIENTATION, lambda: Orienter.restore(*saved.slots[ORIENTATION]))
+    if restored is not None and (
+        restored.canvas.ndim != 4 or not bool(torch.isfinite(restored.canvas).all())
+    ):
+        raise _foreign(folder, "damaged: its orientation is of no picture")
+    return restored
+
+
+def _trust(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> Trust | None:
+    restored = _part(folder, saved, TRUST, lambda: Trust.restore(saved.slots[TRUST][0]))
+    if restored is None or restored.detector.shape == restored.refiner.shape == (len(names),):
+        return restored
+    if folder.status().is_trained:
+        raise _foreign(folder, "damaged: its trust is of other landmarks")
+    return None  # other landmarks are being taught
+
+
+def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> ErrorModel | None:
+    restored = _part(folder, saved, ERROR_MODEL, lambda: ErrorModel.restore(saved.slots[ERROR_MODEL][0]))
+    if restored is None:
+        return None
     fits = restored.level.shape == (len(names),) and restored.centre.shape == (5, len(names))
     if not fits and not folder.status().is_trained:
         return None  # other landmarks are being taught

@@ -51,6 +51,7 @@ class RunConfig:
         fingerprints: Exemplar -> digest of its pixels, taken when it was read.
         fits: How many trainings were finished.
         predicted: Which of them the predictions in the folder were made after; 0 where there are none.
+        orient: Whether radiographs that lie otherwise than the exemplar are brought upright first.
         identity: Digest of what the run was made from, which its weights repeat; empty in earlier versions.
         training: How many times exemplars were taught after the first training began.
         teaching: Whether the exemplars of `teaching.csv`, where there is one, are to become those of the run.
@@ -73,6 +74,7 @@ class RunConfig:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     fits: int = 0
     predicted: int = 0
+    orient: bool = False
     identity: str = ""
     training: int = 0
     teaching: bool = False
@@ -251,9 +253,10 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "threads": _count,
     "fits": _count,
     "predicted": _count,
+    "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
-    *("ratios", "fingerprints", "fits", "predicted"),
+    *("ratios", "fingerprints", "fits", "predicted", "orient"),
     *("identity", "training", "teaching", "threads"),
 }
 """What every version has written."""

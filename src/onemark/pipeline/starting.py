@@ -28,6 +28,7 @@ def new_config(
     *,
     progress: Sink,
     state: RunState = RunState.RUNNING,
+    orient: bool = True,
 ) -> RunConfig:
     """The configuration of a new run; pretrained weights that it starts from are fetched.
 
@@ -39,6 +40,7 @@ def new_config(
         seed: Seed of the run.
         settings: `slot.field` -> value.
         progress: Is told when weights are fetched.
+        orient: Whether radiographs that lie otherwise than the exemplar are brought upright first.
         state: `suggested` for a run whose matcher learns first; its selector's settings are kept, too.
 
     Raises:
@@ -62,6 +64,7 @@ def new_config(
         cohort.spacing_mm,
         cohort.names,
         state,
+        orient=orient,
         threads=torch.get_num_threads(),
     )
 

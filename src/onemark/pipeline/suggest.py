@@ -260,4 +260,4 @@ def _adopt(
 
 def total_minutes(minutes: float, recipe: Recipe) -> float:
     """The budget of a whole fit whose matcher has these minutes."""
-    return round(minutes / recipe.matcher_share, 9)
+    return round(minutes / recipe.suggesting_share, 9)

@@ -13,16 +13,29 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.device import fabric_for
+from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights
 from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.orienting import SLOT as ORIENTATION
+from onemark.pipeline.orienting import (
+    Orienter,
+    RestoringSink,
+    describe_orientations,
+    learn_orientations,
+    turn_table,
+)
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.rescue import moved_error, rescue
-from onemark.pipeline.restoring import note_of, restore
+from onemark.pipeline.restoring import note_of, restore, saved_orientation
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
+from onemark.stages.detector import Detector
+from onemark.stages.matcher import Matcher
+from onemark.stages.trust import SLOT as TRUST
+from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -57,6 +70,8 @@ class Trainer:
             folder,
         )
         self.sink = sink
+        self.orienter: Orienter | None = None
+        self.original = self.cohort, self.exemplars
         self.recipe = get_recipe(config.recipe)
         self.configs = self.recipe.configure(config.settings)
         self.fabric = fabric_for(config.device)
@@ -80,12 +95,11 @@ class Trainer:
             UserError: something in the input is wrong, or the device has too little memory.
             Cancelled: the sink asked to stop; the folder then holds a resumable state.
         """
+        self._bring_upright()
         slots = list(self.recipe.slots)
         slots = slots[: slots.index(last) + 1]
         if self.budget is not None:
-            share = sum(self.recipe.shares[slot] for slot in slots) / sum(
-                self.recipe.shares[slot] for slot in self.recipe.slots
-            )
+            share = sum(self.shares[slot] for slot in slots) / sum(self.shares.values())
             gone = self.config.seconds_spent + self.head.get("spent", 0.0)
             self.deadline = time.monotonic() + self.budget * share - gone
         former = self._restore_stages()
@@ -109,7 +123,8 @@ class Trainer:
         """
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
-            error_model = self._learn_error_model(stages)
+            trust = self._measure_trust(stages)
+            error_model = self._learn_error_model(stages, trust)
             prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
@@ -117,9 +132,30 @@ class Trainer:
         if self.checkpoint:
             self.checkpoint.remove()  # all stages count by now
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
-        return Model(
-            self.recipe.name, stages, self.exemplars, prints, self.cohort, self.log, error_model, self.folder
-        )
+        cohort, exemplars = self.original
+        learned = (error_model, self.orienter, trust)
+        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, self.folder)
+
+    def _bring_upright(self) -> None:
+        """Find which radiographs lie otherwise than the first exemplar, and let the stages see them as it lies."""
+        if not self.config.orient or not len(self.exemplars) or self.orienter is not None:
+            return
+        started = time.monotonic()
+        saved = None
+        if self.folder is not None and self.config.learned:
+            saved = saved_orientation(self.folder)
+        pools = {config.pool for config in self.configs.values()}
+        names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
+        looked_at = self.cohort.subset(names)
+        self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved)
+        other = self.orienter.other_ways
+        if other:
+            self.sink(Progress(ORIENTATION, 1, 1, message=describe_orientations(other)))
+            self.exemplars = turn_table(self.exemplars, self.cohort, other)
+            self.sink = RestoringSink(self.sink, self.cohort, other)
+            self.cohort = self.cohort.turned(other)
+        if self.budget is not None:
+            self.budget -= time.monotonic() - started
 
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
@@ -144,14 +180,15 @@ class Trainer:
     def _take_prints(self) -> dict[str, str]:
         """The exemplars' fingerprints; says whose picture was replaced, which the model takes for a stranger."""
         prints: dict[str, str] = {}
-        for one in self.exemplars:
+        cohort, exemplars = self.original
+        for image in exemplars.images:
             try:
-                now = fingerprint(self.cohort[one.image])
+                now = fingerprint(cohort[image])
             except UserError:
                 now = ""
-            prints[one.image] = self.config.fingerprints.get(one.image, now)
-            if prints[one.image] != now:
-                where = printable(self.cohort.path(one.image))
+            prints[image] = self.config.fingerprints.get(image, now)
+            if prints[image] != now:
+                where = printable(cohort.path(image))
                 message = f"{where} was replaced after it was annotated: its points are of the former picture"
                 self.sink(Progress("read", 0, 1, message=message))
         return prints
@@ -176,10 +213,24 @@ class Trainer:
         )
         return stage.fit(context)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Slot -> share of the time. The more radiographs are annotated, the less depends on the matcher's answers."""
+        if not len(self.exemplars):
+            first = self.recipe.suggesting_share
+            rest = sum(share for slot, share in self.recipe.shares.items() if slot != MATCH)
+            return {**self.recipe.shares, MATCH: first / (1 - first) * rest if first < 1 else 1.0}
+        unlabelled = 1 - len(self.exemplars) / len(self.cohort)
+        detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
+        return {
+            slot: self.recipe.shares[slot] * (unlabelled if detects and issubclass(stage, Matcher) else 1.0)
+            for slot, stage in self.recipe.slots.items()
+        }
+
     def _former(self, slot: str, former: Mapping[str, Stage]) -> Stage | None:
         """The stage of an earlier training to go on from, if any."""
         stage = former[slot] if slot in self.config.warm else None
-        if stage is None or slot == MATCH:
+        if isinstance(stage, Matcher | None):
             return stage
         # Heads are told apart by their size alone: those of as many other landmarks would be taken for these.
         others = stage.names != self.exemplars.names and len(stage.names) == len(self.exemplars.names)
@@ -191,7 +242,7 @@ class Trainer:
             return None
         slots = list(self.recipe.slots)
         later = slots[slots.index(slot) :]
-        share = self.recipe.shares[slot] / sum(self.recipe.shares[one] for one in later)
+        share = self.shares[slot] / sum(self.shares[one] for one in later)
         return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
@@ -201,13 +252,39 @@ class Trainer:
         is written neither loses the stage nor trains it twice.
         """
         done = {**self.config.done, slot: seconds}
-        self._write_weights({name: stage.state() for name, stage in stages.items()}, done)
+        self._write_weights(stages, done)
         self._note(done=done)
 
-    def _write_weights(self, states: Mapping[str, Any], done: Mapping[str, float]) -> None:
-        self._states = states
+    def _measure_trust(self, stages: Mapping[str, Stage]) -> Trust | None:
+        trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
+        if trust is not None and trust.describe():
+            self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
+        return trust
+
+    def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
+        error_model = learn_error_model(
+            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
+        )
+        self._write_weights(stages, self.config.done, trust, error_model)
+        return error_model
+
+    def _write_weights(
+        self,
+        stages: Mapping[str, Stage],
+        done: Mapping[str, float],
+        trust: Trust | None = None,
+        error_model: ErrorModel | None = None,
+    ) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
             return
+        states = {name: stage.state() for name, stage in stages.items()}
+        if trust is not None:
+            states[TRUST] = trust.state()
+        if error_model is not None:
+            states[ERROR_MODEL] = error_model.state()
+        if self.orienter is not None:
+            states[ORIENTATION] = self.orienter.state()
+        self._states = states
         self._follow_folder()
         self.folder.write_log(self.log)
         note = note_of(self.folder, self.exemplars.names, done, len(self.log))
@@ -224,13 +301,6 @@ class Trainer:
         trained = set(self.recipe.slots) <= set(self.config.done)
         self._moved = moved_error(former, self.folder.path, trained)
         return self._moved
-
-    def _learn_error_model(self, stages: Mapping[str, Stage]) -> ErrorModel | None:
-        error_model = learn_error_model(stages, self.exemplars, self.cohort, self.config.ratios, self.sink)
-        if error_model is not None:
-            states = {name: stage.state() for name, stage in stages.items()}
-            self._write_weights(states | {ERROR_MODEL: error_model.state()}, self.config.done)
-        return error_model
 
     def _note(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)

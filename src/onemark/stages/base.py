@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
 
-MATCH, DETECT, REFINE, SELECT = "match", "detect", "refine", "select"
-SLOTS = (MATCH, DETECT, REFINE)
+MATCH, REGISTER, DETECT, REFINE, SELECT = "match", "register", "detect", "refine", "select"
+SLOTS = (MATCH, REGISTER, DETECT, REFINE)
 """The slots of a recipe, in the order in which their stages are fitted and asked."""
 
 C = TypeVar("C")

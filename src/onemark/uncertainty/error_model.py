@@ -72,15 +72,21 @@ class ErrorModel:
 
     @classmethod
     def learn(
-        cls, signals: Sequence[Signals], cycle_error: Table | None, calibration: Calibration
+        cls,
+        signals: Sequence[Signals],
+        cycle_error: Table | None,
+        calibration: Calibration,
+        teacher: Table | None = None,
     ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
         Args:
             signals: Of each radiograph.
-            returned: `[N, K]` how far from the exemplar's landmarks the way back from the final answers ends, share of
+            cycle_error: `[N, K]` how far from the exemplar's landmarks the way back from the final answers ends, share of
                 the exemplar's mean side; None where the matcher cannot tell.
             calibration: What corrections taught so far.
+            teacher: `[N, K]` how far the final answers lie from those that the detector learned from, where these are
+                not the ones in `signals`; share of the mean side, NaN where they are the same.
 
         Returns:
             None where there are fewer than 8 radiographs.
@@ -98,7 +104,9 @@ class ErrorModel:
         scale = np.sqrt(_mean((table - centre) ** 2, (0, 2)))
         scale = np.where(scale > 1e-9, scale, np.inf)
         width = float(np.std(_together(table, centre, scale)))
-        level = _level(_mean(apart, 0), _mean(back, 0), _mean(shape, 0), _mean(spread, 0))
+        level = _level(
+            _mean(apart if teacher is None else teacher, 0), _mean(back, 0), _mean(shape, 0), _mean(spread, 0)
+        )
         return cls(level, centre, scale, max(width, 1e-9), Constellation.learn(points), calibration)
 
     def __call__(self, signals: Signals) -> Table:
@@ -148,6 +156,7 @@ def _together(raw: Table, centre: Table, scale: Table) -> Table:
 
 def _level(apart: Table, back: Table, shape: Table, spread: Table) -> Table:
     """The usual error of each landmark, from those distances that are known (not 0 throughout)."""
-    known = [one for one in (apart, back) if one.any()] or [spread]
-    both = 2 * DISTANCE_SHARE * np.mean(known, 0)
+    known = np.stack([apart, back])
+    count = (known > 0).sum(0)
+    both = 2 * DISTANCE_SHARE * np.where(count > 0, known.sum(0) / np.maximum(count, 1), spread)
     return np.asarray(both + SHAPE_SHARE * shape if shape.any() else both * WITHOUT_SHAPE)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.progress import Progress, Sink
-from onemark.stages.answers import Answers, Stages, ask, locators_of, matcher_of
+from onemark.stages.answers import Stages, locators_of, matcher_of
+from onemark.stages.matcher import Matcher
+from onemark.stages.trust import Answers, Trust, ask
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.error_model import ErrorModel, Signals
@@ -43,13 +45,17 @@ def add_expected_errors(
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
     share = error_model(read_signals(stages, radiograph, answers))
-    return replace(answers.final, expected_error=share * _side(radiograph) * _unit(radiograph))
+    unit = "px" if radiograph.spacing is None else "mm"
+    errors = share * _side(radiograph) * _unit(radiograph)
+    return replace(answers.final, expected_error=errors, unit=unit)
 
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
     """What the stages say about a radiograph, in addition to their answers."""
-    side, alone = _side(radiograph), len(locators_of(stages)) == 1
-    matched = answers.coarse if alone else matcher_of(stages).locate(radiograph)
+    # The first matcher is the witness: it answers in a few hundredths of a second, registration in ten times that.
+    locators = locators_of(stages)
+    side, alone, witness = _side(radiograph), len(locators) == 1, locators[0]
+    matched = answers.coarse if alone else witness.locate(radiograph)
     apart = np.linalg.norm(matched.xy - answers.coarse.xy, axis=1) / side
     sure = answers.coarse.score
     if alone:
@@ -59,12 +65,18 @@ def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Si
 
 
 def learn_error_model(
-    stages: Stages, exemplars: LandmarkTable, cohort: Cohort, ratios: Ratios, sink: Sink
+    stages: Stages,
+    trust: Trust | None,
+    exemplars: LandmarkTable,
+    cohort: Cohort,
+    ratios: Ratios,
+    sink: Sink,
 ) -> ErrorModel | None:
     """Learn from up to 48 radiographs of the cohort, evenly spread; None where there are too few.
 
     Args:
         stages: Slot -> fitted stage.
+        trust: How far detector and refiner are believed.
         exemplars: What a person annotated; these radiographs do not count, because the stages know them.
         cohort: The radiographs.
         ratios: What corrections taught.
@@ -75,20 +87,36 @@ def learn_error_model(
     names = [others[n * len(others) // count] for n in range(count)]
     if not names:
         return None
-    signals, answered = [], []
+    signals, answered, teacher = [], [], []
     for radiograph in cohort.subset(names).readable(sink=sink):
-        answered.append((radiograph, ask(stages, radiograph)))
+        answered.append((radiograph, ask(stages, radiograph, trust)))
         signals.append(read_signals(stages, *answered[-1]))
+        teacher.append(_distance_to_teacher(stages, *answered[-1]))
         sink(Progress(SLOT, len(signals), len(names)))
     cycles = _measure_cycles(stages, exemplars, cohort, answered)
     # Rows of other landmarks are of no use: landmarks may have been added since.
     fitting = [row for row in ratios if len(row) == len(exemplars.names)]
-    return ErrorModel.learn(signals, cycles, Calibration.of(fitting, len(exemplars.names)))
+    apart = np.stack(teacher) if teacher else None
+    return ErrorModel.learn(signals, cycles, Calibration.of(fitting, len(exemplars.names)), apart)
+
+
+def _distance_to_teacher(stages: Stages, radiograph: Radiograph, answers: Answers) -> NDArray[np.float64]:
+    """How far the final answer lies from the matcher's that the detector learned from: `[K]`, share of the mean side.
+
+    NaN where the final answer is the matcher's own.
+    """
+    matcher = matcher_of(stages)
+    if locators_of(stages)[-1] is matcher:
+        return np.full(len(matcher.names), np.nan)
+    matched = answers.matched if answers.matched is not None else matcher.locate(radiograph)
+    apart = np.linalg.norm(matched.xy - answers.coarse.xy, axis=1) / _side(radiograph)
+    return np.where(apart > 0, apart, np.nan)
 
 
 def correction_ratios(
     error_model: ErrorModel | None,
     stages: Stages,
+    trust: Trust | None,
     known: Container[str],
     corrected: LandmarkTable,
     cohort: Cohort,
@@ -98,6 +126,7 @@ def correction_ratios(
     Args:
         error_model: The error model; without one there are no ratios.
         stages: Slot -> fitted stage.
+        trust: How far detector and refiner are believed.
         known: Names of the radiographs that the stages have learned from, which do not count.
         corrected: More exemplars.
         cohort: The radiographs.
@@ -109,7 +138,7 @@ def correction_ratios(
         if one.image in known:
             continue
         radiograph = cohort[one.image]
-        answers = ask(stages, radiograph)
+        answers = ask(stages, radiograph, trust)
         true = dict(zip(one.names, one.xy, strict=True))
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
         actual = np.linalg.norm(answers.final.xy - place, axis=1) / _side(radiograph)
@@ -123,12 +152,12 @@ def _measure_cycles(
     stages: Stages, exemplars: LandmarkTable, cohort: Cohort, answered: Sequence[tuple[Radiograph, Answers]]
 ) -> NDArray[np.float64] | None:
     """Cycle errors `[N, K]` as shares of the exemplar's mean side, from the exemplar that shows most landmarks."""
-    matcher = matcher_of(stages)
-    if not matcher.measures_cycles or not answered:
+    able = [stage for stage in stages.values() if isinstance(stage, Matcher) and stage.measures_cycles]
+    if not able or not answered:
         return None
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
     source = cohort[best.image]
-    errors = matcher.cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
+    errors = able[-1].cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
     return np.asarray(errors / _side(source))
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from onemark.data.images.codestream import check_codestream, frame_of
 from onemark.data.images.header import Decoded, Header, check_bytes, check_size, several_pages
 from onemark.data.images.intensity import grey
+from onemark.data.images.itk import Geometry
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
@@ -20,6 +21,11 @@ _WEBP = b"RIFF"
 def read_header(stream: BoundedReader) -> Header:
     """Size without decoding; neither format states a spacing. Raises UserError without the file's name."""
     return _header(stream.read(), stream)
+
+
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """1 mm per pixel, which is what ITK says of JPEG 2000; it does not read WebP."""
+    return Geometry()
 
 
 def read_values(stream: BoundedReader) -> Decoded:

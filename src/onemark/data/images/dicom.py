@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.images import dicom_space
 from onemark.data.images.codestream import check_codestream
+from onemark.data.images.dicom_repair import closed, decode_otherwise
 from onemark.data.images.dicom_tags import Tags
 from onemark.data.images.dicom_window import modality_values, show
 from onemark.data.images.header import (
@@ -20,17 +22,14 @@ from onemark.data.images.header import (
     check_bytes,
     check_samples,
     check_size,
-    checked_spacing,
     several_pages,
 )
 from onemark.data.images.intensity import grey
-from onemark.data.images.spacing import Spacing
+from onemark.data.images.itk import Geometry
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
-# The first that is there counts: calibrated to the patient, measured at the detector, given by a film scanner.
-_SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *_SPACING_TAGS]
+_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *dicom_space.TAGS]
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _META_GROUP, _PIXEL_GROUP, _UNDEFINED = 0x0002, 0x7FE0, 0xFFFFFFFF
 _LONGEST = {_META_GROUP: 1 << 16, 0x0008: 1 << 20, 0x0028: 1 << 20}
@@ -49,6 +48,11 @@ def read_header(stream: BoundedReader) -> Header:
     return _header(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
 
 
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
+    return dicom_space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+
+
 def read_values(stream: BoundedReader) -> Decoded:
     """The values after modality LUT and VOI LUT, MONOCHROME1 inverted last, and the header.
 
@@ -58,19 +62,32 @@ def read_values(stream: BoundedReader) -> Decoded:
         UserError: pydicom is missing, several frames, no pixels, too large; without the file's name.
     """
     dataset = _read(stream, _stops_nowhere)
+    if _lacks_pixels(dataset) and _is_compressed(dataset):
+        dataset = _read(closed(stream), _stops_nowhere)
     tags = Tags(dataset)
     header = _header(tags)
     check_size(*header.size)
     _check_frames(tags)
-    if not any(name in dataset for name in _PIXELS):
+    if _lacks_pixels(dataset):
         raise UserError("is a DICOM file without pixel data; remove it from the folder")
     _check_decoder(dataset)
     _check_pixels(tags, header.size)
     return Decoded(header, _displayed(tags, header.size), tuple(tags.notes))
 
 
+def _lacks_pixels(dataset: Any) -> bool:
+    return not any(name in dataset for name in _PIXELS)
+
+
+def _is_compressed(dataset: Any) -> bool:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return bool(syntax is not None and not syntax.is_private and syntax.is_encapsulated)
+
+
 def _header(tags: Tags) -> Header:
-    return Header(tags.size(), _spacing(tags))
+    dicom_space.flatten(tags)
+    size = tags.size()
+    return Header(size, dicom_space.measured_spacing(tags, size))
 
 
 def _pydicom() -> Any:
@@ -177,7 +194,7 @@ def _check_pixels(tags: Tags, size: tuple[int, int]) -> None:
 def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
     pixels = _pydicom().pixels
     dataset = tags.dataset
-    stored = dataset.pixel_array
+    stored = _stored(tags, size)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = pixels.apply_color_lut(stored, dataset)
     if stored.ndim == 3 and stored.shape[:2] == size:
@@ -194,6 +211,16 @@ def _displayed(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
     return values
 
 
+def _stored(tags: Tags, size: tuple[int, int]) -> NDArray[Any]:
+    try:
+        return np.asarray(tags.dataset.pixel_array)
+    except Exception:  # each of pydicom's decoders has its own kinds
+        values = decode_otherwise(tags, size)
+        if values is None:
+            raise
+        return values
+
+
 def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """`[H, W]`, true outside the exposed field; None where nothing or everything is."""
     first = tags.number("PixelPaddingValue")
@@ -201,18 +228,14 @@ def _padding(tags: Tags, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
         return None
     last = tags.number("PixelPaddingRangeLimit")
     last = first if last is None else last
+    first, last = (_with_sign(value, stored) for value in (first, last))
     padding: NDArray[np.bool_] = (stored >= min(first, last)) & (stored <= max(first, last))
     return padding if padding.any() and not padding.all() else None
 
 
-def _spacing(tags: Tags) -> Spacing | None:
-    for tag in _SPACING_TAGS:
-        values = tags.numbers(tag)
-        # DICOM says rows first: the distance down, then the distance across.
-        down, across = values if len(values) == 2 else (None, None)
-        spacing = None if down is None or across is None else checked_spacing((across, down))
-        if spacing is not None:
-            return spacing
-        if any(value is not None for value in values):
-            tags.pass_over(tag, "it is not two positive numbers")
-    return None
+def _with_sign(value: float, stored: NDArray[Any]) -> float:
+    """A padding value of signed pixels that the file writes without its sign."""
+    if stored.dtype.kind != "i" or value <= np.iinfo(stored.dtype).max:
+        return value
+    bits = 16 if value < 1 << 16 else 32
+    return value - (1 << bits)

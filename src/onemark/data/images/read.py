@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +19,14 @@ from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
 from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
+from onemark.data.images.orientation import NOTICE, read_orientation
 from onemark.data.images.stream import BoundedReader
 from onemark.data.paths import printable
 from onemark.types import Radiograph, UserError
+
+# What matters of a damaged file is said in our own words, once.
+for _library in ("PIL", "tifffile", "pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+    warnings.filterwarnings("ignore", module=rf"{_library}(\..*)?$")
 
 
 def read_radiograph(
@@ -47,11 +53,12 @@ def read_radiograph(
     """
     path = Path(path)
     override = spacings.given(spacing_mm)
-    with _named(path), BoundedReader.open(path) as stream:
+    with named_errors(path), BoundedReader.open(path) as stream:
         found = _reader(stream).read_values(stream)
         check_decoded(found)
         spacing = override or checked_spacing(found.header.spacing)
-        return Radiograph(name or path.name, scaled(found.values), spacing, found.notes)
+        turned = (NOTICE,) if read_orientation(path) != 1 else ()
+        return Radiograph(name or path.name, scaled(found.values), spacing, (*found.notes, *turned))
 
 
 def read_header(path: Path | str) -> Header:
@@ -61,7 +68,7 @@ def read_header(path: Path | str) -> Header:
         UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-    with _named(path), BoundedReader.open(path) as stream:
+    with named_errors(path), BoundedReader.open(path) as stream:
         header: Header = _reader(stream).read_header(stream)
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
@@ -73,7 +80,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """Put the file's name before every message, and turn what decoders raise into one sentence."""
     try:
         yield
@@ -94,15 +101,16 @@ def _reason(error: Exception) -> str:
         return "does not fit into the memory; scale it down or close other programs"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
         return "may not be read; change its permissions"
-    return f"is damaged or cut off ({_brief(error)}); export it again or remove it"
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return printable(lines[0][:120].rstrip(".:")) if lines else type(error).__name__
+    # What decoders say is for programmers; it stays in the cause.
+    return "is damaged or cut off; export it again or remove it"
 
 
 def _reader(stream: BoundedReader) -> ModuleType:
+    return import_module(f"onemark.data.images.{reader_name(stream)}")
+
+
+def reader_name(stream: BoundedReader) -> str:
+    """The module beside this one that reads a file. Raises UserError, without the file's name, where none does."""
     start = stream.read(START)
     stream.seek(0)
     if not start:
@@ -114,4 +122,4 @@ def _reader(stream: BoundedReader) -> ModuleType:
         raise UserError(
             "is no PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or DICOM image; convert it to one of these or remove it"
         )
-    return import_module(f"onemark.data.images.{kind}")
+    return kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from onemark.data.images.codestream import check_codestream
 from onemark.data.images.header import Decoded, Header, check_bytes, check_size, several_pages
 from onemark.data.images.intensity import as_float, grey
-from onemark.data.images.spacing import Spacing, from_dpi, in_range
+from onemark.data.images.itk import Geometry, from_density
+from onemark.data.images.spacing import MM_PER_INCH, Spacing, from_dpi, in_range
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
@@ -31,10 +33,17 @@ _MOST_PAGES = 1000
 _DIRECTORY_BYTES = 16 << 20
 _SAME_ASPECT = 0.02
 _MASK = 4
+# Orientation -> whether ITK mirrors x and y; it never swaps them, not even for 5 to 8.
+_ITK_FLIPS = {2: (True, False), 3: (True, True), 4: (False, True)}
+_ITK_FLIPS |= {6: (True, False), 7: (True, True), 8: (False, True)}
 # Other programs' containers: tifffile would open further files that the content names.
 _FLAT = dict.fromkeys(("is_ome", "is_mmstack", "is_ndtiff", "is_scanimage"), False)
 # By the tag's number or ImageJ's word. ImageJ keeps a default dpi under these words, so they go the way of the tags.
 _DPI_PER_UNIT: dict[object, float] = {2: 1.0, 3: 2.54, "inch": 1.0, "cm": 2.54}
+_OME_HEAD = 2048
+_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]{0,4096}>")
+_OME_SIZE = re.compile(r'(PhysicalSize[XY](?:Unit)?)="([^"]{1,32})"')
+_OME_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "nm": 1e-6, "µm": 1e-3, "\u03bcm": 1e-3, "um": 1e-3}
 _IMAGEJ_MM = {"mm": 1.0, "millimeter": 1.0}
 _IMAGEJ_MM |= dict.fromkeys(("um", "µm", "\u03bcm", "\\u00B5m", "micron", "microns"), 0.001)
 
@@ -43,6 +52,44 @@ def read_header(stream: BoundedReader) -> Header:
     """Size and spacing without decoding. Raises UserError without the file's name; tifffile's errors pass."""
     with _opened(stream) as file:
         return _header(file, _picture(file))
+
+
+def read_geometry(stream: BoundedReader) -> Geometry:
+    """The density of the first page, which is the one that ITK reads, turned as its orientation says."""
+    with _opened(stream) as file:
+        page, first = _picture(file), file.pages.get(0)
+        (height, width), (first_height, first_width) = _size(page), _size(first)
+        unit = _whole(first, "ResolutionUnit", 2)
+        mm = {2: MM_PER_INCH, 3: 10.0}.get(unit)
+        x, y = (_ratio(first, name) or 0.0 for name in ("XResolution", "YResolution"))
+        found = from_density(x, y, mm) if mm else Geometry()
+        # Where ITK shows a preview, one of its pixels covers several of the picture's.
+        ratio = first_width / width, first_height / height
+        flips = _ITK_FLIPS.get(_whole(first, "Orientation", 1), (False, False))
+        return _on_page(found, ratio, (width, height), flips)
+
+
+def _on_page(
+    found: Geometry, ratio: tuple[float, float], sides: tuple[int, int], flips: tuple[bool, bool]
+) -> Geometry:
+    """The geometry of the picture's pixels, from that of a page `ratio` times its size that ITK may mirror."""
+    origin, spacing, signs = [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]
+    for axis in (0, 1):
+        spacing[axis] = found.spacing[axis] * ratio[axis]
+        origin[axis] = (ratio[axis] - 1) / 2 * found.spacing[axis]
+        if flips[axis]:
+            origin[axis] += (sides[axis] - 1) * spacing[axis]
+            signs[axis] = -1.0
+    direction = ((signs[0], 0.0, 0.0), (0.0, signs[1], 0.0), (0.0, 0.0, 1.0))
+    return Geometry((origin[0], origin[1], 0.0), (spacing[0], spacing[1], 1.0), direction)
+
+
+def _whole(page: Any, name: str, usual: int) -> int:
+    tag = page.tags.get(name)
+    try:
+        return usual if tag is None else int(tag.value)
+    except (TypeError, ValueError):
+        return usual
 
 
 def read_values(stream: BoundedReader) -> Decoded:
@@ -165,7 +212,8 @@ def _grey(page: Any, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 3:
             values = values[..., 0]  # the rest is alpha
         levels: NDArray[Any] = grey(np.asarray(page.colormap).T[np.newaxis])[0]
-        return np.asarray(levels[values])
+        # A palette of two colours comes as truth values, which would select instead of look up.
+        return np.asarray(levels[values.astype(np.uint8) if values.dtype == bool else values])
     if colour == "YCBCR" and page.compression == tifffile.COMPRESSION.JPEG:
         colour = "RGB"  # tifffile lets the JPEG decoder convert it
     if colour not in _PHOTOMETRICS:
@@ -187,6 +235,8 @@ def _name(kind: Any, number: int) -> str:
 
 
 def _spacing(file: Any, page: Any) -> Spacing | None:
+    if (physical := _ome_size(page)) is not None:
+        return physical
     x, y = (_ratio(page, name) for name in ("XResolution", "YResolution"))
     if not x or not y:
         return None
@@ -196,6 +246,23 @@ def _spacing(file: Any, page: Any) -> Spacing | None:
     tag = page.tags.get("ResolutionUnit")
     factor = _DPI_PER_UNIT.get(unit) or _DPI_PER_UNIT.get(int(tag.value) if tag else None)
     return from_dpi(x * factor, y * factor) if factor else None
+
+
+def _ome_size(page: Any) -> Spacing | None:
+    """What OME-XML says of a pixel's size, where it is believable; micrometres where it states no unit."""
+    text = str(page.description)
+    found = _OME_PIXELS.search(text) if "<OME" in text[:_OME_HEAD] else None
+    if found is None:
+        return None
+    said = dict(_OME_SIZE.findall(found[0]))
+    sides = []
+    for axis in "XY":
+        mm = _OME_MM.get(said.get(f"PhysicalSize{axis}Unit", "µm"))
+        try:
+            sides.append(float(said[f"PhysicalSize{axis}"]) * (mm or math.nan))
+        except (KeyError, ValueError):
+            return None
+    return in_range(sides[0], sides[1])
 
 
 def _ratio(page: Any, name: str) -> float | None:

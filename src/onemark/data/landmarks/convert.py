@@ -1,4 +1,4 @@
-"""A landmark table into other programs' formats; `io.landmarks.read_landmarks` reads all of them back."""
+"""A landmark table into other programs' formats; `read_landmarks` reads all of them back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 
 from onemark.data.atomic import check_writable, user_errors, write_text
 from onemark.data.cohort import Cohort
-from onemark.data.landmarks import coco, slicer, tps
+from onemark.data.landmarks.formats import writers
+from onemark.data.landmarks.formats.base import Format, Target
 from onemark.data.landmarks.table import LandmarkTable, Spacings
-from onemark.data.paths import safe_child
 from onemark.types import UserError
 
-SUFFIXES = (".csv", slicer.SUFFIX, tps.SUFFIX, coco.SUFFIX)
-"""Longest match wins: `.mrk.json` is 3D Slicer, any other `.json` is COCO keypoints."""
+_CSV = "csv"
 
 
 def write_landmarks(
@@ -23,19 +22,21 @@ def write_landmarks(
     path: Path | str,
     *,
     cohort: Cohort | None = None,
+    format: str | None = None,
     mm: bool = False,
     overwrite: bool = False,
     safe_csv: bool = False,
 ) -> tuple[Path, ...]:
-    """Write a table in the format of the suffix: `.csv`, `.mrk.json`, `.tps` or `.json` (COCO keypoints).
+    """Write a table in the format of the suffix, or in a named one.
 
-    A `.mrk.json` holds one image, so several images become a folder: `points.mrk.json` ->
+    A format of one image per file makes a folder of several images: `points.mrk.json` becomes
     `points/IMAGE.mrk.json` for each image. Every file is written atomically.
 
     Args:
         table: What to write.
-        path: The file, or for several images as `.mrk.json` the folder's name with that suffix.
-        cohort: The radiographs; needed by all formats but CSV, for image sizes and pixel spacing.
+        path: The file, or for several images of such a format the folder's name with the suffix.
+        cohort: The radiographs; needed by all formats but CSV, for image sizes and the place in Slicer.
+        format: `csv`, `slicer`, `tps`, `coco`, `labelme`, `pts` or `yolo`; by default the suffix decides.
         mm: CSV only: add the columns `x_mm,y_mm`; needs `cohort`.
         overwrite: Replace files that are there. Off by default: nothing is lost by a mistyped name.
         safe_csv: CSV only: see `LandmarkTable.to_csv`.
@@ -44,19 +45,19 @@ def write_landmarks(
         The files written.
 
     Raises:
-        UserError: unknown suffix, a file is there already, no cohort where one is needed, an image is not in
-            the cohort, no pixel spacing for mm, it cannot be written.
+        UserError: unknown suffix or format, a file is there already, no cohort where one is needed, an image is not
+            in the cohort, no pixel spacing for mm, it cannot be written.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    chosen = choose_format(path, format)
     if not len(table):
         raise UserError(f"there are no landmarks to write to {path}; place or predict some first")
-    if suffix == ".csv":
+    if chosen.key == _CSV:
         spacing = _spacings(path, table, cohort) if mm else None
         _check_free([path], overwrite)
         table.to_csv(path, spacing, safe=safe_csv)
         return (path,)
-    texts = _texts(table, path, suffix, _needed(path, cohort))
+    texts = _texts(table, path, chosen, _needed(path, cohort))
     _check_free([file for file, text in texts.items() if not _holds(file, text)], overwrite)
     _write_all(texts)
     return tuple(texts)
@@ -85,47 +86,53 @@ def _holds(file: Path, text: str) -> bool:
         return False
 
 
-def check_target(path: Path, cohort: Cohort, *, mm: bool = False, overwrite: bool = False) -> None:
+def check_target(
+    path: Path, cohort: Cohort, *, format: str | None = None, mm: bool = False, overwrite: bool = False
+) -> None:
     """Check that `write_landmarks` will write those of a whole cohort to `path`, before the work that finds them.
 
     Raises:
-        UserError: unknown suffix, a file is there already, no pixel spacing for mm, it cannot be written.
+        UserError: unknown suffix or format, a file is there already, no pixel spacing for mm, it cannot be written.
     """
-    suffix = _suffix(path)
-    if suffix == ".csv" and mm and not any(_tells_spacing(cohort, name) for name in cohort.names):
+    chosen = choose_format(path, format)
+    if chosen.key == _CSV and mm and not any(_tells_spacing(cohort, name) for name in cohort.names):
         raise _no_spacing(cohort)
     files = [path]
-    if suffix == slicer.SUFFIX:
-        files = [_slicer_file(path, name, len(cohort)) for name in cohort.names]
-    _check_free(files, overwrite)
+    if chosen.separate and len(cohort) > 1:
+        folder = path.with_name(path.name[: -len(chosen.suffix)]) if chosen.suffix else path
+        files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else [folder / "x"]
+    _check_free(files[:1], overwrite)
     check_writable(files[0])
 
 
-def _suffix(path: Path) -> str:
-    suffix = next((s for s in (slicer.SUFFIX, *SUFFIXES) if path.name.lower().endswith(s)), "")
-    if not suffix:
-        raise UserError(f"{path.name} has no known suffix; end it in {', '.join(SUFFIXES)}")
-    return suffix
+def choose_format(path: Path, key: str | None = None) -> Format:
+    """The format of this key or, without one, of the longest suffix that fits the path.
+
+    Raises:
+        UserError: there is none.
+    """
+    known = writers()
+    if key is not None:
+        found = next((one for one in known if one.key == key), None)
+        if found is None:
+            keys = ", ".join(one.key for one in known)
+            raise UserError(f"there is no format {key!r} to write; choose one of {keys}")
+        return found
+    claiming = [one for one in known if one.claims and path.name.lower().endswith(one.suffix)]
+    if not claiming:
+        suffixes = ", ".join(one.suffix for one in known if one.claims)
+        others = ", ".join(one.key for one in known if not one.claims)
+        raise UserError(
+            f"{path.name} has no known suffix; end it in {suffixes}, or name the format (also {others})"
+        )
+    return max(claiming, key=lambda one: len(one.suffix))
 
 
-def _texts(table: LandmarkTable, path: Path, suffix: str, cohort: Cohort) -> dict[Path, str]:
+def _texts(table: LandmarkTable, path: Path, chosen: Format, cohort: Cohort) -> dict[Path, str]:
     """File -> what it will hold."""
     table = LandmarkTable.from_sets(replace(one, image=cohort.resolve(one.image)) for one in table)
-    if suffix == slicer.SUFFIX:
-        return {
-            _slicer_file(path, one.image, len(table)): slicer.render(one, cohort.header(one.image).spacing)
-            for one in table
-        }
-    if suffix == tps.SUFFIX:
-        blocks = (tps.render(one, cohort.header(one.image), number) for number, one in enumerate(table))
-        return {path: "".join(blocks)}
-    return {path: coco.render(table.names, table.sets, lambda image: cohort.header(image).size)}
-
-
-def _slicer_file(path: Path, image: str, images: int) -> Path:
-    if images == 1:
-        return path
-    return safe_child(path.with_name(path.name[: -len(slicer.SUFFIX)]), f"{image}{slicer.SUFFIX}")
+    assert chosen.render is not None
+    return dict(chosen.render(Target(table, cohort, path)))
 
 
 def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacings:

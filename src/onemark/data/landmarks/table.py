@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from onemark.data.atomic import writing
 from onemark.data.cohort import Cohort
 from onemark.data.images.spacing import Spacing
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks import formats
-from onemark.data.landmarks.tables import EXTRAS, LONG
+from onemark.data.landmarks import reading
+from onemark.data.landmarks.checking import check_points
+from onemark.data.landmarks.formats.base import ReadOptions
+from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, UNIT
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
@@ -43,11 +46,13 @@ class LandmarkTable:
         names: The landmarks, in the order of their first appearance.
         sets: One set per image, in the order of first appearance.
         source: The file it was read from, for messages; empty when there is none.
+        notes: What of that file was left out and how it was understood; whole sentences.
     """
 
     names: tuple[str, ...]
     sets: tuple[LandmarkSet, ...]
     source: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_sets(cls, sets: Iterable[LandmarkSet], source: str = "") -> LandmarkTable:
@@ -119,15 +124,16 @@ class LandmarkTable:
             spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
 
         Returns:
-            Columns `image,landmark,x,y` (px), then `score` and `expected_error` when any image has them, then
-            `x_mm,y_mm`.
+            Columns `image,landmark,x,y` (px), then `score`, `expected_error` and its `unit` when any image has them,
+            then `x_mm,y_mm`.
         """
         import pandas
 
         columns = list(self._columns(spacing))
         frame = pandas.DataFrame(list(self._rows(columns, spacing)), columns=columns)
-        numbers = [column for column in columns if column not in LONG[:2]]
-        return frame.astype({**dict.fromkeys(LONG[:2], "object"), **dict.fromkeys(numbers, "float64")})
+        words = (*LONG[:2], *(column for column in columns if column == UNIT))
+        numbers = [column for column in columns if column not in words]
+        return frame.astype({**dict.fromkeys(words, "object"), **dict.fromkeys(numbers, "float64")})
 
     def to_csv(self, path: Path | str, spacing: Spacings | None = None, *, safe: bool = False) -> None:
         """Write the long CSV atomically; reading it back gives the same table to the last bit.
@@ -141,14 +147,16 @@ class LandmarkTable:
         Raises:
             UserError: it cannot be written.
         """
-        columns = list(self._columns(spacing))
         with writing(path) as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            for row in self._rows(columns, spacing):
-                writer.writerow(
-                    [_shown(cell, safe) if isinstance(cell, str) else _text(cell) for cell in row]
-                )
+            self.write_csv(stream, spacing, safe=safe)
+
+    def write_csv(self, stream: IO[str], spacing: Spacings | None = None, *, safe: bool = False) -> None:
+        """Write the long CSV into an open text stream; otherwise as `to_csv`."""
+        columns = list(self._columns(spacing))
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for row in self._rows(columns, spacing):
+            writer.writerow([_shown(cell, safe) if isinstance(cell, str) else _text(cell) for cell in row])
 
     @cached_property
     def _by_image(self) -> dict[str, LandmarkSet]:
@@ -159,24 +167,20 @@ class LandmarkTable:
         return f"{self.source}: " if self.source else ""
 
     def _check_points(self, one: LandmarkSet, size: tuple[int, int]) -> None:
-        height, width = size
-        visible = np.isfinite(one.xy).all(axis=1)
-        if not visible.any():
+        if not np.isfinite(one.xy).all(axis=1).any():
             raise UserError(
                 f"{self._where}{one.image!r} has no visible landmark; place at least one or leave it out"
             )
-        outside = visible & ~((one.xy >= -0.5) & (one.xy <= (width - 0.5, height - 0.5))).all(axis=1)
-        if outside.any():
-            index = int(outside.argmax())
-            x, y = one.xy[index]
-            raise UserError(
-                f"{self._where}landmark {one.names[index]!r} of {one.image!r} lies at ({x:g}, {y:g}), "
-                f"outside the image of {width} x {height} px; give x, y in pixels of the original image"
-            )
+        try:
+            check_points(replace(one, score=np.empty(0)), size)
+        except UserError as error:
+            raise UserError(f"{self._where}{error}") from None
 
     def _columns(self, spacing: Spacings | None) -> Iterator[str]:
         yield from LONG
         yield from (extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets))
+        if any(one.unit for one in self.sets):
+            yield UNIT
         if spacing is not None:
             yield from ("x_mm", "y_mm")
 
@@ -185,28 +189,49 @@ class LandmarkTable:
         for one in self.sets:
             values = _values(one, known.get(one.image))
             for index, name in enumerate(one.names):
-                yield [one.image, name, *(float(values[column][index]) for column in columns[2:])]
+                yield [
+                    one.image,
+                    name,
+                    *(one.unit if column == UNIT else float(values[column][index]) for column in columns[2:]),
+                ]
 
 
-def read_landmarks(path: Path | str, cohort: Cohort | None = None) -> LandmarkTable:
-    """Read a landmark table: CSV, 3D Slicer `.mrk.json`, tpsDig `.tps` or COCO keypoints `.json`.
+def read_landmarks(
+    path: Path | str, cohort: Cohort | None = None, *, y_from_top: bool = False
+) -> LandmarkTable:
+    """Read landmarks, whatever program wrote them, and warn of what was left out.
+
+    The content decides the format; `docs/files.md` lists them. With a cohort, the table has its image names and
+    holds what fits its radiographs.
 
     Args:
-        path: The file, or a folder of `.mrk.json` files.
-        cohort: The radiographs it speaks of. Files that onemark wrote do not need it; a foreign `.mrk.json`
-            needs it for the pixel spacing and a foreign `.tps` for the image height.
+        path: The file, or a folder of files of one image each.
+        cohort: The radiographs it speaks of. Most foreign files need it, for sizes or for names.
+        y_from_top: The y of a TPS file counts from the top, which is not tpsDig's way.
 
     Raises:
         UserError: what is wrong, with file and line, and the way out.
     """
+    table = read_table(path, cohort, ReadOptions(y_from_top))
+    for note in table.notes:
+        warnings.warn(note, stacklevel=2)
+    return table
+
+
+def read_table(
+    path: Path | str, cohort: Cohort | None = None, options: ReadOptions | None = None
+) -> LandmarkTable:
+    """As `read_landmarks`, for surfaces that show the table's `notes` in their own way."""
     path = Path(path)
     try:
-        return LandmarkTable.from_sets(formats.read(path, cohort), str(path))
+        sets, notes = reading.read(path, cohort, options)
+        table = LandmarkTable.from_sets(sets, str(path))
     except UserError as error:
         # The sentence may quote what the file says, control characters included.
         message = printable(error)
         named = message if path.name in str(error) else f"{printable(path)}: {message}"
         raise UserError(named) from error.__cause__
+    return replace(table, notes=tuple(printable(f"{path}: {note}") for note in notes))
 
 
 def _cleaned(one: LandmarkSet) -> LandmarkSet:
@@ -224,7 +249,12 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
     xy = np.full((len(names), 2), np.nan)
     xy[at] = one.xy
     return LandmarkSet(
-        one.image, names, xy, _spread(one.score, at, len(names)), _spread(one.expected_error, at, len(names))
+        one.image,
+        names,
+        xy,
+        _spread(one.score, at, len(names)),
+        _spread(one.expected_error, at, len(names)),
+        one.unit,
     )
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from onemark.evaluation.report.overlays import write_overlays
-from onemark.evaluation.report.page import write_report
+from onemark.evaluation.report.page import Addition, write_report
 
-__all__ = ["write_overlays", "write_report"]
+__all__ = ["Addition", "write_overlays", "write_report"]

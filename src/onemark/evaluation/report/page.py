@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from onemark import __version__
@@ -17,9 +18,11 @@ from onemark.data.atomic import write_text
 from onemark.data.cohort import Cohort
 from onemark.data.keys import canonical
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
 from onemark.evaluation.report.cards import Card, make_card
+from onemark.evaluation.verdict import Verdict, judge
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
 
@@ -28,6 +31,19 @@ CAP = 300
 """Number of radiographs that the report shows; it names the others."""
 
 Sets = Mapping[str, LandmarkSet]
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Something more for the report, such as measurements.
+
+    Attributes:
+        section: About the whole cohort; it stands before the radiographs.
+        cards: Radiograph -> what to add to its card.
+    """
+
+    section: Markup
+    cards: Mapping[str, Markup]
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,8 @@ def write_report(
     exemplars: LandmarkTable | None = None,
     problems: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
+    addition: Addition | None = None,
+    verdict: Verdict | None = None,
     cap: int = CAP,
     progress: Sink = silent,
 ) -> None:
@@ -71,6 +89,8 @@ def write_report(
         exemplars: Landmarks that a person placed.
         problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
+        addition: Something more to show, as `onemark.measurement.report.add_measurements` makes it.
+        verdict: Why the predictions are not usable; by default what their expected errors and `log` say.
         cap: Number of radiographs to show; the report names the others.
         progress: Receives one event per radiograph.
 
@@ -81,7 +101,9 @@ def write_report(
     scores = scores or _score(cohort, predictions, truth, placed)
     # What a person placed replaces the prediction.
     points = {**_index_images(predictions), **placed}
-    order = _sort_worst_first([name for name in cohort.names if name in points], points, placed, scores)
+    unit, comparable = in_one_unit(predictions.sets, cohort)
+    ranked = {**{one.image: one for one in comparable}, **placed}
+    order = _sort_worst_first([name for name in cohort.names if name in points], ranked, placed, scores)
     messages = [_strip_prefix(problem) for problem in problems]
     cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
     html = _render(
@@ -90,7 +112,8 @@ def write_report(
         count=len(order),
         scores=scores,
         loss_charts=charts.draw_loss_charts(log),
-        confidences=_summarise_confidence(predictions),
+        confidences=_summarise_confidence(predictions.names, comparable),
+        confidence_unit=unit,
         all_cards=cards,
         has_truth=any(p.true for c in cards for p in c.points),
         left_out=order[cap:],
@@ -98,6 +121,8 @@ def write_report(
         without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
         elsewhere=[name for name in predictions.images if name not in cohort],
         settings=settings or {},
+        addition=addition or Addition(Markup(), {}),
+        verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
     )
     write_text(path, html)
 
@@ -171,9 +196,9 @@ def _group_errors(scores: Scores | None) -> dict[str, dict[str, float]]:
     return errors
 
 
-def _summarise_confidence(predictions: LandmarkTable) -> list[Confidence]:
+def _summarise_confidence(names: Sequence[str], predictions: Sequence[LandmarkSet]) -> list[Confidence]:
     rows = []
-    for k, name in enumerate(predictions.names):
+    for k, name in enumerate(names):
         seen = [one for one in predictions if np.isfinite(one.xy[k]).all()]
         expected, score = (
             _mean(np.array([getattr(one, what)[k] for one in seen if getattr(one, what).size], float))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.images.itk import Geometry
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -36,15 +37,21 @@ class _Layers:
             raise UserError(f"the size of {name} is unknown; select its image layer too, then save both")
         return header
 
+    def geometry(self, name: str) -> Geometry:
+        return Geometry.flat(self.headers[name].spacing)
 
-def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tuple[Path, ...]:
-    """Write Points layers, each as the landmarks of one radiograph, in the format of the suffix.
+
+def write(
+    path: Path, points: Sequence[Points], images: Sequence[Image], key: str | None = None
+) -> tuple[Path, ...]:
+    """Write Points layers, each as the landmarks of one radiograph, in the format of the suffix or of this key.
 
     Args:
         path: `.csv` (px, and mm where the units are mm), `.mrk.json`, `.tps` or `.json`; an existing file is replaced,
             because napari has already asked.
         points: Data `[N, D]`, the last two columns (y, x), and attributes of each Points layer.
         images: Shape and attributes of each image layer, for the size where the Points layer does not hold it.
+        key: The format, where the suffix does not say it.
 
     Raises:
         UserError: there are no points, or a size that the format needs is unknown.
@@ -60,7 +67,7 @@ def write(path: Path, points: Sequence[Points], images: Sequence[Image]) -> tupl
     layers = _Layers({one.image: header for one, header in zip(sets, headers, strict=True)})
     mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
     table = LandmarkTable.from_sets(sets)
-    return write_landmarks(table, path, cohort=cast("Cohort", layers), mm=mm, overwrite=True)
+    return write_landmarks(table, path, cohort=cast("Cohort", layers), format=key, mm=mm, overwrite=True)
 
 
 def read_layer(data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]) -> LandmarkSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from napari.components import ViewerModel
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from onemark.types import Radiograph
 
+LayerT = TypeVar("LayerT", bound=Layer)
 TAG = "onemark"
-RADIOGRAPH, LANDMARKS, PREVIEW = "radiograph", "landmarks", "preview"
+RADIOGRAPH, LANDMARKS, PREVIEW, STROKES = "radiograph", "landmarks", "preview", "measurements"
 # napari accepts short names of units but returns long ones.
 LONG_UNITS = {"mm": ("millimeter", "millimeter"), "pixel": ("pixel", "pixel")}
 
@@ -64,7 +65,7 @@ class Canvas:
                 # Points of a larger radiograph would count when napari fits the view.
                 if not same and len(layer.data):
                     layer.data = np.empty((0, 2))
-                self._place(layer)
+                self.place(layer)
                 layer.metadata = self._make_metadata(tag)
         self._show_scale_bar()
         if new or not same:
@@ -84,22 +85,21 @@ class Canvas:
         """Show `[H, W]` pixels in the layer of this tag, which the first call makes with these options."""
         layer = self.layer(tag)
         if layer is None:
-            layer = Image(pixels, name=name, metadata={TAG: tag}, **self.placement, **made_with)
+            layer = Image(pixels, name=name, **self.describe(tag), **made_with)
             self._insert(layer, below_points=tag != RADIOGRAPH)
             return layer
         layer.data = pixels
-        self._place(layer)
+        self.place(layer)
         return layer
 
     def show_vectors(self, tag: str, name: str, segments: NDArray[np.float32], **made_with: Any) -> Vectors:
         """Show `[N, 2, 2]` segments (start, direction; y, x) in the layer of this tag."""
         layer = self.layer(tag)
         if layer is None:
-            layer = Vectors(segments, name=name, metadata={TAG: tag}, **self.placement, **made_with)
-            self._insert(layer, below_points=True)
-            return layer
+            layer = Vectors(segments, name=name, **self.describe(tag), **made_with)
+            return self.insert_below_points(layer)
         layer.data = segments
-        self._place(layer)
+        self.place(layer)
         return layer
 
     def ensure_points(self, tag: str, name: str, **made_with: Any) -> Points:
@@ -115,6 +115,15 @@ class Canvas:
                 **made_with,
             )
             self.viewer.add_layer(layer)
+        return layer
+
+    def describe(self, tag: str) -> dict[str, Any]:
+        """Make the arguments of a new layer: its tag, and where the radiograph in view lies."""
+        return {"metadata": {TAG: tag}, **self.placement}
+
+    def insert_below_points(self, layer: LayerT) -> LayerT:
+        """Insert a new layer below the landmarks, which stay the layer that takes the clicks."""
+        self._insert(layer, below_points=True)
         return layer
 
     def remove(self, tag: str) -> None:
@@ -141,7 +150,8 @@ class Canvas:
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.ask("")
 
-    def _place(self, layer: Layer) -> None:
+    def place(self, layer: Layer) -> None:
+        """Lay a layer over the radiograph in view."""
         # Each assignment makes napari look at every layer again, even if nothing changes.
         placed = self.placement
         if tuple(str(unit) for unit in layer.units) != LONG_UNITS[placed["units"][0]]:

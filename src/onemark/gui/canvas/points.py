@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from statistics import fmean
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Points
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from onemark.gui.canvas.layers import LANDMARKS, Canvas
 from onemark.gui.canvas.palette import error_colours, landmark_colours
@@ -27,11 +29,21 @@ STYLE = {
 }
 
 
+def ceil_to_digit(value: float) -> float:
+    """The next larger number with one digit that is not zero, such as 800 for 732."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return math.ceil(value / power) * power
+
+
 class PointsEditor:
     """Keeps the `landmarks` layer equal to the session's points.
 
     A click places the landmark that the canvas asks for, a drag moves one, Delete removes the selected ones. The editor
     undoes any other change to the layer, such as pasted points, because the session is what is trained on and saved.
+
+    Signals:
+        moving: Index of a landmark under the mouse of a drag, and where it is now, `[2]` xy; the session follows when
+            the person lets go.
 
     Args:
         canvas: Where the layer lives.
@@ -43,6 +55,8 @@ class PointsEditor:
         diameter: Diameter of a point on the screen, in px.
         drawn_for: Name of the radiograph whose points the layer shows, or None.
     """
+
+    moving = Signal(int, object)
 
     def __init__(self, canvas: Canvas, session: Session, tell: Callable[[str], None]) -> None:
         self.canvas, self.session = canvas, session
@@ -60,11 +74,16 @@ class PointsEditor:
 
     @property
     def limit(self) -> float:
-        """Expected error with the warmest colour, in the unit of the radiograph in view."""
+        """Expected error with the warmest colour, in the unit of the radiograph in view.
+
+        The scale grows with the errors, because one on which every point is red says nothing.
+        """
         radiograph = self.canvas.radiograph
-        if radiograph is None or radiograph.spacing is not None:
-            return self.limit_mm
-        return round(LIMIT_SHARE * fmean(radiograph.size))
+        in_mm = radiograph is None or radiograph.spacing is not None
+        usual = self.limit_mm if in_mm else round(LIMIT_SHARE * fmean(radiograph.size))  # type: ignore[union-attr]
+        if self.session.typical_error <= usual:
+            return usual
+        return ceil_to_digit(1.3 * self.session.typical_error)
 
     @property
     def layer(self) -> Points | None:
@@ -138,6 +157,7 @@ class PointsEditor:
         layer.mouse_drag_callbacks.insert(0, self._drag)
         layer.events.data.connect(self._on_data)
         layer.events.highlight.connect(self._on_highlight)
+        layer.events.set_data.connect(self._on_refreshed)
         # napari emits no event when it pastes.
         layer.bind_key("Control-V", lambda layer: self._refuse(), overwrite=True)
 
@@ -146,6 +166,7 @@ class PointsEditor:
             self._adopted.mouse_drag_callbacks.remove(self._drag)
             self._adopted.events.data.disconnect(self._on_data)
             self._adopted.events.highlight.disconnect(self._on_highlight)
+            self._adopted.events.set_data.disconnect(self._on_refreshed)
             self._adopted = None
 
     def _fill(self, layer: Points, yx: NDArray[np.float64], colours: NDArray[np.float64]) -> None:
@@ -316,6 +337,18 @@ class PointsEditor:
             data = layer.data.copy()
             data[row] = layer.world_to_data(position)
             layer.data = data
+        self.moving.emit(self._drawn[row], self._clip(layer.data[row : row + 1, ::-1])[0])
+
+    def _on_refreshed(self) -> None:
+        # napari's own drag of selected points says nothing until its end, but it draws every step.
+        layer = self.layer
+        if layer is None or layer.mode != "select" or self._ignores_input or not layer.selected_data:
+            return
+        row = min(layer.selected_data)
+        if row < len(self._drawn) == len(layer.data):
+            xy = self._clip(layer.data[row : row + 1, ::-1])[0]
+            if not np.allclose(xy, self.session.shown_annotation.xy[self._drawn[row]], atol=1e-6):
+                self.moving.emit(self._drawn[row], xy)
 
     def _on_highlight(self) -> None:
         layer = self.layer

@@ -10,8 +10,10 @@ from qtpy.QtCore import QObject, Signal
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.evidence import EvidenceView
 from onemark.gui.controllers.exporting import Exporting
+from onemark.gui.controllers.measuring import Measuring
 from onemark.gui.controllers.opening import Opening
 from onemark.gui.controllers.preview import Preview
+from onemark.gui.controllers.second_reading import Rereading
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
 from onemark.gui.controllers.viewing import Viewing
@@ -33,6 +35,8 @@ class App(QObject):
         evidence: The evidence of step 4.
         preview: The predictions on the radiograph in view during a training.
         exporting: Step 5.
+        measuring: The measurements.
+        rereading: The second, blind reading.
         step: Index of the step in view.
     """
 
@@ -50,6 +54,8 @@ class App(QObject):
         self.evidence = EvidenceView(self.context, self.training, self)
         self.preview = Preview(self.context, self.training, self)
         self.exporting = Exporting(self.context, self.session_store, self)
+        self.measuring = Measuring(self.context, self.session_store, self.viewing, self)
+        self.rereading = Rereading(self.context, self.session_store, self)
         self.step = OPEN
         self.context.points.diameter = self.session_store.preferences.point_size
         self.context.points.limit_mm = self.session_store.preferences.error_limit
@@ -77,6 +83,7 @@ class App(QObject):
     def close(self) -> None:
         """Stop the training, write what is pending, and release the viewer."""
         self.evidence.close()
+        self.measuring.close()
         self.training.close()
         self.session_store.end()
         self.context.close()
@@ -84,11 +91,14 @@ class App(QObject):
     def _on_opened(self) -> None:
         if self.session.cohort is None:
             return
+        # The saved choice arrives after the landmarks.
+        self.measuring.follow_schema()
         self.training.open_run()
+        self.rereading.restore()
         self.go(self._choose_step())
 
     def _choose_step(self) -> int:
-        if self.session_store.run is None:
+        if self.session_store.run is None or self.session.reading is not None:
             return ANNOTATE
         return TRAIN if self.training.unfinished else REVIEW
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.training import Training
-from onemark.types import Evidence, Radiograph
+from onemark.gui.state.backend import Trained
+from onemark.types import Evidence
 
 GRID = "deformation grid"
 # Longer than the pause between repeats of a held key, so that leafing through asks for nothing.
@@ -107,7 +108,7 @@ class EvidenceView(QObject):
 
     def _ask(self) -> None:
         model, radiograph, session = self.training.model, self.context.canvas.radiograph, self.context.session
-        if model is None or radiograph is None or not len(session.schema):
+        if model is None or radiograph is None or not len(session.schema) or session.reading is not None:
             return
         if self._is_current(self._latest):
             self._show(self._latest)
@@ -120,7 +121,7 @@ class EvidenceView(QObject):
         self._asked = key
         self.working.emit(True)
         self.context.background.run(
-            lambda: prepare(model, radiograph, landmark),
+            lambda: prepare(model, self.training.explain(radiograph, landmark)),
             lambda evidence: self._take(key, evidence),
             lambda error: self._on_failed(key, error),
         )
@@ -174,9 +175,9 @@ class EvidenceView(QObject):
             layer.visible = True
 
 
-def prepare(model: Any, radiograph: Radiograph, landmark: str) -> Evidence:
+def prepare(model: Trained, ask: Callable[[Trained], Evidence]) -> Evidence:
     """Ask the model for evidence and divide every map by its maximum, which spares the GUI thread that work."""
-    evidence: Evidence = model.explain(radiograph, landmark)
+    evidence = ask(model)
     maps = {name: _normalise(values) for name, values in evidence.maps.items()}
     return Evidence(evidence.image, evidence.landmark, maps, evidence.field)
 

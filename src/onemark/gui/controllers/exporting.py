@@ -12,11 +12,13 @@ from qtpy.QtCore import QObject, Signal
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import find_unused
+from onemark.gui.state.measuring import load_measurable
 from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.measurement.sets.schema import MeasurementSet
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ FORMATS = (
     Format("slicer", "3D Slicer markups (.mrk.json)", "landmarks.mrk.json"),
     Format("tps", "tpsDig (.tps)", "landmarks.tps"),
     Format("coco", "COCO keypoints (.json)", "landmarks.json"),
+    Format("labelme", "labelme (.json for each radiograph)", "labelme.json"),
+    Format("pts", "BoneFinder (.pts for each radiograph)", "points.pts"),
+    Format("yolo", "YOLO-pose (folder)", "yolo"),
     Format("report", "Report with pictures (.html)", "report.html"),
 )
 
@@ -62,6 +67,7 @@ class Exporting(QObject):
         from onemark.data.landmarks.table import LandmarkTable
 
         session = self.context.session
+        session.check_not_reading()
         sets, cohort = session.collect_results(), session.cohort
         if cohort is None or not sets:
             raise UserError("there is nothing to export yet; annotate a radiograph or train first")
@@ -76,8 +82,9 @@ class Exporting(QObject):
             self._ask(folder, keys, existing)
             return
         self.working.emit(True)
+        chosen = load_measurable(self.session_store.preferences.measurements, session.schema.names)
         self.context.background.run(
-            lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys),
+            lambda: write_all(LandmarkTable.from_sets(sets), cohort, folder, keys, chosen),
             lambda files: self._on_written(folder, files),
             self._on_failed,
         )
@@ -107,10 +114,25 @@ class Exporting(QObject):
         self.context.fail(error, "exporting")
 
 
-def write_all(table: LandmarkTable, cohort: Cohort, folder: Path, keys: list[str]) -> list[Path]:
-    """Write the formats and replace files of the same names; returns the written files."""
+def write_all(
+    table: LandmarkTable,
+    cohort: Cohort,
+    folder: Path,
+    keys: list[str],
+    measurements: MeasurementSet | None = None,
+) -> list[Path]:
+    """Write the formats and replace files of the same names; returns the written files.
+
+    Args:
+        table: The landmarks.
+        cohort: The radiographs.
+        folder: Where to write.
+        keys: Which formats.
+        measurements: What the report measures; by default the set that fits the landmarks, if there is one.
+    """
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.evaluation.report import write_report
+    from onemark.measurement.report import add_measurements
 
     written: list[Path] = []
     for one in FORMATS:
@@ -118,11 +140,11 @@ def write_all(table: LandmarkTable, cohort: Cohort, folder: Path, keys: list[str
             continue
         path = folder / one.file
         if one.key == "report":
-            write_report(path, cohort, table)
+            write_report(path, cohort, table, addition=add_measurements(cohort, table, None, measurements))
             written.append(path)
         else:
             mm = one.key == "csv" and _knows_mm(table, cohort)
-            written += write_landmarks(table, path, cohort=cohort, mm=mm, overwrite=True)
+            written += write_landmarks(table, path, cohort=cohort, format=one.key, mm=mm, overwrite=True)
     return written
 
 
@@ -131,6 +153,6 @@ def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
 
 
 def _find_written(path: Path) -> Path:
-    # A .mrk.json holds one radiograph; several become a folder of that name.
-    slicer = path.with_name(path.name.removesuffix(".mrk.json"))
-    return slicer if path.name.endswith(".mrk.json") and slicer.is_dir() else path
+    # Some formats hold one radiograph in a file; several become a folder of that name.
+    folder = path.with_name(path.name.removesuffix(".mrk.json").removesuffix(".json").removesuffix(".pts"))
+    return folder if folder.is_dir() else path

@@ -21,6 +21,8 @@ class Preferences:
         settings: `slot.field` -> value, where it differs from the recipe's default.
         spacing_mm: Typed mm per pixel, or None to use what the files say.
         formats: Keys of the export formats.
+        measurements: The set to measure, a shipped one or a TOML file; empty for the default where it fits.
+        column: The measurement that the list shows; empty for the expected error.
         point_size: Diameter of a point on the screen, in px.
         error_limit: Expected error, mm, that gets the warmest colour.
     """
@@ -33,6 +35,8 @@ class Preferences:
     settings: dict[str, object] = field(default_factory=dict)
     spacing_mm: float | None = None
     formats: list[str] = field(default_factory=lambda: ["csv"])
+    measurements: str = ""
+    column: str = ""
     point_size: float = 15.0
     error_limit: float = 4.0
 

@@ -53,6 +53,8 @@ class Preview(QObject):
         radiograph, running = self.context.canvas.radiograph, self.training.running
         if radiograph is None or running is None or not self.training.belongs_here(running):
             return None
+        if self.context.session.reading is not None:
+            return None  # it is blind
         return self._newest.get(radiograph.name)
 
     def _make_layer(self) -> Points:

@@ -27,6 +27,7 @@ class SessionStore(QObject):
         run: Folder of the last run, or None.
         former: The run before that one, until the last one has learned something; else None.
         suggestion_run: Folder of the run that the last suggestion has made, or None if a training has ended since.
+        aliases: Run folder -> the run's name of a landmark -> the person's name for it, where they differ now.
         preferences: What the person has chosen.
     """
 
@@ -39,13 +40,16 @@ class SessionStore(QObject):
         self.run: Path | None = None
         self.former: Path | None = None
         self.suggestion_run: Path | None = None
+        self.aliases: dict[str, dict[str, str]] = {}
         self.preferences = Preferences.from_napari()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
+        self._reading: dict[str, Any] | None = None
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = context.session
         session.annotations_changed.connect(lambda image: self.save())
         session.schema_changed.connect(self.save)
+        session.renamed.connect(self._follow_names)
         session.current_changed.connect(self.save)
 
     def begin(self, folder: Path) -> None:
@@ -57,6 +61,7 @@ class SessionStore(QObject):
         kept = autosave.read_all(self.work, self._set_unreadable_aside)
         newest, *older = kept or [autosave.find_unused(self.work / autosave.NAME)]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
+        self._reading, self.aliases = None, {}
         if kept:
             saved = autosave.merge(list(kept.values()))
             self._restore(saved)
@@ -89,6 +94,22 @@ class SessionStore(QObject):
             self.save(closed=True)
             self._autosave.close()
             self._autosave = None
+
+    def take_reading(self) -> dict[str, Any] | None:
+        """Take the second reading that the saved session was in, once; None where there was none."""
+        reading, self._reading = self._reading, None
+        return reading
+
+    def names_of_run(self) -> dict[str, str]:
+        """The last run's name of a landmark -> the person's name for it, where they differ."""
+        return self.aliases.get(str(self.run), {})
+
+    def _follow_names(self, renamed: dict[str, str]) -> None:
+        # The networks of a run go by its own names, so they stay there, and the window translates.
+        for run in filter(None, (self.run, self.former)):
+            names = self.aliases.setdefault(str(run), {})
+            fresh = {old: new for old, new in renamed.items() if old not in names.values()}
+            names |= {own: renamed.get(name, name) for own, name in names.items()} | fresh
 
     def choose_new_run(self) -> Path:
         """Choose a folder for the next run, which does not exist yet."""
@@ -145,12 +166,14 @@ class SessionStore(QObject):
     def _make_content(self, closed: bool) -> Callable[[], dict[str, Any]]:
         # Annotations are immutable, so a shallow copy is a snapshot, which the writer's thread can turn into text.
         session = self.context.session
-        annotations, orphans = dict(session.annotations), dict(self._orphans)
+        annotations, orphans = dict(session.own_annotations), dict(self._orphans)
+        reading, again = session.reading, dict(session.annotations)
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
             "current": session.current,
             "schema": vars(session.schema),
+            "aliases": {run: dict(names) for run, names in self.aliases.items()},
             "preferences": self.preferences.to_json(),
             "run": str(self.run) if self.run else None,
             "former": str(self.former) if self.former else None,
@@ -158,6 +181,7 @@ class SessionStore(QObject):
         }
         return lambda: {
             **plain,
+            "reading": self._reading if reading is None else reading.to_json(again),
             "annotations": {**orphans, **{image: one.to_json() for image, one in annotations.items()}},
         }
 
@@ -173,6 +197,7 @@ class SessionStore(QObject):
             else:
                 self._orphans[image] = annotation
         self.preferences.update(saved["preferences"])
+        self._reading, self.aliases = saved.get("reading"), saved.get("aliases", {})
         self.run, self.former, self.suggestion_run = (
             _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ from onemark.gui.state import run_status
 from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
-from onemark.gui.state.session import Predictions
+from onemark.gui.state.predictions import Predictions, rename
 from onemark.gui.state.units import convert_errors
-from onemark.types import UserError
+from onemark.types import Evidence, Radiograph, UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
@@ -75,18 +75,21 @@ class Training(QObject):
         """What is left to do of the last run: `continue` its training, `predict` with its model, or None."""
         return run_status.find_unfinished(self.session_store.run)
 
-    def start(self, kind: OrderKind = "new") -> None:
+    def start(self, kind: OrderKind = "new", *, minutes: float | None = None) -> None:
         """Start a training or a suggestion on a snapshot of the points.
 
         Args:
             kind: See `Order`; a `new` training follows the suggestion if that has the same matcher.
+            minutes: Time to take instead of what the person has chosen.
 
         Raises:
             UserError: there is nothing to train on yet, or a training is under way.
         """
         if self.running is not None:
             raise UserError("a training is under way; stop it first")
+        self.context.session.check_not_reading()
         order = self._choose_folder(self._make_order(kind))
+        order = order if minutes is None else replace(order, minutes=minutes)
         self.running = BackgroundRun(self.context.backend, order)
         self._former_suggestion = self.session_store.suggestion_run
         if kind == "suggest":
@@ -129,7 +132,9 @@ class Training(QObject):
             old = {one.image: one for one in read_landmarks(self.session_store.run / "exemplars.csv")}
         except UserError:
             return False
-        new = {one.image: one for one in LandmarkTable.from_sets(self.context.session.exemplar_sets())}
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}
+        sets = [rename(one, own) for one in self.context.session.exemplar_sets()]
+        new = {one.image: one for one in LandmarkTable.from_sets(sets)}
         if old.keys() != new.keys():
             return True
         return not all(
@@ -169,7 +174,7 @@ class Training(QObject):
         if (run / "landmarks.csv").is_file():
             self.context.background.run(
                 lambda: run_status.read_predictions(run, cohort),
-                lambda predictions: self._show_predictions(cohort, predictions),
+                lambda predictions: self._show_predictions(cohort, self._translate(predictions)),
                 lambda error: self.context.fail(error, "reading the last run"),
             )
         if run_status.has_model(run):
@@ -197,6 +202,9 @@ class Training(QObject):
         sets = self.context.session.exemplar_sets()
         if not sets and kind != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}
+        if kind in ("retrain", "continue", "predict"):
+            sets = [rename(one, own) for one in sets]
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
@@ -271,7 +279,7 @@ class Training(QObject):
             return
         if here:
             self.model = run.model
-            self._take_predictions(run.predictions, run.order)
+            self._take_predictions(self._translate(run.predictions), run.order)
             self.model_changed.emit()
         else:
             self.context.tell(
@@ -342,11 +350,25 @@ class Training(QObject):
         # The person typed a pixel size during the training.
         self.context.background.run(
             lambda: Predictions.from_sets(
-                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm)
+                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm),
+                predictions.verdict,
             ),
             lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),
         )
+
+    def _translate(self, predictions: Predictions) -> Predictions:
+        return predictions.rename(self.session_store.names_of_run())
+
+    def explain(self, radiograph: Radiograph, landmark: str) -> Callable[[Trained], Evidence]:
+        """Return what asks a model for the evidence of a landmark, which the run may know by another name."""
+        own = {name: mine for mine, name in self.session_store.names_of_run().items()}.get(landmark, landmark)
+
+        def ask(model: Trained) -> Evidence:
+            evidence = model.explain(radiograph, own)
+            return evidence if evidence.landmark is None else replace(evidence, landmark=landmark)
+
+        return ask
 
     def _show_predictions(self, cohort: Cohort, predictions: Predictions) -> None:
         if cohort is self.context.session.cohort:

@@ -7,9 +7,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QHeaderView,
-    QSizePolicy,
     QTableView,
     QWidget,
 )
@@ -20,9 +18,18 @@ from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
 from onemark.gui.state.schema import SHIPPED, Schema, load_shipped, read_schema
+from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import (
+    group,
+    lay_column,
+    lay_flow,
+    make_button,
+    make_label,
+    make_tool,
+    name_control,
+)
 from onemark.types import UserError
 
 TYPED, FILE = "typed", "file"
@@ -50,14 +57,13 @@ class AnnotatePage(Page):
             "annotate.done", "Train  →", "Go on to step 3 (Alt+3)", lambda: app.go(TRAIN), main=True
         )
         box = lay_column(self)
-        box.addLayout(lay_row(self._schema, self._edit, self._load))
+        box.addLayout(lay_flow(self._schema, self._edit, self._load))
         box.addWidget(self._suggest)
         box.addWidget(self._ask)
         box.addLayout(self._make_tools())
         box.addWidget(self._table, 1)
-        end = lay_row(self._count, self._next)
-        end.setStretch(0, 1)
-        box.addLayout(end)
+        box.addWidget(self._count)
+        box.addLayout(lay_flow(self._next))
         session = app.session
         for signal in (
             session.schema_changed,
@@ -99,7 +105,9 @@ class AnnotatePage(Page):
 
     def load_points(self) -> None:
         """Let the person choose a landmark file, and import its points."""
-        path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", "Landmarks (*.csv *.json *.tps)")
+        from onemark.data.landmarks.reading import PATTERNS
+
+        path, _ = QFileDialog.getOpenFileName(self, "Landmark file", "", f"Landmarks ({PATTERNS})")
         if path:
             self.app.context.try_to("reading the points", lambda: self.import_points(path))
 
@@ -109,13 +117,13 @@ class AnnotatePage(Page):
         Raises:
             UserError: no folder is open, the file cannot be read, or its landmarks are not in the schema.
         """
-        from onemark.data.landmarks.table import read_landmarks
+        from onemark.data.landmarks.table import read_table
         from onemark.gui.state.schema import schema_from_names
 
         session = self.app.session
         if session.cohort is None:
             raise UserError("no radiographs are open; open a folder in step 1 first")
-        table = read_landmarks(path, session.cohort)
+        table = read_table(path, session.cohort)
         if not len(session.schema):
             session.set_schema(schema_from_names(table.names, "from the file"))
         if not set(table.names) & set(session.schema.names):
@@ -128,6 +136,7 @@ class AnnotatePage(Page):
         unknown = [name for name in session.schema.names if name not in table.names]
         if taken and unknown:
             also += f" The file lacks {_name_few(unknown)}. Place these where they are visible."
+        also += "".join(f" {note.removeprefix(table.source + ': ')}." for note in table.notes)
         self.app.context.tell(
             f"Imported the points of {taken} radiograph{'s' if taken != 1 else ''}.{also}",
             "good" if taken else "warn",
@@ -197,17 +206,19 @@ class AnnotatePage(Page):
             self._schema.insertItem(0, title, "own")
         self._schema.setCurrentIndex(self._schema.findText(title) if len(self.app.session.schema) else -1)
 
-    def _make_tools(self) -> QHBoxLayout:
+    def _make_tools(self) -> Flow:
         session = self.app.session
-        return lay_row(
-            make_tool(
-                "landmark.previous",
-                "◀",
-                "Previous landmark (Q)",
-                lambda: session.select(session.landmark - 1),
-            ),
-            make_tool(
-                "landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)
+        return lay_flow(
+            group(
+                make_tool(
+                    "landmark.previous",
+                    "◀",
+                    "Previous landmark (Q)",
+                    lambda: session.select(session.landmark - 1),
+                ),
+                make_tool(
+                    "landmark.next", "▶", "Next landmark (E)", lambda: session.select(session.landmark + 1)
+                ),
             ),
             make_tool(
                 "landmark.skip",
@@ -215,9 +226,10 @@ class AnnotatePage(Page):
                 "Declare this landmark not visible (W)",
                 lambda: session.hide(session.landmark),
             ),
-            1,
-            make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
-            make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
+            group(
+                make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
+                make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
+            ),
         )
 
     def _make_table(self) -> QTableView:
@@ -229,15 +241,13 @@ class AnnotatePage(Page):
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 7)
         table.horizontalHeader().hide()
         table.horizontalHeader().setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        table.setColumnWidth(LABEL, 66)
-        table.setColumnWidth(STATUS, 84)
+        for column in (LABEL, STATUS):
+            table.horizontalHeader().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         table.setShowGrid(False)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # The table takes the height that is left; a preferred height would push the button below it out of sight.
         table.setMinimumHeight(96)
-        table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         table.selectionModel().currentRowChanged.connect(self._on_row_changed)
         return table
 

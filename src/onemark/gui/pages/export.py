@@ -12,7 +12,15 @@ from onemark.gui.controllers.app import App
 from onemark.gui.controllers.exporting import FORMATS
 from onemark.gui.pages.page import Page
 from onemark.gui.state.annotation import State
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import (
+    lay_column,
+    lay_flow,
+    lay_row,
+    make_button,
+    make_label,
+    make_tool,
+    name_control,
+)
 
 
 class ExportPage(Page):
@@ -33,7 +41,7 @@ class ExportPage(Page):
         for check in self._formats.values():
             box.addWidget(check)
         box.addLayout(lay_row(make_label("to", wrap=False), self._folder, self._browse))
-        box.addLayout(lay_row(self._export, self._show, 1))
+        box.addLayout(lay_flow(self._export, self._show))
         box.addWidget(
             make_label("napari's own File > Save writes the points in view in the same formats.", "hint")
         )

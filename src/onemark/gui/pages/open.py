@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLay
 
 from onemark.gui.controllers.app import App
 from onemark.gui.controllers.opening import list_recent
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, make_tool, name_control
 from onemark.types import Radiograph
 
 
@@ -39,7 +39,7 @@ class OpenPage(QWidget):
         self._recent.setSpacing(0)
         box = lay_column(self)
         box.addWidget(self._make_zone())
-        box.addLayout(lay_row(make_label("mm per pixel", wrap=False), self._spacing, 1))
+        box.addLayout(lay_flow(make_label("mm per pixel", wrap=False), self._spacing))
         self._recent_title = make_label("Recent folders", "hint")
         box.addWidget(self._recent_title)
         box.addLayout(self._recent)
@@ -85,7 +85,7 @@ class OpenPage(QWidget):
         for text in (self._title, self._facts):
             text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             inside.addWidget(text)
-        inside.addLayout(lay_row(1, self._open, self._sample, 1))
+        inside.addLayout(lay_flow(self._open, self._sample))
         return zone
 
     def _make_spacing_field(self) -> QLineEdit:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
 
 from onemark.gui.canvas.palette import error_colours
 from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.switches import Switches
 from onemark.gui.state.annotation import State
-from onemark.gui.widgets.parts import lay_column, lay_row, make_button, make_label, name_control
+from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, name_control
 
 
 class ReviewPage(Page):
@@ -22,6 +22,14 @@ class ReviewPage(Page):
         super().__init__(parent)
         self.app = app
         self._summary = make_label("", "title")
+        self._why = make_label("", "bad", name="review.why")
+        self._go_on = make_button(
+            "review.go_on",
+            "Go on",
+            "Train on with the same points, from the present model",
+            self.go_on,
+            main=True,
+        )
         self._point = make_label("", "hint")
         self._legend = Legend(app)
         self._confirm = make_button(
@@ -45,9 +53,11 @@ class ReviewPage(Page):
         self.switches = Switches(app)
         box = lay_column(self)
         box.addWidget(self._summary)
+        box.addWidget(self._why)
+        box.addLayout(lay_flow(self._go_on))
         box.addWidget(self._legend)
         box.addWidget(self._point)
-        box.addLayout(lay_row(self._confirm, self._undo, 1, self._minutes, self._retrain))
+        box.addLayout(lay_flow(self._confirm, self._undo, self._minutes, self._retrain))
         box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
         box.addStretch(1)
@@ -73,19 +83,44 @@ class ReviewPage(Page):
         self.app.context.try_to("training", lambda: self.app.training.start("retrain"))
         self.app.go(TRAIN)
 
+    def go_on(self) -> None:
+        """Train on for as long as the verdict says."""
+        verdict = self.app.session.verdict
+        if verdict is not None:
+            self.app.context.try_to(
+                "training", lambda: self.app.training.start("retrain", minutes=verdict.minutes)
+            )
+            self.app.go(TRAIN)
+
     def refresh(self) -> None:
         """Show the counts, the point in view and what can be pressed."""
         session = self.app.session
         states = [session.state(image) for image in session.predictions]
         corrected = sum(state is State.CORRECTED for state in states)
         self._summary.setText(self._compose_summary(len(states), corrected))
+        self._show_verdict()
         self._point.setText(self._compose_point())
         predicted = session.current in session.predictions
         self._confirm.setEnabled(predicted and session.shown_annotation.complete)
         self._retrain.setEnabled(
-            corrected > 0 and self.app.training.running is None and self.app.session_store.run is not None
+            (corrected > 0 or self._can_learn_more())
+            and self.app.training.running is None
+            and self.app.session_store.run is not None
         )
         self.switches.setEnabled(bool(session.predictions))
+
+    def _show_verdict(self) -> None:
+        verdict = self.app.session.verdict
+        self._why.setVisible(verdict is not None)
+        self._go_on.setVisible(verdict is not None)
+        self._summary.setProperty("role", "bad-title" if verdict is not None else "title")
+        self._summary.style().polish(self._summary)
+        if verdict is not None:
+            self._why.setText(verdict.explain())
+            self._go_on.setText(f"Go on for {verdict.minutes:g} min")
+            self._go_on.setEnabled(
+                self.app.training.running is None and self.app.session_store.run is not None
+            )
 
     def _make_minutes_box(self) -> QDoubleSpinBox:
         box: QDoubleSpinBox = name_control(
@@ -107,14 +142,34 @@ class ReviewPage(Page):
         if not predicted:
             return "No predictions yet"
         also = f", {corrected} corrected" if corrected else ""
+        if self.app.session.verdict is not None:
+            return f"{self.app.session.verdict.headline}. {predicted} radiographs predicted{also}"
         return f"{predicted} radiographs predicted{also}"
 
     def _compose_median(self) -> str:
         errors = np.array([e for e in self.app.session.errors.values() if np.isfinite(e)])
         return f"Median expected error {np.median(errors):.1f} {self._legend.unit}. " if len(errors) else ""
 
+    def _list_unlearned(self) -> list[str]:
+        session = self.app.session
+        one = next(iter(session.predictions.values()), None)
+        return [name for name in session.schema.names if name not in one.names] if one is not None else []
+
+    def _can_learn_more(self) -> bool:
+        rows = [self.app.session.schema.names.index(name) for name in self._list_unlearned()]
+        sets = self.app.session.exemplar_sets() if rows else []
+        return any(np.isfinite(one.xy[rows]).all(axis=1).any() for one in sets)
+
     def _compose_point(self) -> str:
         session = self.app.session
+        unlearned = self._list_unlearned()
+        if unlearned:
+            names = ", ".join(unlearned[:3]) + (
+                f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
+            )
+            return (
+                f"The model has not learned {names} yet. Place it on one of your radiographs, then retrain."
+            )
         one = session.predictions.get(session.current or "")
         if one is None or not len(session.schema):
             return "Train in step 3. The least certain radiographs then come first in the list."
@@ -138,8 +193,12 @@ class Legend(QWidget):
         self.setToolTip(
             "The colour of a predicted point shows its expected error: how far off it probably is"
         )
-        self.setMinimumHeight(self.fontMetrics().height() + 14)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         app.viewing.shown.connect(lambda name: self.update())
+
+    def sizeHint(self) -> QSize:
+        """As high as the bar and a line of numbers."""
+        return QSize(200, self.fontMetrics().height() + 14)
 
     @property
     def unit(self) -> str:

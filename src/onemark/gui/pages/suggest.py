@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 from onemark.gui.controllers.app import App
 from onemark.gui.state.annotation import State
 from onemark.gui.state.background_run import News
-from onemark.gui.widgets.parts import Bar, lay_column, lay_row, make_button, name_control
+from onemark.gui.widgets.parts import Bar, lay_column, lay_flow, make_button, name_control
 
 MOST = 25  # more than anybody annotates before the first predictions
 
@@ -37,7 +37,7 @@ class SuggestLine(QWidget):
             "Stop after this step. Suggest continues later (Ctrl+.)",
             app.training.stop,
         )
-        lay_column(self).addLayout(lay_row(self._button, self._number, self._bar, self._stop, 0))
+        lay_column(self).addLayout(lay_flow(self._button, self._number, self._bar, self._stop))
         app.training.began.connect(self._bar.wait)
         app.training.news.connect(self._on_news)
         app.opening.opened.connect(self._on_opened)

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.pages.page import Page
-from onemark.gui.state.activity import describe_activity, describe_time_left
+from onemark.gui.state.activity import describe_activity, describe_speed, describe_time_left
 from onemark.gui.state.backend import Order
 from onemark.gui.state.background_run import News
 from onemark.gui.widgets.form import SettingsForm
@@ -15,7 +15,7 @@ from onemark.gui.widgets.loss_plot import LossPlot
 from onemark.gui.widgets.parts import (
     Bar,
     lay_column,
-    lay_row,
+    lay_flow,
     make_button,
     make_label,
     make_tool,
@@ -57,6 +57,7 @@ class TrainPage(Page):
         )
         self._bar = Bar("progress", "Progress of the training")
         self._says = make_label("", "", name="activity")
+        self._speed = make_label("", "hint", name="speed")
         self.plot = LossPlot(theme)
         self._lay_out()
         self._listen()
@@ -136,10 +137,11 @@ class TrainPage(Page):
         box = lay_column(self)
         box.addWidget(self._inputs)
         box.addWidget(self._choices)
-        box.addLayout(lay_row(self._run, self._resume, self._stop, 1, self._more))
+        box.addLayout(lay_flow(self._run, self._resume, self._stop, self._more))
         box.addWidget(self._form)
         box.addWidget(self._bar)
         box.addWidget(self._says)
+        box.addWidget(self._speed)
         box.addWidget(self.plot, 1)
         box.addStretch(0)
 
@@ -219,6 +221,7 @@ class TrainPage(Page):
         self.plot.clear()
         self._bar.wait()
         self._says.setText("Getting ready…")
+        self._speed.setText("")
         self.refresh()
 
     def _on_news(self, news: News) -> None:
@@ -228,14 +231,19 @@ class TrainPage(Page):
         event = news.events[-1]
         self._bar.follow(event.step, event.total)
         what = describe_activity(event, self.app.training.running.stopping)
+        self._speed.setText(describe_speed(event, news.others))
         self._says.setText(f"{what}: {event.step} of {event.total}{describe_time_left(event)}")
         self.said.emit(f"{what}{describe_time_left(event)}")
 
     def _on_ended(self, outcome: str) -> None:
         can_continue = self.app.training.unfinished is not None
+        self._speed.setText("")
+        verdict = self.app.session.verdict
         self._says.setText(
             {
-                "done": "Done. Step 4 shows every radiograph, the least certain first.",
+                "done": "Done. Step 4 shows every radiograph, the least certain first."
+                if verdict is None
+                else f"{verdict.headline}. {verdict.explain()}",
                 "suggested": "The list shows which radiographs to annotate first. Annotate them in step 2.",
                 "stopped": "Stopped." + (" Press Continue, or Train to start over." if can_continue else ""),
                 "failed": "",

@@ -116,3 +116,13 @@ class Annotation:
 def are_absent(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     """`[K]`: which rows of `[K, 2]` positions are missing, that is hold a NaN."""
     return np.asarray(np.isnan(xy).any(axis=1))
+
+
+Step = tuple[Annotation | None, Annotation | None]
+
+
+def find_changed(step: Step, count: int, fallback: int) -> int:
+    """Find the first landmark, of `count`, that a step has changed; `fallback` where it has changed none."""
+    before, after = (m or Annotation.blank(count) for m in step)
+    same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
+    return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback

@@ -19,7 +19,7 @@ from onemark.data.json import read_json
 from onemark.data.paths import printable
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.saved_session import check_session
-from onemark.gui.state.session import match_names
+from onemark.gui.state.schema import match_names
 from onemark.types import UserError
 
 NAME = "session.json"

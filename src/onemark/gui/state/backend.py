@@ -155,7 +155,7 @@ class Pipeline:
         from onemark.pipeline.recipes import get_recipe
         from onemark.pipeline.suggest import suggest
 
-        share = get_recipe(order.recipe).matcher_share
+        share = get_recipe(order.recipe).suggesting_share
         suggest(
             order.cohort,
             number=order.number,

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from onemark.data.suggestion import Suggestion
+from onemark.evaluation.verdict import judge
 from onemark.gui.state.backend import Backend, Order, Trained
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.run_status import read_suggestion
-from onemark.gui.state.session import Predictions
 from onemark.gui.state.units import note_predictions
+from onemark.nn.processor import OthersMeter
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet, UserError
 
@@ -30,10 +32,12 @@ class News:
     Attributes:
         events: Progress events in order, thinned out; `losses` holds the numbers of every step.
         losses: (seconds since the start, stage, loss), in order.
+        others: Share of the processor, 0 to 1, that other programs have taken since the start; None while unknown.
     """
 
     events: list[Progress] = field(default_factory=list)
     losses: list[tuple[float, str, float]] = field(default_factory=list)
+    others: float | None = None
 
 
 class BackgroundRun:
@@ -62,12 +66,15 @@ class BackgroundRun:
         self._events: deque[Progress] = deque(maxlen=KEEP)
         self._losses: deque[tuple[float, str, float]] = deque(maxlen=KEEP)
         self._started = time.monotonic()
+        self._meter = OthersMeter()
+        self._others: float | None = None
         self._predicted: dict[str, LandmarkSet] = {}
         self._thread = threading.Thread(target=self._run, name="onemark-training", daemon=True)
 
     def start(self) -> None:
         """Start the thread. Returns at once."""
         self._started = time.monotonic()
+        self._meter.restart()
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,7 +97,7 @@ class BackgroundRun:
         events, losses = _empty(self._events), _empty(self._losses)
         last = {event.stage: i for i, event in enumerate(events)}
         keep = [e for i, e in enumerate(events) if e.preview or e.message or last[e.stage] == i]
-        return News(keep, losses)
+        return News(keep, losses, self._others)
 
     def watched(self) -> str | None:
         """Name of the radiograph in view, which the pipeline previews first: see `onemark.progress.watched_by`."""
@@ -102,6 +109,7 @@ class BackgroundRun:
             raise Cancelled
         self._events.append(event)
         if "loss" in event.metrics:
+            self._others = self._meter.share()
             self._losses.append((time.monotonic() - self._started, event.stage, event.metrics["loss"]))
         if event.stage == "predict":
             self._predicted |= {one.image: one for one in event.preview}
@@ -134,7 +142,15 @@ class BackgroundRun:
             note_predictions(place, self.order.cohort)
             if kept is not None:
                 raise kept[1]
-        self.predictions = Predictions.from_sets(table)
+        verdict = judge(
+            table,
+            self.order.cohort,
+            log=getattr(self.model, "log", ()),
+            annotated=self.order.exemplars.images,
+            minutes=self.order.minutes,
+            others=self._others,
+        )
+        self.predictions = Predictions.from_sets(table, verdict)
 
     def _keep_part(self) -> None:
         # Predictions made before the stop are worth a look.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from onemark.data.suggestion import SUGGESTION, Suggestion
-from onemark.gui.state.session import Predictions
+from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.units import convert_errors, read_spacing
 
 if TYPE_CHECKING:
@@ -63,9 +63,15 @@ def read_suggestion(run: Path) -> Suggestion | None:
 def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     """Read a run's predictions for the radiographs of a cohort, with expected errors in the cohort's unit."""
     from onemark.data.landmarks.table import read_landmarks
+    from onemark.evaluation.verdict import judge
+    from onemark.pipeline.runs import RunFolder
 
+    folder = RunFolder.open(run)
     sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
-    return Predictions.from_sets(convert_errors(cohort, sets, read_spacing(run)))
+    converted = list(convert_errors(cohort, sets, read_spacing(run)))
+    placed = folder.exemplars().images if (run / "exemplars.csv").is_file() else ()
+    verdict = judge(converted, cohort, log=folder.log(), annotated=placed, minutes=folder.config.minutes)
+    return Predictions.from_sets(converted, verdict)
 
 
 def _read_status(run: Path | None) -> RunStatus | None:

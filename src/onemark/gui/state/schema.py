@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 
 from onemark.data.keys import canonical
@@ -112,6 +113,37 @@ def abbreviate(name: str) -> str:
     if len(name) <= 4 or not words:
         return name
     return "".join(word[0] for word in words[:4]).upper() if len(words) > 1 else name[:3].capitalize()
+
+
+def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
+    """Match each new name with the old row it continues: that of the same name or, when `renaming`, at its position."""
+    index = {name: i for i, name in enumerate(old)}
+    rows: list[int | None] = [index.get(name) for name in new]
+    if not renaming:
+        return rows
+    known = list(rows)
+    for start, end in _find_gaps(known):
+        before = known[start - 1] if start else -1
+        after = known[end] if end < len(new) else len(old)
+        assert before is not None
+        assert after is not None
+        # As many missing names between the same neighbours, or a missing name in the same line, are the same landmarks.
+        as_many = after - before == end - start + 1
+        for i in range(start, end):
+            for place in (before + 1 + i - start, i) if as_many else (i,):
+                if rows[i] is None and place < len(old) and old[place] not in new and place not in rows:
+                    rows[i] = place
+    return rows
+
+
+def _find_gaps(rows: list[int | None]) -> Iterator[tuple[int, int]]:
+    """Runs of None, as start and end."""
+    start = 0
+    for is_gap, run in groupby(rows, lambda row: row is None):
+        end = start + len(list(run))
+        if is_gap:
+            yield start, end
+        start = end
 
 
 def _make_unique(labels: list[str]) -> tuple[str, ...]:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
 from onemark.data.suggestion import Suggestion
-from onemark.gui.state.annotation import Annotation, State, are_absent
-from onemark.gui.state.schema import EMPTY, Schema
+from onemark.gui.state.annotation import Annotation, State, Step, are_absent, find_changed
+from onemark.gui.state.predictions import Predictions, rename, restrict
+from onemark.gui.state.schema import EMPTY, Schema, match_names
+from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.evaluation.verdict import Verdict
 
 UNDO_DEPTH = 500  # edits per radiograph, some KB each
-Step = tuple[Annotation | None, Annotation | None]
 
 
 class Session:
@@ -28,6 +29,7 @@ class Session:
 
     Signals:
         annotations_changed: name of the radiograph whose points have changed; empty when an import changed many.
+        renamed: old -> new name of landmarks that keep their points under another name.
 
     Attributes:
         cohort: The radiographs, or None before a folder is open.
@@ -37,7 +39,9 @@ class Session:
         annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
         predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
+        verdict: Why the predictions are not usable; None where they are, or there are none.
         suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
+        reading: A second, blind reading under way, or None; the points in `annotations` are then those of that reading.
     """
 
     cohort_changed = Signal()
@@ -47,6 +51,8 @@ class Session:
     annotations_changed = Signal(str)
     predictions_changed = Signal()
     suggestion_changed = Signal()
+    reading_changed = Signal()
+    renamed = Signal(object)
 
     def __init__(self) -> None:
         self.cohort: Cohort | None = None
@@ -56,18 +62,76 @@ class Session:
         self.annotations: dict[str, Annotation] = {}
         self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
+        self.verdict: Verdict | None = None
+        self._typical: float | None = None
         self.suggestion: Suggestion | None = None
+        self.reading: SecondReading | None = None
         self._undo: dict[str, list[Step]] = defaultdict(list)
         self._redo: dict[str, list[Step]] = defaultdict(list)
 
-    # Cohort and view ------------------------------------------------------------------------------------------
-
     def open(self, cohort: Cohort) -> None:
         """Open another cohort and drop everything about the previous one, which its autosave keeps."""
-        self.cohort, self.current, self.landmark, self.suggestion = cohort, None, 0, None
+        self.cohort, self.current, self.landmark = cohort, None, 0
+        self.suggestion, self.reading, self.verdict, self._typical = None, None, None, None
         for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The radiographs to list: all of them, or those of a second reading in its order."""
+        if self.reading is not None:
+            return self.reading.names
+        return self.cohort.names if self.cohort is not None else ()
+
+    def begin_reading(self, first: Iterable[LandmarkSet], again: Mapping[str, Annotation]) -> None:
+        """Hide everything that is known, and list only these radiographs, in this order.
+
+        Args:
+            first: What is known of the radiographs to read again.
+            again: The points of the second reading so far, where it continues.
+        """
+        first = tuple(first)
+        known = Known(
+            self.annotations,
+            self.predictions,
+            self.errors,
+            self.verdict,
+            self.suggestion,
+            self._undo,
+            self._redo,
+        )
+        self.reading = SecondReading(tuple(one.image for one in first), first, known)
+        self._know(Known(dict(again), undo=defaultdict(list), redo=defaultdict(list)))
+        self.show(next((name for name in self.reading.names if name not in again), self.reading.names[0]))
+
+    def end_reading(self) -> list[LandmarkSet]:
+        """Bring back what was known before; returns the finished points of the second reading."""
+        assert self.reading is not None
+        again, known = self.exemplar_sets(), self.reading.known
+        self.reading = None
+        self._know(known)
+        if self.current is not None:
+            self.show(self.current)
+        return again
+
+    def check_not_reading(self) -> None:
+        """Refuse what would mix the second reading with the first. Raises UserError during a second reading."""
+        if self.reading is not None:
+            raise UserError("a second reading is under way; finish or discard it first")
+
+    @property
+    def own_annotations(self) -> dict[str, Annotation]:
+        """The person's points, even while a second reading hides them."""
+        return self.annotations if self.reading is None else self.reading.known.annotations
+
+    def _know(self, known: Known) -> None:
+        self.annotations, self.predictions, self.errors = known.annotations, known.predictions, known.errors
+        self.verdict, self.suggestion, self._typical = known.verdict, known.suggestion, None
+        self._undo, self._redo = known.undo, known.redo
+        self.predictions_changed.emit()
+        self.annotations_changed.emit("")
+        self.reading_changed.emit()
 
     def show(self, name: str) -> None:
         """Bring a radiograph into view and ask for its first open landmark."""
@@ -78,23 +142,32 @@ class Session:
         self.current_changed.emit()
         self.landmark_changed.emit()
 
-    # Landmarks ------------------------------------------------------------------------------------------------
-
     def set_schema(self, schema: Schema, *, renaming: bool = True) -> None:
         """Change the landmarks; points and predictions keep their landmark by name.
 
         Args:
             schema: The new landmarks.
             renaming: Whether a new name in the position of a missing one is the same landmark, renamed.
+
+        Raises:
+            UserError: a second reading is under way.
         """
+        self.check_not_reading()
         sources = match_names(self.schema.names, schema.names, renaming=renaming)
         self._rename_predictions(schema.names, sources)
         for image in self.annotations:
             self.annotations[image] = self.annotations[image].reorder(sources)
-        # The recorded steps hold points in the order of the old schema.
-        self._undo.clear()
-        self._redo.clear()
+        for steps in (*self._undo.values(), *self._redo.values()):
+            # Each state of a step is an annotation, or None where there was none.
+            steps[:] = [tuple(one and one.reorder(sources) for one in step) for step in steps]  # type: ignore[misc]
+        renamed = {
+            self.schema.names[i]: name
+            for i, name in zip(sources, schema.names, strict=True)
+            if i is not None and self.schema.names[i] != name
+        }
         self.schema = schema
+        if renamed:
+            self.renamed.emit(renamed)
         self._ask_from(min(self.landmark, max(len(schema) - 1, 0)))
         self.schema_changed.emit()
         if self.current is not None:
@@ -122,8 +195,6 @@ class Session:
     def _ask_from(self, landmark: int) -> None:
         following = self.find_next_open(landmark - 1)
         self.landmark = landmark if following is None else following
-
-    # Points ---------------------------------------------------------------------------------------------------
 
     @property
     def shown_annotation(self) -> Annotation:
@@ -201,7 +272,7 @@ class Session:
         step = source[self.current].pop()
         target[self.current].append(step)
         self._put(self.current, step[side])
-        self._ask_from(_find_changed(step, len(self.schema), self.landmark))
+        self._ask_from(find_changed(step, len(self.schema), self.landmark))
         self.annotations_changed.emit(self.current)
         self.landmark_changed.emit()
         return True
@@ -212,17 +283,34 @@ class Session:
         else:
             self.annotations[image] = annotation
 
-    # Results --------------------------------------------------------------------------------------------------
-
     def set_predictions(self, predictions: Predictions) -> None:
         """Replace the predictions; the person's own points stay as they are."""
+        if self.reading is not None:
+            # A training has ended meanwhile, and the reading must stay blind.
+            known = self.reading.known
+            known.predictions, known.errors = predictions.sets, predictions.errors
+            known.verdict = predictions.verdict
+            return
         self.predictions, self.errors = predictions.sets, predictions.errors
+        self.verdict, self._typical = predictions.verdict, None
         self.predictions_changed.emit()
+
+    @property
+    def typical_error(self) -> float:
+        """Median over the radiographs of their mean expected errors; 0 where there are none."""
+        if self._typical is None:
+            known = [error for error in self.errors.values() if np.isfinite(error)]
+            self._typical = float(np.median(known)) if known else 0.0
+        return self._typical
 
     def set_suggestion(self, suggestion: Suggestion | None) -> None:
         """Replace the suggestion, limited to the open radiographs; None when nobody needs it any more."""
         names = frozenset(self.cohort.names if self.cohort is not None else ())
-        self.suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
+        suggestion = suggestion.within(names.__contains__) if suggestion is not None else None
+        if self.reading is not None:
+            self.reading.known.suggestion = suggestion
+            return
+        self.suggestion = suggestion
         self.suggestion_changed.emit()
 
     def place_in_suggestion(self, image: str) -> int | None:
@@ -240,7 +328,11 @@ class Session:
 
         Returns:
             How many radiographs got points, and the names of those that kept their own.
+
+        Raises:
+            UserError: a second reading is under way.
         """
+        self.check_not_reading()
         taken, kept = 0, []
         for one in table:
             if self.cohort is None or one.image not in self.cohort:
@@ -281,17 +373,9 @@ class Session:
         """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
         best = self.predictions | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
-        return [one for one in map(self._restrict_to_schema, map(best.__getitem__, names)) if one.names]
-
-    def _restrict_to_schema(self, one: LandmarkSet) -> LandmarkSet:
         # The model still predicts a landmark that the person has since removed from the schema.
-        names = self.schema.names or one.names
-        gone = set(one.names).difference(names)
-        return (
-            _select_rows(one, {i: name for i, name in enumerate(one.names) if name not in gone})
-            if gone
-            else one
-        )
+        sets = (restrict(best[name], self.schema.names or best[name].names) for name in names)
+        return [one for one in sets if one.names]
 
     def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
         # A landmark listed without a position is not visible; one that is not listed is still to be placed.
@@ -305,57 +389,6 @@ class Session:
             (self.schema.names[i], name) for i, name in zip(sources, names, strict=True) if i is not None
         )
         renamed = {old: new for old, new in pairs if old != new}
-        if not renamed:
-            return
-        for image, one in self.predictions.items():
-            # An old prediction may hold a removed landmark that had the new name.
-            kept = {
-                i: renamed.get(name, name)
-                for i, name in enumerate(one.names)
-                if name in renamed or name not in renamed.values()
-            }
-            self.predictions[image] = _select_rows(one, kept)
-
-
-def match_names(old: tuple[str, ...], new: tuple[str, ...], *, renaming: bool = True) -> list[int | None]:
-    """Match each new name with the old row it continues: that of the same name or, when `renaming`, at its position."""
-    index = {name: i for i, name in enumerate(old)}
-    if not renaming:
-        return [index.get(name) for name in new]
-    return [index.get(name, i if i < len(old) and old[i] not in new else None) for i, name in enumerate(new)]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
-
-    Attributes:
-        sets: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
-    """
-
-    sets: dict[str, LandmarkSet]
-    errors: dict[str, float]
-
-    @classmethod
-    def from_sets(cls, sets: Iterable[LandmarkSet]) -> Predictions:
-        """Collect the sets of a landmark table."""
-        by_image = {one.image: one for one in sets}
-        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()})
-
-
-def mean_error(one: LandmarkSet) -> float:
-    """Mean expected error of a prediction; NaN where it has none."""
-    return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
-
-
-def _select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
-    rows = list(names)
-    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
-    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
-
-
-def _find_changed(step: Step, count: int, fallback: int) -> int:
-    before, after = (m or Annotation.blank(count) for m in step)
-    same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
-    return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback
+        if renamed:
+            for image, one in self.predictions.items():
+                self.predictions[image] = rename(one, renamed)

@@ -45,15 +45,20 @@ def convert_errors(
             yield one
         else:
             scale = _pixel_side(cohort, one.image, cohort.spacing_mm) / _pixel_side(cohort, one.image, before)
-            yield replace(one, expected_error=one.expected_error * scale)
+            unit = "mm" if _pixel_size(cohort, one.image, cohort.spacing_mm) else "px"
+            yield replace(one, expected_error=one.expected_error * scale, unit=unit)
 
 
 def _pixel_side(cohort: Cohort, name: str, typed: Spacing | None) -> float:
     """Length of a pixel's side in the unit of expected errors: mm, or 1 (px) where nobody knows its size."""
-    spacing = typed
-    if spacing is None:
-        try:
-            spacing = replace(cohort, spacing_mm=None).header(name).spacing
-        except UserError:
-            return 1.0  # readable when it was predicted; the window reports it when the person looks at it
+    spacing = _pixel_size(cohort, name, typed)
     return 1.0 if spacing is None else sum(spacing) / 2
+
+
+def _pixel_size(cohort: Cohort, name: str, typed: Spacing | None) -> Spacing | None:
+    if typed is not None:
+        return typed
+    try:
+        return replace(cohort, spacing_mm=None).header(name).spacing
+    except UserError:
+        return None  # readable when it was predicted; the window reports it when the person looks at it

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from onemark.gui.controllers.context import Message
+from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.theme import Theme
 
 # Warnings and failures are missing here, so they stay until the person acts.
@@ -42,8 +43,7 @@ class Banner(QFrame):
         self._close.setToolTip("Dismiss this message")
         self._close.setProperty("role", "link")
         self._close.clicked.connect(self._dismiss)
-        self._buttons = QHBoxLayout()
-        self._buttons.setSpacing(6)
+        self._buttons = Flow()
         top = QHBoxLayout()
         top.addWidget(self._text, 1)
         top.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
@@ -95,7 +95,7 @@ class Banner(QFrame):
     def _offer(self, message: Message) -> None:
         while self._buttons.count():
             item = self._buttons.takeAt(0)
-            if item.widget() is not None:
+            if item is not None and item.widget() is not None:
                 item.widget().deleteLater()
         choices = list(message.choices)
         if message.details:
@@ -106,8 +106,6 @@ class Banner(QFrame):
             button.setToolTip(label)
             button.clicked.connect(lambda checked=False, act=act: self._choose(act))
             self._buttons.addWidget(button)
-        if choices:
-            self._buttons.addStretch(1)
 
     def _dismiss(self) -> None:
         self.hide()

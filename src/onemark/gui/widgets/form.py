@@ -13,7 +13,13 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy, QWidget
 
 from onemark.gui.state.backend import RecipeInfo
 
-SLOTS = {"match": "Matcher", "detect": "Detector", "refine": "Refiner", "select": "Selector"}
+SLOTS = {
+    "match": "Matcher",
+    "register": "Registration",
+    "detect": "Detector",
+    "refine": "Refiner",
+    "select": "Selector",
+}
 
 
 class SettingsForm(QWidget):

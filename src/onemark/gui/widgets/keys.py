@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QTableView
 
@@ -14,7 +14,24 @@ PLAIN = (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
 
 
 class KeyedTable(QTableView):
-    """A table that leaves letters and page keys to the plugin, where Qt would search and scroll."""
+    """A table that leaves letters and page keys to the plugin, where Qt would search and scroll.
+
+    Signals:
+        letters_changed: Its letters have another size; its rows already have the height for them.
+    """
+
+    letters_changed = Signal()
+
+    def sizeHint(self) -> QSize:
+        """No more than its least height, because a table takes what is left of a page."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Fit the rows to the letters."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 7)
+            self.letters_changed.emit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Use the keys that go from row to row; pass all others on."""

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.keys import KeyFilter
 
 
@@ -71,6 +72,24 @@ def lay_row(*items: QWidget | int, spacing: int = 6) -> QHBoxLayout:
             made.addStretch(item)
         else:
             made.addWidget(item)
+    return made
+
+
+def lay_flow(*items: QWidget, spacing: int = 6) -> Flow:
+    """Lay widgets out side by side, on more than one line where the panel is narrow."""
+    made = Flow(spacing=spacing)
+    for item in items:
+        made.addWidget(item)
+    return made
+
+
+def group(*items: QWidget, spacing: int = 6) -> QWidget:
+    """Keep widgets side by side on one line of a flow."""
+    made = QWidget()
+    row = lay_row(*items, spacing=spacing)
+    row.setContentsMargins(0, 0, 0, 0)
+    made.setLayout(row)
+    made.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
     return made
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit, QSizePolicy, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.widgets.keys import KeyedTable
-from onemark.gui.widgets.parts import lay_column, lay_row, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import group, lay_column, lay_flow, make_label, make_tool, name_control
 from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
 
 
@@ -25,11 +25,14 @@ class RadiographPanel(QWidget):
         )
         self._filter.setPlaceholderText("Find…")
         self._filter.setClearButtonEnabled(True)
+        self._filter.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._filter.setMinimumWidth(8 * self._filter.fontMetrics().averageCharWidth() + 30)
         self._filter.textChanged.connect(self.model.filter)
         previous = make_tool("previous", "◀", "Previous radiograph (B)", lambda: app.viewing.step(-1))
         following = make_tool("next", "▶", "Next radiograph (N)", lambda: app.viewing.step(1))
+        self._column = self._make_column_box()
         box = lay_column(self, spacing=5)
-        box.addLayout(lay_row(self._filter, self._where, previous, following))
+        box.addLayout(lay_flow(self._filter, self._column, group(self._where, previous, following)))
         box.addWidget(self.view, 1)
         self._listen()
 
@@ -44,12 +47,40 @@ class RadiographPanel(QWidget):
     def _listen(self) -> None:
         self.model.modelReset.connect(self._on_reset)
         self.app.session.current_changed.connect(self._follow)
-        self.app.session.predictions_changed.connect(self.sort_worst_first)
+        self.app.session.predictions_changed.connect(self._on_predicted)
         self.app.session.suggestion_changed.connect(self._on_suggestion)
-        self.app.session.cohort_changed.connect(
-            lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
-        )
+        for changed in (self.app.session.cohort_changed, self.app.session.reading_changed):
+            changed.connect(lambda: self.view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder))
         self.app.viewing.shown.connect(self._show_unit)
+        self.app.measuring.chosen_changed.connect(self._fill_columns)
+        self.app.measuring.column_changed.connect(self._on_column_changed)
+
+    def _make_column_box(self) -> QComboBox:
+        box: QComboBox = name_control(
+            QComboBox(), "column", "What the last column shows; click its title to sort by it"
+        )
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(8)
+        box.addItem("Expected error", "")
+        box.activated.connect(lambda index: self.app.measuring.show_column(box.itemData(index)))
+        return box
+
+    def _fill_columns(self) -> None:
+        chosen, wanted = self.app.measuring.chosen, self.app.session_store.preferences.column
+        while self._column.count() > 1:
+            self._column.removeItem(1)
+        for one in chosen.measurements if chosen else ():
+            self._column.addItem(one.name, one.name)
+        self._column.setCurrentIndex(max(self._column.findData(wanted), 0))
+
+    def _on_column_changed(self) -> None:
+        self._fill_columns()
+        self.model.set_column(self.app.measuring.column)
+
+    def _on_predicted(self) -> None:
+        # A person who sorts by a measurement wants to keep that order.
+        if self.model.column is None:
+            self.sort_worst_first()
 
     def _make_table(self) -> KeyedTable:
         view: KeyedTable = name_control(KeyedTable(self), "images", "The radiographs; click a column to sort")
@@ -59,17 +90,14 @@ class RadiographPanel(QWidget):
         view.setWordWrap(False)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         view.verticalHeader().hide()
         view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 7)
         header = view.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        text = view.fontMetrics()
-        header.resizeSection(STATE, text.horizontalAdvance("annotate 1st") + 26)
-        header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
-        header.setMinimumHeight(view.fontMetrics().height() + 10)
+        view.letters_changed.connect(lambda: _fit_columns(view))
+        _fit_columns(view)
         view.setMinimumHeight(110)
         view.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         view.selectionModel().currentRowChanged.connect(self._on_row_changed)
@@ -99,3 +127,11 @@ class RadiographPanel(QWidget):
         radiograph = self.app.context.canvas.radiograph
         self.model.unit = "mm" if radiograph is not None and radiograph.spacing else "px"
         self.model.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)
+
+
+def _fit_columns(view: KeyedTable) -> None:
+    text, header = view.fontMetrics(), view.horizontalHeader()
+    header.resizeSection(STATE, text.horizontalAdvance("annotate 1st") + 26)
+    header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
+    header.setMinimumHeight(text.height() + 10)
+    header.setMinimumSectionSize(text.horizontalAdvance("Radiograph") + 26)

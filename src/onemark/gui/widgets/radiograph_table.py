@@ -9,6 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from onemark.gui.canvas.palette import STATES, SUGGESTED
 from onemark.gui.state.annotation import State
+from onemark.gui.state.measuring import Column
 from onemark.gui.state.session import Session
 from onemark.gui.widgets.parts import draw_dot
 
@@ -20,6 +21,7 @@ TIPS = (
     "Click to sort",
     "Expected error: how far off the points probably are, on average. Click to sort, the largest first",
 )
+MEASURED = "{} of each radiograph, your own points before the predictions. Click to sort"
 _STATE_ORDER = {state: i for i, state in enumerate(State)}
 _Role = Qt.ItemDataRole
 
@@ -29,6 +31,8 @@ class Radiographs(QAbstractTableModel):
 
     Attributes:
         order: The names shown, in the order shown.
+        unit: Unit of the expected errors.
+        column: The measurement to show in place of the expected error, or None.
     """
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
@@ -36,12 +40,14 @@ class Radiographs(QAbstractTableModel):
         self.session = session
         self.order: list[str] = []
         self.unit = ""
+        self.column: Column | None = None
         self._row: dict[str, int] = {}
         self._sorted = (NAME, Qt.SortOrder.AscendingOrder)
         self._filter = ""
         session.cohort_changed.connect(self.refresh)
         session.predictions_changed.connect(self.refresh)
         session.suggestion_changed.connect(self.refresh)
+        session.reading_changed.connect(self.refresh)
         session.annotations_changed.connect(self._on_changed)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -55,13 +61,25 @@ class Radiographs(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> Any:
         """Column titles, row numbers."""
         if role == _Role.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return f"{HEADERS[section]} ({self.unit})" if section == ERROR and self.unit else HEADERS[section]
+            return self._title(section)
         if role == _Role.TextAlignmentRole and orientation == Qt.Orientation.Horizontal:
             middle = Qt.AlignmentFlag.AlignHCenter if section == ERROR else _side(section)
             return int(Qt.AlignmentFlag.AlignVCenter | middle)
         if role == _Role.ToolTipRole and orientation == Qt.Orientation.Horizontal:
-            return TIPS[section]
+            return (
+                TIPS[section]
+                if section != ERROR or self.column is None
+                else MEASURED.format(self.column.name)
+            )
         return None
+
+    def _title(self, section: int) -> str:
+        text, unit = HEADERS[section], self.unit
+        if section != ERROR:
+            return text
+        if self.column is not None:
+            text, unit = self.column.name, self.column.unit
+        return f"{text} ({unit})" if unit else text
 
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> Any:
         """One cell."""
@@ -88,6 +106,12 @@ class Radiographs(QAbstractTableModel):
         self._filter = text.strip().lower()
         self.refresh()
 
+    def set_column(self, column: Column | None) -> None:
+        """Show another measurement, or the expected error, and sort by it if the list is sorted by this column."""
+        self.column = column
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, ERROR, ERROR)
+        self.refresh()
+
     def row_of(self, name: str | None) -> int | None:
         """The row that shows a radiograph, or None."""
         return self._row.get(name) if name is not None else None
@@ -95,8 +119,11 @@ class Radiographs(QAbstractTableModel):
     def refresh(self) -> None:
         """Sort and filter again."""
         self.beginResetModel()
-        names = self.session.cohort.names if self.session.cohort is not None else ()
-        kept = [n for n in names if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()]
+        kept = [
+            n
+            for n in self.session.listed
+            if not self._filter or self._filter in f"{n} {self._text(n, STATE)}".lower()
+        ]
         self.order = [kept[i] for i in self._argsort(kept)]
         self._row = {name: row for row, name in enumerate(self.order)}
         self.endResetModel()
@@ -110,7 +137,7 @@ class Radiographs(QAbstractTableModel):
         if column == STATE:
             keys = np.array([self._rank_state(n) for n in names], float)
         else:
-            keys = np.array([self._error(n) for n in names], float)
+            keys = np.array([self._number(n) for n in names], float)
         return np.argsort(keys if order == Qt.SortOrder.AscendingOrder else -keys, kind="stable")
 
     def _on_changed(self, name: str) -> None:
@@ -124,8 +151,11 @@ class Radiographs(QAbstractTableModel):
         if column == STATE:
             place = self.session.place_in_suggestion(name)
             return str(self.session.state(name)) if place is None else f"annotate {format_ordinal(place)}"
-        error = self._error(name)
-        return "" if np.isnan(error) else f"{error:.1f}"
+        number = self._number(name)
+        return "" if np.isnan(number) else f"{number:.{1 if self.column is None or abs(number) >= 2 else 2}f}"
+
+    def _number(self, name: str) -> float:
+        return self._error(name) if self.column is None else self.column.values.get(name, np.nan)
 
     def _rank_state(self, name: str) -> float:
         # Suggested radiographs come first; those that nobody has touched follow by similarity.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
 from onemark.gui.widgets.theme import Theme
@@ -40,7 +40,7 @@ class StepButton(QAbstractButton):
 
     def sizeHint(self) -> QSize:
         """Wide enough for the name, high enough for circle and name."""
-        width = self.fontMetrics().horizontalAdvance(self.text()) + 8
+        width = QFontMetrics(self._make_font(bold=True)).horizontalAdvance(self.text()) + 8
         return QSize(max(width, 3 * RADIUS), 2 * RADIUS + self.fontMetrics().height() + 10)
 
     def minimumSizeHint(self) -> QSize:

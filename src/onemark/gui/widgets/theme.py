@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari.settings import get_settings
 from napari.utils.theme import get_theme
 
 
@@ -23,6 +24,7 @@ class Theme:
         good: Success.
         warn: Something that needs attention.
         bad: A failure.
+        points: Size of the letters, in pt.
     """
 
     dark: bool
@@ -36,6 +38,7 @@ class Theme:
     good: str
     warn: str
     bad: str
+    points: int
 
     @classmethod
     def from_napari(cls, theme: str) -> Theme:
@@ -55,12 +58,17 @@ class Theme:
             good="#2fbf8f" if dark else "#0f8a62",
             warn="#e3b617" if dark else "#8f6b00",
             bad="#ff5d6c" if dark else "#c2182b",
+            points=get_settings().appearance.font_size,
         )
 
     def sheet(self) -> str:
         """The style sheet of the panel, in addition to napari's."""
         return _SHEET.format(
-            **vars(self), hover=mix(self.accent, self.text, 0.12), soft=self.tint(self.accent)
+            **vars(self),
+            title=self.points + 2,
+            ask=self.points + 3,
+            hover=mix(self.accent, self.text, 0.12),
+            soft=self.tint(self.accent),
         )
 
     def tint(self, colour: str) -> str:
@@ -80,10 +88,12 @@ def _split_channels(colour: str) -> tuple[int, int, int]:
 
 
 _SHEET = """
+QWidget {{ font-size: {points}pt; }}
 QLabel {{ background: transparent; }}
-QLabel[role="title"] {{ font-weight: 600; font-size: 11pt; }}
+QLabel[role="title"] {{ font-weight: 600; font-size: {title}pt; }}
 QLabel[role="hint"] {{ color: {muted}; }}
-QLabel[role="ask"] {{ font-weight: 600; font-size: 12pt; }}
+QLabel[role="bad-title"] {{ font-weight: 600; font-size: {title}pt; color: {bad}; }}
+QLabel[role="ask"] {{ font-weight: 600; font-size: {ask}pt; }}
 QPushButton {{ padding: 5px 10px; border-radius: 4px; }}
 QPushButton[role="main"] {{ background: {accent}; color: {on_accent}; font-weight: 600; }}
 QPushButton[role="main"]:hover {{ background: {hover}; }}
@@ -93,6 +103,8 @@ QToolButton {{ padding: 3px 6px; border-radius: 4px; border: 1px solid transpare
 QToolButton:hover {{ background: {line}; }}
 QToolButton[role="link"] {{ background: transparent; color: {muted}; text-align: left; }}
 QToolButton[role="link"]:hover {{ color: {text}; }}
+QToolButton[role="tab"] {{ background: transparent; color: {muted}; }}
+QToolButton[role="tab"]:checked {{ color: {text}; font-weight: 600; border-bottom: 2px solid {accent}; }}
 QTableView {{ border: 1px solid {line}; border-radius: 4px; background: {ground}; outline: 0; }}
 QTableView::item {{ padding: 1px 4px; border: 0; }}
 QTableView::item:selected {{ background: {soft}; color: {text}; }}

@@ -1,0 +1,53 @@
+"""Single points, as files list them, and the landmark sets they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onemark.types import LandmarkSet, UserError
+
+NOWHERE = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One landmark on one image; `values` are x, y, score and expected error, NaN where the file has none."""
+
+    image: str
+    name: str
+    values: tuple[float, float, float, float]
+    where: str
+
+
+def point(image: str, name: str, xy: tuple[float, float], where: str, score: float = math.nan) -> Entry:
+    """An entry of a file that knows no expected errors."""
+    return Entry(image, name, (*xy, score, math.nan), where)
+
+
+def grouped(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
+    """Entries as one set per image, in the order of first appearance.
+
+    Raises:
+        UserError: no entries, or the same landmark twice on an image.
+    """
+    if not entries:
+        raise UserError(f"{path} holds no landmarks; give one row or point for each")
+    images: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        of_image = images.setdefault(entry.image, {})
+        if (first := of_image.setdefault(entry.name, entry)) is not entry:
+            raise UserError(
+                f"{path}, {entry.where}: landmark {entry.name!r} is on {entry.image!r} twice "
+                f"(first in {first.where}); remove one of the two"
+            )
+    return [_landmark_set(image, of_image) for image, of_image in images.items()]
+
+
+def _landmark_set(image: str, entries: Mapping[str, Entry]) -> LandmarkSet:
+    values = np.array([entry.values for entry in entries.values()], np.float64)
+    return LandmarkSet(image, tuple(entries), values[:, :2], values[:, 2], values[:, 3])

@@ -1,0 +1,1 @@
+"""Formats of JSON and XML."""

@@ -1,0 +1,41 @@
+"""dlib's and imglab's XML: a box with named parts for each image."""
+
+from __future__ import annotations
+
+from onemark.data.keys import canonical, image_key
+from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.formats.base import Format, Reading, Source, number
+from onemark.types import UserError
+
+
+def _recognises(source: Source) -> bool:
+    return source.root is not None and source.root.tag == "dataset" and source.root.find("images") is not None
+
+
+def _read(source: Source) -> Reading:
+    assert source.root is not None
+    entries: list[Entry] = []
+    empty = 0
+    for image in source.root.iter("image"):
+        name = image_key(image.get("file") or "")
+        if not name:
+            raise UserError(f"{source.path} has an image without file; save it again from imglab")
+        boxes = [box for box in image.findall("box") if box.find("part") is not None]
+        if len(boxes) > 1:
+            raise UserError(
+                f"{source.path}: image {name!r} has parts in {len(boxes)} boxes; keep one of them"
+            )
+        empty += not boxes
+        where = f"image {name!r}"
+        for part in boxes[0].findall("part") if boxes else ():
+            xy = tuple(number(part.get(axis), f"{source.path}: {where}") for axis in "xy")
+            entries.append(
+                point(image=name, name=canonical(part.get("name") or ""), xy=(xy[0], xy[1]), where=where)
+            )
+    if any(not entry.name for entry in entries):
+        raise UserError(f"{source.path} has a part without name; save it again from imglab")
+    notes = [f"{empty} images without parts were not used"] if empty else []
+    return Reading(grouped(source.path, entries), notes)
+
+
+FORMAT = Format("imglab", "dlib and imglab (.xml)", ".xml", _recognises, _read, rank=3)

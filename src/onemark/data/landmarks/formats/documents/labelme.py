@@ -1,0 +1,107 @@
+"""labelme: a JSON file for each image, with a shape `point` for each landmark.
+
+labelme shows a picture turned as its EXIF orientation says, so its points lie in the turned picture.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from onemark.data.keys import canonical, image_key
+from onemark.data.landmarks.entries import grouped, point
+from onemark.data.landmarks.formats.base import (
+    Format,
+    Reading,
+    Source,
+    Target,
+    bare_names,
+    number,
+    place_of,
+)
+from onemark.types import LandmarkSet, UserError
+
+_VERSION = "5.5.0"
+
+
+def _read(source: Source) -> Reading:
+    document: dict[str, Any] = source.document
+    shapes, path = document["shapes"], document.get("imagePath")
+    if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
+        raise UserError(f"{source.path} has shapes that are none; save it again from labelme")
+    image = image_key(str(path)) if path else source.own_image()
+    image = source.locate(image) or image
+    entries = []
+    others = 0
+    for count, shape in enumerate(shapes, 1):
+        points = shape.get("points")
+        if shape.get("shape_type", "point") != "point" or not isinstance(points, list) or len(points) != 1:
+            others += 1
+            continue
+        where = f"shape {count}"
+        x, y = _pair(points[0], f"{source.path}: {where}")
+        entries.append(point(image, canonical(str(shape.get("label", ""))) or str(count), (x, y), where))
+    notes = [f"{others} shapes that are no points were not used"] if others else []
+    height, width = document.get("imageHeight"), document.get("imageWidth")
+    sizes = {}
+    if isinstance(height, int) and isinstance(width, int):
+        sizes[image] = (height, width)
+    return Reading(grouped(source.path, entries), notes, sizes)
+
+
+def _pair(values: object, where: str) -> tuple[float, float]:
+    if not isinstance(values, list) or len(values) != 2:
+        raise UserError(f"{where} is no point of two numbers; correct it")
+    return number(values[0], where), number(values[1], where)
+
+
+def _render(target: Target) -> Mapping[Path, str]:
+    bare = bare_names(target.table.images)
+    several = len(target.table) > 1
+    return {
+        place_of(target.path, one.image, ".json", several, bare=bare): _text(one, target)
+        for one in target.table
+    }
+
+
+def _text(one: LandmarkSet, target: Target) -> str:
+    (height, width), places = target.shown(one)
+    shapes: list[dict[str, Any]] = [
+        {
+            "label": name,
+            "points": [xy],
+            "group_id": None,
+            "description": "",
+            "shape_type": "point",
+            "flags": {},
+            "mask": None,
+        }
+        for name, xy in zip(one.names, places.tolist(), strict=True)
+        if all(map(math.isfinite, xy))
+    ]
+    document: dict[str, Any] = {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": PurePosixPath(one.image).name,
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMAT = Format(
+    "labelme",
+    "labelme (.json for each image)",
+    ".json",
+    lambda source: source.has_keys("shapes") and not source.has_keys("annotations"),
+    _read,
+    _render,
+    rank=3,
+    oriented=True,
+    separate=True,
+)

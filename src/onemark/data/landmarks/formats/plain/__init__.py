@@ -1,0 +1,1 @@
+"""Formats of bare points, one radiograph or specimen after the other."""

@@ -1,0 +1,67 @@
+"""Predictions, ready for the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onemark.evaluation.verdict import Verdict
+from onemark.types import LandmarkSet
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions, ready for the window. `from_sets` takes a moment for 10,000: call it outside the GUI thread.
+
+    Attributes:
+        sets: Radiograph -> predicted landmarks.
+        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
+        verdict: Why they are not usable; None where they are.
+    """
+
+    sets: dict[str, LandmarkSet]
+    errors: dict[str, float]
+    verdict: Verdict | None = None
+
+    def rename(self, renamed: Mapping[str, str]) -> Predictions:
+        """Give landmarks other names, from the run's to those of the session."""
+        if not renamed:
+            return self
+        return replace(self, sets={image: rename(one, renamed) for image, one in self.sets.items()})
+
+    @classmethod
+    def from_sets(cls, sets: Iterable[LandmarkSet], verdict: Verdict | None = None) -> Predictions:
+        """Collect the sets of a landmark table."""
+        by_image = {one.image: one for one in sets}
+        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()}, verdict)
+
+
+def mean_error(one: LandmarkSet) -> float:
+    """Mean expected error of a prediction; NaN where it has none."""
+    return float(np.nanmean(one.expected_error)) if np.isfinite(one.expected_error).any() else float("nan")
+
+
+def select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
+    """Keep these rows of a set, under these names."""
+    rows = list(names)
+    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
+    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
+
+
+def rename(one: LandmarkSet, renamed: Mapping[str, str]) -> LandmarkSet:
+    """Give landmarks other names, `renamed[old]`; one that had such a name before, and no other now, is dropped."""
+    kept = {
+        i: renamed.get(name, name)
+        for i, name in enumerate(one.names)
+        if name in renamed or name not in renamed.values()
+    }
+    return select_rows(one, kept)
+
+
+def restrict(one: LandmarkSet, names: Sequence[str]) -> LandmarkSet:
+    """Drop the landmarks that are not among `names`."""
+    if set(one.names) <= set(names):
+        return one
+    return select_rows(one, {i: name for i, name in enumerate(one.names) if name in names})

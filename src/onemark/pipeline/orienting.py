@@ -1,0 +1,186 @@
+"""Which way up each radiograph lies, relative to the exemplar: found by registration, without a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.imaging.letterbox import Letterbox, canvas_for
+from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
+from onemark.nn.registration.features import describe
+from onemark.nn.registration.register import fit_affine
+from onemark.progress import Progress, Sink, watched_by
+from onemark.types import LandmarkSet, Radiograph
+
+SLOT = "orientation"
+"""Names the orienter beside the stages' slots, in weights files and progress."""
+
+AREA = 20480  # px of the canvas: a lateral skull, a hand and a jaw are told from their mirror images at 160 x 128
+STRIDE = 8
+STEPS = 20
+FIRST = (
+    12  # radiographs of which all eight orientations are tried, to know how unlike upright ones usually are
+)
+USUAL = 1.3  # times that unlikeness: such a radiograph is taken as upright without trying the others
+CLEARLY = 0.85  # of the unlikeness of the radiograph as it lies: a better orientation must reach that
+STRETCH = 1.5  # as for mixed cohorts: upright radiographs of any shape fill the canvas
+NAMED = 5  # radiographs that a message names
+
+
+@dataclass(frozen=True)
+class Orienter:
+    """Finds the orientation of radiographs relative to an exemplar.
+
+    Attributes:
+        canvas: `[1, 1, H, W]` the exemplar.
+        usual: How unlike upright radiographs of the cohort are, at the median.
+        mirrors: Whether a mirror image can be told: it cannot where the exemplar is as like its own mirror image as
+            like other radiographs, as chests are.
+        known: Name -> orientation of the radiographs of the cohort that were looked at.
+    """
+
+    canvas: torch.Tensor
+    usual: float = 0.0
+    mirrors: bool = True
+    known: Mapping[str, Orientation] = field(default_factory=dict)
+
+    @property
+    def other_ways(self) -> dict[str, Orientation]:
+        """Name -> orientation of the radiographs that lie otherwise than the exemplar."""
+        return {name: one for name, one in self.known.items() if not one.is_upright}
+
+    def find(self, radiograph: Radiograph) -> Orientation:
+        """The orientation of a radiograph; upright where no other is clearly better."""
+        as_it_lies = self.unlikeness(radiograph, [UPRIGHT])[0]
+        return UPRIGHT if as_it_lies <= USUAL * self.usual else self.choose(self._all(radiograph, as_it_lies))
+
+    def choose(self, unlike: Sequence[float]) -> Orientation:
+        """The orientation, from how unlike the exemplar a radiograph is in each of the eight."""
+        possible = [n for n, one in enumerate(ALL) if self.mirrors or not one.mirrored]
+        best = min(possible, key=lambda n: unlike[n])
+        return ALL[best] if unlike[best] < CLEARLY * unlike[0] else UPRIGHT
+
+    def _all(self, radiograph: Radiograph, as_it_lies: float) -> list[float]:
+        return [as_it_lies, *self.unlikeness(radiograph, ALL[1:])]
+
+    def unlikeness(self, radiograph: Radiograph, orientations: Sequence[Orientation]) -> list[float]:
+        """How unlike the exemplar a radiograph is in some orientations, after the best affine map; mean squares."""
+        size = (self.canvas.shape[2], self.canvas.shape[3])
+        turned = torch.cat([_render(one.turn_pixels(radiograph.pixels), size) for one in orientations])
+        ours = describe(self.canvas, STRIDE).expand(len(turned), -1, -1, -1)
+        _, unlike = fit_affine(ours, describe(turned, STRIDE), STEPS, STRIDE, scales=(1.0,))
+        return [float(value) for value in unlike]
+
+    def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and JSON head that `restore` needs."""
+        known = {name: [one.mirrored, one.quarters] for name, one in self.known.items()}
+        return {"canvas": self.canvas}, {"usual": self.usual, "mirrors": self.mirrors, "known": known}
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any]) -> Orienter:
+        """The orienter that `state` described."""
+        known = {name: Orientation(bool(m), int(q) % 4) for name, (m, q) in head["known"].items()}
+        return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]), known)
+
+
+def learn_orientations(
+    cohort: Cohort,
+    exemplars: LandmarkTable,
+    sink: Sink,
+    saved: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]] | None = None,
+) -> Orienter:
+    """Find how radiographs of a cohort lie relative to the first exemplar.
+
+    Args:
+        cohort: The radiographs; those that cannot be read are passed over; who reads them next says so.
+        exemplars: At least one of them.
+        sink: Takes the progress.
+        saved: What an earlier training found; only radiographs that it lacks are looked at.
+    """
+    first = exemplars.images[0]
+    others = [name for name in cohort.names if name != first]
+    orienter = Orienter.restore(*saved) if saved else _start(cohort, first, others)
+    known = {first: UPRIGHT, **orienter.known}
+    for step, name in enumerate(others, 1):
+        if name not in known:
+            for radiograph in cohort.readable([name]):
+                known[name] = orienter.find(radiograph)
+        sink(Progress(SLOT, step, len(others)))
+    return replace(orienter, known=known)
+
+
+def _start(cohort: Cohort, first: str, others: Sequence[str]) -> Orienter:
+    """Try all orientations of a few radiographs, to know how unlike upright ones are and whether mirror images differ."""
+    exemplar = cohort[first]
+    orienter = Orienter(_render(exemplar.pixels, canvas_for([exemplar.size], AREA)))
+    count = min(FIRST, len(others))
+    tried = [others[n * len(others) // count] for n in range(count)]
+    unlike = {one.name: orienter.unlikeness(one, ALL) for one in cohort.readable(tried)}
+    if not unlike:
+        return orienter
+    turned = [n for n, one in enumerate(ALL) if not one.mirrored]
+    usual = float(np.median([min(values) for values in unlike.values()]))
+    # A chest is as like its mirror image as other chests: then a better fit of a mirror image means nothing.
+    mirrors = min(orienter.unlikeness(exemplar, [one for one in ALL if one.mirrored])) > usual
+    if not mirrors:
+        usual = float(np.median([min(values[n] for n in turned) for values in unlike.values()]))
+    orienter = replace(orienter, usual=usual, mirrors=mirrors)
+    return replace(orienter, known={name: orienter.choose(values) for name, values in unlike.items()})
+
+
+def turn_table(
+    table: LandmarkTable, cohort: Cohort, orientations: Mapping[str, Orientation]
+) -> LandmarkTable:
+    """Landmarks of radiographs as they lie, on the upright ones."""
+    return LandmarkTable.from_sets(
+        orientations.get(one.image, UPRIGHT).turn_landmarks(one, cohort.header(one.image).size)
+        for one in table
+    )
+
+
+@dataclass(frozen=True)
+class RestoringSink:
+    """Passes events on, with previews on the radiographs as they lie.
+
+    Attributes:
+        sink: Who gets the events.
+        cohort: The radiographs as they lie.
+        orientations: Name -> how the stages see one.
+    """
+
+    sink: Sink
+    cohort: Cohort
+    orientations: Mapping[str, Orientation]
+
+    def __call__(self, event: Progress) -> None:
+        """Pass an event on."""
+        restored = [self._restore(one) for one in event.preview]
+        self.sink(replace(event, preview=restored) if restored else event)
+
+    def watched(self) -> str | None:
+        """The radiograph that previews should show first."""
+        return watched_by(self.sink)
+
+    def _restore(self, one: LandmarkSet) -> LandmarkSet:
+        orientation = self.orientations.get(one.image, UPRIGHT)
+        return orientation.restore(one, self.cohort.header(one.image).size)
+
+
+def describe_orientations(found: Mapping[str, Orientation]) -> str:
+    """One sentence for the person: which radiographs lie otherwise than the exemplar."""
+    named = [f"{name} ({one})" for name, one in list(found.items())[:NAMED]]
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    count = "1 radiograph does" if len(found) == 1 else f"{len(found)} radiographs do"
+    where = "points are mapped back to the files as they are"
+    return f"{count} not lie as the exemplar does: {', '.join(named)}{more}; {where}"
+
+
+def _render(pixels: np.ndarray, canvas: tuple[int, int]) -> torch.Tensor:
+    size = (pixels.shape[0], pixels.shape[1])
+    return Letterbox.fit(size, canvas, STRETCH).render(pixels)[None, None]

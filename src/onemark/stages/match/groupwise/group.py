@@ -1,0 +1,228 @@
+"""A group of radiographs that are registered with each other, and what joins it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from onemark.nn.registration.features import describe
+from onemark.nn.registration.fields import Field, carry, follow, read_at, resize_field
+from onemark.nn.registration.register import fit_affine, fit_field
+from onemark.stages.match.groupwise.config import GroupwiseConfig
+from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over
+
+COARSE = 8  # canvas px per cell where affine maps are fitted
+# Vertebrae and fingers look like their neighbours; at stride 32 they are one column, or one hand.
+STRIDES = (32, 16, 8, 4)
+FINE = 2
+OUTSIDE = 0.6  # share of the steps for a radiograph outside the group: half the time, and 0 to 0.07 % of the side worse
+TOGETHER = 32  # pairs per batch; bounds the memory
+
+Pair = tuple[int, int]
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """R radiographs and how they lie on each other.
+
+    Attributes:
+        canvases: `[R, 1, H, W]`.
+        fields: `[R, R, h, w, 2]` from radiograph i to radiograph j, canvas px, on a grid of stride 4.
+        errors: `[R, R, h, w]` how far from its beginning the way there and back ends, cells of that grid.
+    """
+
+    canvases: torch.Tensor
+    fields: torch.Tensor
+    errors: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.canvases)
+
+    def index(self, canvas: torch.Tensor) -> int | None:
+        """Position of a canvas `[1, H, W]` in the group; None where it is not one of its radiographs."""
+        same = (self.canvases == canvas.to(self.canvases.device)).flatten(1).all(1)
+        return int(same.int().argmax()) if bool(same.any()) else None
+
+
+def empty_group(canvases: torch.Tensor) -> Group:
+    """No radiographs yet, on canvases like `[B, 1, H, W]`."""
+    h, w = canvases.shape[-2] // STRIDES[-1], canvases.shape[-1] // STRIDES[-1]
+    return Group(canvases[:0], canvases.new_zeros(0, 0, h, w, 2), canvases.new_zeros(0, 0, h, w))
+
+
+def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, report: Report) -> Group:
+    """The group with more radiographs `[B, 1, H, W]`, registered with its own and with each other.
+
+    The fields between the group's own radiographs stay as they are; new ones may pass over them.
+
+    Args:
+        group: The group.
+        canvases: The radiographs that join.
+        config: Steps and weights.
+        report: Told how many of how many registrations are done.
+    """
+    old, everything = len(group), torch.cat([group.canvases, canvases])
+    count = len(everything)
+    pairs = [(i, j) for i in range(count) for j in range(count) if i != j and max(i, j) >= old]
+    tell = _count(report, (1 + len(STRIDES)) * len(pairs))
+
+    def fit(
+        fields: torch.Tensor, base: torch.Tensor | None, stride: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        channels = describe(everything, stride)
+        fitted = _within(group.fields, count, channels)
+        for i, j in _batches(pairs):
+            ours, theirs = channels[i], channels[j]
+            if base is None:
+                fitted[i, j], _ = fit_affine(ours, theirs, config.affine_steps, stride)
+            else:
+                weights = (config.bending, config.diffusion)
+                begin = fields[i, j]
+                fitted[i, j] = fit_field(
+                    ours, theirs, begin, config.field_steps, stride, *weights, base[i, j]
+                )
+            tell(len(i))
+        return _settle(fitted, pairs, stride)
+
+    affine, errors = fit(group.fields, None, COARSE)
+    fields = affine
+    for stride in STRIDES:
+        fields, errors = fit(fields, affine, stride)
+    return Group(everything, fields, errors)
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How some exemplars reach a radiograph.
+
+    Attributes:
+        exemplars: Which, M of them.
+        coarse: `[M, h, w, 2]` the fields on which the direct way and its detours agree, px, on a grid of stride 4.
+        apart: `[M, h, w]` how far these answers lie apart, px.
+        fields: `[M, H, W, 2]` the same fields fitted once more, px, on a grid of stride 2.
+    """
+
+    exemplars: list[int]
+    coarse: Field
+    apart: torch.Tensor
+    fields: Field
+
+    def carry(self, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points `[M, K, 2]` of the exemplars on the radiograph, and how unsure they are `[M, K]`; canvas px."""
+        xy = xy.to(self.fields.device)
+        here = carry(self.fields, xy, FINE)
+        moved = (here - carry(self.coarse, xy, STRIDES[-1])).norm(dim=-1)
+        return here, moved + read_at(self.apart[:, None], (xy + 0.5) / STRIDES[-1] - 0.5)[:, 0]
+
+
+def arrive(
+    group: Group, which: list[int], exemplars: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig
+) -> Ways:
+    """Ways from exemplars to any radiograph: direct, and over radiographs of the group.
+
+    Args:
+        group: The group. Only an exemplar that belongs to it has detours.
+        which: M positions among the exemplars.
+        exemplars: `[N, 1, H, W]`.
+        canvas: `[1, 1, H, W]` the radiograph.
+        config: Steps and weights.
+    """
+    places = [group.index(exemplars[one]) for one in which]
+    # Radiographs by their position in the group; exemplars outside it count down from -1.
+    keys = [-1 - n if place is None else place for n, place in enumerate(places)]
+    target = group.index(canvas[0])
+    over = [k for k in range(len(group)) if k != target]
+    if target is None:
+        over = [k for k in over if k in keys] + [k for k in over if k not in keys][: config.detours]
+    last = {} if target is None else {k: group.fields[k, target] for k in over}
+    rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != target]
+    if rest:
+        sources = torch.stack([exemplars[which[-1 - k]] if k < 0 else group.canvases[k] for k in rest])
+        config = config.shortened(OUTSIDE)
+        last |= dict(zip(rest, fit_between(sources, canvas, config), strict=True))
+    agreed = [_agree_over(group, k, over, last) for k in keys]
+    coarse, apart = (torch.stack(parts) for parts in zip(*agreed, strict=True))
+    return Ways(which, coarse, apart, _refine(exemplars[which], canvas, coarse, config))
+
+
+def _agree_over(
+    group: Group, key: int, over: Sequence[int], last: Mapping[int, Field]
+) -> tuple[Field, torch.Tensor]:
+    """A field to the radiograph that all of `last` lead to, and how far the answers lie apart."""
+    none = torch.zeros(group.errors.shape[2:], device=group.errors.device)
+    if key not in last:
+        return torch.zeros(*none.shape, 2, device=none.device), none
+    detours = [] if key < 0 else [k for k in over if k != key]
+    answers = [follow(group.fields[key, k][None], last[k][None], STRIDES[-1])[0] for k in detours]
+    doubt = [none, *(group.errors[key, k] ** 2 for k in detours)]
+    return agree_on(torch.stack([last[key], *answers]), torch.stack(doubt), STRIDES[-1])
+
+
+def fit_between(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig) -> Field:
+    """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, each by itself."""
+    ours, theirs = describe(sources, COARSE), describe(canvas, COARSE).expand(len(sources), -1, -1, -1)
+    affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
+    fields = affine
+    for stride in STRIDES:
+        ours, theirs = describe(sources, stride), describe(canvas, stride).expand(len(sources), -1, -1, -1)
+        weights = (config.bending, config.diffusion)
+        fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
+    return fields
+
+
+def _refine(sources: torch.Tensor, target: torch.Tensor, fields: Field, config: GroupwiseConfig) -> Field:
+    """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, at twice the resolution."""
+    ours, theirs = describe(sources, FINE), describe(target, FINE).expand(len(sources), -1, -1, -1)
+    return fit_field(ours, theirs, fields, config.field_steps, FINE, config.bending, config.hold)
+
+
+def _within(known: torch.Tensor, count: int, channels: torch.Tensor) -> torch.Tensor:
+    """Fields `[count, count, h, w, 2]` on the channels' grid: the known ones, and none for the others."""
+    shape = (channels.shape[2], channels.shape[3])
+    fields = channels.new_zeros(count, count, *shape, 2)
+    if len(known):
+        fields[: len(known), : len(known)] = resize_field(known.flatten(0, 1), shape).view(
+            *known.shape[:2], *shape, 2
+        )
+    return fields
+
+
+def _settle(fields: torch.Tensor, pairs: Sequence[Pair], stride: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let each of the pairs agree with its detours; returns the fields `[R, R, h, w, 2]` and their loop errors."""
+    count = len(fields)
+    errors = _loops(fields, stride)
+    settled = fields.clone()
+    for i, j in pairs:
+        over = [k for k in range(count) if k not in (i, j)]
+        if over:
+            detours = pass_over(fields[i, over], errors[i, over], fields[over, j], errors[over, j], stride)
+            answers = torch.cat([fields[i, j][None], detours[0]])
+            settled[i, j], _ = agree_on(answers, torch.cat([errors[i, j][None] ** 2, detours[1]]), stride)
+    return settled, _loops(settled, stride)
+
+
+def _loops(fields: torch.Tensor, stride: int) -> torch.Tensor:
+    there = fields.flatten(0, 1)
+    back = fields.transpose(0, 1).flatten(0, 1)
+    return loop_errors(there, back, stride).view(fields.shape[:-1])
+
+
+def _batches(pairs: Sequence[Pair]) -> Iterator[tuple[list[int], list[int]]]:
+    """The pairs' first and second radiographs, a batch at a time."""
+    for n in range(0, len(pairs), TOGETHER):
+        some = pairs[n : n + TOGETHER]
+        yield [i for i, _ in some], [j for _, j in some]
+
+
+def _count(report: Report, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        report(done, total)
+
+    return tell

@@ -1,0 +1,202 @@
+"""Groupwise: register the exemplars with any radiograph, directly and over others of the cohort, without training."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from typing import Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from onemark.imaging.letterbox import Letterbox, Size
+from onemark.nn.device import memory_errors
+from onemark.nn.embedding.several import combine
+from onemark.nn.heatmaps.decode import Peaks
+from onemark.nn.reader import REMEDY, landmark_set
+from onemark.nn.registration.features import blur, describe
+from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.weights import Tensors
+from onemark.progress import Progress
+from onemark.stages.base import REGISTER, StageContext
+from onemark.stages.match.groupwise.config import GroupwiseConfig
+from onemark.stages.match.groupwise.group import (
+    FINE,
+    Group,
+    Ways,
+    arrive,
+    empty_group,
+    extend_group,
+    fit_between,
+)
+from onemark.stages.matcher import Matcher
+from onemark.types import Evidence, LandmarkSet, Radiograph
+
+ALIKE_AT = 16  # canvas px per cell at which radiographs are compared to choose among exemplars
+REMEMBERED = (
+    1024  # answers that are kept, because detector, refiner and error model ask about the same radiographs
+)
+NEIGHBOURHOOD = 2.0  # spread of the neighbourhood of a landmark whose likeness is its score, cells
+
+
+class Groupwise(Matcher):
+    """Registration of a small group of the cohort's radiographs with each other and with any other radiograph.
+
+    Affine maps and dense fields are fitted to each pair. Then every pair must agree with its detours over the other
+    radiographs of the group. Nothing is trained.
+
+    Attributes:
+        names: K landmark names.
+        group: The references, which most exemplars are among.
+        exemplars: `[M, 1, H, W]` canvases.
+        xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
+    """
+
+    Config = GroupwiseConfig
+    slot = REGISTER
+    explains = True
+    config: GroupwiseConfig
+
+    def __init__(self, config: GroupwiseConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
+        super().__init__(config, names, canvas, fabric)
+        self.group = empty_group(torch.zeros(0, 1, *canvas, device=fabric.device))
+        self.exemplars = self.group.canvases
+        self.xy = torch.zeros(0, len(names), 2)
+        self.seconds: float | None = None
+        self._known: dict[bytes, Peaks] = {}
+
+    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
+        """Note how long registering the references may take."""
+        self.seconds = context.seconds
+
+    def continue_from(self, former: Self) -> None:
+        """Keep the former group, which more exemplars may join."""
+        self.group = former.group
+
+    def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
+        """Register the exemplars and a few more radiographs, evenly spread over the cohort, with each other."""
+        self._known.clear()
+        self.xy = torch.stack([one.xy for one in exemplars])
+        self.exemplars = store.read([one.index for one in exemplars]).to(self.fabric.device)
+        joining = list(dict.fromkeys(one.index for one in exemplars))
+        if len(self.group):
+            joining = [index for index in joining if self.group.index(store.read([index])[0]) is None]
+            joining = joining[: max(0, 2 * self.config.references - len(self.group))]
+        else:
+            most = self._affordable_references()
+            others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
+            free = min(len(others), max(0, most - len(joining)))
+            joining = joining[: self.config.references] + [
+                others[n * len(others) // free] for n in range(free)
+            ]
+        if not joining:
+            return
+
+        def report(done: int, total: int) -> None:
+            store.sink(Progress(self.slot, done, total))
+
+        with memory_errors(REMEDY):
+            canvases = store.read(joining).to(self.fabric.device)
+            self.group = extend_group(self.group, canvases, self.config, report)
+
+    def _affordable_references(self) -> int:
+        """References whose pairs can be registered in the time there is."""
+        if self.seconds is None:
+            return self.config.references
+        one = self.exemplars[:1]
+        started = time.monotonic()
+        fit_between(one, one, self.config)
+        pairs = self.seconds / (time.monotonic() - started)
+        return min(self.config.references, max(2, int(0.5 + math.sqrt(0.25 + pairs))))
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels."""
+        frame, canvas = self._render(radiograph)
+        key = hashlib.blake2b(canvas.cpu().numpy().tobytes(), digest_size=16).digest()
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            with memory_errors(REMEDY):
+                self._known[key] = self._carry(canvas)
+        peaks = self._known[key]
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def _carry(self, canvas: torch.Tensor) -> Peaks:
+        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`, together: peaks `[K]`, canvas px."""
+        ways = self._register(canvas)
+        xy = self.xy[ways.exemplars]
+        here, apart = ways.carry(xy.nan_to_num())
+        score = _likeness(self.exemplars[ways.exemplars], canvas, ways.fields, xy.nan_to_num())
+        each = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), apart.T.cpu())
+        visible = xy.isfinite().all(-1).T.cpu()
+        return combine(each, visible, self.config.several, self.config.temperature)
+
+    def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        """The most similar exemplar warped onto the radiograph, the deformation, and how far the answers lie apart.
+
+        Raises:
+            UserError: no landmark of that name.
+        """
+        if landmark is not None:
+            self.index_of(landmark)
+        frame, canvas = self._render(radiograph)
+        ways = self._register(canvas)
+        # The field leads from the exemplar to the radiograph; its inverse shows the exemplar in the radiograph's frame.
+        back = invert(ways.fields[:1], FINE)
+        wide = resize_field(back, self.canvas)
+        warped = read_at(self.exemplars[ways.exemplars[:1]], cell_grid(self.canvas, wide.device) + wide)
+        doubt = resize_field(ways.apart[:1, ..., None].expand(-1, -1, -1, 2), self.canvas)[0, ..., 0]
+        field = frame.restore(wide[0].movedim(-1, 0).cpu()) / frame.scale[:, None, None]
+        maps = {"warped exemplar": warped[0, 0], "disagreement": doubt}
+        return Evidence(
+            radiograph.name,
+            landmark,
+            {name: frame.restore(one.cpu()) for name, one in maps.items()},
+            np.ascontiguousarray(field.transpose(1, 2, 0).astype(np.float32)),
+        )
+
+    def _render(self, radiograph: Radiograph) -> tuple[Letterbox, torch.Tensor]:
+        frame = Letterbox.fit(radiograph.size, self.canvas, STRETCH[self.config.framing])
+        # Rounded as the canvas cache does, so that a radiograph of the group is known again.
+        canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round() / 65535
+        return frame, canvas[None, None].to(self.fabric.device)
+
+    def _register(self, canvas: torch.Tensor) -> Ways:
+        """The ways from the nearest exemplars to a canvas `[1, 1, H, W]`."""
+        near = self._nearest(canvas)
+        return arrive(self.group, near, self.exemplars, canvas, self.config)
+
+    def _nearest(self, canvas: torch.Tensor) -> list[int]:
+        """The exemplars most like a canvas, and whatever others it takes to have each landmark on one of them."""
+        shown = self.xy.isfinite().all(-1)
+        unlike = (describe(self.exemplars, ALIKE_AT) - describe(canvas, ALIKE_AT)).square().mean((1, 2, 3))
+        order = unlike.argsort().tolist()
+        near = order[: self.config.nearest]
+        for one in order[len(near) :]:
+            if bool((shown[one] & ~shown[near].any(0)).any()):
+                near.append(one)
+        return near
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The group, the exemplars and their landmarks."""
+        group = self.group
+        kept = {"canvases": group.canvases, "fields": group.fields, "errors": group.errors}
+        return kept | {"exemplars": self.exemplars, "xy": self.xy}
+
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take back what `tensors` gave."""
+        place = self.fabric.device
+        self.group = Group(*(tensors[name].to(place) for name in ("canvases", "fields", "errors")))
+        self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
+
+
+def _likeness(exemplars: torch.Tensor, canvas: torch.Tensor, fields: Field, xy: torch.Tensor) -> torch.Tensor:
+    """How alike exemplars and a warped radiograph are around points `[M, K, 2]`: `[M, K]`, 0...1."""
+    ours, theirs = describe(exemplars, FINE), describe(canvas, FINE).expand(len(exemplars), -1, -1, -1)
+    shape = (ours.shape[2], ours.shape[3])
+    warped = read_at(theirs, cell_grid(shape, ours.device) + fields / FINE)
+    miss = blur((warped - ours).square().mean(1, keepdim=True), NEIGHBOURHOOD)
+    return (-read_at(miss, (xy.to(miss.device) + 0.5) / FINE - 0.5)[:, 0]).exp()

@@ -1,0 +1,121 @@
+"""A second, blind reading: hidden points, another order, files of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onemark import cli
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.gui.state.schema import schema_from_names
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend
+
+
+@pytest.fixture
+def read_once(desktop: Desktop, xrays: Path, truth: LandmarkTable) -> Desktop:
+    """Five radiographs are annotated."""
+    desktop.open(xrays)
+    desktop.session.set_schema(schema_from_names(truth.names, "phantom"))
+    desktop.session.import_annotations(LandmarkTable.from_sets([truth[i] for i in truth.images[:5]]))
+    desktop.app.rereading.rng = np.random.default_rng(4)
+    desktop.settle()
+    return desktop
+
+
+def _begin(desktop: Desktop, count: int) -> tuple[str, ...]:
+    desktop.push("tab.measurements")
+    desktop.control("reading.count").setValue(count)
+    desktop.push("reading.begin")
+    desktop.push("tab.radiographs")
+    names: tuple[str, ...] = desktop.session.reading.names
+    desktop.until_shown(names[0])
+    return names
+
+
+def test_it_lists_a_random_subset_with_its_points_hidden(read_once: Desktop, truth: LandmarkTable) -> None:
+    first = truth.images[:5]
+    names = _begin(read_once, 4)
+    assert len(names) == 4
+    assert set(names) < set(first)
+    assert list(names) != sorted(names)
+    assert read_once.widget.panel.model.order == list(names)
+    assert len(read_once.layer.data) == 0
+    assert read_once.layer.mode == "add"
+    assert "0 of 4" in read_once.control("reading.says").text()
+
+
+def test_both_readings_become_files_that_agree_reads(
+    read_once: Desktop, truth: LandmarkTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = _begin(read_once, 3)
+    before = dict(read_once.session.own_annotations)
+    for name in names[:2]:
+        read_once.show(name)
+        for xy in truth[name].xy:
+            read_once.click(xy + 1.0)
+    read_once.push("reading.finish")
+    assert "onemark agree" in read_once.said
+    assert "1 unfinished" in read_once.said
+    assert dict(read_once.session.annotations) == before
+    first, second = sorted(read_once.app.session_store.work.glob("readings/*.csv"))
+    once, again = read_landmarks(first), read_landmarks(second)
+    assert set(once.images) == set(again.images) == set(names[:2])
+    moved = np.concatenate([again[i].xy - once[i].xy for i in once.images])
+    assert 0.3 < np.linalg.norm(moved, axis=1).mean() < 3
+    cli.main(["agree", str(first), str(second), "--out", str(tmp_path / "agreement")])
+    assert "2 radiographs" in capsys.readouterr().out
+
+
+def test_nothing_can_mix_the_two_readings(read_once: Desktop, truth: LandmarkTable) -> None:
+    _begin(read_once, 3)
+    for act in ("suggest",):
+        read_once.widget.press(act)
+        assert "second reading" in read_once.said
+    read_once.app.context.try_to("training", read_once.app.training.start)
+    assert "finish or discard it first" in read_once.said
+    read_once.app.context.try_to("importing", lambda: read_once.session.import_annotations(truth))
+    assert len(read_once.session.annotations) == 0
+
+
+def test_a_training_that_ends_meanwhile_stays_hidden(read_once: Desktop, backend: FakeBackend) -> None:
+    backend.seconds = 0.1
+    read_once.go(3)
+    read_once.until(lambda: read_once.app.training.recipes)
+    read_once.push("run")
+    names = _begin(read_once, 3)
+    read_once.until_idle()
+    read_once.settle(40)
+    assert read_once.session.predictions == {}
+    assert len(read_once.layer.data) == 0
+    assert read_once.session.current == names[0]
+    read_once.push("reading.discard")
+    assert len(read_once.session.predictions) > 0
+
+
+def test_it_goes_on_after_a_restart(read_once: Desktop, truth: LandmarkTable, xrays: Path) -> None:
+    names = _begin(read_once, 3)
+    for xy in truth[names[0]].xy:
+        read_once.click(xy)
+    read_once.app.session_store.end()
+    read_once.open(xrays)
+    read_once.settle(20)
+    assert read_once.session.reading is not None
+    assert read_once.session.reading.names == names
+    assert "1 of 3" in read_once.control("reading.says").text()
+    read_once.push("reading.discard")
+    assert len(read_once.session.annotations) == 5
+
+
+def test_predictions_can_be_the_first_reading(annotated: Desktop) -> None:
+    annotated.train()
+    annotated.push("tab.measurements")
+    of = annotated.control("reading.of")
+    of.setCurrentIndex(of.findData(False))
+    annotated.control("reading.count").setValue(100)
+    annotated.push("reading.begin")
+    assert len(annotated.session.reading.names) == len(annotated.session.cohort)
+    assert annotated.session.reading.known.predictions

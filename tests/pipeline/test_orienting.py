@@ -1,0 +1,123 @@
+"""Radiographs that lie otherwise than the exemplar are recognized, and predicted on the files as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onemark
+from onemark import Cohort, LandmarkTable, Progress
+from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
+from onemark.phantom import write_phantom_cohort
+from onemark.pipeline.orienting import learn_orientations
+
+SIZE = (160, 128)
+QUICK = {"match.area": 20480, "match.references": 3, "match.field_steps": 25}
+
+
+def lay(table: LandmarkTable, folder: Path, ways: dict[str, Orientation]) -> LandmarkTable:
+    """Turn files away from upright, and their landmarks with them."""
+    sets = []
+    for one in table:
+        way = ways.get(one.image, UPRIGHT)
+        pixels = np.asarray(Image.open(folder / one.image))
+        size = (pixels.shape[0], pixels.shape[1])
+        lying = way.turn_size(size)
+        Image.fromarray(way.restore_pixels(pixels)).save(folder / one.image)
+        sets.append(replace(one, xy=way.restore_points(one.xy, lying)))
+    return LandmarkTable.from_sets(sets)
+
+
+@pytest.fixture(scope="module")
+def lying(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cohort, LandmarkTable, dict[str, Orientation]]:
+    """Nine phantoms, three of which lie otherwise than the first."""
+    folder = tmp_path_factory.mktemp("lying")
+    truth = write_phantom_cohort(folder, 9, size=SIZE)
+    ways = {truth.images[2]: ALL[1], truth.images[5]: ALL[4], truth.images[7]: ALL[7]}
+    return onemark.open_cohort(folder), lay(truth, folder, ways), ways
+
+
+def test_every_orientation_is_found(tmp_path: Path):
+    truth = write_phantom_cohort(tmp_path, 9, size=SIZE)
+    ways = {image: ALL[n] for n, image in enumerate(truth.images[1:])}
+    lay(truth, tmp_path, ways)
+    orienter = learn_orientations(
+        onemark.open_cohort(tmp_path), LandmarkTable.from_sets(truth.sets[:1]), lambda _: None
+    )
+    assert orienter.mirrors
+    assert orienter.known == {truth.images[0]: UPRIGHT, **ways}
+
+
+def test_predictions_lie_on_the_files_as_they_are(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, ways = lying
+    events: list[Progress] = []
+    exemplars = LandmarkTable.from_sets(truth.sets[:1])
+    model = onemark.fit(
+        cohort, exemplars, recipe="groupwise", settings=QUICK, out=tmp_path / "run", progress=events.append
+    )
+    messages = [event.message for event in events if event.stage == "orientation" and event.message]
+    assert len(messages) == 1
+    assert all(f"{name} ({way})" in messages[0] for name, way in ways.items())
+    predictions = model.predict(cohort)
+    for image in cohort.names:
+        assert np.linalg.norm(predictions[image].xy - truth[image].xy, axis=1).mean() < 0.03 * sum(SIZE) / 2
+    again = onemark.load(tmp_path / "run")
+    image = next(iter(ways))
+    assert np.array_equal(again.locate(cohort[image]).xy, predictions[image].xy)
+    shown = again.explain(cohort[image])
+    assert all(one.shape == cohort[image].size for one in shown.maps.values())
+    warped, pixels = shown.maps["warped exemplar"], cohort[image].pixels
+    alike, unlike = (np.corrcoef(one.ravel(), pixels.ravel())[0, 1] for one in (warped, warped[::-1, ::-1]))
+    assert alike > unlike + 0.3
+
+
+def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]]):
+    cohort, truth, ways = lying
+    exemplars = LandmarkTable.from_sets(truth.sets[:1])
+    model = onemark.fit(cohort, exemplars, recipe="groupwise", settings=QUICK, orient=False)
+    assert model.orienter is None
+    image = next(iter(ways))
+    assert (
+        np.linalg.norm(model.locate(cohort[image]).xy - truth[image].xy, axis=1).mean() > 0.1 * sum(SIZE) / 2
+    )
+
+
+def test_a_corrected_radiograph_that_lies_otherwise_teaches_what_is_on_it(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, ways = lying
+    image = next(iter(ways))
+    onemark.fit(
+        cohort,
+        LandmarkTable.from_sets(truth.sets[:1]),
+        recipe="groupwise",
+        settings=QUICK,
+        out=tmp_path / "run",
+    )
+    model = onemark.resume(tmp_path / "run", exemplars=LandmarkTable.from_sets([truth[image]]))
+    assert np.array_equal(model.locate(cohort[image]).xy, truth[image].xy)
+    ratios = model.error_model.calibration.ratios if model.error_model else np.empty(0)
+    assert (ratios < 20).all()
+    for other in cohort.names[1:]:
+        assert (
+            np.linalg.norm(model.locate(cohort[other]).xy - truth[other].xy, axis=1).mean()
+            < 0.03 * sum(SIZE) / 2
+        )
+
+
+def test_where_mirror_images_look_alike_none_is_taken_for_one(tmp_path: Path):
+    truth = write_phantom_cohort(tmp_path, 6, size=SIZE)
+    for one in truth:
+        pixels = np.asarray(Image.open(tmp_path / one.image)).astype(np.float32)
+        Image.fromarray(((pixels + pixels[:, ::-1]) / 2).astype(np.uint8)).save(tmp_path / one.image)
+    orienter = learn_orientations(
+        onemark.open_cohort(tmp_path), LandmarkTable.from_sets(truth.sets[:1]), lambda _: None
+    )
+    assert not orienter.mirrors
+    assert not orienter.other_ways

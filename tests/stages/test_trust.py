@@ -1,0 +1,134 @@
+"""A stage's answer counts as far as it finds the exemplars' own landmarks again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
+from onemark.nn.device import fabric_for
+from onemark.nn.training.canvases import ResolutionLevel
+from onemark.stages.base import Stage, StageContext
+from onemark.stages.config import StageConfig, TrainedConfig
+from onemark.stages.detector import Detector
+from onemark.stages.refiner import Refiner
+from onemark.stages.trust import Trust, ask, measure_trust, mix
+from onemark.testing import KnownPoints
+
+NAMES = ("a", "b", "c")
+
+
+class Off(Detector):
+    """A detector that is off by some px, for each landmark."""
+
+    by = np.zeros(3)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+
+    @staticmethod
+    def build_network(config: TrainedConfig, landmarks: int) -> nn.Module:
+        return nn.Identity()
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        xy = radiograph_truth[radiograph.pixels.tobytes()] + self.by[:, None]
+        return LandmarkSet(radiograph.name, NAMES, xy, np.full(3, 0.9), np.full(3, 2.0))
+
+    def make_task(self, levels: list[ResolutionLevel], labels: Any) -> Any: ...
+
+    def start_from(self, weights: Any) -> None: ...
+
+
+class Worse(Refiner):
+    """A refiner that moves the last landmark away by 30 px."""
+
+    def learn(self, context: StageContext, level: ResolutionLevel) -> None: ...
+
+    def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
+        return replace(coarse, xy=coarse.xy + np.array([[0.0], [0.0], [30.0]]))
+
+
+radiograph_truth: dict[bytes, np.ndarray] = {}
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch, exemplars3: LandmarkTable) -> dict[str, Stage]:
+    """A matcher that is off by 2 px, and a detector."""
+    from onemark.stages import trust
+
+    made = trust._copies  # the only place that knows where landmarks of a copy lie
+
+    def known(*arguments: Any) -> Any:
+        for copy, xy in made(*arguments):
+            radiograph_truth[copy.pixels.tobytes()] = xy
+            yield copy, xy
+
+    monkeypatch.setattr(trust, "_copies", known)
+    fabric = fabric_for("cpu")
+
+    def matched(radiograph: Radiograph) -> LandmarkSet:
+        xy = radiograph_truth[radiograph.pixels.tobytes()] + 2.0 / np.sqrt(2)
+        return LandmarkSet(radiograph.name, NAMES, xy, np.full(3, 0.5), np.full(3, 4.0))
+
+    return {"match": KnownPoints(matched), "detect": Off(TrainedConfig(), NAMES, (32, 32), fabric)}
+
+
+@pytest.fixture
+def exemplars3(phantoms: Cohort) -> LandmarkTable:
+    xy = np.array([[60.0, 70.0], [80.0, 90.0], [50.0, 100.0]])
+    return LandmarkTable.from_sets([LandmarkSet(phantoms.names[0], NAMES, xy)])
+
+
+def test_a_landmark_that_the_detector_has_not_learned_keeps_the_matchers_answer(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.array([0.3, 1.41, 40.0])  # type: ignore[attr-defined]
+    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    assert trust is not None
+    assert trust.detector[0] == 1
+    assert 0.2 < trust.detector[1] < 0.8
+    assert trust.detector[2] == 0
+    assert trust.describe().startswith("the detector has not learned enough yet, so 1 of 3 landmarks keep")
+    copy = next(iter(radiograph_truth))
+    pixels = np.frombuffer(copy, np.float32).reshape(phantoms[0].size)
+    found = ask(stages, Radiograph("x", pixels), trust)
+    away = np.abs(found.final.xy - radiograph_truth[copy])
+    assert np.allclose(away[0], 0.3)
+    assert np.allclose(away[2], 2.0 / np.sqrt(2))
+    assert found.final.score.tolist() == pytest.approx([0.9, 0.5 + 0.4 * trust.detector[1], 0.5])
+
+
+def test_a_refiner_that_makes_a_landmark_worse_is_not_followed(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.full(3, 0.2)  # type: ignore[attr-defined]
+    stages["refine"] = Worse(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
+    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    assert trust is not None
+    assert trust.detector.tolist() == [1, 1, 1]
+    assert trust.refiner.tolist() == [1, 1, 0]
+    assert trust.describe() == ""
+
+
+def test_a_matcher_alone_needs_no_trust(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    assert measure_trust({"match": stages["match"]}, exemplars3, phantoms, 0) is None
+
+
+def test_it_survives_saving():
+    trust = Trust(np.array([0.0, 0.3]), np.array([1.0, 0.5]))
+    again = Trust.restore(trust.state()[0])
+    assert again.detector.tolist() == [0.0, 0.3]
+    assert again.refiner.tolist() == [1.0, 0.5]
+
+
+def test_an_answer_that_is_no_number_does_not_spoil_one_that_counts_alone():
+    first = LandmarkSet("x", ("a",), np.array([[1.0, 2.0]]), np.array([0.5]), np.array([3.0]))
+    second = LandmarkSet("x", ("a",), np.full((1, 2), np.nan), np.array([np.nan]), np.array([np.nan]))
+    assert np.array_equal(mix(first, second, np.zeros(1)).xy, first.xy)
+    assert np.array_equal(mix(second, first, np.ones(1)).xy, first.xy)
