@@ -95,6 +95,8 @@ def whole(run: Path) -> None:
         read_weights(path)
     names = {path.name for path in run.iterdir() if not re.fullmatch(r"\.onemark-\w+\.tmp", path.name)}
     assert names <= {
+        ".onemark.lock",
+        ".onemark.owner",
         "config.json",
         "exemplars.csv",
         "log.jsonl",
