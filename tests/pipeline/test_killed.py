@@ -72,7 +72,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     whole(run)
     killed(["resume", str(run)], lambda: stage()[0] == "detect")
     whole(run)
-    assert list(onemark.load(run).stages) == ["match"]
+    assert list(onemark.load(run).stages) == ["match", "register"]
     capsys.readouterr()
     assert main(["resume", str(run)]) == 0
     assert capsys.readouterr().out.endswith(f"predicted 12 of 12 radiographs: {run / 'landmarks.csv'}\n")
@@ -95,6 +95,8 @@ def whole(run: Path) -> None:
         read_weights(path)
     names = {path.name for path in run.iterdir() if not re.fullmatch(r"\.onemark-\w+\.tmp", path.name)}
     assert names <= {
+        ".onemark.lock",
+        ".onemark.owner",
         "config.json",
         "exemplars.csv",
         "log.jsonl",

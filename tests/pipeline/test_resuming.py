@@ -17,6 +17,7 @@ import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, UserError
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
+from onemark.pipeline.locks import LOCK
 from onemark.pipeline.resuming import align_ratios
 
 Settings = dict[str, object]
@@ -39,7 +40,7 @@ def state_of(run: Path) -> dict[str, Any]:
 
 def files_of(run: Path) -> dict[str, bytes]:
     """Every file of a run, to see that none has changed."""
-    return {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    return {file.name: file.read_bytes() for file in run.iterdir() if file.is_file() and file.name != LOCK}
 
 
 def of_slots(settings: Settings, *slots: str) -> Settings:

@@ -23,7 +23,10 @@ def test_what_is_created_is_opened(tmp_path: Path):
     made.update(state=RunState.STOPPED, done={"match": 1.5})
     opened = RunFolder.open(tmp_path / "deep" / "run")
     assert opened.config == made.config
-    assert opened.config == dataclasses.replace(CONFIG, state=RunState.STOPPED, done={"match": 1.5})
+    made_of = {"identity": made.config.identity}
+    assert opened.config == dataclasses.replace(
+        CONFIG, state=RunState.STOPPED, done={"match": 1.5}, **made_of
+    )
     assert opened.exemplars().names == ("a", "b")
     np.testing.assert_array_equal(opened.exemplars().sets[0].xy, EXEMPLARS.sets[0].xy)
     assert opened.log() == []
@@ -42,7 +45,7 @@ def test_the_log_is_a_line_per_step(tmp_path: Path):
 
 def test_exemplars_are_replaced(tmp_path: Path):
     run = RunFolder.create(tmp_path / "run", CONFIG, EXEMPLARS)
-    run.write_exemplars(EXEMPLARS.with_set(LandmarkSet("2.png", ("a", "b"), np.ones((2, 2)))))
+    run.teach(EXEMPLARS.with_set(LandmarkSet("2.png", ("a", "b"), np.ones((2, 2)))))
     assert RunFolder.open(run.path).exemplars().images == ("é, 1.png", "2.png")
 
 
@@ -113,4 +116,4 @@ def test_an_update_that_cannot_be_written_leaves_the_former(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="disk is full"):
         run.update(state=RunState.DONE)
-    assert RunFolder.open(run.path).config == CONFIG
+    assert RunFolder.open(run.path).config == dataclasses.replace(CONFIG, identity=run.config.identity)

@@ -132,6 +132,7 @@ def test_what_is_loaded_marks_as_what_was_saved(learned: tuple[Model, Path], pha
 def test_the_run_folder_holds_what_the_pages_say(learned: tuple[Model, Path]):
     model, run = learned
     assert {path.name for path in run.iterdir()} == {
+        ".onemark.lock",
         "config.json",
         "exemplars.csv",
         "log.jsonl",

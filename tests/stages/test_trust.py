@@ -86,7 +86,7 @@ def exemplars3(phantoms: Cohort) -> LandmarkTable:
 def test_a_landmark_that_the_detector_has_not_learned_keeps_the_matchers_answer(
     stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
 ):
-    stages["detect"].by = np.array([0.3, 1.41, 40.0])  # type: ignore[attr-defined]
+    stages["detect"].by = np.array([0.3, 1.13, 40.0])  # type: ignore[attr-defined]
     trust = measure_trust(stages, exemplars3, phantoms, 0)
     assert trust is not None
     assert trust.detector[0] == 1
@@ -110,7 +110,8 @@ def test_a_refiner_that_makes_a_landmark_worse_is_not_followed(
     trust = measure_trust(stages, exemplars3, phantoms, 0)
     assert trust is not None
     assert trust.detector.tolist() == [1, 1, 1]
-    assert trust.refiner.tolist() == [1, 1, 0]
+    assert (trust.refiner[:2] > 0.5).all()
+    assert trust.refiner[2] == 0
     assert trust.describe() == ""
 
 

@@ -14,8 +14,10 @@ from onemark.cli.options import (
     DEFAULT_TRAINING,
     Device,
     Exemplar,
+    Follow,
     Overwrite,
     RunFolder,
+    SafeCsv,
     SpacingMm,
     Training,
     check_new_file,
@@ -27,6 +29,7 @@ from onemark.cli.steps import (
     check_same_options,
     explain_stop,
     fit_run,
+    hold,
     is_trained,
     open_run_cohort,
     predict_and_report,
@@ -79,6 +82,7 @@ def suggest(
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Suggest which radiographs to annotate first; needs no landmarks at all.
@@ -88,7 +92,7 @@ def suggest(
     """
     from onemark.cli.tables import describe_suggestion
 
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     if out is not None:
         check_same_options(out, training)
     with Show() as show:
@@ -120,6 +124,7 @@ def fit(
         ),
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Train on a folder of radiographs from one exemplar.
@@ -128,11 +133,11 @@ def fit(
         xrays: Folder of radiographs; with --resume only where it has moved.
     """
     if resume is not None:
-        return teach_run(resume, xrays, exemplar, out, spacing_mm, training)
+        return teach_run(resume, xrays, exemplar, out, spacing_mm, follow, training)
     if xrays is None or out is None:
         missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
         raise UserError(f"give {missing}, or --resume RUN to continue a run")
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = read_table(exemplar, cohort)
     with Show() as show, explain_stop(out):
         fit_run(cohort, exemplars, out, training, show)
@@ -150,7 +155,9 @@ def predict(
     ),
     device: Device = "auto",
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
+    safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the landmarks of a folder of radiographs with a trained run.
@@ -162,7 +169,7 @@ def predict(
     from onemark.data.landmarks.convert import check_target
 
     check_new_file(out, overwrite)
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     # A target that cannot be written must fail before minutes of predicting, not after.
     check_target(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
@@ -174,7 +181,7 @@ def predict(
                 f"finish it with: onemark resume {run_folder}"
             )
         predictions = model.predict(cohort, progress=show)
-    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite)
+    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite, safe_csv=safe_csv)
     print_predicted(predictions, cohort, out)
 
 
@@ -186,6 +193,7 @@ def run(
     exemplar: Exemplar,
     out: RunFolder,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
 ) -> None:
     """Train on a folder, predict the landmarks of all its radiographs and write the report.
@@ -193,9 +201,9 @@ def run(
     Args:
         xrays: Folder of radiographs.
     """
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm)
+    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = read_table(exemplar, cohort)
-    with Show() as show, explain_stop(out):
+    with Show() as show, explain_stop(out), hold(out, make=True):
         model = fit_run(cohort, exemplars, out, training, show)
         predictions, verdict = predict_and_report(model, cohort, out, show)
     print_predicted(predictions, cohort, out / "landmarks.csv", verdict)
@@ -213,15 +221,16 @@ def resume(
     minutes: Annotated[float | None, Parameter(help="Time budget in minutes for what is left to do.")] = None,
     device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
 ) -> None:
     """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
 
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
-    cohort = open_run_cohort(run_folder, xrays, spacing_mm)
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
-    with Show() as show, explain_stop(run_folder):
+    with Show() as show, explain_stop(run_folder), hold(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
         predictions, verdict = predict_and_report(model, cohort, run_folder, show)
     print_predicted(predictions, cohort, run_folder / "landmarks.csv", verdict)
@@ -278,6 +287,7 @@ def convert(
         Path | None, Parameter(help="Folder of the radiographs, for sizes and spacing.")
     ] = None,
     spacing_mm: SpacingMm = None,
+    follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="CSV: add the columns x_mm,y_mm.")] = False,
     format: Annotated[
         str | None,
@@ -288,6 +298,7 @@ def convert(
     y_from_top: Annotated[
         bool, Parameter(negative="", help="TPS: y counts from the top, which is not tpsDig's way.")
     ] = False,
+    safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a landmark file to another format, chosen by the target's suffix or by --format.
@@ -302,9 +313,13 @@ def convert(
 
     check_new_file(target, overwrite)
     choose_format(target, format)
-    cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
+    cohort = (
+        None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm, follow_links=follow)
+    )
     table = read_table(source, cohort, y_from_top=y_from_top)
-    files = onemark.write_landmarks(table, target, cohort=cohort, format=format, mm=mm, overwrite=overwrite)
+    files = onemark.write_landmarks(
+        table, target, cohort=cohort, format=format, mm=mm, overwrite=overwrite, safe_csv=safe_csv
+    )
     print(*files, sep="\n")
 
 

@@ -19,6 +19,13 @@ Exemplar = Annotated[
     Path,
     Parameter(help="Landmarks of one or more radiographs of the folder, in any format that is read."),
 ]
+Follow = Annotated[
+    bool, Parameter(negative="--no-follow", help="Take in what symbolic links in the folder lead to.")
+]
+SafeCsv = Annotated[
+    bool,
+    Parameter(negative="", help="CSV: put ' before names that a spreadsheet would take for formulas."),
+]
 RunFolder = Annotated[Path, Parameter(help="Run folder to create.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace the output file if it exists.")]

@@ -25,11 +25,27 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def explain_stop(run_folder: Path) -> Iterator[None]:
-    """Add to a Cancelled how to continue the run."""
+    """Add how to continue the run to a Cancelled, and to an error of writing once something was learned."""
     try:
         yield
+    except UserError as error:
+        from onemark.pipeline.runs import status_of
+
+        status = status_of(run_folder)
+        if not str(error).startswith("cannot write") or status is None or not status.has_learned:
+            raise
+        raise UserError(
+            f"{error}; what was learned is kept, so continue then with: onemark resume {run_folder}"
+        ) from error
     except Cancelled:
         raise Cancelled(f"stopped; continue with: onemark resume {run_folder}") from None
+
+
+def hold(run_folder: Path, *, make: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Hold a run folder for all steps of a command: see `onemark.pipeline.locks.locked`."""
+    from onemark.pipeline.locks import locked
+
+    return locked(run_folder, make=make)
 
 
 def read_table(path: Path, cohort: Cohort | None = None, *, y_from_top: bool = False) -> LandmarkTable:
@@ -78,13 +94,16 @@ def announce_device(show: Show, device: str) -> Sink:
     return sink
 
 
-def open_run_cohort(run_folder: Path, xrays: Path | None, spacing_mm: float | None) -> Cohort:
+def open_run_cohort(
+    run_folder: Path, xrays: Path | None, spacing_mm: float | None, follow: bool = True
+) -> Cohort:
     """Open the radiographs that a run learns from, at their recorded place or in `xrays`.
 
     Args:
         run_folder: The run.
         xrays: Where the radiographs are now, if they have moved.
         spacing_mm: mm per pixel; None for what the run recorded.
+        follow: Take in what symbolic links lead to.
 
     Raises:
         UserError: there is no run, or its radiographs are gone.
@@ -98,7 +117,7 @@ def open_run_cohort(run_folder: Path, xrays: Path | None, spacing_mm: float | No
             "say where they are now: --xrays FOLDER"
         )
     spacing = config.spacing_mm if spacing_mm is None else spacing_mm
-    return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing)
+    return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing, follow_links=follow)
 
 
 def check_same_options(run_folder: Path, training: Training) -> None:
@@ -134,6 +153,7 @@ def teach_run(
     exemplar: Path,
     out: Path | None,
     spacing_mm: float | None,
+    follow: bool,
     training: Training,
 ) -> None:
     """Teach a run its first exemplars, more of them or corrected ones; recipe, settings and seed stay the run's.
@@ -150,7 +170,7 @@ def teach_run(
     fixed = [name for name, is_given in given.items() if is_given]
     if fixed:
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
-    cohort = open_run_cohort(run_folder, xrays, spacing_mm)
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = read_table(exemplar, cohort)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
@@ -204,12 +224,38 @@ def predict_and_report(
 
     Returns:
         The landmarks, and why they are not usable, or None.
+
+    Raises:
+        UserError: nothing could be predicted or written; or the run folder is gone: all is then kept elsewhere.
     """
-    from onemark.evaluation.report import write_overlays, write_report
-    from onemark.measurement.report import add_measurements
+    from onemark.pipeline.locks import locked
+    from onemark.pipeline.rescue import keep_model
     from onemark.pipeline.runs import RunFolder
 
-    predictions = model.predict(cohort, progress=show)
+    with locked(out):
+        predictions = model.predict(cohort, progress=show)
+        kept = keep_model(model)
+        place = out if kept is None else kept[0].path
+        verdict = _write_results(model, predictions, cohort, place, show, truth)
+        if kept is not None:
+            kept[0].note_predicted()
+            raise kept[1]
+        # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
+        RunFolder.open(out).note_predicted()
+    return predictions, verdict
+
+
+def _write_results(
+    model: Model,
+    predictions: LandmarkTable,
+    cohort: Cohort,
+    out: Path,
+    show: Show,
+    truth: LandmarkTable | None,
+) -> Verdict | None:
+    from onemark.evaluation.report import write_overlays, write_report
+    from onemark.measurement.report import add_measurements
+
     predictions.to_csv(out / "landmarks.csv")
     verdict = judge_run(model, predictions, cohort, out, show.others)
     write_overlays(out / "overlays", cohort, predictions, truth=truth, progress=show)
@@ -225,9 +271,7 @@ def predict_and_report(
         verdict=verdict,
         progress=show,
     )
-    # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
-    RunFolder.open(out).note_predicted()
-    return predictions, verdict
+    return verdict
 
 
 def print_predicted(

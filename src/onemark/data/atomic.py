@@ -54,32 +54,40 @@ def reading_errors(path: Path | str) -> Iterator[None]:
 
 
 @overload
-def writing(path: Path | str, mode: Literal["w"] = "w") -> contextlib.AbstractContextManager[IO[str]]: ...
+def writing(
+    path: Path | str, mode: Literal["w"] = "w", *, make_folder: bool = True
+) -> contextlib.AbstractContextManager[IO[str]]: ...
 @overload
-def writing(path: Path | str, mode: Literal["wb"]) -> contextlib.AbstractContextManager[IO[bytes]]: ...
-def writing(path: Path | str, mode: Literal["w", "wb"] = "w") -> contextlib.AbstractContextManager[IO[Any]]:
+def writing(
+    path: Path | str, mode: Literal["wb"], *, make_folder: bool = True
+) -> contextlib.AbstractContextManager[IO[bytes]]: ...
+def writing(
+    path: Path | str, mode: Literal["w", "wb"] = "w", *, make_folder: bool = True
+) -> contextlib.AbstractContextManager[IO[Any]]:
     """Open `path` for writing; the file appears, whole, when the block ends and not at all when it raises.
 
-    Writes to a hidden file beside `path`, flushes it to the disk and renames it. Missing folders are made, a
-    link is followed, an existing file is replaced and its permissions are kept.
+    Writes to a hidden file beside `path`, flushes it to the disk and renames it. A link is followed, an existing file
+    is replaced and its permissions are kept.
 
     Args:
         path: The file to write.
         mode: `w` (UTF-8, line ends as written) or `wb`.
+        make_folder: Make missing folders; otherwise a missing one is an error, such as a run folder that was removed.
 
     Raises:
         UserError: disk full, not allowed, read-only, a folder in the way: the sentence says the way out.
     """
-    return _writing(Path(path), mode)
+    return _writing(Path(path), mode, make_folder)
 
 
 @contextlib.contextmanager
-def _writing(path: Path, mode: str) -> Iterator[IO[Any]]:
+def _writing(path: Path, mode: str, make_folder: bool) -> Iterator[IO[Any]]:
     with user_errors(path):
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{PREFIX}{secrets.token_hex(6)}.tmp")
         try:
             with _created(part, mode) as stream:
@@ -92,7 +100,7 @@ def _writing(path: Path, mode: str) -> Iterator[IO[Any]]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 def _created(part: Path, mode: str) -> IO[Any]:
@@ -102,7 +110,8 @@ def _created(part: Path, mode: str) -> IO[Any]:
     return part.open("x", encoding="utf-8", newline="")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder last, also through a power cut."""
     # Without this a power cut can undo the rename. Windows has no such call, some network disks refuse it.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -128,3 +137,10 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically. Raises UserError as `writing` does."""
     with writing(path) as stream:
         stream.write(text)
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Remove the unfinished files that killed writers left in a folder. Only its owner may: nobody else writes there."""
+    for part in folder.glob(f"{PREFIX}*.tmp"):
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from onemark.types import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MOST_THREADS = 1024
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # CUDA, MPS, CPU
 
 
@@ -73,6 +74,24 @@ def memory_errors(mend: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
             raise
         raise UserError(f"the device ran out of memory: {mend}") from None
+
+
+@contextlib.contextmanager
+def same_threads(count: int, device: str) -> Iterator[None]:
+    """Compute with as many threads as a run began with: on a CPU their number changes the last bits of every sum.
+
+    Args:
+        count: How many; 0 leaves the number as it is.
+        device: Only `cpu` is concerned.
+    """
+    former = torch.get_num_threads()
+    if device == "cpu" and 0 < count != former:
+        torch.set_num_threads(min(count, MOST_THREADS))
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != former:
+            torch.set_num_threads(former)
 
 
 def _why_not(device: str) -> str:

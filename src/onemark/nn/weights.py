@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +15,129 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from onemark.data.atomic import writing
+from onemark.data.json import parse_json
+from onemark.data.paths import open_regular, printable
 from onemark.types import UserError
 
 Tensors = Mapping[str, torch.Tensor]
+Slots = dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]]
+"""Slot -> (tensors, JSON head)."""
+HEAD = "onemark"
+"""The one key of the metadata: safetensors writes several in any order, and equal content must give equal bytes."""
 FORMER_SLOTS = {"sharpen": "refine", "expect": "error_model"}
 """Names that slots had in files of the first version, which must stay readable."""
 
 
-def write_weights(path: Path, slots: Mapping[str, tuple[Tensors, Mapping[str, Any]]]) -> None:
-    """Write slot -> (tensors, JSON head), atomically."""
+@dataclass(frozen=True)
+class SavedWeights:
+    """What a weights file holds.
+
+    Attributes:
+        slots: Slot -> (tensors, JSON head).
+        note: What the writer noted about the whole, such as recipe and landmarks; empty in files of the first version.
+    """
+
+    slots: Slots
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_weights(
+    path: Path,
+    slots: Mapping[str, tuple[Tensors, Mapping[str, Any]]],
+    note: Mapping[str, Any] | None = None,
+    *,
+    make_folder: bool = True,
+) -> None:
+    """Write slot -> (tensors, JSON head), atomically; equal content gives equal bytes.
+
+    Args:
+        path: The file.
+        slots: Slot -> (tensors, JSON head).
+        note: A JSON object about the whole, for `SavedWeights.note`.
+        make_folder: Make the folder where it is missing.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     flat = {
         f"{slot}.{key}": value.detach().cpu().contiguous()
         for slot, (tensors, _) in slots.items()
         for key, value in tensors.items()
     }
-    heads = {slot: json.dumps(head) for slot, (_, head) in slots.items()}
-    with writing(path, "wb") as file:
-        file.write(to_bytes(flat, heads))
+    head = {"slots": {slot: head for slot, (_, head) in slots.items()}, "note": note or {}}
+    text = json.dumps(head | {"digest": _digest(flat, head)}, sort_keys=True)
+    with writing(path, "wb", make_folder=make_folder) as file:
+        file.write(to_bytes(flat, {HEAD: text}))
 
 
-def read_weights(path: Path) -> dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+def read_weights(path: Path) -> Slots:
+    """Slot -> (tensors, JSON head), as `open_weights` reads them."""
+    return open_weights(path).slots
+
+
+def open_weights(path: Path) -> SavedWeights:
     """Read what `write_weights` wrote.
 
     Raises:
         UserError: no such file, or a damaged one.
     """
     try:
+        open_regular(path).close()  # a pipe would wait for ever
         with safe_open(path, "pt") as file:
-            heads = {_slot(name): json.loads(head) for name, head in (file.metadata() or {}).items()}
-            slots: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any]]] = {
-                slot: ({}, head) for slot, head in heads.items()
-            }
-            for key in file.keys():  # noqa: SIM118  it is no dict
-                slot, _, name = key.partition(".")
-                slots[_slot(slot)][0][name] = file.get_tensor(key)
+            head = _parsed(file.metadata() or {}, path)
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dict
     except FileNotFoundError:
         raise UserError(
-            f"{path} is missing: the run was stopped before its first stage was done; resume it"
+            f"{printable(path)} is missing: the run was stopped before its first stage was done; resume it"
         ) from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): run the fit again") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise _damaged(path, error) from None
+    if "digest" in head and head["digest"] != _digest(flat, {key: head[key] for key in ("slots", "note")}):
+        raise _damaged(path, "its checksum does not fit")
+    return SavedWeights(_sorted_out(flat, head, path), head["note"])
+
+
+def _digest(flat: Tensors, head: Mapping[str, Any]) -> str:
+    """A checksum of everything that the file holds."""
+    total = hashlib.blake2b(json.dumps(head, sort_keys=True).encode(), digest_size=16)
+    for key in sorted(flat):
+        value = flat[key]
+        total.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _parsed(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The head of the file, of this or the first version, which had a key for each slot."""
+    if HEAD not in metadata:
+        slots = {slot: parse_json(text, path) for slot, text in metadata.items()}
+        return {"slots": slots, "note": {}}
+    head = parse_json(metadata[HEAD], path)
+    if not isinstance(head, dict) or not all(isinstance(head.get(key), dict) for key in ("slots", "note")):
+        raise ValueError("its head is incomplete")
+    return head
+
+
+def _sorted_out(flat: Tensors, head: Mapping[str, Any], path: Path) -> Slots:
+    slots: Slots = {_present(slot): ({}, one) for slot, one in head["slots"].items()}
+    if not all(isinstance(one, dict) for _, one in slots.values()):
+        raise _damaged(path, "its head is incomplete")
+    for key, value in flat.items():
+        slot, _, name = key.partition(".")
+        if _present(slot) not in slots:
+            raise _damaged(path, f"nothing is said about {slot!r}")
+        slots[_present(slot)][0][name] = value
     return slots
 
 
-def _slot(name: str) -> str:
-    return FORMER_SLOTS.get(name, name)
+def _damaged(path: Path, why: object) -> UserError:
+    return UserError(
+        f"{printable(path)} is damaged ({printable(why)}): put back a copy, or run the fit again"
+    )
+
+
+def _present(slot: str) -> str:
+    return FORMER_SLOTS.get(slot, slot)
 
 
 def take_fitting(network: nn.Module, start: Tensors) -> None:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.nn.device import choose, fabric_for
-from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.weights import read_weights
+from onemark.data.paths import printable
+from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
-from onemark.pipeline.model import Model
-from onemark.pipeline.orienting import SLOT as ORIENTATION
-from onemark.pipeline.orienting import Orienter, turn_table
+from onemark.pipeline.locks import locked
+from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.orienting import turn_table
 from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.restoring import count_finished, restore
 from onemark.pipeline.run_config import RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.pipeline.starting import new_config
-from onemark.pipeline.trainer import Trainer, shown_landmarks
+from onemark.pipeline.trainer import Trainer, checkpoint_of, shown_landmarks
 from onemark.progress import Progress, Sink, silent
-from onemark.stages.trust import SLOT as TRUST
-from onemark.stages.trust import Trust
 from onemark.types import UserError
-from onemark.uncertainty.error_model import ErrorModel
-from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 from onemark.uncertainty.learning import Ratios, correction_ratios
 
 
@@ -66,12 +63,15 @@ def fit(
     """
     check_budget_and_seed(minutes, seed)
     get_recipe(recipe).configure(settings, minutes)
-    exemplars = _read_exemplars(exemplars, cohort)
-    _report_unshown(exemplars, progress)
-    config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
-    folder = None if out is None else RunFolder.create(out, config, exemplars)
-    with folder.discarded_on_error() if folder else nullcontext():
-        return Trainer(cohort, exemplars, config, folder, progress).finish()
+    with locked(out, make=True) if out is not None else nullcontext():
+        exemplars, prints = _read_exemplars(exemplars, cohort)
+        _report_unshown(exemplars, progress)
+        config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
+        config = replace(config, fingerprints=prints)
+        folder = None if out is None else RunFolder.create(out, config, exemplars)
+        config = folder.config if folder else config
+        with folder.discarded_on_error() if folder else nullcontext():
+            return Trainer(cohort, exemplars, config, folder, progress).finish()
 
 
 def resume(
@@ -102,33 +102,94 @@ def resume(
         Cancelled: `progress` asked to stop.
     """
     check_budget_and_seed(minutes)
-    started, folder = time.monotonic(), RunFolder.open(run)
-    chosen = choose(device or folder.config.device)
-    if cohort is None:
-        cohort = open_cohort(folder.config.cohort, spacing_mm=folder.config.spacing_mm)
-        cohort = resuming.learned_from(folder, cohort, () if exemplars is None else exemplars.images)
+    started = time.monotonic()
+    with locked(run):
+        folder = RunFolder.open(run)
+        chosen = choose(device or folder.config.device)
+        folder.settle()
+        count_finished(folder)
+        with same_threads(folder.config.threads, chosen):
+            if exemplars is None:
+                prepared = _plan_rest(folder, cohort, minutes)
+            else:
+                prepared = _plan_teaching(folder, cohort, exemplars, minutes, chosen, progress)
+            return _go_on(folder, prepared, chosen, progress, started)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What `resume` is to go on with.
+
+    Attributes:
+        cohort: The radiographs to learn from.
+        known: All exemplars.
+        changes: What changes in the configuration.
+        teaches: Whether the exemplars change.
+    """
+
+    cohort: Cohort
+    known: LandmarkTable
+    changes: dict[str, Any]
+    teaches: bool = False
+
+
+def _plan_rest(folder: RunFolder, cohort: Cohort | None, minutes: float | None) -> _Prepared:
+    """Prepare to finish a run."""
+    cohort = cohort or _own_cohort(folder)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
-    if exemplars is None:
-        changes = resuming.plan_rest(folder, minutes)
-        cohort = resuming.exact_cohort(folder, cohort)
-        known = known.checked(cohort)
+    changes = resuming.plan_rest(folder, minutes)
+    cohort = resuming.exact_cohort(folder, cohort)
+    known = known.checked(cohort)
+    resuming.check_pictures(folder, cohort, known.images)
+    return _Prepared(cohort, known, changes)
+
+
+def _plan_teaching(
+    folder: RunFolder,
+    cohort: Cohort | None,
+    exemplars: LandmarkTable,
+    minutes: float | None,
+    device: str,
+    progress: Sink,
+) -> _Prepared:
+    """Prepare to teach a run more or corrected exemplars."""
+    cohort = cohort or _own_cohort(folder, exemplars.images)
+    known = folder.exemplars()
+    resuming.check_present(folder, cohort, known.images)
+    (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
+    kept = [image for image in known.images if image not in corrected.images]
+    resuming.check_pictures(folder, cohort, kept)
+    known = resuming.merge_exemplars(known, corrected).checked(cohort)
+    names = shown_landmarks(known).names
+    changes = resuming.plan_teaching(folder, names, minutes)
+    _report_unshown(known, progress)
+    ratios = (*folder.config.ratios, *_correction_ratios(folder, corrected, cohort, device))
+    changes["ratios"] = resuming.align_ratios(ratios, former, names)
+    changes["radiographs"] = cohort.names
+    changes["fingerprints"] = {**folder.config.fingerprints, **prints}
+    return _Prepared(cohort, known, changes, teaches=True)
+
+
+def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, started: float) -> Model:
+    before, known = folder.config, folder.exemplars()
+    place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
+    changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
+    if not what.teaches:
+        folder.update(**changes)
     else:
-        corrected, former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
-        known = resuming.merge_exemplars(known, corrected).checked(cohort)
-        names = shown_landmarks(known).names
-        changes = resuming.plan_teaching(folder, names, minutes)
-        _report_unshown(known, progress)
-        ratios = (*folder.config.ratios, *_correction_ratios(folder, corrected, cohort, chosen))
-        changes["ratios"] = resuming.align_ratios(ratios, former, names)
-        changes["radiographs"] = cohort.names
-        folder.write_exemplars(known)
-    whose = {"cohort": str(cohort.folder.resolve()), "spacing_mm": cohort.spacing_mm}
-    folder.update(state=RunState.RUNNING, device=chosen, **whose, **changes)
-    if changes.get("warm"):
-        Checkpoint(folder.checkpoint).remove()
+        folder.teach(what.known, **changes)
+        checkpoint_of(folder).remove()
     late = time.monotonic() - started
-    return Trainer(cohort, known, folder.config, folder, progress, late).finish()
+    trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late)
+    with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
+        return trainer.finish()
+
+
+def _own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
+    """The radiographs where the run has noted them."""
+    cohort = open_cohort(folder.config.cohort, spacing_mm=folder.config.spacing_mm)
+    return resuming.learned_from(folder, cohort, further)
 
 
 def load(run: Path | str, device: str = "auto") -> Model:
@@ -142,18 +203,22 @@ def load(run: Path | str, device: str = "auto") -> Model:
         raise UserError(
             f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"
         )
-    fabric, recipe = fabric_for(device), get_recipe(folder.config.recipe)
-    saved = read_weights(folder.weights)
+    exemplars = shown_landmarks(folder.exemplars())
+    restored = restore(folder, exemplars.names, fabric_for(device))
+    if any(stage.names != exemplars.names for stage in restored.stages.values()):
+        shown = printable(folder.path)
+        raise UserError(f"{shown} is being taught other landmarks: finish that with `onemark resume {shown}`")
     return Model(
-        recipe.name,
-        {slot: stage.restore(*saved[slot], fabric) for slot, stage in recipe.slots.items() if slot in saved},
-        shown_landmarks(folder.exemplars()),
+        folder.config.recipe,
+        restored.stages,
+        exemplars,
         folder.config.fingerprints,
         None,
         folder.log(),
-        ErrorModel.restore(saved[ERROR_MODEL][0]) if ERROR_MODEL in saved else None,
-        Orienter.restore(*saved[ORIENTATION]) if ORIENTATION in saved else None,
-        Trust.restore(saved[TRUST][0]) if TRUST in saved else None,
+        restored.error_model,
+        restored.orienter,
+        restored.trust,
+        folder,
     )
 
 
@@ -169,12 +234,13 @@ def _correction_ratios(folder: RunFolder, corrected: LandmarkTable, cohort: Coho
     )
 
 
-def _read_exemplars(exemplars: LandmarkTable, cohort: Cohort) -> LandmarkTable:
-    """The exemplars under the cohort's names; each is decoded now, to find a damaged one before anything is written."""
+def _read_exemplars(exemplars: LandmarkTable, cohort: Cohort) -> tuple[LandmarkTable, dict[str, str]]:
+    """The exemplars under the cohort's names, and the fingerprints of their radiographs.
+
+    Each is decoded now, to find a damaged one before anything is written, and to know later whether it was replaced.
+    """
     exemplars = exemplars.checked(cohort)
-    for one in exemplars:
-        cohort[one.image]
-    return exemplars
+    return exemplars, {one.image: fingerprint(cohort[one.image]) for one in exemplars}
 
 
 def _report_unshown(exemplars: LandmarkTable, progress: Sink) -> None:

@@ -13,6 +13,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.pipeline.orienting import Orienter
+from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, locators_of, refiner_of
 from onemark.stages.trust import Trust, ask
@@ -35,6 +36,7 @@ class Model:
         error_model: Gives expected errors; None where the cohort is too small: they are then the width of the peak.
         orienter: Brings radiographs upright, as the first exemplar lies; None where they are read as they lie.
         trust: How far detector and refiner are believed; None where the last stage counts alone.
+        folder: The run that keeps it, if there is one.
     """
 
     recipe: str
@@ -46,6 +48,7 @@ class Model:
     error_model: ErrorModel | None = None
     orienter: Orienter | None = None
     trust: Trust | None = None
+    folder: RunFolder | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

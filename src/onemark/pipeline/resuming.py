@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.weights import read_weights
+from onemark.data.paths import printable
+from onemark.nn.weights import open_weights
+from onemark.pipeline.model import fingerprint
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunConfig
 from onemark.pipeline.runs import RunFolder
-from onemark.pipeline.trainer import unfinished_head
+from onemark.pipeline.trainer import checkpoint_of, unfinished_head
 from onemark.stages.base import MATCH
 from onemark.types import LandmarkSet, UserError
 from onemark.uncertainty.learning import Ratios
@@ -37,7 +39,10 @@ def plan_rest(folder: RunFolder, minutes: float | None) -> dict[str, Any]:
         )
     if minutes is None:
         return {}
-    head = unfinished_head(Checkpoint(folder.checkpoint), folder.config)
+    try:
+        head = unfinished_head(checkpoint_of(folder), folder.config)
+    except UserError:  # damaged: the trainer says so and starts the stage again
+        head = {}
     return {"minutes": minutes + (folder.config.seconds_spent + head.get("spent", 0.0)) / 60}
 
 
@@ -60,15 +65,58 @@ def plan_teaching(folder: RunFolder, names: tuple[str, ...], minutes: float | No
             f"{folder.path} is not finished, and only a finished run can be taught more: finish it with "
             f"`onemark resume {folder.path}` first, or fit in another folder"
         )
-    saved = read_weights(folder.weights) if config.learned else {}
+    saved = open_weights(folder.weights).slots if config.learned else {}
     matcher = get_recipe(config.recipe).matcher
     if MATCH in saved and matcher.bound_to_landmarks:
-        _check_landmarks(tuple(saved[MATCH][1]["names"]), names)
+        _check_landmarks(tuple(saved[MATCH][1].get("names", ())), names)
     if minutes is None:
         minutes = _rest_of_budget(config) if status.waits_for_exemplar else WARM_MINUTES
         minutes = config.minutes if status.is_unfinished else minutes
     slots = tuple(slot for slot in saved if slot in get_recipe(config.recipe).slots)
-    return {"done": {}, "warm": slots, "minutes": minutes}
+    return {"done": {}, "warm": slots, "minutes": minutes, "training": config.training + 1}
+
+
+@contextlib.contextmanager
+def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: LandmarkTable) -> Iterator[None]:
+    """Take back a teaching that is refused before anything was learned from it.
+
+    Args:
+        folder: The run.
+        before: Its configuration before.
+        exemplars: Its exemplars before.
+    """
+    try:
+        yield
+    except UserError:
+        with contextlib.suppress(UserError):  # what was refused matters more than what fails now
+            if not folder.config.done and not _has_learned(folder):
+                # The number of the training stays used: what it left, such as a checkpoint, counts for no other one.
+                kept = ("training", "teaching")
+                former = {name: value for name, value in vars(before).items() if name not in kept}
+                folder.teach(exemplars, **former)
+        raise
+
+
+def _has_learned(folder: RunFolder) -> bool:
+    """Whether the weights hold anything of the present training."""
+    return folder.weights.exists() and (
+        open_weights(folder.weights).note.get("training") == folder.config.training
+    )
+
+
+def check_pictures(folder: RunFolder, cohort: Cohort, images: Sequence[str]) -> None:
+    """Check that the radiographs of exemplars are those that a person annotated.
+
+    Raises:
+        UserError: one was replaced.
+    """
+    for image in images:
+        known = folder.config.fingerprints.get(image)
+        if known is not None and fingerprint(cohort[image]) != known:
+            raise UserError(
+                f"{printable(cohort.path(image))} is not the picture that was annotated: put that back, or annotate "
+                "this one and give it with --exemplar"
+            )
 
 
 def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> None:

@@ -48,10 +48,14 @@ class RunConfig:
         done: Slot -> seconds, of the stages that have learned in the present training.
         warm: Slots whose stages go on from what an earlier training left.
         ratios: Rows of actual to expected error, one for each corrected radiograph.
-        fingerprints: Exemplar -> digest of its pixels; empty before the first training is finished.
+        fingerprints: Exemplar -> digest of its pixels, taken when it was read.
         fits: How many trainings were finished.
         predicted: Which of them the predictions in the folder were made after; 0 where there are none.
         orient: Whether radiographs that lie otherwise than the exemplar are brought upright first.
+        identity: Digest of what the run was made from, which its weights repeat; empty in earlier versions.
+        training: How many times exemplars were taught after the first training began.
+        teaching: Whether the exemplars of `teaching.csv`, where there is one, are to become those of the run.
+        threads: Threads that it computes with on a CPU; 0 where that is unknown.
         version: The version of onemark that wrote it.
     """
 
@@ -71,6 +75,10 @@ class RunConfig:
     fits: int = 0
     predicted: int = 0
     orient: bool = False
+    identity: str = ""
+    training: int = 0
+    teaching: bool = False
+    threads: int = 0
     version: str = onemark.__version__
 
     @property
@@ -170,6 +178,12 @@ def _count(value: object) -> int:
     return _whole(value)
 
 
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise TypeError
@@ -180,12 +194,6 @@ def _positive(value: object) -> float:
     if _number(value) <= 0:
         raise ValueError
     return _number(value)
-
-
-def _truth(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
 
 
 def _scalar(value: object) -> Scalar:
@@ -239,9 +247,16 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "warm": _list_of(_text),
     "ratios": _list_of(_list_of(_or_none(_number))),
     "fingerprints": _mapping_of(_text),
+    "identity": _text,
+    "training": _count,
+    "teaching": _truth,
+    "threads": _count,
     "fits": _count,
     "predicted": _count,
     "orient": _truth,
 }
-REQUIRED = frozenset(CHECKS) - {"ratios", "fingerprints", "fits", "predicted", "orient"}
+REQUIRED = frozenset(CHECKS) - {
+    *("ratios", "fingerprints", "fits", "predicted", "orient"),
+    *("identity", "training", "teaching", "threads"),
+}
 """What every version has written."""

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onemark.data.atomic import user_errors, writing
+from onemark.data.atomic import sync_folder, user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.data.paths import printable
 from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
-CONFIG = "config.json"
+CONFIG, EXEMPLARS, TEACHING = "config.json", "exemplars.csv", "teaching.csv"
 OURS = (
     CONFIG,
     "weights.safetensors",
     "checkpoint.safetensors",
-    "exemplars.csv",
+    EXEMPLARS,
+    TEACHING,
     "landmarks.csv",
     "suggestion.csv",
     "log.jsonl",
@@ -79,11 +82,14 @@ class RunFolder:
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
-        self._made: tuple[Path, ...] = ()
+        self._place = _place_of(path)
+        self._keeps_exemplars = False  # where they lay there before the run
 
     @classmethod
     def create(cls, path: Path | str, config: RunConfig, exemplars: LandmarkTable | None = None) -> RunFolder:
         """Start a run in a new folder, or in one that holds nothing of another run; exemplars may come later.
+
+        The configuration is written last: a death before leaves no run, and the same call starts it.
 
         Raises:
             UserError: the folder holds a run or files of its names, or cannot be written.
@@ -91,22 +97,25 @@ class RunFolder:
         path = Path(path)
         with user_errors(path):
             if path.exists() and not path.is_dir():
-                raise UserError(f"{path} is a file: give a folder for the run")
+                raise UserError(f"{printable(path)} is a file: give a folder for the run")
+            path.mkdir(parents=True, exist_ok=True)
             taken = [name for name in OURS if (path / name).exists()]
         if CONFIG in taken:
             raise UserError(
-                f"{path} already holds a run: continue it with `onemark resume {path}` or choose another folder"
+                f"{printable(path)} already holds a run: continue it with `onemark resume {printable(path)}` or "
+                "choose another folder"
             )
-        if taken:
+        same = exemplars is not None and taken == [EXEMPLARS] and _holds(path / EXEMPLARS, exemplars)
+        if taken and not same:
             raise UserError(
-                f"{path} already holds {taken[0]}, which a run would replace: choose another folder"
+                f"{printable(path)} already holds {taken[0]}, which a run would replace: choose another folder"
             )
-        run = cls(path, config)
-        run._made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
+        run = cls(path, replace(config, identity=_identify(config, exemplars)))
+        run._keeps_exemplars = same
         with run.discarded_on_error():
+            if exemplars is not None and not same:
+                exemplars.to_csv(path / EXEMPLARS)
             run.update()
-            if exemplars is not None:
-                run.write_exemplars(exemplars)
         return run
 
     @classmethod
@@ -117,15 +126,21 @@ class RunFolder:
             UserError: no run in that folder, or its `config.json` is damaged.
         """
         path = Path(path)
+        shown = printable(path)
         try:
             content = read_json(path / CONFIG, CONFIG_LIMITS)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{path} holds no run (no {CONFIG}): give the folder that `onemark fit` wrote"
+                f"{shown} holds no run (no {CONFIG}): give the folder that `onemark fit` wrote"
             ) from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path / CONFIG} cannot be read ({error}): give another run folder") from None
-        return cls(path, RunConfig.from_json(content, path / CONFIG, (path / "landmarks.csv").exists()))
+            raise UserError(f"{shown}/{CONFIG} cannot be read ({error}): give another run folder") from None
+        return cls(path, RunConfig.from_json(content, f"{shown}/{CONFIG}", (path / "landmarks.csv").exists()))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the folder was moved or deleted since, or is another one of that name by now."""
+        return _place_of(self.path) != self._place or not (self.path / CONFIG).exists()
 
     def status(self) -> RunStatus:
         """Where the run stands."""
@@ -141,8 +156,26 @@ class RunFolder:
     def update(self, **changes: Any) -> None:
         """Change fields of the configuration and write it."""
         self.config = replace(self.config, **changes)
-        with writing(self.path / CONFIG) as file:
+        with writing(self.path / CONFIG, make_folder=False) as file:
             file.write(json.dumps(self.config.to_json(), indent=2) + "\n")
+
+    def teach(self, exemplars: LandmarkTable, **changes: Any) -> None:
+        """Change exemplars and configuration together: a death leaves both as they were, or lets `settle` end it."""
+        exemplars.to_csv(self.path / TEACHING)
+        self.update(teaching=True, **changes)
+        self.settle()
+
+    def settle(self) -> None:
+        """End a change of exemplars that a death left half done. Only who holds the run may."""
+        pending = self.path / TEACHING
+        with user_errors(pending):
+            if not self.config.teaching:  # it died before it counted
+                pending.unlink(missing_ok=True)
+                return
+            if pending.exists():
+                pending.replace(self.path / EXEMPLARS)
+                sync_folder(self.path)
+        self.update(teaching=False)
 
     def note_predicted(self) -> None:
         """Note that the predictions in the folder were made with what it has learned last."""
@@ -152,11 +185,9 @@ class RunFolder:
         """Remove what `create` made, where nothing was learned that could be lost."""
         if self.weights.exists() or self.checkpoint.exists():
             return
-        with contextlib.suppress(OSError):  # somebody else's files may lie there by now
-            for name in ("exemplars.csv", CONFIG):
+        with contextlib.suppress(OSError):
+            for name in (CONFIG,) if self._keeps_exemplars else (CONFIG, EXEMPLARS):
                 (self.path / name).unlink(missing_ok=True)
-            for folder in self._made:
-                folder.rmdir()
 
     @contextlib.contextmanager
     def discarded_on_error(self) -> Iterator[None]:
@@ -189,13 +220,16 @@ class RunFolder:
 
     def exemplars(self) -> LandmarkTable:
         """The exemplars of the run; an empty table where it waits for the first one."""
-        if not (self.path / "exemplars.csv").exists() and self.status().waits_for_exemplar:
+        if self.status().waits_for_exemplar:
             return LandmarkTable((), ())
-        return read_landmarks(self.path / "exemplars.csv")
-
-    def write_exemplars(self, exemplars: LandmarkTable) -> None:
-        """Replace the exemplars."""
-        exemplars.to_csv(self.path / "exemplars.csv")
+        pending = self.path / TEACHING
+        if self.config.teaching and pending.exists():
+            try:
+                return read_landmarks(pending)
+            except UserError:
+                if pending.exists():  # else its owner has just renamed it
+                    raise
+        return read_landmarks(self.path / EXEMPLARS)
 
     def log(self) -> list[dict[str, Any]]:
         """The training log, a dict per step; empty where there is none yet, or none that can be read.
@@ -215,8 +249,34 @@ class RunFolder:
 
     def write_log(self, log: Iterable[Mapping[str, Any]]) -> None:
         """Write the training log, a JSON object per line."""
-        with user_errors(self.path / "log.jsonl"), writing(self.path / "log.jsonl") as file:
+        with writing(self.path / "log.jsonl", make_folder=False) as file:
             file.writelines(json.dumps(entry) + "\n" for entry in log)
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _identify(config: RunConfig, exemplars: LandmarkTable | None) -> str:
+    """A digest of what a run is made from: the same again gives the same weights, which may change places."""
+    made_from = [config.recipe, sorted(config.settings.items()), config.seed, config.radiographs]
+    points = [[one.image, one.names, one.xy.tolist()] for one in exemplars or ()]
+    return hashlib.blake2b(json.dumps([made_from, points]).encode(), digest_size=16).hexdigest()
+
+
+def _holds(path: Path, exemplars: LandmarkTable) -> bool:
+    """Whether a file holds just these exemplars, such as those of a run that died before it began."""
+    try:
+        there = read_landmarks(path)
+    except (UserError, OSError):
+        return False
+    return there.names == exemplars.names and [(one.image, one.xy.tobytes()) for one in there] == [
+        (one.image, one.xy.tobytes()) for one in exemplars
+    ]
 
 
 def status_of(path: Path | None) -> RunStatus | None:

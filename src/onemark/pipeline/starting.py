@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from onemark.data.cohort import Cohort
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose
@@ -63,6 +65,7 @@ def new_config(
         cohort.names,
         state,
         orient=orient,
+        threads=torch.get_num_threads(),
     )
 
 

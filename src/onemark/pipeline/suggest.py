@@ -18,8 +18,10 @@ from onemark.nn.device import choose
 from onemark.nn.training.canvases import CanvasCache, learning_pool
 from onemark.nn.training.loop import hash_text
 from onemark.options import check_budget_and_seed, settings_of
+from onemark.pipeline.locks import locked
 from onemark.pipeline.recipe import Recipe
 from onemark.pipeline.recipes import RECIPES, get_recipe
+from onemark.pipeline.restoring import count_finished
 from onemark.pipeline.resuming import check_present
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import CONFIG, RunFolder
@@ -72,24 +74,28 @@ def suggest(
         raise UserError(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
         )
-    folder = RunFolder.open(out) if out is not None and (Path(out) / CONFIG).exists() else None
-    there = folder is not None
-    if folder is not None:
-        config = _settled_config(folder, cohort, device)
-    else:
-        total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
-        config = new_config(
-            cohort, recipe, total, device, seed, settings, progress=progress, state=RunState.SUGGESTED
-        )
-        folder = None if out is None else RunFolder.create(out, config)
-    chosen = _suggesting_recipe(config.recipe)
-    with folder.discarded_on_error() if folder and not there else nullcontext():
-        stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
-    found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
-    found = replace(found, run=folder.path if folder else None)
-    if folder is not None:
-        found.to_csv(folder.suggestion)
-    return found
+    with locked(out, make=True) if out is not None else nullcontext():
+        folder = RunFolder.open(out) if out is not None and (Path(out) / CONFIG).exists() else None
+        there = folder is not None
+        if folder is not None:
+            folder.settle()
+            count_finished(folder)
+            config = _settled_config(folder, cohort, device)
+        else:
+            total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
+            config = new_config(
+                cohort, recipe, total, device, seed, settings, progress=progress, state=RunState.SUGGESTED
+            )
+            folder = None if out is None else RunFolder.create(out, config)
+            config = folder.config if folder else config
+        chosen = _suggesting_recipe(config.recipe)
+        with folder.discarded_on_error() if folder and not there else nullcontext():
+            stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
+        found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
+        found = replace(found, run=folder.path if folder else None)
+        if folder is not None:
+            found.to_csv(folder.suggestion)
+        return found
 
 
 def _choose(
@@ -226,10 +232,20 @@ def adopt(
     Raises:
         UserError: no such run, another matcher, or one of the options is wrong.
     """
-    folder = RunFolder.open(run)
+    with locked(run):
+        _adopt(RunFolder.open(run), recipe, minutes, settings, progress)
+
+
+def _adopt(
+    folder: RunFolder,
+    recipe: str,
+    minutes: float | None,
+    settings: Mapping[str, Any] | None,
+    progress: Sink,
+) -> None:
     if not folder.status().waits_for_exemplar:
         raise UserError(f"{folder.path} has its exemplars already: go on with it by `onemark resume`")
-    if not same_matcher(run, recipe=recipe, minutes=minutes, settings=settings):
+    if not same_matcher(folder.path, recipe=recipe, minutes=minutes, settings=settings):
         raise UserError(
             f"{folder.path} has another matcher than these options ask for: fit in another folder"
         )

@@ -11,10 +11,11 @@ import numpy as np
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.paths import printable
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.weights import read_weights, write_weights
+from onemark.nn.weights import write_weights
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import (
@@ -25,6 +26,8 @@ from onemark.pipeline.orienting import (
     turn_table,
 )
 from onemark.pipeline.recipes import get_recipe
+from onemark.pipeline.rescue import moved_error, rescue
+from onemark.pipeline.restoring import note_of, restore, saved_orientation
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Cancelled, Progress, Sink
@@ -33,7 +36,7 @@ from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust, measure_trust
-from onemark.types import LandmarkSet
+from onemark.types import LandmarkSet, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 from onemark.uncertainty.learning import learn_error_model, seconds_to_train
@@ -72,7 +75,13 @@ class Trainer:
         self.recipe = get_recipe(config.recipe)
         self.configs = self.recipe.configure(config.settings)
         self.fabric = fabric_for(config.device)
-        self.checkpoint = None if folder is None else Checkpoint(folder.checkpoint)
+        self.checkpoint = None if folder is None else checkpoint_of(folder)
+        if self.checkpoint:
+            self.checkpoint.before_saving = self._follow_folder
+        self._all_exemplars = exemplars
+        self._states: Mapping[str, Any] = {}
+        self._moved: UserError | None = None
+        self._pass_over_damaged_checkpoint()
         self.head = unfinished_head(self.checkpoint, config)
         self.log: list[dict[str, Any]] = self.head["log"] if self.head else (folder.log() if folder else [])
         budget = seconds_to_train(config.minutes)
@@ -116,17 +125,16 @@ class Trainer:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             trust = self._measure_trust(stages)
             error_model = self._learn_error_model(stages, trust)
+            prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
             raise
-        cohort, exemplars = self.original
-        prints = {one.image: fingerprint(cohort[one.image]) for one in exemplars}
-        self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         if self.checkpoint:
-            self.checkpoint.remove()
-        return Model(
-            self.recipe.name, stages, exemplars, prints, cohort, self.log, error_model, self.orienter, trust
-        )
+            self.checkpoint.remove()  # all stages count by now
+        self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
+        cohort, exemplars = self.original
+        learned = (error_model, self.orienter, trust)
+        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, self.folder)
 
     def _bring_upright(self) -> None:
         """Find which radiographs lie otherwise than the first exemplar, and let the stages see them as it lies."""
@@ -135,7 +143,7 @@ class Trainer:
         started = time.monotonic()
         saved = None
         if self.folder is not None and self.config.learned:
-            saved = read_weights(self.folder.weights).get(ORIENTATION)
+            saved = saved_orientation(self.folder)
         pools = {config.pool for config in self.configs.values()}
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
@@ -152,10 +160,38 @@ class Trainer:
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
         if self.folder is None or not self.config.learned:
+            if not self.head:
+                self.log.clear()  # of a stage that died before it was kept
             return {}
-        saved = read_weights(self.folder.weights)
-        slots = [slot for slot in self.recipe.slots if slot in saved]
-        return {slot: self.recipe.slots[slot].restore(*saved[slot], self.fabric) for slot in slots}
+        restored = restore(self.folder, self.exemplars.names, self.fabric)
+        if not self.head:
+            del self.log[restored.logged :]
+        return dict(restored.stages)
+
+    def _pass_over_damaged_checkpoint(self) -> None:
+        """Only the stage in progress needs it, which then starts again."""
+        try:
+            unfinished_head(self.checkpoint, self.config)
+        except UserError as error:
+            assert self.checkpoint is not None
+            self.checkpoint.remove()
+            self.sink(Progress("read", 0, 1, message=f"{error}; the stage in progress starts again"))
+
+    def _take_prints(self) -> dict[str, str]:
+        """The exemplars' fingerprints; says whose picture was replaced, which the model takes for a stranger."""
+        prints: dict[str, str] = {}
+        cohort, exemplars = self.original
+        for image in exemplars.images:
+            try:
+                now = fingerprint(cohort[image])
+            except UserError:
+                now = ""
+            prints[image] = self.config.fingerprints.get(image, now)
+            if prints[image] != now:
+                where = printable(cohort.path(image))
+                message = f"{where} was replaced after it was annotated: its points are of the former picture"
+                self.sink(Progress("read", 0, 1, message=message))
+        return prints
 
     def _fit_stage(self, slot: str, before: Mapping[str, Stage], former: Mapping[str, Stage]) -> Stage:
         stage = self.recipe.slots[slot]
@@ -210,11 +246,14 @@ class Trainer:
         return float(max(1.0, (self.budget - self.config.seconds_spent) * share))
 
     def _keep(self, slot: str, stages: Mapping[str, Stage], seconds: float) -> None:
-        """Keep what a stage has learned. The configuration is written last: only then does the stage count."""
-        if self.folder is not None and self.fabric.is_global_zero:
-            self._write_weights(stages)
-            self.folder.write_log(self.log)
-        self._note(done={**self.config.done, slot: seconds})
+        """Keep what a stage has learned.
+
+        The stage counts once its weights are there: they say so themselves, so that a death before the configuration
+        is written neither loses the stage nor trains it twice.
+        """
+        done = {**self.config.done, slot: seconds}
+        self._write_weights(stages, done)
+        self._note(done=done)
 
     def _measure_trust(self, stages: Mapping[str, Stage]) -> Trust | None:
         trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
@@ -226,14 +265,17 @@ class Trainer:
         error_model = learn_error_model(
             stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
         )
-        if self.fabric.is_global_zero:
-            self._write_weights(stages, trust, error_model)
+        self._write_weights(stages, self.config.done, trust, error_model)
         return error_model
 
     def _write_weights(
-        self, stages: Mapping[str, Stage], trust: Trust | None = None, error_model: ErrorModel | None = None
+        self,
+        stages: Mapping[str, Stage],
+        done: Mapping[str, float],
+        trust: Trust | None = None,
+        error_model: ErrorModel | None = None,
     ) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.fabric.is_global_zero:
             return
         states = {name: stage.state() for name, stage in stages.items()}
         if trust is not None:
@@ -242,12 +284,37 @@ class Trainer:
             states[ERROR_MODEL] = error_model.state()
         if self.orienter is not None:
             states[ORIENTATION] = self.orienter.state()
-        write_weights(self.folder.weights, states)
+        self._states = states
+        self._follow_folder()
+        self.folder.write_log(self.log)
+        note = note_of(self.folder, self.exemplars.names, done, len(self.log))
+        write_weights(self.folder.weights, states, note, make_folder=False)
+
+    def _follow_folder(self) -> UserError | None:
+        """Where the run folder is gone, go on in a new one, with all that was learned; returns what is to be said."""
+        if self.folder is None or not self.folder.is_gone:
+            return self._moved
+        former = self.folder.path
+        self.folder = rescue(self.folder, self._all_exemplars, self.exemplars.names, self._states, self.log)
+        if self.checkpoint:
+            self.checkpoint.path = self.folder.checkpoint
+        trained = set(self.recipe.slots) <= set(self.config.done)
+        self._moved = moved_error(former, self.folder.path, trained)
+        return self._moved
 
     def _note(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)
         if self.folder is not None and self.fabric.is_global_zero:
+            moved = self._follow_folder()
             self.folder.update(**changes)
+            if moved is not None:
+                raise moved
+
+
+def checkpoint_of(folder: RunFolder) -> Checkpoint:
+    """The checkpoint of a run, which knows the state of another training from its own."""
+    config = folder.config
+    return Checkpoint(folder.checkpoint, f"{config.identity}/{config.training}" if config.identity else "")
 
 
 def unfinished_head(checkpoint: Checkpoint | None, config: RunConfig) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def write_landmarks(
     format: str | None = None,
     mm: bool = False,
     overwrite: bool = False,
+    safe_csv: bool = False,
 ) -> tuple[Path, ...]:
     """Write a table in the format of the suffix, or in a named one.
 
@@ -37,6 +39,7 @@ def write_landmarks(
         format: `csv`, `slicer`, `tps`, `coco`, `labelme`, `pts` or `yolo`; by default the suffix decides.
         mm: CSV only: add the columns `x_mm,y_mm`; needs `cohort`.
         overwrite: Replace files that are there. Off by default: nothing is lost by a mistyped name.
+        safe_csv: CSV only: see `LandmarkTable.to_csv`.
 
     Returns:
         The files written.
@@ -52,13 +55,35 @@ def write_landmarks(
     if chosen.key == _CSV:
         spacing = _spacings(path, table, cohort) if mm else None
         _check_free([path], overwrite)
-        table.to_csv(path, spacing)
+        table.to_csv(path, spacing, safe=safe_csv)
         return (path,)
     texts = _texts(table, path, chosen, _needed(path, cohort))
-    _check_free(texts, overwrite)
-    for file, text in texts.items():
-        write_text(file, text)
+    _check_free([file for file, text in texts.items() if not _holds(file, text)], overwrite)
+    _write_all(texts)
     return tuple(texts)
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write all files, or none that was not there before: the same call then works once the disk has room."""
+    new: list[Path] = []
+    try:
+        for file, text in texts.items():
+            if not file.exists():
+                new.append(file)
+            write_text(file, text)
+    except UserError:
+        for file in new:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise
+
+
+def _holds(file: Path, text: str) -> bool:
+    """Whether a file is there already as it is to be, such as after a death in the middle of many."""
+    try:
+        return file.is_file() and file.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def check_target(

@@ -28,6 +28,9 @@ from onemark.types import LandmarkSet, UserError
 if TYPE_CHECKING:
     import pandas
 
+FORMULAS = ("=", "+", "-", "@")
+"""What a cell begins with that a spreadsheet takes for a formula."""
+
 Spacings = Mapping[str, Spacing | None]
 """Image name -> `(x, y)` mm per pixel; images that are missing or None have no known spacing."""
 
@@ -132,26 +135,28 @@ class LandmarkTable:
         numbers = [column for column in columns if column not in words]
         return frame.astype({**dict.fromkeys(words, "object"), **dict.fromkeys(numbers, "float64")})
 
-    def to_csv(self, path: Path | str, spacing: Spacings | None = None) -> None:
+    def to_csv(self, path: Path | str, spacing: Spacings | None = None, *, safe: bool = False) -> None:
         """Write the long CSV atomically; reading it back gives the same table to the last bit.
 
         Args:
             path: The file; one that is there is replaced.
             spacing: As for `to_frame`.
+            safe: Put an apostrophe before names that a spreadsheet would take for formulas. It stays when the file is
+                read back.
 
         Raises:
             UserError: it cannot be written.
         """
         with writing(path) as stream:
-            self.write_csv(stream, spacing)
+            self.write_csv(stream, spacing, safe=safe)
 
-    def write_csv(self, stream: IO[str], spacing: Spacings | None = None) -> None:
+    def write_csv(self, stream: IO[str], spacing: Spacings | None = None, *, safe: bool = False) -> None:
         """Write the long CSV into an open text stream; otherwise as `to_csv`."""
         columns = list(self._columns(spacing))
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for row in self._rows(columns, spacing):
-            writer.writerow([cell if isinstance(cell, str) else _text(cell) for cell in row])
+            writer.writerow([_shown(cell, safe) if isinstance(cell, str) else _text(cell) for cell in row])
 
     @cached_property
     def _by_image(self) -> dict[str, LandmarkSet]:
@@ -274,6 +279,10 @@ def _values(one: LandmarkSet, mm: Spacing | None) -> dict[str, NDArray[np.float6
         "x_mm": xy_mm[:, 0],
         "y_mm": xy_mm[:, 1],
     }
+
+
+def _shown(name: str, safe: bool) -> str:
+    return f"'{name}" if safe and name.startswith(FORMULAS) else name
 
 
 def _text(value: str | float) -> str:

@@ -59,7 +59,7 @@ class SessionStore(QObject):
         """
         self.work = autosave.work_folder(folder)
         kept = autosave.read_all(self.work, self._set_unreadable_aside)
-        newest, *older = kept or [self.work / autosave.NAME]
+        newest, *older = kept or [autosave.find_unused(self.work / autosave.NAME)]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         self._reading, self.aliases = None, {}
         self.preferences.contrast, self.preferences.inverted = None, False  # those of another cohort
@@ -82,10 +82,12 @@ class SessionStore(QObject):
             self._autosave.flush()
 
     def try_save(self) -> bool:
-        """Save and wait; True if everything is on disk."""
+        """Save and wait; True if everything is on disk. Without an autosave, nothing that was placed is."""
         self.save()
         self.flush()
-        return self._autosave is None or self._autosave.error is None
+        if self._autosave is None:
+            return not self.context.session.annotations
+        return self._autosave.error is None
 
     def end(self) -> None:
         """Save the session as properly closed, and stop saving it."""
@@ -149,7 +151,8 @@ class SessionStore(QObject):
             self._troubled.emit(text, kind)
 
     def _set_unreadable_aside(self, path: Path, error: UserError) -> None:
-        autosave.set_aside(path)
+        with contextlib.suppress(OSError):  # where it cannot be renamed, a new session gets another name
+            autosave.set_aside(path)
         self.context.tell(str(error), "warn")
 
     def _put_away(self, older: list[Path]) -> None:
@@ -189,7 +192,8 @@ class SessionStore(QObject):
         schema = saved["schema"]
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
         for image, annotation in saved["annotations"].items():
-            if image in session.cohort:
+            # Points kept for a radiograph that was gone may be of a former schema.
+            if image in session.cohort and len(annotation["xy"]) == len(session.schema):
                 session.annotations[image] = Annotation.from_json(annotation)
             else:
                 self._orphans[image] = annotation

@@ -15,13 +15,15 @@ from typing import Any
 from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
+from onemark.data.json import read_json
+from onemark.data.paths import printable
 from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.saved_session import check_session
 from onemark.gui.state.schema import match_names
 from onemark.types import UserError
 
 NAME = "session.json"
 VERSION = 1
-KEYS = ("annotations", "closed", "current", "preferences", "run", "saved", "schema")
 FORMER_KEYS = {"marks": "annotations", "wishes": "preferences"}
 """Keys that earlier releases wrote -> their names today; files with either are read."""
 FILES = re.compile(r"session(-\d+)*\.json")  # not those set aside
@@ -47,15 +49,16 @@ def read(path: Path) -> dict[str, Any] | None:
         UserError: the file exists but cannot be understood; it stays as it is.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         if data["version"] != VERSION:
-            raise ValueError(f"version {data['version']}")
+            raise ValueError(f"version {data['version']!r}")
         return {FORMER_KEYS.get(key, key): value for key, value in data.items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}); onemark keeps the file and starts a new session beside it"
+            f"{printable(path)} cannot be read ({printable(error)}); onemark keeps the file and starts a new session "
+            "beside it"
         ) from error
 
 
@@ -71,19 +74,10 @@ def read_all(work: Path, report: Callable[[Path, UserError], None]) -> dict[Path
         try:
             session = read(path)
             if session is not None:
-                sessions[path] = _check_complete(path, session)
+                sessions[path] = check_session(path, session)
         except UserError as error:
             report(path, error)
     return dict(sorted(sessions.items(), key=lambda one: one[1]["saved"], reverse=True))
-
-
-def _check_complete(path: Path, session: dict[str, Any]) -> dict[str, Any]:
-    missing = [key for key in KEYS if key not in session]
-    if missing:
-        raise UserError(
-            f"{path} lacks {missing[0]!r}; onemark keeps the file and starts a new session beside it"
-        )
-    return session
 
 
 def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

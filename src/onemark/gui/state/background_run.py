@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from onemark.data.suggestion import Suggestion
 from onemark.evaluation.verdict import judge
@@ -16,7 +16,10 @@ from onemark.gui.state.run_status import read_suggestion
 from onemark.gui.state.units import note_predictions
 from onemark.nn.processor import OthersMeter
 from onemark.progress import Cancelled, Progress
-from onemark.types import LandmarkSet
+from onemark.types import LandmarkSet, UserError
+
+if TYPE_CHECKING:
+    from onemark.pipeline.runs import RunFolder
 
 KEEP = 4000  # more than a training sends between two polls; a limit in case the window stops polling
 T = TypeVar("T")
@@ -128,10 +131,17 @@ class BackgroundRun:
             self.outcome = "failed"
 
     def _train(self) -> None:
-        self.model = self._backend.train(self.order, self)
-        table = self.model.predict(self.order.cohort, self)
-        table.to_csv(self.order.out / "landmarks.csv")
-        note_predictions(self.order.out, self.order.cohort)
+        from onemark.pipeline.locks import locked
+
+        with locked(self.order.out, make=True):
+            self.model = self._backend.train(self.order, self)
+            table = self.model.predict(self.order.cohort, self)
+            kept = _keep_elsewhere(self.model)
+            place = self.order.out if kept is None else kept[0].path
+            table.to_csv(place / "landmarks.csv")
+            note_predictions(place, self.order.cohort)
+            if kept is not None:
+                raise kept[1]
         verdict = judge(
             table,
             self.order.cohort,
@@ -146,6 +156,15 @@ class BackgroundRun:
         # Predictions made before the stop are worth a look.
         if self._predicted:
             self.predictions = Predictions.from_sets(self._predicted.values())
+
+
+def _keep_elsewhere(model: Trained) -> tuple[RunFolder, UserError] | None:
+    """Write a model whose run folder is gone elsewhere; None where nothing is to be done."""
+    if getattr(model, "folder", None) is None:
+        return None
+    from onemark.pipeline.rescue import keep_model  # loads torch, as such a model has done
+
+    return keep_model(model)
 
 
 def _empty(box: deque[T]) -> list[T]:

@@ -192,8 +192,12 @@ class DenseTask:
             maps = self.teacher(torch.cat([canvases, annotated]))
         ours = [m[: len(canvases)] for m in maps]
         free = points[:, focused:]
-        found, weight = self._match_cycle(ours, [m.roll(-1, 0) for m in ours], free)
-        here, there, weights = [free], [found], [weight]
+        here: list[torch.Tensor] = []
+        there: list[torch.Tensor] = []
+        weights: list[torch.Tensor] = []
+        if free.shape[1]:
+            found, weight = self._match_cycle(ours, [m.roll(-1, 0) for m in ours], free)
+            here, there, weights = [free], [found], [weight]
         if focused:
             near = self._draw_around(exemplar.visible, level.side, focused, generator).expand(
                 len(canvases), -1, -1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from onemark.nn.weights import FORMER_SLOTS, Tensors, read_weights, write_weights
+from onemark.data.paths import printable
+from onemark.nn.weights import FORMER_SLOTS, Tensors, open_weights, write_weights
+from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.nn.training.schedule import Clock
@@ -15,10 +18,16 @@ if TYPE_CHECKING:
 
 
 class Checkpoint:
-    """One file that always holds the newest whole state."""
+    """One file that always holds the newest whole state.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The file.
+        owner: Names the training that the state belongs to; the state of another one is passed over. Empty takes any.
+    """
+
+    def __init__(self, path: Path, owner: str = "") -> None:
+        self.path, self.owner = path, owner
+        self.before_saving: Callable[[], UserError | None] = lambda: None
 
     def save(
         self,
@@ -28,17 +37,28 @@ class Checkpoint:
         clock: Clock,
         log: list[dict[str, Any]],
     ) -> None:
-        """Write atomically; an interruption leaves the former state whole."""
+        """Write atomically; an interruption leaves the former state whole.
+
+        Raises:
+            UserError: it cannot be written; or what `before_saving` returned, after the state was kept.
+        """
+        moved = self.before_saving()
         tensors = {
             f"{m}/{k}": v for m, module in task.modules.items() for k, v in module.state_dict().items()
         }
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items()}
         head = {"stage": stage, "step": clock.step, "spent": clock.elapsed, "log": log}
-        write_weights(self.path, {"state": (tensors, head)})
+        write_weights(self.path, {"state": (tensors, head)}, {"owner": self.owner}, make_folder=False)
+        if moved is not None:
+            raise moved
 
     def head(self) -> dict[str, Any]:
-        """Stage, step, seconds spent and log of the saved state; empty where there is none."""
+        """Stage, step, seconds spent and log of the saved state; empty where there is none of this training.
+
+        Raises:
+            UserError: it is damaged.
+        """
         return self._read()[1] if self.path.exists() else {}
 
     def restore(self, stage: str, task: Task, optimizer: torch.optim.Optimizer, clock: Clock) -> None:
@@ -46,23 +66,43 @@ class Checkpoint:
         if self.head().get("stage") != stage:
             return
         tensors, head = self._read()
-        for name, module in task.modules.items():
-            module.load_state_dict(_below(tensors, f"{name}/"))
-        slots: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in _below(tensors, "optimizer/").items():
-            index, name = key.split("/")
-            slots.setdefault(int(index), {})[name] = value
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        try:
+            _restore(tensors, task, optimizer)
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise self._unusable(f"does not fit the {stage} stage: {error}") from None
         clock.resume(head["step"], head["spent"])
 
     def _read(self) -> tuple[Tensors, dict[str, Any]]:
-        tensors, head = read_weights(self.path)["state"]
+        saved = open_weights(self.path)
+        if self.owner and saved.note.get("owner", self.owner) != self.owner:
+            return {}, {}
+        if "state" not in saved.slots:
+            raise self._unusable("holds no state of a training")
+        tensors, head = saved.slots["state"]
+        fits = {"stage": str, "step": int, "spent": int | float, "log": list}
+        if not all(isinstance(head.get(key), kind) for key, kind in fits.items()):
+            raise self._unusable("is damaged, its head is incomplete")
+        if not all(isinstance(entry, dict) for entry in head["log"]):
+            raise self._unusable("is damaged, its log is none")
         return tensors, head | {"stage": FORMER_SLOTS.get(head["stage"], head["stage"])}
+
+    def _unusable(self, why: str) -> UserError:
+        return UserError(f"{printable(self.path)} {why}; delete it, and the stage starts again")
 
     def remove(self) -> None:
         """Forget the state, when the stage is done."""
         self.path.unlink(missing_ok=True)
+
+
+def _restore(tensors: Tensors, task: Task, optimizer: torch.optim.Optimizer) -> None:
+    for name, module in task.modules.items():
+        module.load_state_dict(_below(tensors, f"{name}/"))
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in _below(tensors, "optimizer/").items():
+        index, name = key.split("/")
+        slots.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
 def _below(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:

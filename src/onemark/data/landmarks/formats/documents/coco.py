@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, Target, number, numbered
+from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
 
 _VISIBLE = 2
@@ -104,32 +105,52 @@ def _read(source: Source) -> Reading:
     """
     try:
         document = _indexed(source.document)
-        entries = list(_merged(source, document))
+        entries = list(_merge(source, document))
     except UserError as error:
         raise UserError(f"{source.path}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f"{source.path} is no valid COCO keypoints file ({error!r}); export it again"
         ) from error
-    return Reading(grouped(source.path, entries), document.notes, document.sizes)
+    return Reading(group_entries(source.path, entries), document.notes, document.sizes)
 
 
 def _indexed(document: dict[str, Any]) -> _Document:
-    images = {str(image["id"]): image_key(image["file_name"]) for image in document["images"]}
+    images = {
+        key: image_key(image["file_name"]) for key, image in _by_id(document["images"], "images").items()
+    }
     sizes = {
-        image_key(image["file_name"]): (int(image["height"]), int(image["width"]))
+        image_key(image["file_name"]): _size(image)
         for image in document["images"]
         if image.get("height") and image.get("width")
     }
     categories = document.get("categories") or []
-    names = {str(one["id"]): one.get("keypoints") or [] for one in categories}
+    names = {key: one.get("keypoints") or [] for key, one in _by_id(categories, "categories").items()}
     titles = {str(one["id"]): str(one.get("name", "")) for one in categories}
     # Beside keypoints, a box is the object's.
     is_boxed = not any(one.get("keypoints") for one in document["annotations"])
     return _Document(images, sizes, names, titles, is_boxed)
 
 
-def _merged(source: Source, document: _Document) -> Iterator[Entry]:
+def _by_id(objects: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+    """Id as text -> object; an id that stands twice would move points to another image."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in objects:
+        key = str(one["id"])
+        if key in found:
+            raise UserError(f"two of its {kind} have the id {quoted(key)}; give each its own")
+        found[key] = one
+    return found
+
+
+def _size(image: Mapping[str, Any]) -> Size:
+    height, width = int(image["height"]), int(image["width"])
+    if min(height, width) < 1:
+        raise UserError(f"image {quoted(str(image['file_name']))} has an impossible size; correct it")
+    return height, width
+
+
+def _merge(source: Source, document: _Document) -> Iterator[Entry]:
     """The points of all annotations; a landmark that one of them lacks may come from another of the image."""
     found: dict[tuple[str, str], Entry] = {}
     objects = 0

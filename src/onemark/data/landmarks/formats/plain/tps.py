@@ -21,16 +21,18 @@ from onemark.data.images.header import Header
 from onemark.data.images.read import read_size
 from onemark.data.json import parse_json
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, numbered
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".tps"
 _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
+_LINE_END = re.compile(r"\r\n|\r|\n")  # splitlines would also split names, such as at U+2028
 _OURS = "onemark "
 _MISSING = "-1 -1"
 _MOST_DIGITS = 9
+_MOST_HEIGHT = 10**6
 _SHOWN = 5
 
 
@@ -102,13 +104,13 @@ def _read(source: Source) -> Reading:
     entries = [entry for of_image in found.values() for entry in of_image]
     if not entries and source.missing:
         raise UserError(f"{path}: {next(iter(source.missing.values()))}")
-    return Reading(grouped(path, entries), notes)
+    return Reading(group_entries(path, entries), notes)
 
 
 def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
     current: _Specimen | None = None
     curve = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         match = _KEY.fullmatch(line)
         key, value = (match[1].upper(), match[2].strip()) if match else ("", line.strip())
         if key == "LM3":
@@ -173,6 +175,9 @@ def _entries(source: Source, specimen: _Specimen, image: str) -> list[Entry]:
         )
     if about:
         height = about["height"]
+        if not 0 < height <= _MOST_HEIGHT:
+            where = f"{source.path}, line {specimen.line}"
+            raise UserError(f"{where}: its COMMENT= has an impossible height; correct it")
     elif (placed := _height(source, image)) is not None:
         image, height = placed
     else:

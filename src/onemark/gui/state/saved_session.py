@@ -1,0 +1,104 @@
+"""What a session file may hold: all of it is checked before any of it is used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from onemark.data.paths import printable
+from onemark.types import UserError
+
+KEYS = ("annotations", "closed", "current", "preferences", "run", "saved", "schema")
+
+
+def check_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
+    """The session, which is whole.
+
+    Args:
+        path: Its file, for the message.
+        session: The content, with the keys of today.
+
+    Raises:
+        UserError: something is missing, or of the wrong shape.
+    """
+    missing = [key for key in KEYS if key not in session]
+    if missing:
+        raise _refuse(path, f"lacks {missing[0]!r}")
+    checks = {
+        "annotations": _are_annotations(session["annotations"]),
+        "closed": isinstance(session["closed"], bool),
+        "current": _is_text_or_none(session["current"]),
+        "preferences": _are_preferences(session["preferences"]),
+        "saved": _is_number(session["saved"]),
+        "schema": _is_schema(session["schema"]),
+    }
+    checks |= {key: _is_text_or_none(session.get(key)) for key in ("run", "former", "suggested")}
+    wrong = [key for key, is_right in checks.items() if not is_right]
+    if wrong:
+        raise _refuse(path, f"has a wrong value in {wrong[0]!r}")
+    return dict(session)
+
+
+def _refuse(path: Path, why: str) -> UserError:
+    return UserError(f"{printable(path)} {why}; onemark keeps the file and starts a new session beside it")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_schema(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("title"), str):
+        return False
+    names, labels = value.get("names"), value.get("labels")
+    if not isinstance(names, list) or not isinstance(labels, list):
+        return False
+    return _are_texts(names) and _are_texts(labels) and len(labels) == len(names) == len(set(names))
+
+
+def _are_annotations(value: object) -> bool:
+    return isinstance(value, dict) and all(_is_annotation(one) for one in value.values())
+
+
+def _is_annotation(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("xy"), list):
+        return False
+    hidden, count = value.get("hidden"), len(value["xy"])
+    if not isinstance(hidden, list) or not all(
+        isinstance(value.get(key), bool) for key in ("corrects", "confirmed")
+    ):
+        return False
+    return all(_is_point(row) for row in value["xy"]) and all(
+        type(index) is int and 0 <= index < count and value["xy"][index] is None for index in hidden
+    )
+
+
+def _is_point(row: object) -> bool:
+    return row is None or (isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)))
+
+
+def _are_preferences(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    settings = value.get("settings", {})
+    checks = [
+        isinstance(value.get("recipe", ""), str),
+        isinstance(value.get("device", ""), str),
+        all(_is_number(value.get(key, 0)) for key in ("minutes", "retrain_minutes")),
+        type(value.get("suggest_number", 1)) is int,
+        isinstance(settings, dict)
+        and all(isinstance(one, str | int | float | bool) for one in settings.values()),
+        value.get("spacing_mm") is None or (_is_number(value["spacing_mm"]) and value["spacing_mm"] > 0),
+        _are_texts(value.get("formats", [])),
+    ]
+    return all(checks)

@@ -1,0 +1,117 @@
+"""A session file of any shape: it is whole or it is set aside, and what is placed afterwards is saved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onemark import LandmarkTable
+from onemark.gui.state import autosave
+from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.schema import Schema
+from onemark.types import UserError
+
+from .desktop import Desktop
+
+POINTS = {"xy": [[1.0, 2.5], None], "hidden": [1], "corrects": False, "confirmed": True}
+WHOLE: dict[str, Any] = {
+    "version": 1,
+    "saved": 5.0,
+    "closed": True,
+    "cohort": "/x",
+    "current": "a.png",
+    "schema": {"title": "t", "names": ["a", "b"], "labels": ["A", "B"]},
+    "preferences": {"recipe": "onemark", "minutes": 3, "settings": {"match.steps": 2}, "spacing_mm": None},
+    "run": None,
+    "former": None,
+    "suggested": None,
+    "annotations": {"a.png": POINTS},
+}
+ODD = st.sampled_from([None, True, -1, 7, 1e308, "", "x", "\0", [], [[]], [None], {}, {"xy": 1}])
+
+
+def paths_of(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The keys that lead to every value inside."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path for key, one in inner for path in [(*before, key), *paths_of(one, (*before, key))]]
+
+
+def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The session with another value there."""
+    session = json.loads(json.dumps(WHOLE))
+    inner = session
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return session
+
+
+def lacking(*path: str) -> dict[str, Any]:
+    """The session without a value."""
+    session = changed(path, None)
+    inner = session
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    return session
+
+
+def test_a_whole_session_is_read(tmp_path: Path):
+    (tmp_path / "session.json").write_text(json.dumps(WHOLE))
+    (read,) = autosave.read_all(tmp_path, pytest.fail).values()
+    assert read == WHOLE
+
+
+@settings(
+    max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(st.sampled_from(paths_of(WHOLE)), ODD)
+def test_what_is_read_can_be_used(tmp_path: Path, path: tuple[Any, ...], value: Any):
+    (tmp_path / "session.json").write_text(json.dumps(changed(path, value)))
+    told: list[UserError] = []
+    for session in autosave.read_all(tmp_path, lambda _, error: told.append(error)).values():
+        schema = session["schema"]
+        Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])).to_text()
+        for one in session["annotations"].values():
+            assert Annotation.from_json(one).to_json() == one
+        autosave.merge([session, session])
+    assert all("onemark keeps the file" in str(error) for error in told)
+
+
+BAD = {
+    "an annotation without confirmed": lacking("annotations", "a.png", "confirmed"),
+    "annotations as a list": changed(("annotations",), []),
+    "names as a text": changed(("schema", "names"), "ab"),
+    "a hidden point that is no index": changed(("annotations", "a.png", "hidden"), [9]),
+    "preferences as a number": changed(("preferences",), 1),
+    "no labels": lacking("schema", "labels"),
+    "a time that is a text": changed(("saved",), "now"),
+}
+
+
+@pytest.mark.parametrize("session", BAD.values(), ids=BAD.keys())
+def test_points_placed_after_a_bad_session_was_set_aside_are_saved(
+    desktop: Desktop, xrays: Path, truth: LandmarkTable, session: dict[str, Any]
+):
+    work = xrays.parent / "xrays-onemark"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    (work / "session.json").write_text(json.dumps(session))
+    desktop.open(xrays)
+    assert "onemark keeps the file" in desktop.said
+    truth.to_csv(xrays.parent / "exemplar.csv")
+    desktop.widget.pages[1].import_points(str(xrays.parent / "exemplar.csv"))
+    assert desktop.app.session_store.try_save()
+    saved = json.loads((work / "session.json").read_text())
+    first = truth.images[0]
+    np.testing.assert_allclose(saved["annotations"][first]["xy"], truth[first].xy)
+    assert json.loads((work / "session-set-aside.json").read_text()) == session
+    desktop.app.session_store.end()
+    assert not desktop.app.session_store.try_save(), "nothing is saved any more, and it says so"
