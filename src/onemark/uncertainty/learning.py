@@ -93,7 +93,9 @@ def learn_error_model(
         signals.append(read_signals(stages, *answered[-1]))
         teacher.append(_distance_to_teacher(stages, *answered[-1]))
         sink(Progress(SLOT, len(signals), len(names)))
-    cycles = _measure_cycles(stages, exemplars, cohort, answered)
+    # Where registration taught the detector, the matcher is trained too little for its way back to mean anything.
+    registered = matcher_of(stages) is not locators_of(stages)[0]
+    cycles = None if registered else _measure_cycles(stages, exemplars, cohort, answered)
     # Rows of other landmarks are of no use: landmarks may have been added since.
     fitting = [row for row in ratios if len(row) == len(exemplars.names)]
     apart = np.stack(teacher) if teacher else None
