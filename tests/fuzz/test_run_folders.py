@@ -35,7 +35,7 @@ def test_a_damaged_run_folder_is_a_value_or_one_sentence(tmp_path: Path, monkeyp
     runs = run_folders.RunFolders(tmp_path)
 
     @settings(
-        max_examples=40,
+        max_examples=20,
         deadline=None,
         derandomize=True,
         database=None,

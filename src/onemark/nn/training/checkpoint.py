@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from onemark.data.atomic import user_errors
 from onemark.data.paths import printable
 from onemark.nn.weights import FORMER_SLOTS, Tensors, open_weights, write_weights
 from onemark.types import UserError
@@ -91,7 +92,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Forget the state, when the stage is done."""
-        self.path.unlink(missing_ok=True)
+        with user_errors(self.path):
+            self.path.unlink(missing_ok=True)
 
 
 def _restore(tensors: Tensors, task: Task, optimizer: torch.optim.Optimizer) -> None:
