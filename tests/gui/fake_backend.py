@@ -104,7 +104,7 @@ class FakeBackend:
             run = RunFolder.open(order.out)
             run.update(state=RunState.RUNNING, done={}, warm=run.config.learned)
             if order.kind != "continue":
-                run.write_exemplars(order.exemplars)
+                run.teach(order.exemplars)
         else:
             run = RunFolder.create(order.out, self._about(order, RunState.RUNNING), order.exemplars)
         try:
