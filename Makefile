@@ -29,7 +29,7 @@ fuzz: $(VENV)/.with-test ## Try 100,000 changed files on every reader; FUZZ="--c
 	$(BIN)/python tests/fuzz/run.py $(FUZZ)
 	$(if $(FUZZ),,$(BIN)/python tests/fuzz/run_folders.py)
 
-screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md anew, in a real window
+screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md again, in a real window
 	QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1280x720x24")) $(BIN)/python docs/make_screenshots.py $(ARGS)
 
 lint: $(VENV)/.with-dev ## Check style, types, the direction of imports and known weaknesses

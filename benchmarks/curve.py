@@ -113,8 +113,11 @@ def main() -> None:
 
 def plot(rows: list[tuple[object, ...]], path: Path) -> None:
     """Draw one panel for each data set: mean error against minutes, a line for each answer."""
-    import matplotlib.pyplot as plt
-
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print(f"no {path.name}: it needs `pip install matplotlib`")
+        return
     names = list(dict.fromkeys(str(row[0]) for row in rows))
     figure, panels = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False)
     for name, panel in zip(names, panels[0], strict=True):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import napari
 from PIL import Image
+from qtpy.QtCore import QItemSelectionModel
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox
 
 from onemark.gui.controllers import opening
@@ -23,6 +24,7 @@ from onemark.phantom import write_phantom_cohort
 IMAGES = Path(__file__).parent / "images"
 SIZE = (640, 512)
 WINDOW = (1280, 720)
+ROWS = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
 
 
 class Photographer:
@@ -101,6 +103,23 @@ class Photographer:
         self.wait(2)
         self.take("evidence")
         self.widget.press("evidence.similarity")
+        self.measure()
+
+    def measure(self) -> None:
+        self.widget.press("tab.measurements")
+        self.wait(5, lambda: self.app.measuring.readings)
+        view = self.widget.measure.view
+        view.clearSelection()
+        for row in (0, 3, 4):
+            view.selectionModel().select(self.widget.measure.model.index(row, 0), ROWS)
+        self.widget.press("measure.draw")
+        self.take("measure")
+        self.widget.press("measure.draw")
+        self.widget.press("reading.begin")
+        self.widget.press("tab.radiographs")
+        self.wait(2)
+        self.take("reading")
+        self.widget.press("reading.discard")
 
 
 def main() -> None:

@@ -172,10 +172,17 @@ class Desktop:
         self.push("run")
         self.until_idle()
 
-    def mouse(self, kind: Any, where: QPoint, *, pressed: bool = True) -> None:
-        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
-        button = none if kind == QEvent.Type.MouseMove else left
-        held = left if pressed and kind != QEvent.Type.MouseButtonRelease else none
+    def mouse(
+        self,
+        kind: Any,
+        where: QPoint,
+        *,
+        pressed: bool = True,
+        which: Qt.MouseButton = Qt.MouseButton.LeftButton,
+    ) -> None:
+        none = Qt.MouseButton.NoButton
+        button = none if kind == QEvent.Type.MouseMove else which
+        held = which if pressed and kind != QEvent.Type.MouseButtonRelease else none
         there = QPointF(self.canvas.mapToGlobal(where))
         event = QMouseEvent(kind, QPointF(where), there, button, held, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(self.canvas, event)

@@ -61,6 +61,7 @@ def test_it_shows_the_values_that_the_library_gives(measured: Desktop, tmp_path:
     expected = read_measurements(own, load_set(tmp_path / "two.toml"), radiograph.spacing)
     table = measured.control("measurements").model()
     assert [table.index(row, 0).data() for row in range(2)] == ["S-N-Me", "S-Me"]
+    measured.until(lambda: bool(table.index(0, 1).data()))
     for row, one in enumerate(expected):
         assert table.index(row, 1).data() == f"{one.value:.1f} {one.unit}"
 

@@ -53,7 +53,14 @@ def test_train_review_correct_and_retrain(
         desktop.app.context.canvas.layer("similarity").data.shape
         == desktop.app.context.canvas.radiograph.size
     )
-    assert desktop.widget.review.switches.shown == ["similarity", "heatmap", "refined"]
+    assert desktop.widget.review.switches.shown == [
+        "similarity",
+        "heatmap",
+        "warped exemplar",
+        "deformation grid",
+        "disagreement",
+        "refined",
+    ]
 
     for i, xy in enumerate(truth[second].xy):
         desktop.session.place(i, xy)

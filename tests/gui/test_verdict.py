@@ -10,6 +10,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state import background_run
 from onemark.gui.state.activity import describe_speed
+from onemark.gui.state.backend import Order
 from onemark.progress import Progress, Sink, silent
 
 from .desktop import Desktop
@@ -81,3 +82,17 @@ def test_the_window_says_how_fast_it_is_and_who_else_works(
     annotated.push("run")
     annotated.until(lambda: "75 %" in annotated.control("speed").text())
     annotated.until_idle()
+
+
+def test_a_note_of_the_pipeline_is_not_counted_as_a_skipped_radiograph(
+    annotated: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = backend.train
+
+    def train(order: Order, progress: Sink) -> FakeModel:
+        progress(Progress("refine", 0, 1, message="the detector has not learned enough yet"))
+        return trained(order, progress)
+
+    monkeypatch.setattr(backend, "train", train)
+    annotated.train()
+    assert annotated.said == "The detector has not learned enough yet."

@@ -46,14 +46,14 @@ def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     assert describe("auto") == "CPU, 2 threads (no NVIDIA GPU found)"
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert describe("auto") == "CPU, 2 threads (PyTorch is installed without support for NVIDIA GPUs)"
+    assert describe("auto") == "CPU, 2 threads (this PyTorch does not support NVIDIA GPUs)"
 
 
 def test_an_unusual_precision_is_named_in_words(monkeypatch: pytest.MonkeyPatch):
     there(monkeypatch, cuda=True, mps=False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert describe() == "GPU NVIDIA H100, mixed bfloat16 precision"
+    assert describe() == "GPU NVIDIA H100, with fast 16-bit arithmetic"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert describe() == "GPU NVIDIA H100"
 

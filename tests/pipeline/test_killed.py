@@ -72,10 +72,10 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     whole(run)
     killed(["resume", str(run)], lambda: stage()[0] == "detect")
     whole(run)
-    assert list(onemark.load(run).stages) == ["match"]
+    assert list(onemark.load(run).stages) == ["match", "register"]
     capsys.readouterr()
     assert main(["resume", str(run)]) == 0
-    assert capsys.readouterr().out == f"predicted 12 of 12 radiographs: {run / 'landmarks.csv'}\n"
+    assert capsys.readouterr().out.endswith(f"predicted 12 of 12 radiographs: {run / 'landmarks.csv'}\n")
 
     unbroken = tmp_path / "unbroken"
     assert main([*fit, "--out", str(unbroken)]) == 0

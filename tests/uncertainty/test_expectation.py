@@ -108,3 +108,16 @@ def test_it_comes_back_from_its_state():
         again = ErrorModel.restore(tensors)
         np.testing.assert_array_equal(again(COHORT[5]), expect(COHORT[5]))
         assert again.calibration.conformal_factor(0.5) == expect.calibration.conformal_factor(0.5)
+
+
+def test_a_matcher_that_has_learned_nothing_does_not_inflate_expected_errors():
+    lost = [replace(one, apart=one.apart + 0.5, similar=one.similar[::-1]) for one in COHORT]
+    teacher = np.stack([one.apart for one in COHORT])
+    found = ErrorModel.learn(lost, None, UNTAUGHT, teacher)
+    near = ErrorModel.learn(COHORT, None, UNTAUGHT)
+    assert found is not None
+    assert near is not None
+    np.testing.assert_allclose(found.level, near.level)
+    one = lost[3]
+    further = replace(one, apart=3 * one.apart, similar=one.similar - 0.5)
+    np.testing.assert_allclose(found(further), found(one))

@@ -68,7 +68,7 @@ class Cohort:
         """Decode one radiograph, by name or position.
 
         Raises:
-            UserError: no such name, or the file cannot be read; it says why and how to mend it.
+            UserError: no such name, or the file cannot be read; it says why and the way out.
             IndexError: no such position.
         """
         name = self.names[which] if isinstance(which, int) else self.resolve(which)

@@ -33,6 +33,7 @@ from onemark.gui.pages.train import TrainPage
 from onemark.gui.widgets.banner import Banner
 from onemark.gui.widgets.keys import KeyFilter
 from onemark.gui.widgets.keys_dialog import KeysDialog
+from onemark.gui.widgets.lens import Lens
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_tool
 from onemark.gui.widgets.radiograph_panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
@@ -82,6 +83,7 @@ class OnemarkWidget(QWidget):
         ]
         self.panel = RadiographPanel(self.app)
         self.measure = MeasurePage(self.app)
+        self.lens = Lens(self.app, self)
         self.key_actions = make_actions(self.app, self.press, self.show_keys)
         self._stack = self._make_stack()
         self._lay_out()
@@ -110,8 +112,9 @@ class OnemarkWidget(QWidget):
 
     def press(self, name: str) -> None:
         """Press the control of this name, if the person could press it."""
-        if name == "evidence":
-            self.review.switches.toggle()
+        toggles = {"evidence": self.review.switches.toggle, "lens": self.lens.toggle}
+        if name in toggles:
+            toggles[name]()
             return
         # Pages out of sight refresh late, so their buttons may not show yet whether they can be pressed.
         for page in self.pages:
@@ -201,6 +204,7 @@ class OnemarkWidget(QWidget):
         self.viewer.events.theme.disconnect(self._follow_theme)
         get_settings().appearance.events.font_size.disconnect(self._follow_theme)
         QApplication.instance().aboutToQuit.disconnect(self.shut)
+        self.lens.shut()
         self.app.close()
 
     def _make_stack(self) -> QStackedWidget:

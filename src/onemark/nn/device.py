@@ -46,7 +46,7 @@ def precision(device: str) -> str:
 def describe(device: str = "auto") -> str:
     """Describe the device that will be used in one line: `CPU, 2 threads (no NVIDIA GPU found)`."""
     chosen = choose(device)
-    mixed = ", mixed bfloat16 precision" if precision(chosen) == "bf16-mixed" else ""
+    mixed = ", with fast 16-bit arithmetic" if precision(chosen) == "bf16-mixed" else ""
     if chosen == "cuda":
         return f"GPU {torch.cuda.get_device_name()}{mixed}"
     if chosen == "mps":
@@ -98,5 +98,5 @@ def _why_not(device: str) -> str:
     if device == "mps":
         return "no Apple GPU, or a torch without MPS"
     if torch.version.cuda is None:
-        return "PyTorch is installed without support for NVIDIA GPUs"
+        return "this PyTorch does not support NVIDIA GPUs"
     return "no NVIDIA GPU found"

@@ -71,6 +71,7 @@ def landmark_set(
         np.clip(frame.to_image(xy.double().cpu().numpy()), 0, last),
         score.double().cpu().numpy(),
         spread.double().cpu().numpy() * per_pixel,
+        "px" if radiograph.spacing is None else "mm",
     )
 
 

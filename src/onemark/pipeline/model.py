@@ -63,7 +63,10 @@ class Model:
         if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
             placed = self.exemplars[radiograph.name]
             seen = np.isfinite(placed.xy).all(1)
-            return replace(placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan))
+            unit = "px" if radiograph.spacing is None else "mm"
+            return replace(
+                placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan), unit=unit
+            )
         orientation = self.orientation(radiograph)
         upright = orientation.turn(radiograph)
         answers = ask(self.stages, upright, self.trust)

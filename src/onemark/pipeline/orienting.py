@@ -21,7 +21,9 @@ from onemark.types import LandmarkSet, Radiograph
 SLOT = "orientation"
 """Names the orienter beside the stages' slots, in weights files and progress."""
 
-AREA = 20480  # px of the canvas: a lateral skull, a hand and a jaw are told from their mirror images at 160 x 128
+AREA = (
+    20480  # px of the canvas: a lateral skull, a hand and a jaw differ from their mirror images at 160 x 128
+)
 STRIDE = 8
 STEPS = 20
 FIRST = (
@@ -40,7 +42,7 @@ class Orienter:
     Attributes:
         canvas: `[1, 1, H, W]` the exemplar.
         usual: How unlike upright radiographs of the cohort are, at the median.
-        mirrors: Whether a mirror image can be told: it cannot where the exemplar is as like its own mirror image as
+        mirrors: Whether a mirror image can be recognized: it cannot where the exemplar is as like its own mirror image as
             like other radiographs, as chests are.
         known: Name -> orientation of the radiographs of the cohort that were looked at.
     """

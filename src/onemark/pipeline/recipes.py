@@ -35,7 +35,8 @@ GROUP = "onemark.recipes"
 
 WITH_REFINER = {MATCH: 0.5, DETECT: 0.4, REFINE: 0.1}
 # Registration is as exact as a matcher that trained for minutes; a little training still starts the detector well.
-REGISTERED = {MATCH: 0.15, REGISTER: 0.1, DETECT: 0.6, REFINE: 0.15}
+# It takes only what it needs of its share, and the rest goes to the stages after it.
+REGISTERED = {MATCH: 0.1, REGISTER: 0.4, DETECT: 0.4, REFINE: 0.1}
 LONG_MATCHER = {MATCH: 0.85, DETECT: 0.15}
 ALONE = {MATCH: 1.0}
 

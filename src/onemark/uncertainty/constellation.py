@@ -30,8 +30,8 @@ class Constellation:
             return None
         mean = points[0]
         for _ in range(3):
-            mean = np.stack([_fitted(one, mean) for one in points]).mean(0)
-        flat = np.stack([_fitted(one, mean) for one in points]).reshape(len(points), -1)
+            mean = np.stack([_fit_to(one, mean) for one in points]).mean(0)
+        flat = np.stack([_fit_to(one, mean) for one in points]).reshape(len(points), -1)
         covariance = np.cov(flat.T)
         ridge = SHRINKAGE * np.trace(covariance) / len(covariance) + 1e-12
         return cls(
@@ -41,7 +41,7 @@ class Constellation:
     def residuals(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Distance `[K]` of each landmark of `[K, 2]` to its expectation given all others, in the fitted mean's unit."""
         count = len(points)
-        away = self.precision @ (_fitted(points, self.mean) - self.mean).ravel()
+        away = self.precision @ (_fit_to(points, self.mean) - self.mean).ravel()
         blocks = self.precision.reshape(count, 2, count, 2)[np.arange(count), :, np.arange(count)]
         own = np.linalg.solve(blocks, away.reshape(count, 2, 1))[..., 0]
         return np.asarray(np.linalg.norm(own, axis=1))
@@ -57,7 +57,7 @@ def left_out(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _fitted(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fit_to(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points `[K, 2]` after the least-squares similarity to `target`."""
     z, w = points @ [1, 1j], target @ [1, 1j]
     zc, wc = z - z.mean(), w - w.mean()

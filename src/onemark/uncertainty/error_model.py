@@ -28,6 +28,8 @@ FLOOR = 0.002  # of the mean side; distances below it say little
 DISTANCE_SHARE = 0.75  # of the matcher's distance and of the way back that are the final answer's own error
 SHAPE_SHARE = 0.375  # of the distance to the constellation; the rest is anatomy
 WITHOUT_SHAPE = 4 / 3  # what the other two distances stand for where there is no constellation
+WITNESS_FAR = 0.03  # of the mean side: a matcher that is usually so far from the final answer knows nothing
+OF_WITNESS = (0, 3)  # the signals that come from it: apart and similar
 SLOPE = 0.15  # how much a standard deviation of the signals together changes the logarithm of the error
 
 
@@ -103,6 +105,8 @@ class ErrorModel:
         centre = _mean(table, 0)
         scale = np.sqrt(_mean((table - centre) ** 2, (0, 2)))
         scale = np.where(scale > 1e-9, scale, np.inf)
+        if _mean(apart, (0, 1)) > WITNESS_FAR:
+            scale[list(OF_WITNESS)] = np.inf
         width = float(np.std(_together(table, centre, scale)))
         level = _level(
             _mean(apart if teacher is None else teacher, 0), _mean(back, 0), _mean(shape, 0), _mean(spread, 0)

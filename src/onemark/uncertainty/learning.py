@@ -26,8 +26,8 @@ SLOT = "error_model"
 RADIOGRAPHS = 48
 """Radiographs of the cohort from which expected errors are learned: a few seconds' work."""
 
-# Seconds of a time budget that the stages do not get: for the error model, and for starting and saving.
-LEARNING_SECONDS, OTHER_SECONDS = 5.0, 3.0
+# Seconds of a time budget that the stages do not get: for trust and error model, and for starting and saving.
+LEARNING_SECONDS, OTHER_SECONDS = 10.0, 3.0
 
 Ratios = tuple[tuple[float | None, ...], ...]
 """Rows of actual to expected error, one for each corrected radiograph; None where a landmark is not visible."""
@@ -37,7 +37,7 @@ def seconds_to_train(minutes: float | None) -> float | None:
     """What starting, saving and learning expected errors leave to the stages of a time budget."""
     if minutes is None:
         return None
-    return minutes * 60 - OTHER_SECONDS - min(LEARNING_SECONDS, 0.1 * minutes * 60)
+    return minutes * 60 - OTHER_SECONDS - min(LEARNING_SECONDS, 0.15 * minutes * 60)
 
 
 def add_expected_errors(
@@ -93,7 +93,9 @@ def learn_error_model(
         signals.append(read_signals(stages, *answered[-1]))
         teacher.append(_distance_to_teacher(stages, *answered[-1]))
         sink(Progress(SLOT, len(signals), len(names)))
-    cycles = _measure_cycles(stages, exemplars, cohort, answered)
+    # Where registration taught the detector, the matcher is trained too little for its way back to mean anything.
+    registered = matcher_of(stages) is not locators_of(stages)[0]
+    cycles = None if registered else _measure_cycles(stages, exemplars, cohort, answered)
     # Rows of other landmarks are of no use: landmarks may have been added since.
     fitting = [row for row in ratios if len(row) == len(exemplars.names)]
     apart = np.stack(teacher) if teacher else None

@@ -55,7 +55,9 @@ def check_codestream(data: bytes, most: tuple[int, int] | None = None) -> Frame 
     if most is None:
         check_size(*frame.size)
     elif frame.size[0] > most[0] or frame.size[1] > most[1]:
-        raise UserError(f"holds {_told(frame.size)} px where its header says {_told(most)}; export it again")
+        raise UserError(
+            f"holds {_spell(frame.size)} px where its header says {_spell(most)}; export it again"
+        )
     if data.startswith(JPEG):
         scans = data.count(b"\xff\xda")
         if scans > MAX_SCANS:
@@ -79,7 +81,7 @@ def frame_of(data: bytes) -> Frame | None:
     return None
 
 
-def _told(size: tuple[int, int]) -> str:
+def _spell(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]}"
 
 

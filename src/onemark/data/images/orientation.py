@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from onemark.data.images.kinds import kind_of_file
 from onemark.data.images.stream import BoundedReader
@@ -20,6 +19,8 @@ def read_orientation(path: Path | str) -> int:
     """The flag, 1...8; 1, which changes nothing, where there is none or the file cannot be read."""
     if kind_of_file(path) not in _KINDS:
         return 1
+    from PIL import Image  # late, so that a folder is listed without loading a decoder
+
     try:
         with BoundedReader.open(Path(path)) as stream, Image.open(stream, formats=_FORMATS) as image:
             found = image.getexif().get(_TAG, 1)

@@ -29,7 +29,7 @@ def point(image: str, name: str, xy: tuple[float, float], where: str, score: flo
     return Entry(image, name, (*xy, score, math.nan), where)
 
 
-def grouped(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
+def group_entries(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
     """Entries as one set per image, in the order of first appearance.
 
     Raises:

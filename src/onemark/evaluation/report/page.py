@@ -109,22 +109,36 @@ def write_report(
     html = _render(
         title=title or canonical(cohort.folder.resolve().name),
         names=predictions.names,
-        count=len(order),
         scores=scores,
         loss_charts=charts.draw_loss_charts(log),
         confidences=_summarise_confidence(predictions.names, comparable),
         confidence_unit=unit,
         all_cards=cards,
-        has_truth=any(p.true for c in cards for p in c.points),
-        left_out=order[cap:],
-        problems=list(dict.fromkeys(messages)),
-        without=[n for n in cohort.names if n not in points and not any(n in m for m in messages)],
-        elsewhere=[name for name in predictions.images if name not in cohort],
         settings=settings or {},
         addition=addition or Addition(Markup(), {}),
         verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
+        **_count_shown(cohort, predictions, points, order, cap, messages),
     )
     write_text(path, html)
+
+
+def _count_shown(
+    cohort: Cohort,
+    predictions: LandmarkTable,
+    points: Sets,
+    order: Sequence[str],
+    cap: int,
+    messages: list[str],
+) -> dict[str, object]:
+    """What the report says about radiographs that it does not show."""
+    unread = [name for name in cohort.names if name not in points]
+    return {
+        "count": len(order),
+        "left_out": order[cap:],
+        "problems": list(dict.fromkeys(messages)),
+        "without": [name for name in unread if not any(name in message for message in messages)],
+        "elsewhere": [name for name in predictions.images if name not in cohort],
+    }
 
 
 def _score(
@@ -149,7 +163,8 @@ def _render(all_cards: Sequence[Card], scores: Scores | None, **values: object) 
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     page = environment.get_template("page.html.j2")
     exemplars, cards = ([c for c in all_cards if c.exemplar is kind] for kind in (True, False))
-    values |= {"exemplars": exemplars, "cards": cards, "scores": scores}
+    has_truth = any(point.true for card in all_cards for point in card.points)
+    values |= {"exemplars": exemplars, "cards": cards, "scores": scores, "has_truth": has_truth}
     values["error_chart"] = charts.draw_error_chart(scores) if scores else ""
     return page.render(values, version=__version__, written=written, thresholds=THRESHOLDS)
 

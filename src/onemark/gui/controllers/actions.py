@@ -51,6 +51,9 @@ def make_actions(app: App, press: Callable[[str], None], show_keys: Callable[[],
     return [
         Action(("N", "PageDown"), "Go to the next radiograph of the list", lambda: step(1), RADIOGRAPHS),
         Action(("B", "PageUp"), "Go to the previous radiograph of the list", lambda: step(-1), RADIOGRAPHS),
+        Action(("Alt-I",), "Exchange black and white", app.contrast.invert, RADIOGRAPHS),
+        Action(("Alt-0",), "Bring the original contrast back", app.contrast.reset, RADIOGRAPHS),
+        Action(("Alt-L",), "Switch the lens off or on", lambda: press("lens"), RADIOGRAPHS),
         Action(("Alt-O",), "Open a folder", lambda: press("open"), RADIOGRAPHS),
         Action(("E",), "Go to the next landmark", lambda: session.select(session.landmark + 1), LANDMARKS),
         Action(

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
 from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.contrast import Contrast
 from onemark.gui.controllers.evidence import EvidenceView
 from onemark.gui.controllers.exporting import Exporting
 from onemark.gui.controllers.measuring import Measuring
@@ -35,6 +36,7 @@ class App(QObject):
         evidence: The evidence of step 4.
         preview: The predictions on the radiograph in view during a training.
         exporting: Step 5.
+        contrast: Window and level.
         measuring: The measurements.
         rereading: The second, blind reading.
         step: Index of the step in view.
@@ -54,6 +56,7 @@ class App(QObject):
         self.evidence = EvidenceView(self.context, self.training, self)
         self.preview = Preview(self.context, self.training, self)
         self.exporting = Exporting(self.context, self.session_store, self)
+        self.contrast = Contrast(self.context, self.session_store, self.viewing, self)
         self.measuring = Measuring(self.context, self.session_store, self.viewing, self)
         self.rereading = Rereading(self.context, self.session_store, self)
         self.step = OPEN
@@ -84,6 +87,7 @@ class App(QObject):
         """Stop the training, write what is pending, and release the viewer."""
         self.evidence.close()
         self.measuring.close()
+        self.contrast.close()
         self.training.close()
         self.session_store.end()
         self.context.close()

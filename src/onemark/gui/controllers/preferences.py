@@ -22,6 +22,8 @@ class Preferences:
         spacing_mm: Typed mm per pixel, or None to use what the files say.
         formats: Keys of the export formats.
         measurements: The set to measure, a shipped one or a TOML file; empty for the default where it fits.
+        contrast: Grey values, 0 to 1, shown black and white; None for all of them.
+        inverted: Whether black and white are exchanged.
         column: The measurement that the list shows; empty for the expected error.
         point_size: Diameter of a point on the screen, in px.
         error_limit: Expected error, mm, that gets the warmest colour.
@@ -37,6 +39,8 @@ class Preferences:
     formats: list[str] = field(default_factory=lambda: ["csv"])
     measurements: str = ""
     column: str = ""
+    contrast: list[float] | None = None
+    inverted: bool = False
     point_size: float = 15.0
     error_limit: float = 4.0
 

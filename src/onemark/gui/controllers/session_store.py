@@ -62,6 +62,7 @@ class SessionStore(QObject):
         newest, *older = kept or [autosave.find_unused(self.work / autosave.NAME)]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         self._reading, self.aliases = None, {}
+        self.preferences.contrast, self.preferences.inverted = None, False  # those of another cohort
         if kept:
             saved = autosave.merge(list(kept.values()))
             self._restore(saved)

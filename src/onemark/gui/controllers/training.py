@@ -19,6 +19,7 @@ from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
 from onemark.gui.state.predictions import Predictions, rename
 from onemark.gui.state.units import convert_errors
+from onemark.progress import SKIPPED
 from onemark.types import Evidence, Radiograph, UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # Often enough to look continuous, rarely enough that drawing never delays the person's clicks.
 POLL_MS = 100
+FETCHING = "fetching "  # such a message is of no use afterwards
 
 
 class Training(QObject):
@@ -54,7 +56,7 @@ class Training(QObject):
         self.model: Trained | None = None
         self.recipes: Sequence[RecipeInfo] = ()
         self.devices: Mapping[str, str] = {}
-        self._skipped: list[str] = []
+        self._said: list[str] = []
         self._former_suggestion: Path | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MS)
@@ -97,7 +99,7 @@ class Training(QObject):
         else:
             self.session_store.begin_run(order.out)
         self.session_store.save()
-        self._skipped = []
+        self._said = []
         # Listeners prepare their layers and plots now, before the first news can arrive.
         self.began.emit()
         self.running.start()
@@ -246,8 +248,8 @@ class Training(QObject):
         news: News = running.collect_news()
         if news.events or news.losses:
             self.news.emit(news)
-        self._skipped += [
-            event.message for event in news.events if event.message and event.message not in self._skipped
+        self._said += [
+            event.message for event in news.events if event.message and event.message not in self._said
         ]
         if outcome is not None:
             self._timer.stop()
@@ -262,11 +264,19 @@ class Training(QObject):
             self._end_training(run, here)
         if outcome == "failed" and run.error is not None:
             self._explain(run.error, run)
-        elif self._skipped:
-            first = self._skipped[0].removeprefix("skipped: ")
-            self.context.tell(f"onemark skipped {len(self._skipped)} of the radiographs. {first}", "warn")
+        elif self._said:
+            self._repeat()
         self.session_store.save()
         self.ended.emit(outcome if here else "elsewhere")
+
+    def _repeat(self) -> None:
+        """Say at the end what the pipeline has said on its way, which nobody may have seen."""
+        skipped = [text.removeprefix(SKIPPED) for text in self._said if text.startswith(SKIPPED)]
+        notes = [text for text in self._said if not text.startswith((SKIPPED, FETCHING))]
+        parts = [f"onemark skipped {len(skipped)} of the radiographs. {skipped[0]}"] if skipped else []
+        parts += [f"{text[:1].upper()}{text[1:]}." for text in notes]
+        if parts:
+            self.context.tell(" ".join(parts), "warn")
 
     def _end_training(self, run: BackgroundRun, here: bool) -> None:
         if here:

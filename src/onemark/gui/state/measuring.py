@@ -68,7 +68,7 @@ def collect_shown(session: Session) -> LandmarkSet | None:
         row = rows.get(name)
         if row is not None and np.allclose(prediction.xy[row], annotation.xy[k]):
             errors[k] = prediction.expected_error[row]
-    return replace(one, score=np.ones(len(errors)), expected_error=errors)
+    return replace(one, score=np.ones(len(errors)), expected_error=errors, unit=prediction.unit)
 
 
 def measure_column(sets: Iterable[LandmarkSet], cohort: Cohort, chosen: MeasurementSet, name: str) -> Column:

@@ -47,7 +47,7 @@ def select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
     """Keep these rows of a set, under these names."""
     rows = list(names)
     score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
-    return LandmarkSet(one.image, tuple(names.values()), one.xy[rows], score, error)
+    return replace(one, names=tuple(names.values()), xy=one.xy[rows], score=score, expected_error=error)
 
 
 def rename(one: LandmarkSet, renamed: Mapping[str, str]) -> LandmarkSet:

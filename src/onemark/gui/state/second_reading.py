@@ -77,6 +77,7 @@ def read_first(saved: Mapping[str, Any]) -> list[LandmarkSet]:
             np.array([[np.nan, np.nan] if row is None else row for row in one["xy"]], float).reshape(-1, 2),
             score=_numbers(one["score"]),
             expected_error=_numbers(one["expected_error"]),
+            unit=one.get("unit", ""),
         )
         for one in saved["first"]
     ]
@@ -85,7 +86,7 @@ def read_first(saved: Mapping[str, Any]) -> list[LandmarkSet]:
 def _to_json(one: LandmarkSet) -> dict[str, Any]:
     points = [None if np.isnan(row).any() else [float(v) for v in row] for row in one.xy]
     numbers = {key: [None if np.isnan(v) else float(v) for v in getattr(one, key)] for key in NUMBERS}
-    return {"image": one.image, "names": list(one.names), "xy": points, **numbers}
+    return {"image": one.image, "names": list(one.names), "unit": one.unit, "xy": points, **numbers}
 
 
 def choose_subset(

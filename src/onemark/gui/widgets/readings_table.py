@@ -87,7 +87,7 @@ def _write(reading: Reading | None, column: int) -> str:
         return ""
     if column == VALUE:
         return format_value(reading)
-    z = f"{reading.z:+.1f}" if math.isfinite(reading.z) else ""
+    z = f"{round(reading.z, 1) + 0.0:+.1f}" if math.isfinite(reading.z) else ""
     parts = [part for part in (z, reading.class_name) if part]
     return ", ".join(parts) + (" !" if reading.flag else "")
 

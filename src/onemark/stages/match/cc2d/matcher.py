@@ -149,7 +149,7 @@ class CC2D(Matcher):
         levels = [level[0, 0] for level in level_maps(vectors, maps)]
         shown = {f"similarity s{s}": m for s, m in zip(STRIDES, levels, strict=True)}
         shown["similarity product"] = torch.stack(levels).prod(0)
-        return Evidence(radiograph.name, name, {key: _restored(m, frame) for key, m in shown.items()})
+        return Evidence(radiograph.name, name, {key: _restore(m, frame) for key, m in shown.items()})
 
     def _all_peaks(self, maps: Maps) -> Peaks:
         """Every exemplar's answer `[M, K]`."""
@@ -212,7 +212,7 @@ def _salient(store: CanvasCache) -> list[CanvasExemplar]:
     return [CanvasExemplar(i, torch.from_numpy(xy).float()) for i, xy in found if len(xy)]
 
 
-def _restored(level: torch.Tensor, frame: Letterbox) -> np.ndarray:
+def _restore(level: torch.Tensor, frame: Letterbox) -> np.ndarray:
     wide = torch.nn.functional.interpolate(
         level[None, None].float().cpu(), frame.canvas, mode="bilinear", align_corners=False
     )

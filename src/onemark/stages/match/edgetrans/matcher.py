@@ -167,9 +167,9 @@ class EdgeTrans(Matcher):
                 marks = self.xy.to(images.device)
                 marks = torch.cat([marks, torch.where(marks.isnan(), marks, back(marks.nan_to_num()))])
                 answer = refine_instance(answer, images[source], images[target], marks, config)
-        return self._judged(canvas, frame, found.affine, answer)
+        return self._judge(canvas, frame, found.affine, answer)
 
-    def _judged(
+    def _judge(
         self, canvas: torch.Tensor, frame: Letterbox, affine: Transform, both: Transform
     ) -> Registration:
         count = len(self.exemplars)

@@ -142,11 +142,11 @@ class F2(Refiner):
             logits = self.reader(crops.views)[0].float().cpu() + prior
             peaks = soft_peaks(logits)
         else:
-            logits, peaks = self._compared(self.known).find(crops.views, prior, self.config.top)
+            logits, peaks = self._matching_with(self.known).find(crops.views, prior, self.config.top)
         xy = crops.outer(cells_to_pixels(peaks.xy, stride))
         return Peaks(xy, peaks.score, peaks.spread * stride), logits, crops, frame
 
-    def _compared(self, known: ExemplarCrops) -> Matching:
+    def _matching_with(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:
             self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
         return self._matching

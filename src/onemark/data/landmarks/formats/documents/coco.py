@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, Target, number, numbered
 from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
@@ -105,14 +105,14 @@ def _read(source: Source) -> Reading:
     """
     try:
         document = _indexed(source.document)
-        entries = list(_merged(source, document))
+        entries = list(_merge(source, document))
     except UserError as error:
         raise UserError(f"{source.path}: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f"{source.path} is no valid COCO keypoints file ({error!r}); export it again"
         ) from error
-    return Reading(grouped(source.path, entries), document.notes, document.sizes)
+    return Reading(group_entries(source.path, entries), document.notes, document.sizes)
 
 
 def _indexed(document: dict[str, Any]) -> _Document:
@@ -150,7 +150,7 @@ def _size(image: Mapping[str, Any]) -> Size:
     return height, width
 
 
-def _merged(source: Source, document: _Document) -> Iterator[Entry]:
+def _merge(source: Source, document: _Document) -> Iterator[Entry]:
     """The points of all annotations; a landmark that one of them lacks may come from another of the image."""
     found: dict[tuple[str, str], Entry] = {}
     objects = 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, number
 from onemark.types import UserError
 
@@ -34,7 +34,7 @@ def _read(source: Source) -> Reading:
         if width and height:
             sizes[name] = int(number(height, where)), int(number(width, where))
     notes = [f"{others} shapes that are no points were not used"] if others else []
-    return Reading(grouped(source.path, entries), notes, sizes)
+    return Reading(group_entries(source.path, entries), notes, sizes)
 
 
 def _entries(image: Element, name: str, where: str) -> Iterator[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.types import UserError
 
@@ -35,7 +35,7 @@ def _read(source: Source) -> Reading:
     if any(not entry.name for entry in entries):
         raise UserError(f"{source.path} has a part without name; save it again from imglab")
     notes = [f"{empty} images without parts were not used"] if empty else []
-    return Reading(grouped(source.path, entries), notes)
+    return Reading(group_entries(source.path, entries), notes)
 
 
 FORMAT = Format("imglab", "dlib and imglab (.xml)", ".xml", _recognises, _read, rank=3)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, number
 from onemark.types import UserError
 
@@ -55,7 +55,7 @@ def _read(source: Source) -> Reading:
             f"{source.path} is no export of Label Studio ({error!r}); export it as JSON"
         ) from error
     notes = _notes(others, unlabelled, several)
-    return Reading(grouped(source.path, entries), list(notes), sizes)
+    return Reading(group_entries(source.path, entries), list(notes), sizes)
 
 
 def _notes(others: int, unlabelled: int, several: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import grouped, point
+from onemark.data.landmarks.entries import group_entries, point
 from onemark.data.landmarks.formats.base import (
     Format,
     Reading,
@@ -49,7 +49,7 @@ def _read(source: Source) -> Reading:
     sizes = {}
     if isinstance(height, int) and isinstance(width, int):
         sizes[image] = (height, width)
-    return Reading(grouped(source.path, entries), notes, sizes)
+    return Reading(group_entries(source.path, entries), notes, sizes)
 
 
 def _pair(values: object, where: str) -> tuple[float, float]:

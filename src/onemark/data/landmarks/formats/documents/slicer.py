@@ -17,7 +17,7 @@ from typing import Any
 from onemark.data.images.itk import Geometry, read_geometry
 from onemark.data.images.spacing import given
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, number, place_of
 from onemark.types import LandmarkSet, UserError
 
@@ -101,7 +101,7 @@ def _read(source: Source) -> Reading:
             f"{source.path} is no valid markups file ({error!r}); save it again from 3D Slicer"
         ) from error
     notes = [f"its {', '.join(sorted(set(others)))} hold no landmarks and were not used"] if others else []
-    return Reading(grouped(source.path, entries), notes)
+    return Reading(group_entries(source.path, entries), notes)
 
 
 def _named(source: Source, error: UserError) -> UserError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from onemark.data.json import parse_json
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.types import UserError
 
@@ -71,7 +71,7 @@ def _read(source: Source) -> Reading:
             raise
         raise UserError(f"{source.path} is no export of VIA ({error!r}); export it again") from error
     notes = [f"{others} regions that are no points were not used"] if others else []
-    return Reading(grouped(source.path, entries), notes)
+    return Reading(group_entries(source.path, entries), notes)
 
 
 FORMAT = Format("via", "VGG Image Annotator (.csv, .json)", ".json", _recognises, _read, rank=4)

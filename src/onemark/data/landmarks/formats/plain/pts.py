@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from onemark.data.landmarks.entries import NOWHERE, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, bare_names, place_of
 from onemark.types import LandmarkSet, UserError
 
@@ -52,7 +52,7 @@ def _read(source: Source) -> Reading:
             )
         gone = x < 0 and y < 0
         entries.append(point(image, str(count), NOWHERE if gone else (x, y), f"line {line}"))
-    return Reading(grouped(source.path, entries))
+    return Reading(group_entries(source.path, entries))
 
 
 def _render(target: Target) -> Mapping[Path, str]:

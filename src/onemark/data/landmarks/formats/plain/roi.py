@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from onemark.data.keys import canonical
-from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.types import UserError
 
@@ -44,7 +44,7 @@ def _read(source: Source) -> Reading:
             used.add(title)
             entries.append(point(image, title, xy, f"ROI {title!r}"))
     notes = [f"{others} ROIs that are no points were not used"] if others else []
-    return Reading(grouped(source.path, entries), notes)
+    return Reading(group_entries(source.path, entries), notes)
 
 
 def _rois(source: Source) -> Iterator[tuple[str, bytes]]:

@@ -21,7 +21,7 @@ from onemark.data.images.header import Header
 from onemark.data.images.read import read_size
 from onemark.data.json import parse_json
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, numbered
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
@@ -104,7 +104,7 @@ def _read(source: Source) -> Reading:
     entries = [entry for of_image in found.values() for entry in of_image]
     if not entries and source.missing:
         raise UserError(f"{path}: {next(iter(source.missing.values()))}")
-    return Reading(grouped(path, entries), notes)
+    return Reading(group_entries(path, entries), notes)
 
 
 def _specimens(path: Path, text: str) -> Iterator[_Specimen]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onemark.data.keys import canonical
-from onemark.data.landmarks.entries import NOWHERE, Entry, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, bare_names, number, numbered
 from onemark.data.paths import read_regular, safe_child
 from onemark.types import LandmarkSet, UserError
@@ -55,7 +55,7 @@ def _read(source: Source) -> Reading:
         # Ultralytics writes 0 0 for a point that is not there where it has no visibility.
         is_gone = visible == [0.0] or (x == 0 and y == 0)
         entries.append(point(image, name, NOWHERE if is_gone else (x * width, y * height), "line 1"))
-    return Reading(grouped(source.path, entries))
+    return Reading(group_entries(source.path, entries))
 
 
 def _shape(path: Path, values: Sequence[float], config: Mapping[str, Any]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, grouped
+from onemark.data.landmarks.entries import Entry, group_entries
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target
 from onemark.data.landmarks.formats.tables.cells import SHAPE, Rows, split
 from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, UNIT, Pair, find_column, find_pairs
@@ -65,7 +65,7 @@ def read(source: Source) -> Reading:
         landmark = None
     if landmark is not None and x is not None and y is not None:
         table = _Table(rows, header, image, _alone(source, header, image))
-        sets = grouped(source.path, list(_long(table, (landmark, x, y))))
+        sets = group_entries(source.path, list(_long(table, (landmark, x, y))))
         return Reading(_with_units(sets, table), _renamed(header, image))
     return _read_wide(source, rows, header, image)
 
@@ -98,7 +98,7 @@ def _read_wide(source: Source, rows: Rows, header: tuple[str, ...], image: int |
     notes = [*_renamed(header, image), _used(header, pairs)]
     if others:
         notes.append(f"{', '.join(others[:_SHOWN])} are no landmarks and were not used")
-    return Reading(grouped(source.path, list(_wide(table, pairs))), notes)
+    return Reading(group_entries(source.path, list(_wide(table, pairs))), notes)
 
 
 def _header(rows: Rows) -> tuple[tuple[str, ...], Rows]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, grouped
+from onemark.data.landmarks.entries import Entry, group_entries
 from onemark.data.landmarks.formats.base import Format, Reading, Source
 from onemark.data.landmarks.formats.tables.cells import Rows, split
 from onemark.types import UserError
@@ -33,7 +33,7 @@ def _read(source: Source) -> Reading:
     if not start:
         raise UserError(f"{source.path} has no columns of x and y; export it again")
     entries = [entry for line, cells in body for entry in _row(rows, line, cells, head, start)]
-    return Reading(grouped(source.path, entries))
+    return Reading(group_entries(source.path, entries))
 
 
 def _row(

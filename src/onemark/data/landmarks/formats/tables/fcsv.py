@@ -6,7 +6,7 @@ import re
 
 from onemark.data.images.itk import read_geometry
 from onemark.data.keys import canonical
-from onemark.data.landmarks.entries import NOWHERE, grouped, point
+from onemark.data.landmarks.entries import NOWHERE, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.data.landmarks.formats.tables.cells import split
 from onemark.types import UserError
@@ -46,7 +46,7 @@ def _read(source: Source) -> Reading:
         mm = [sign * number(row.get(axis), where) for sign, axis in zip(signs, "xyz", strict=True)]
         xy = geometry.to_pixel(mm, where) if row.get("vis", "1") != "-1" else NOWHERE
         entries.append(point(image, canonical(row.get("label", "")) or str(count), xy, f"line {line}"))
-    return Reading(grouped(source.path, entries))
+    return Reading(group_entries(source.path, entries))
 
 
 FORMAT = Format("fcsv", "3D Slicer fiducials (.fcsv)", ".fcsv", _recognises, _read, rank=5)

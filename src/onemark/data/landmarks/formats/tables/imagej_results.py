@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import grouped, point
+from onemark.data.landmarks.entries import group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source
 from onemark.data.landmarks.formats.tables.cells import split
 from onemark.types import UserError
@@ -45,7 +45,7 @@ def _read(source: Source) -> Reading:
         counts[image] += 1
         xy = rows.point(line, ("X", cells[x_at]), ("Y", cells[y_at]))
         entries.append(point(image_key(image), canonical(name) or str(counts[image]), xy, f"line {line}"))
-    return Reading(grouped(source.path, entries), [_UNITS])
+    return Reading(group_entries(source.path, entries), [_UNITS])
 
 
 FORMAT = Format("imagej-results", "ImageJ Results (.csv)", ".csv", _recognises, _read, rank=20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onemark.data.keys import canonical
-from onemark.data.landmarks.entries import grouped, point
+from onemark.data.landmarks.entries import group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source
 from onemark.data.landmarks.formats.tables.cells import split
 from onemark.types import UserError
@@ -32,7 +32,7 @@ def _read(source: Source) -> Reading:
         x, y = rows.point(line, ("axis-1", x_cell), ("axis-0", y_cell))
         name = canonical(cells[named]) if named is not None else ""
         entries.append(point(image, name or str(count), (x, y), f"line {line}"))
-    return Reading(grouped(source.path, entries))
+    return Reading(group_entries(source.path, entries))
 
 
 FORMAT = Format("napari", "napari Points (.csv, y before x)", ".csv", _recognises, _read, rank=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from onemark.data.keys import canonical
-from onemark.data.landmarks.entries import Entry, grouped, point
+from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source
 from onemark.data.landmarks.formats.tables.cells import is_number
 from onemark.types import UserError
@@ -51,7 +51,7 @@ def _read(source: Source) -> Reading:
         else:
             raise UserError(f"{source.path}, line {line}: {text.strip()[:40]!r} is no point x,y; correct it")
     notes = [f"{rest} single numbers below the points, such as diagnoses, were not used"] if rest else []
-    return Reading(grouped(source.path, entries), notes)
+    return Reading(group_entries(source.path, entries), notes)
 
 
 def _number(source: Source, line: int, cell: str) -> float:
