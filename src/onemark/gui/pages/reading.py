@@ -31,7 +31,9 @@ class BeginReading(QWidget):
         self._of.addItem("of all", False)
         lay_column(self).addLayout(lay_flow(self._button, self._count, self._of))
         app.rereading.changed.connect(self.refresh)
-        self.refresh()
+        # Shown here, before it has a parent, it would open as a window of its own.
+        if app.session.reading is not None:
+            self.hide()
 
     def begin(self) -> None:
         """Begin, and go to the step where points are placed."""
