@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 from onemark.data.atomic import reading_errors, writing
+from onemark.data.paths import read_regular
 from onemark.types import UserError
 
 SUGGESTION = "suggestion.csv"
 """Name of the table in a run folder."""
+_MOST_BYTES = 1 << 26
 COLUMNS = ("image", "similarity", "chosen")
 
 
@@ -72,8 +75,9 @@ class Suggestion:
             UserError: the file cannot be read, or is not such a table.
         """
         try:
-            with reading_errors(path), Path(path).open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+            with reading_errors(path):
+                text = read_regular(path, _MOST_BYTES).decode("utf-8")
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
             places = {int(row["chosen"]): row["image"] for row in rows if row["chosen"]}
             ranking = tuple((row["image"], float(row["similarity"])) for row in rows)
         except (csv.Error, KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 from onemark.data.atomic import sync_folder, user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
-from onemark.data.paths import printable
+from onemark.data.paths import printable, read_regular
 from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
@@ -238,7 +238,8 @@ class RunFolder:
         """
         path = self.path / "log.jsonl"
         try:
-            entries = [parse_json(line, path, SMALL) for line in path.read_text("utf-8").splitlines()]
+            lines = read_regular(path, CONFIG_LIMITS.size).decode("utf-8").splitlines()
+            entries = [parse_json(line, path, SMALL) for line in lines]
         except (OSError, ValueError):
             return []
         return [

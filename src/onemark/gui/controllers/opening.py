@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_config_path
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from onemark.data.json import SMALL, read_json
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import read_saved_spacing
@@ -199,7 +200,7 @@ def ensure_phantom() -> Path:
 def list_recent() -> list[Path]:
     """List the recently opened folders that still exist, the last one first."""
     try:
-        folders = json.loads(_recent_file().read_text(encoding="utf-8"))
+        folders = read_json(_recent_file(), SMALL)
         return [Path(folder) for folder in folders if Path(folder).is_dir()]
     except (OSError, ValueError, TypeError):
         return []

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from onemark.data.keys import canonical
+from onemark.data.paths import read_regular
 from onemark.types import UserError
 
 SHIPPED = {
@@ -19,6 +20,10 @@ SHIPPED = {
     "lung6": "6-point lung",
 }
 """Key of a shipped schema -> its title."""
+
+
+MOST_BYTES = 1 << 22
+"""Largest file of landmark names."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def read_schema(path: str | Path) -> Schema:
     path = Path(path)
     if path.suffix.lower() in {".csv", ".txt"}:
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path.name} cannot be read ({error}); choose a text file of names") from error
         if "image" not in _read_header(text):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from onemark.data.atomic import reading_errors
 from onemark.data.keys import canonical
+from onemark.data.paths import read_regular
 from onemark.measurement.formulas.grammar import FormulaError, Node, parse_formula
 from onemark.measurement.formulas.kinds import (
     LINE,
@@ -24,6 +25,8 @@ from onemark.measurement.formulas.kinds import (
 from onemark.measurement.sets.schema import UNITS, Class, Measurement, MeasurementSet, Norm
 from onemark.types import UserError
 
+MOST_BYTES = 1 << 22
+"""Largest file of a set."""
 SHIPPED = ("isbi19",)
 TEMPLATE = "template"
 
@@ -50,7 +53,7 @@ def load_set(which: str | Path | MeasurementSet) -> MeasurementSet:
         known = ", ".join(SHIPPED)
         raise UserError(f"there is no set of measurements {str(which)!r}; give {known} or a TOML file")
     with reading_errors(path):
-        data = path.read_bytes()
+        data = read_regular(path, MOST_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
