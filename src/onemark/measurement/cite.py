@@ -32,6 +32,7 @@ PAPERS: Mapping[str, str] = {
 }
 RECIPE_PAPERS: Mapping[str, tuple[str, ...]] = {
     "onemark": ("cc2d", "fm-osd"),
+    "match-detect-refine": ("cc2d", "fm-osd"),
     "match-detect": ("cc2d",),
     "onemark-c2t": ("cc2d", "edgetrans", "fm-osd"),
     "cc2d": ("cc2d",),
@@ -45,6 +46,7 @@ RECIPE_PAPERS: Mapping[str, tuple[str, ...]] = {
     "edgetrans": ("edgetrans",),
     "edgetrans-compact": ("edgetrans", "cc2d"),
     "edgetrans-match-only": ("edgetrans",),
+    "groupwise": (),
 }
 """Recipe -> papers whose methods it follows, in published or changed form."""
 
