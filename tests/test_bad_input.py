@@ -344,15 +344,30 @@ def test_a_device_without_enough_memory(
     assert main(words if stage == "match" else ["resume", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.parametrize(
+    ("recipe", "settings", "place"),
+    [
+        ("match-only", "match.", "onemark.nn.backbones.unet.UNet.forward"),
+        ("onemark", "", "onemark.stages.match.groupwise.matcher.combine"),
+    ],
+)
 def test_a_device_without_enough_memory_for_predicting(
-    words: list[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+    recipe: str,
+    settings: str,
+    place: str,
+    words: list[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Fails,
 ):
-    assert main(["fit", *words[1:]]) == 0
+    its_own = [word for word in words[1:] if not word.startswith("--set=") or f"={settings}" in word]
+    assert main(["fit", *its_own, "--recipe", recipe]) == 0
 
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("onemark.nn.heatmaps.heatmap.HeatmapNet.forward", full)
+    monkeypatch.setattr(place, full)
     line = fails("predict", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "predictions.csv"))
     assert "out of memory" in line
     assert "--device cpu" in line

@@ -66,14 +66,14 @@ def fabric_for(device: str = "auto") -> Fabric:
 
 
 @contextlib.contextmanager
-def memory_errors(mend: str) -> Iterator[None]:
-    """Turn a device's lack of memory into a UserError that ends with how to mend it."""
+def memory_errors(way_out: str) -> Iterator[None]:
+    """Turn a device's lack of memory into a UserError that ends with the way out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
             raise
-        raise UserError(f"the device ran out of memory: {mend}") from None
+        raise UserError(f"the device ran out of memory: {way_out}") from None
 
 
 @contextlib.contextmanager

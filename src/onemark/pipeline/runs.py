@@ -17,7 +17,7 @@ from onemark.data.paths import printable, read_regular
 from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
-CONFIG, EXEMPLARS, TEACHING = "config.json", "exemplars.csv", "teaching.csv"
+CONFIG, EXEMPLARS, TEACHING, LOG = "config.json", "exemplars.csv", "teaching.csv", "log.jsonl"
 OURS = (
     CONFIG,
     "weights.safetensors",
@@ -26,7 +26,7 @@ OURS = (
     TEACHING,
     "landmarks.csv",
     "suggestion.csv",
-    "log.jsonl",
+    LOG,
     "report.html",
     "overlays",
 )
@@ -186,7 +186,7 @@ class RunFolder:
         if self.weights.exists() or self.checkpoint.exists():
             return
         with contextlib.suppress(OSError):
-            for name in (CONFIG,) if self._keeps_exemplars else (CONFIG, EXEMPLARS):
+            for name in (CONFIG, LOG) if self._keeps_exemplars else (CONFIG, LOG, EXEMPLARS):
                 (self.path / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -236,7 +236,7 @@ class RunFolder:
 
         A finished model does not need it, so a damaged log stops nothing.
         """
-        path = self.path / "log.jsonl"
+        path = self.path / LOG
         try:
             lines = read_regular(path, CONFIG_LIMITS.size).decode("utf-8").splitlines()
             entries = [parse_json(line, path, SMALL) for line in lines]
@@ -250,7 +250,7 @@ class RunFolder:
 
     def write_log(self, log: Iterable[Mapping[str, Any]]) -> None:
         """Write the training log, a JSON object per line."""
-        with writing(self.path / "log.jsonl", make_folder=False) as file:
+        with writing(self.path / LOG, make_folder=False) as file:
             file.writelines(json.dumps(entry) + "\n" for entry in log)
 
 

@@ -23,8 +23,8 @@ def test_the_published_settings_are_those_of_the_stage():
     assert not config.detach
 
 
-def test_it_stands_behind_the_default_matcher():
+def test_it_stands_between_the_matcher_and_the_refiner_of_match_detect_refine():
     recipe = get_recipe("onemark-c2t")
-    assert recipe.slots == get_recipe("onemark").slots | {"detect": C2T}
+    assert recipe.slots == get_recipe("match-detect-refine").slots | {"detect": C2T}
     slow, fast = (recipe.configure(minutes=minutes)["detect"].area for minutes in (60, 10))
     assert slow > fast

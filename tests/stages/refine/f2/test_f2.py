@@ -25,6 +25,7 @@ from onemark.stages.config import StageConfig
 from onemark.stages.match.cc2d import CC2D, CC2DConfig
 from onemark.stages.refine.f2 import F2, F2Config
 from onemark.stages.refine.f2.task import ExemplarTask, LabelTask
+from onemark.stages.trust import Trust, ask
 from onemark.testing import KnownPoints, fit_stage
 
 Locate = Callable[[Radiograph], LandmarkSet]
@@ -334,8 +335,13 @@ def test_the_recipe_refines_what_the_detector_found(
         progress=events.append,
     )
     assert "refine" in {event.stage for event in events}
-    coarse = model.stages["detect"].locate(phantoms[1])
-    found = onemark.load(tmp_path / "run").locate(phantoms[1])
-    np.testing.assert_array_equal(found.xy, model.stages["refine"].refine(phantoms[1], coarse).xy)
-    assert not np.allclose(found.xy, coarse.xy, atol=0.01)
+    loaded = onemark.load(tmp_path / "run")
+    answers = ask(loaded.stages, phantoms[1], Trust.full(len(exemplars.names)))
+    np.testing.assert_array_equal(answers.coarse.xy, model.stages["detect"].locate(phantoms[1]).xy)
+    np.testing.assert_array_equal(
+        answers.final.xy, model.stages["refine"].refine(phantoms[1], answers.coarse).xy
+    )
+    assert not np.allclose(answers.final.xy, answers.coarse.xy, atol=0.01)
+    found = loaded.locate(phantoms[1])
+    np.testing.assert_array_equal(found.xy, ask(loaded.stages, phantoms[1], model.trust).final.xy)
     assert "refined" in model.explain(phantoms[1]).maps
