@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit,
 from onemark.gui.controllers.app import App
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.parts import group, lay_column, lay_flow, make_label, make_tool, name_control
-from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
+from onemark.gui.widgets.radiographs.table import ERROR, NAME, STATE, Radiographs
 
 
 class RadiographPanel(QWidget):
