@@ -134,11 +134,7 @@ class Scores:
             "sd": self.sd,
             "median": self.median,
             "sdr": _percents(self.sdr),
-            "per_landmark": [
-                {"landmark": s.name, "count": s.count, "mre": s.mean, "sd": s.sd, "median": s.median}
-                | {"sdr": _percents(s.sdr)}
-                for s in self.per_landmark
-            ],
+            "per_landmark": [_landmark_record(one) for one in self.per_landmark],
             "per_image": self.per_image,
             "cumulative": {"error": limits.tolist(), "percent": self.cumulative(limits).tolist()},
         }
@@ -327,6 +323,11 @@ def _describe_mismatch(what: str, ours: Iterable[str], theirs: Iterable[str], tr
         f"the predictions and {truth} have no {what} in common: they begin with {first[0]} and {first[1]}; "
         "use the same names in both"
     )
+
+
+def _landmark_record(one: Summary) -> dict[str, Any]:
+    spread = {"count": one.count, "mre": one.mean, "sd": one.sd, "median": one.median}
+    return {"landmark": one.name, **spread, "sdr": _percents(one.sdr)}
 
 
 def _percents(sdr: Mapping[float, float]) -> dict[str, float]:

@@ -164,9 +164,8 @@ class ReviewPage(Page):
         session = self.app.session
         unlearned = self._list_unlearned()
         if unlearned:
-            names = ", ".join(unlearned[:3]) + (
-                f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
-            )
+            more = f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
+            names = ", ".join(unlearned[:3]) + more
             return (
                 f"The model has not learned {names} yet. Place it on one of your radiographs, then retrain."
             )
