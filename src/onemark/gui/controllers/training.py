@@ -361,6 +361,7 @@ class Training(QObject):
         self.context.background.run(
             lambda: Predictions.from_sets(
                 convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm),
+                cohort,
                 predictions.verdict,
             ),
             lambda converted: self._show_predictions(cohort, converted),

@@ -148,7 +148,8 @@ class ReviewPage(Page):
 
     def _compose_median(self) -> str:
         errors = np.array([e for e in self.app.session.errors.values() if np.isfinite(e)])
-        return f"Median expected error {np.median(errors):.1f} {self._legend.unit}. " if len(errors) else ""
+        unit = self.app.session.error_unit or self._legend.unit
+        return f"Median expected error {np.median(errors):.1f} {unit}. " if len(errors) else ""
 
     def _list_unlearned(self) -> list[str]:
         session = self.app.session
@@ -178,7 +179,7 @@ class ReviewPage(Page):
         if name not in one.names or not one.expected_error.size:
             return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
-        here = f"{name.capitalize()}: {error:.1f} {self._legend.unit}."
+        here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}."
         return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
 
 

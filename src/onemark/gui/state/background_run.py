@@ -143,7 +143,7 @@ class BackgroundRun:
             note_predictions(place, self.order.cohort)
             if kept is not None:
                 raise kept[1]
-        self.predictions = Predictions.from_sets(table, self._judge(table))
+        self.predictions = Predictions.from_sets(table, self.order.cohort, self._judge(table))
 
     def _judge(self, table: LandmarkTable) -> Verdict | None:
         return judge(
@@ -158,7 +158,7 @@ class BackgroundRun:
     def _keep_part(self) -> None:
         # Predictions made before the stop are worth a look.
         if self._predicted:
-            self.predictions = Predictions.from_sets(self._predicted.values())
+            self.predictions = Predictions.from_sets(self._predicted.values(), self.order.cohort)
 
 
 def _keep_elsewhere(model: Trained) -> tuple[RunFolder, UserError] | None:
