@@ -274,6 +274,8 @@ def evaluate(
         scores = onemark.evaluate(predicted, true, spacing_mm=spacing_mm, exclude=exclude)
     else:
         scores = score_in_percent(predicted, true, cohort, exclude)
+    for note in scores.notes:
+        print(note, file=sys.stderr)
     print(scores.to_json() if json else scores.as_text())
 
 

@@ -139,13 +139,16 @@ def _check_note(folder: RunFolder, note: Mapping[str, Any], names: tuple[str, ..
         raise _foreign(
             folder, f"of {len(landmarks)} landmarks ({_some(landmarks)}), and the run has {_some(names)}"
         )
-    training = note.get("training")
-    if config.identity and (
-        note.get("run") != config.identity or not isinstance(training, int) or training > config.training
-    ):
+    if config.identity and not _is_own_training(folder, note):
         raise _foreign(folder, "of another run, or of another time of this one")
     if type(note.get("logged")) is not int:
         raise _foreign(folder, "damaged")
+
+
+def _is_own_training(folder: RunFolder, note: Mapping[str, Any]) -> bool:
+    training = note.get("training")
+    config = folder.config
+    return note.get("run") == config.identity and isinstance(training, int) and training <= config.training
 
 
 def _check_landmarks(folder: RunFolder, stages: Mapping[str, Stage], names: tuple[str, ...]) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images import dicom_space
 from onemark.data.images.codestream import check_codestream
-from onemark.data.images.dicom_repair import closed, decode_otherwise
-from onemark.data.images.dicom_tags import Tags
-from onemark.data.images.dicom_window import modality_values, show
+from onemark.data.images.dicom import space
+from onemark.data.images.dicom.repair import closed, decode_otherwise
+from onemark.data.images.dicom.tags import Tags
+from onemark.data.images.dicom.window import modality_values, show
 from onemark.data.images.header import (
     Decoded,
     Header,
@@ -29,7 +29,7 @@ from onemark.data.images.itk import Geometry
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
-_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *dicom_space.TAGS]
+_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *space.TAGS]
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _META_GROUP, _PIXEL_GROUP, _UNDEFINED = 0x0002, 0x7FE0, 0xFFFFFFFF
 _LONGEST = {_META_GROUP: 1 << 16, 0x0008: 1 << 20, 0x0028: 1 << 20}
@@ -50,7 +50,7 @@ def read_header(stream: BoundedReader) -> Header:
 
 def read_geometry(stream: BoundedReader) -> Geometry:
     """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
-    return dicom_space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+    return space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
 
 
 def read_values(stream: BoundedReader) -> Decoded:
@@ -85,9 +85,9 @@ def _is_compressed(dataset: Any) -> bool:
 
 
 def _header(tags: Tags) -> Header:
-    dicom_space.flatten(tags)
+    space.flatten(tags)
     size = tags.size()
-    return Header(size, dicom_space.measured_spacing(tags, size))
+    return Header(size, space.measured_spacing(tags, size))
 
 
 def _pydicom() -> Any:
