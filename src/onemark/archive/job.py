@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from onemark.archive.joining import Joined, join
+from onemark.archive.parquet import check_parquet, is_parquet
 from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import SHARD_SIZE, Plan
 from onemark.archive.predicting import Predictor
 from onemark.archive.shares import Share
+from onemark.data.atomic import check_writable, user_errors
 from onemark.data.cohort import Cohort
+from onemark.data.landmarks.convert import check_spacing, check_target
 from onemark.data.paths import printable
 from onemark.pipeline.model import Model
 from onemark.progress import Cancelled, Progress, Sink, silent
@@ -109,6 +112,32 @@ def merge(out: Path | str, *, overwrite: bool = False, safe_csv: bool = False) -
         )
     with parts.held_job():
         return join(parts, plan, plan.cohort(), overwrite=overwrite, safe_csv=safe_csv)
+
+
+def check_result(out: Path, cohort: Cohort, *, mm: bool = False, overwrite: bool = False) -> None:
+    """Check, before long work, that the result can be written.
+
+    Raises:
+        UserError: a file is there already, unknown suffix, no pixel spacing for mm, nobody may write there.
+    """
+    if not is_parquet(out):
+        return check_target(out, cohort, mm=mm, overwrite=overwrite)
+    check_parquet(out)
+    check_writable(out.with_name(f".{out.name}.parts") / "plan.json")
+    if mm:
+        check_spacing(cohort)
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Check that writing `out` destroys nothing; a Parquet folder that is still growing may be there.
+
+    Raises:
+        UserError: it is there already and `overwrite` is False, or no file can have that name.
+    """
+    with user_errors(out):
+        there = out.exists() and not (is_parquet(out) and Parts(out).plan() is not None)
+    if there and not overwrite:
+        raise UserError(f"{printable(out)} exists already; give another name, or --overwrite to replace it")
 
 
 def begin(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from onemark.archive.parquet import is_parquet
 from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
 from onemark.data.atomic import move, writing
@@ -57,6 +58,9 @@ def join(
     if not joined.predicted:
         parts.remove()  # the same call is to read them again
         raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")
+    if is_parquet(parts.target):
+        parts.remove(keep_result=True)
+        return joined
     if choose_format(parts.target).key == "csv":
         _write_csv(parts, plan, cohort, done, safe_csv)
     else:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from onemark.archive.parquet import clear_parquet, is_parquet, part_file, write_parquet
 from onemark.archive.plan import Plan, Shard
 from onemark.archive.rows import Rows
-from onemark.data.atomic import reading_errors, user_errors, writing
+from onemark.data.atomic import reading_errors, sweep_leftovers, user_errors, writing
 from onemark.data.json import LIMITS, SMALL, parse_json
 from onemark.data.paths import printable, read_regular
 from onemark.types import UserError
@@ -129,7 +130,11 @@ class Parts:
             UserError: it cannot be written, or the folder was removed.
         """
         part = Part(shard.number, rows.images, rows.used, tuple(skipped))
-        self._write_text(self._data(shard.number).name, rows.to_csv())
+        if is_parquet(self.target):
+            with writing(part_file(self.target, _stem(shard.number)), "wb") as stream:
+                write_parquet(rows, stream)
+        else:
+            self._write_text(self._data(shard.number).name, rows.to_csv())
         self._write_text(self._record(shard.number).name, json.dumps(asdict(part)) + "\n")
         return part
 
@@ -154,20 +159,26 @@ class Parts:
             self.folder.mkdir(parents=True, exist_ok=True)
         return self._held(_JOB, 0.0, str(self.target))
 
-    def remove(self) -> None:
-        """Remove the folder, with everything in it."""
-        self._clear()
+    def remove(self, *, keep_result: bool = False) -> None:
+        """Remove the folder, with everything in it; `keep_result` leaves parts that are the result themselves."""
+        self._clear(keep_result=keep_result)
+        if is_parquet(self.target):
+            sweep_leftovers(self.target)
+            with contextlib.suppress(OSError):
+                self.target.rmdir()  # unless it holds parts
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_if_empty(self) -> None:
         """Remove the folder when it keeps no finished part."""
-        if not self.numbers():
-            self.remove()
+        if self.folder.is_dir() and not self.numbers():
+            self.remove(keep_result=True)
 
-    def _clear(self) -> None:
+    def _clear(self, *, keep_result: bool = False) -> None:
         # The plan goes first: what is left after a death then belongs to no plan and counts no more.
         for name in (_PLAN, _LIST):
             (self.folder / name).unlink(missing_ok=True)
+        if is_parquet(self.target) and not keep_result:
+            clear_parquet(self.target)
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.suffix != ".lock":
                 with contextlib.suppress(OSError):

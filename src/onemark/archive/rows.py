@@ -16,7 +16,8 @@ from onemark.data.landmarks.table import LandmarkTable, Spacings, show_name, sho
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
-_WORDS = (*LONG[:2], UNIT)
+WORDS = (*LONG[:2], UNIT)
+"""Columns that hold text."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Rows:
         writer = csv.writer(stream, lineterminator="\n")
         if header:
             writer.writerow(columns)
-        at = [(self.columns.index(column), safe and column in _WORDS) for column in columns]
+        at = [(self.columns.index(column), safe and column in WORDS) for column in columns]
         writer.writerows([show_name(row[i], is_safe) for i, is_safe in at] for row in self.cells)
 
     def sets(self) -> Iterator[LandmarkSet]:

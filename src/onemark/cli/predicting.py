@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 import onemark
-from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm, check_new_file
+from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm
 from onemark.cli.show import Show
 from onemark.cli.steps import is_trained, print_predicted
 
@@ -28,9 +28,10 @@ def predict(
     xrays: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(help="File to write; its suffix chooses the format.")] = Path(
-        "landmarks.csv"
-    ),
+    out: Annotated[
+        Path,
+        Parameter(help="File to write; its suffix chooses the format. A .parquet becomes a folder of parts."),
+    ] = Path("landmarks.csv"),
     device: Device = "auto",
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
@@ -56,15 +57,14 @@ def predict(
         run_folder: Run folder of `onemark fit` or `onemark run`.
         xrays: Folder of radiographs.
     """
-    from onemark.archive.job import predict_into, predict_share
+    from onemark.archive.job import check_free, check_result, predict_into, predict_share
     from onemark.archive.shares import parse_share
-    from onemark.data.landmarks.convert import check_target
 
-    check_new_file(out, overwrite)
+    check_free(out, overwrite)
     share = None if part is None else parse_share(part, os.environ)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     # A target that cannot be written must fail before minutes of predicting, not after.
-    check_target(out, cohort, mm=mm, overwrite=overwrite)
+    check_result(out, cohort, mm=mm, overwrite=overwrite)
     model = onemark.load(run_folder, device)
     with Show() as show:
         say_unfinished(run_folder, model, show)
@@ -101,9 +101,10 @@ def merge(
     Args:
         out: The file that was given as --out.
     """
+    from onemark.archive.job import check_free
     from onemark.archive.job import merge as merge_parts
 
-    check_new_file(out, overwrite)
+    check_free(out, overwrite)
     joined = merge_parts(out, overwrite=overwrite, safe_csv=safe_csv)
     print_predicted(joined.predicted, joined.total, out)
 

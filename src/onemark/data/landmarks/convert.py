@@ -95,14 +95,20 @@ def check_target(
         UserError: unknown suffix or format, a file is there already, no pixel spacing for mm, it cannot be written.
     """
     chosen = choose_format(path, format)
-    if chosen.key == _CSV and mm and not any(_tells_spacing(cohort, name) for name in cohort.names):
-        raise no_spacing(cohort)
+    if chosen.key == _CSV and mm:
+        check_spacing(cohort)
     files = [path]
     if chosen.separate and len(cohort) > 1:
         folder = path.with_name(path.name[: -len(chosen.suffix)]) if chosen.suffix else path
         files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else [folder / "x"]
     _check_free(files[:1], overwrite)
     check_writable(files[0])
+
+
+def check_spacing(cohort: Cohort) -> None:
+    """Check that any radiograph tells its pixel spacing. Raises UserError otherwise."""
+    if not any(_tells_spacing(cohort, name) for name in cohort.names):
+        raise no_spacing(cohort)
 
 
 def choose_format(path: Path, key: str | None = None) -> Format:
