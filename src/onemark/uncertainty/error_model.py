@@ -188,14 +188,12 @@ def _level(
     by_name |= {"shape": shapes, **lengths}
     known = {name: by_name[name] for name in (*LENGTHS, *lengths) if name not in without}
     known = {name: rows for name, rows in known.items() if _mean(rows, (0, 1)) > 0}
-    overall = [_mean(known[name], (0, 1)) / share for name, share in SHARES.items() if name in known]
-    if not overall:
-        overall = [_mean(known[name], (0, 1)) / OTHER_SHARE for name in ("shape", "spread") if name in known]
+    shares = {name: share for name, share in SHARES.items() if name in known}
+    shares = shares or {name: OTHER_SHARE for name in ("shape", "spread") if name in known}
+    overall = [float(_mean(known[name], (0, 1))) / share for name, share in shares.items()]
     unsure = [-by_name[name] for name in UNSURE if name not in without and np.isfinite(by_name[name]).any()]
     relative = np.exp(LEVEL_SLOPE * _hardness([*map(_log, known.values()), *unsure]))
-    return np.asarray(
-        np.exp(np.mean(np.log(np.array(overall or [FLOOR], np.float64)))) * relative / relative.mean()
-    )
+    return np.asarray(np.exp(np.mean(np.log(overall or [FLOOR]))) * relative / relative.mean())
 
 
 def _hardness(tables: Sequence[Table]) -> Table:
