@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Sequence
 from dataclasses import replace
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +48,20 @@ def add_expected_errors(
     """The final answer with expected errors: mm when the spacing is known, else px."""
     share = error_model(read_signals(stages, radiograph, answers))
     unit = "px" if radiograph.spacing is None else "mm"
-    errors = share * _side(radiograph) * _unit(radiograph)
+    errors = share * radiograph.side * radiograph.pixel_length
     return replace(answers.final, expected_error=errors, unit=unit)
 
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
     """What the stages say about a radiograph, in addition to their answers."""
-    side, final = _side(radiograph), answers.final
+    side, final = radiograph.side, answers.final
     unknown = np.full(len(final.names), np.nan)
     matched, detected, last = answers.matched, answers.detected, answers.refined or answers.detected or final
     if matched is None and not _registers(stages):
         matched = matcher_of(stages).locate(radiograph)
 
     def width(one: LandmarkSet) -> NDArray[np.float64]:
-        return one.expected_error / _unit(radiograph) / side
+        return one.expected_error / radiograph.pixel_length / side
 
     def between(one: LandmarkSet | None, other: LandmarkSet | None) -> NDArray[np.float64]:
         if one is None or other is None:
@@ -134,9 +133,9 @@ def _registered_lengths(
     """How far registration's answers lie apart, and the detector's from them: `[K]`, shares of the mean side."""
     if not _registers(stages):
         return {}
-    last, side = locators_of(stages)[-1], _side(radiograph)
+    last, side = locators_of(stages)[-1], radiograph.side
     matched = answers.matched or matcher_of(stages).locate(radiograph)
-    lengths = {"matcher_spread": matched.expected_error / _unit(radiograph) / side}
+    lengths = {"matcher_spread": matched.expected_error / radiograph.pixel_length / side}
     if not isinstance(last, Matcher):
         detected = answers.detected or last.locate(radiograph)
         lengths["teacher"] = np.asarray(np.linalg.norm(matched.xy - detected.xy, axis=1) / side)
@@ -171,7 +170,7 @@ def correction_ratios(
         answers = ask(stages, radiograph, trust)
         true = dict(zip(one.names, one.xy, strict=True))
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
-        actual = np.linalg.norm(answers.final.xy - place, axis=1) / _side(radiograph)
+        actual = np.linalg.norm(answers.final.xy - place, axis=1) / radiograph.side
         expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
         ratio = actual / np.maximum(expected, 1e-9)
         rows.append(tuple(float(value) if math.isfinite(value) else None for value in ratio))
@@ -188,12 +187,4 @@ def _measure_cycles(
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
     source = cohort[best.image]
     errors = able[-1].cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
-    return np.asarray(errors / _side(source))
-
-
-def _side(radiograph: Radiograph) -> float:
-    return fmean(radiograph.size)
-
-
-def _unit(radiograph: Radiograph) -> float:
-    return 1.0 if radiograph.spacing is None else sum(radiograph.spacing) / 2
+    return np.asarray(errors / source.side)
