@@ -23,6 +23,7 @@ from onemark.cli.options import (
     check_new_file,
     parse_settings,
 )
+from onemark.cli.scaling import register_scaling
 from onemark.cli.show import Show
 from onemark.cli.steps import (
     announce_device,
@@ -349,3 +350,4 @@ def doctor() -> None:
 
 
 register_measuring(app)
+register_scaling(app)
