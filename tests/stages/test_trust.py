@@ -55,6 +55,12 @@ class Worse(Refiner):
 radiograph_truth: dict[bytes, np.ndarray] = {}
 
 
+@pytest.fixture(autouse=True)
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cohort of ten counts as large."""
+    monkeypatch.setattr("onemark.stages.trust.MANY", 10)
+
+
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch, exemplars3: LandmarkTable) -> dict[str, Stage]:
     """A matcher that is off by 2 px, and a detector."""
@@ -99,6 +105,15 @@ def test_a_landmark_that_the_detector_has_not_learned_keeps_the_matchers_answer(
     assert away[0].max() < 1  # between 0.1 and the matcher's 1.4
     assert np.allclose(away[2], 2.0 / np.sqrt(2))
     assert found.final.score.tolist() == pytest.approx([*(0.5 + 0.4 * trust.detector[:2]), 0.5])
+
+
+def test_in_a_small_cohort_even_a_good_detector_answers_only_in_part(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.full(3, 0.1)  # type: ignore[attr-defined]
+    trust = measure_trust(stages, exemplars3, phantoms.subset(phantoms.names[:4]), 0)
+    assert trust is not None
+    assert trust.detector.tolist() == [0.4, 0.4, 0.4]
 
 
 def test_a_refiner_that_makes_a_landmark_worse_is_not_followed(

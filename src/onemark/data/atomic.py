@@ -90,13 +90,23 @@ def _writing(path: Path, mode: str, make_folder: bool) -> Iterator[IO[Any]]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            if target.exists():
-                part.chmod(target.stat().st_mode & 0o7777)
-            part.replace(target)
+            _put(part, target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        sync_folder(target.parent)
+
+
+def move(finished: Path, path: Path) -> None:
+    """Move a file that `writing` wrote on the same disk to `path`, with the same care. Raises UserError as it does."""
+    with user_errors(path):
+        _put(finished, Path(os.path.realpath(path)))
+
+
+def _put(finished: Path, target: Path) -> None:
+    if target.exists():
+        finished.chmod(target.stat().st_mode & 0o7777)
+    finished.replace(target)
+    sync_folder(target.parent)
 
 
 def _target_of(path: Path, make_folder: bool) -> Path:

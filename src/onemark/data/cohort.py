@@ -102,16 +102,23 @@ class Cohort:
         """The same radiographs, brought upright when they are read. The names stay."""
         return replace(self, orientations=dict(orientations))
 
-    def readable(self, names: Iterable[str] | None = None, sink: Sink = silent) -> Iterator[Radiograph]:
+    def readable(
+        self,
+        names: Iterable[str] | None = None,
+        sink: Sink = silent,
+        noted: dict[str, int] | None = None,
+    ) -> Iterator[Radiograph]:
         """Decode one radiograph after the other and pass over the bad ones.
 
         Args:
             names: Which, in this order; all when left out, and then the sink also gets what is `left_out`.
             sink: Gets one `Progress("read", ...)` with a message for each file that was passed over, and
                 one for each kind of note of the readers.
+            noted: Note -> how often it came so far, for a caller that reads a cohort in several calls and says with
+                `say_repeated` at the end how often each came.
         """
         wanted = self.names if names is None else tuple(names)
-        noted: dict[str, int] = {}
+        is_whole, noted = noted is None, {} if noted is None else noted
         for message in self.left_out if names is None else ():
             sink(Progress("read", 0, len(wanted), message=message))
         for step, name in enumerate(wanted, 1):
@@ -126,10 +133,8 @@ class Cohort:
                     message = f"{printable(self.path(name))} {note}"
                     sink(Progress("read", step, len(wanted), message=message))
             yield radiograph
-        for note, count in noted.items():
-            if count > 1:
-                message = f"the same holds of {count - 1} more: each {note}"
-                sink(Progress("read", len(wanted), len(wanted), message=message))
+        if is_whole:
+            say_repeated(noted, len(wanted), sink)
 
     def subset(self, names: Iterable[str]) -> Cohort:
         """The cohort of these radiographs, in this order. Raises UserError when one is not in the folder."""
@@ -191,6 +196,14 @@ def open_cohort(
         raise _nothing_in(folder, found)
     names = tuple(sorted(files, key=lambda name: [_natural(part) for part in name.split("/")]))
     return Cohort(folder, names, files, spacing, left_out=found.left_out())
+
+
+def say_repeated(noted: Mapping[str, int], total: int, sink: Sink) -> None:
+    """Say of how many more radiographs each note of the readers holds; see `Cohort.readable`."""
+    for note, count in noted.items():
+        if count > 1:
+            message = f"the same holds of {count - 1} more: each {note}"
+            sink(Progress("read", total, total, message=message))
 
 
 def _nothing_in(folder: Path, found: _Scan) -> UserError:

@@ -19,7 +19,7 @@ from onemark.stages.base import Stage
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust
 from onemark.types import UserError
-from onemark.uncertainty.error_model import ErrorModel
+from onemark.uncertainty.error_model import ROWS, ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 
 
@@ -223,7 +223,7 @@ def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...])
     restored = _part(folder, saved, ERROR_MODEL, lambda: ErrorModel.restore(saved.slots[ERROR_MODEL][0]))
     if restored is None:
         return None
-    fits = restored.level.shape == (len(names),) and restored.centre.shape == (5, len(names))
+    fits = restored.level.shape == (len(names),) and restored.centre.shape == (len(ROWS), len(names))
     if not fits and not folder.status().is_trained:
         return None  # other landmarks are being taught
     if not fits:

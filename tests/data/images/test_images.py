@@ -390,13 +390,6 @@ def test_complex_numbers(tmp_path: Path, ramp: Ramp) -> None:
     assert "complex numbers" in one_sentence(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("colours", ["separated", "cielab"])
-def test_colours_that_are_not_rgb(tmp_path: Path, ramp: Ramp, colours: str) -> None:
-    count = 4 if colours == "separated" else 3
-    tifffile.imwrite(tmp_path / "a.tif", np.dstack([ramp] * count), photometric=colours)
-    assert f"colours as {colours.upper()}" in one_sentence(tmp_path / "a.tif")
-
-
 def test_bad_tiffs_print_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(range(256)))
     code = (

@@ -11,6 +11,7 @@ from onemark.data.keys import canonical
 LONG = ("image", "landmark", "x", "y")
 EXTRAS = ("score", "expected_error")
 UNIT = "unit"
+MM = ("x_mm", "y_mm")
 _IMAGE = [
     "image",
     "image_name",
