@@ -24,6 +24,7 @@ from onemark.cli.options import (
     parse_settings,
 )
 from onemark.cli.predicting import register_predicting
+from onemark.cli.scaling import register_scaling
 from onemark.cli.show import Show
 from onemark.cli.steps import (
     announce_device,
@@ -309,3 +310,4 @@ def doctor() -> None:
 
 register_predicting(app)
 register_measuring(app)
+register_scaling(app)

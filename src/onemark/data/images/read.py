@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from onemark.data.images import spacing as spacings
-from onemark.data.images.header import Header, check_decoded, check_size, checked_spacing
+from onemark.data.images.header import Decoded, Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
 from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
 from onemark.data.images.orientation import NOTICE, read_orientation
@@ -53,12 +53,25 @@ def read_radiograph(
     """
     path = Path(path)
     override = spacings.given(spacing_mm)
-    with named_errors(path), BoundedReader.open(path) as stream:
-        found = _reader(stream).read_values(stream)
-        check_decoded(found)
-        spacing = override or checked_spacing(found.header.spacing)
+    found = read_decoded(path)
+    with named_errors(path):
         turned = (NOTICE,) if read_orientation(path) != 1 else ()
-        return Radiograph(name or path.name, scaled(found.values), spacing, (*found.notes, *turned))
+        notes = (*found.notes, *turned)
+        return Radiograph(name or path.name, scaled(found.values), override or found.header.spacing, notes)
+
+
+def read_decoded(path: Path | str) -> Decoded:
+    """The grey values of a file as its decoder gives them, before they are scaled to [0, 1]; checked, not copied.
+
+    Raises:
+        UserError: as `read_radiograph`, except for values that are all the same or not finite.
+    """
+    path = Path(path)
+    with named_errors(path), BoundedReader.open(path) as stream:
+        found: Decoded = _reader(stream).read_values(stream)
+        check_decoded(found)
+        header = Header(found.header.size, checked_spacing(found.header.spacing))
+        return found._replace(header=header)
 
 
 def read_header(path: Path | str) -> Header:
