@@ -73,7 +73,9 @@ def decode_radiograph(
     found = _decode(source, where)
     with named_errors(where):
         turned = (NOTICE,) if find_orientation(source) != 1 else ()
-        return Radiograph(name, scaled(found.values), override or found.header.spacing, (*found.notes, *turned))
+        return Radiograph(
+            name, scaled(found.values), override or found.header.spacing, (*found.notes, *turned)
+        )
 
 
 def read_decoded(path: Path | str) -> Decoded:
