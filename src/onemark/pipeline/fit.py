@@ -65,6 +65,8 @@ def fit(
     get_recipe(recipe).configure(settings, minutes)
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
+        if not shown_landmarks(exemplars).names:
+            raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints)

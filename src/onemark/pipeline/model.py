@@ -58,15 +58,26 @@ class Model:
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of one radiograph; for an exemplar, what the person annotated.
 
-        A landmark that the person marked as not visible stays so.
+        A landmark that the person said is not visible stays so. Where the person was asked for some landmarks only, the
+        others are predicted.
         """
-        if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
-            placed = self.exemplars[radiograph.name]
-            seen = np.isfinite(placed.xy).all(1)
-            unit = "px" if radiograph.spacing is None else "mm"
-            return replace(
-                placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan), unit=unit
-            )
+        if self.fingerprints.get(radiograph.name) != fingerprint(radiograph):
+            return self.predict_one(radiograph)
+        placed = self.exemplars[radiograph.name]
+        seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
+        score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
+        if placed.answered.all():
+            return replace(placed, score=score, expected_error=error, unit=unit)
+        rest, known = self.predict_one(radiograph), placed.answered
+        return replace(
+            rest,
+            xy=np.where(known[:, None], placed.xy, rest.xy),
+            score=np.where(known, score, rest.score),
+            expected_error=np.where(known, error, rest.expected_error),
+        )
+
+    def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
+        """As `locate`, but predicted also where a person annotated the radiograph."""
         orientation = self.orientation(radiograph)
         upright = orientation.turn(radiograph)
         answers = ask(self.stages, upright, self.trust)

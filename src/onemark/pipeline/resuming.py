@@ -166,7 +166,7 @@ def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkT
     order = sorted(both.names, key=lambda name: (*known.names, name).index(name))
     at = [both.names.index(name) for name in order]
     return LandmarkTable.from_sets(
-        (LandmarkSet(one.image, tuple(order), one.xy[at]) for one in both), both.source
+        (LandmarkSet(one.image, one.names, one.xy, asked=one.asked).take(at) for one in both), both.source
     )
 
 

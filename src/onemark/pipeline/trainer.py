@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -220,7 +220,7 @@ class Trainer:
             first = self.recipe.suggesting_share
             rest = sum(share for slot, share in self.recipe.shares.items() if slot != MATCH)
             return {**self.recipe.shares, MATCH: first / (1 - first) * rest if first < 1 else 1.0}
-        unlabelled = 1 - len(self.exemplars) / len(self.cohort)
+        unlabelled = 1 - self.exemplars.answers / len(self.cohort)
         detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
         return {
             slot: self.recipe.shares[slot] * (unlabelled if detects and issubclass(stage, Matcher) else 1.0)
@@ -328,6 +328,7 @@ def shown_landmarks(exemplars: LandmarkTable) -> LandmarkTable:
     if not len(exemplars):
         return exemplars
     seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
-    names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
-    sets: Iterable[LandmarkSet] = (LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
-    return LandmarkTable.from_sets(sets)
+    return LandmarkTable.from_sets(
+        LandmarkSet(one.image, one.names, one.xy, asked=one.asked).take(np.flatnonzero(seen).tolist())
+        for one in exemplars
+    )

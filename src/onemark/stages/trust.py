@@ -204,7 +204,7 @@ def _copies(
     """Changed copies of a few exemplars, and their landmarks `[K, 2]`, px; NaN where one is not visible."""
     generator = torch.Generator().manual_seed(seed)
     geometry, intensity = Geometry().times(STRENGTH), Intensity()
-    chosen = exemplars.sets[:EXEMPLARS]
+    chosen = exemplars.mostly_annotated().sets[:EXEMPLARS]
     for n in range(COPIES):
         one = chosen[n % len(chosen)]
         radiograph = cohort[one.image]

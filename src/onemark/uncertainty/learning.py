@@ -26,6 +26,8 @@ SLOT = "error_model"
 RADIOGRAPHS = 48
 """Radiographs of the cohort from which expected errors are learned: a few seconds' work."""
 
+KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to know a radiograph
+
 # Seconds of a time budget that the stages do not get: for trust and error model, and for starting and saving.
 LEARNING_SECONDS, OTHER_SECONDS = 10.0, 3.0
 
@@ -82,7 +84,8 @@ def learn_error_model(
         ratios: What corrections taught.
         sink: Takes the progress.
     """
-    others = [name for name in cohort.names if name not in exemplars.images]
+    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
+    others = [name for name in cohort.names if name not in known]
     count = min(RADIOGRAPHS, len(others))
     names = [others[n * len(others) // count] for n in range(count)]
     if not names:

@@ -1,0 +1,80 @@
+"""Exemplars of which a person annotated only some landmarks, through a whole run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark import Cohort, LandmarkSet, LandmarkTable, Model, UserError
+
+Settings = dict[str, object]
+
+
+def answer(one: LandmarkSet, landmark: int, *, visible: bool = True) -> LandmarkSet:
+    """The answer of a person who was asked for one landmark."""
+    asked = np.arange(len(one.names)) == landmark
+    xy = np.where(asked[:, None] & visible, one.xy, np.nan)
+    return replace(one, xy=xy, asked=asked)
+
+
+@pytest.fixture(scope="module")
+def taught(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    tiny: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Path, Model]:
+    """A run before and after four answers on two radiographs; read only."""
+    run = tmp_path_factory.mktemp("taught") / "run"
+    onemark.fit(phantoms, exemplars, settings=tiny, out=run)
+    before = shutil.copytree(run, run.with_name("before"))
+    several = [answer(truth.sets[1], 0), answer(truth.sets[2], 3, visible=False), answer(truth.sets[0], 1)]
+    several[2] = replace(several[2], xy=several[2].xy + 1)
+    onemark.resume(run, exemplars=LandmarkTable.from_sets(several), minutes=0.1)
+    return before, run, onemark.load(run)
+
+
+def test_the_run_keeps_who_was_asked_for_what(taught: tuple[Path, Path, Model], truth: LandmarkTable):
+    kept = onemark.read_landmarks(taught[1] / "exemplars.csv")
+    first, point, hidden = (kept[image] for image in truth.images[:3])
+    assert first.answered.all()
+    np.testing.assert_allclose(first.xy[[0, 1, 2]], truth.sets[0].xy[[0, 1, 2]] + [[0], [1], [0]])
+    assert point.answered.tolist() == [n == 0 for n in range(len(point.names))]
+    assert hidden.answered.tolist() == [n == 3 for n in range(len(point.names))]
+    assert not hidden.visible.any()
+
+
+def test_answers_are_given_back_and_the_rest_is_predicted(
+    taught: tuple[Path, Path, Model], phantoms: Cohort, truth: LandmarkTable
+):
+    model = taught[2]
+    point = model.locate(phantoms[1])
+    np.testing.assert_array_equal(point.xy[0], truth.sets[1].xy[0])
+    assert point.visible.all()
+    assert (point.score[0], point.expected_error[0]) == (1, 0)
+    assert (point.expected_error[1:] > 0).all()
+    hidden = model.locate(phantoms[2])
+    assert hidden.visible.tolist() == [n != 3 for n in range(len(hidden.names))]
+
+
+def test_a_run_with_single_answers_can_be_taught_again(
+    taught: tuple[Path, Path, Model], truth: LandmarkTable, tmp_path: Path
+):
+    run = shutil.copytree(taught[1], tmp_path / "run")
+    more = LandmarkTable.from_sets([answer(truth.sets[1], 5)])
+    model = onemark.resume(run, exemplars=more, minutes=0.1)
+    kept = model.exemplars[truth.images[1]]
+    assert np.flatnonzero(kept.answered).tolist() == [0, 5]
+    np.testing.assert_array_equal(kept.xy[[0, 5]], truth.sets[1].xy[[0, 5]])
+
+
+def test_answers_that_show_nothing_are_no_beginning(phantoms: Cohort, truth: LandmarkTable, tiny: Settings):
+    nothing = LandmarkTable.from_sets([answer(truth.sets[1], 0, visible=False)])
+    with pytest.raises(UserError, match="shows a landmark"):
+        onemark.fit(phantoms, nothing, settings=tiny)
