@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkSet, LandmarkTable, Model, UserError
+from onemark.cli import main
 
+Fails = Callable[..., str]
 Settings = dict[str, object]
 
 
@@ -63,18 +66,46 @@ def test_answers_are_given_back_and_the_rest_is_predicted(
     assert hidden.visible.tolist() == [n != 3 for n in range(len(hidden.names))]
 
 
-def test_a_run_with_single_answers_can_be_taught_again(
-    taught: tuple[Path, Path, Model], truth: LandmarkTable, tmp_path: Path
-):
-    run = shutil.copytree(taught[1], tmp_path / "run")
-    more = LandmarkTable.from_sets([answer(truth.sets[1], 5)])
-    model = onemark.resume(run, exemplars=more, minutes=0.1)
-    kept = model.exemplars[truth.images[1]]
-    assert np.flatnonzero(kept.answered).tolist() == [0, 5]
-    np.testing.assert_array_equal(kept.xy[[0, 5]], truth.sets[1].xy[[0, 5]])
-
-
 def test_answers_that_show_nothing_are_no_beginning(phantoms: Cohort, truth: LandmarkTable, tiny: Settings):
     nothing = LandmarkTable.from_sets([answer(truth.sets[1], 0, visible=False)])
     with pytest.raises(UserError, match="shows a landmark"):
         onemark.fit(phantoms, nothing, settings=tiny)
+
+
+def test_a_run_asks_for_what_it_was_not_told(taught: tuple[Path, Path, Model], phantoms: Cohort):
+    questions = onemark.ask(taught[1], number=30)
+    model = taught[2]
+    assert len({(one.image, one.landmark) for one in questions}) == 30
+    assert {one.landmark for one in questions} == set(model.names)
+    for one in questions:
+        assert one.image not in model.exemplars or one.image != phantoms.names[0]
+        known = model.exemplars[one.image].answered if one.image in model.exemplars else None
+        assert known is None or not known[model.names.index(one.landmark)]
+        guess = model.locate(phantoms[one.image])
+        np.testing.assert_allclose((one.x, one.y), guess.xy[guess.names.index(one.landmark)])
+        assert one.expected_error > 0
+
+
+def test_questions_that_nobody_filled_in_teach_nothing(taught: tuple[Path, Path, Model], tmp_path: Path):
+    onemark.ask(taught[1], number=2).to_csv(tmp_path / "q.csv")
+    with pytest.raises(UserError, match="no landmarks at all"):
+        onemark.resume(taught[1], exemplars=onemark.read_landmarks(tmp_path / "q.csv"))
+
+
+def test_the_answers_to_its_questions_teach_it(
+    taught: tuple[Path, Path, Model], tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    run, file = shutil.copytree(taught[1], tmp_path / "run"), tmp_path / "q.csv"
+    assert main(["ask", str(run), "--number", "3", "--out", str(file)]) == 0
+    assert f"onemark resume {run} --exemplar {file}" in capsys.readouterr().out
+    assert str(file) in fails("ask", run, "--out", file)
+    header, first, *rest = file.read_text().splitlines()
+    image, landmark = first.split(",")[:2]
+    file.write_text("\n".join([header, first.replace(",,,,", ",,,right,"), *rest]) + "\n")
+    before = {one.image: one.answered.sum() for one in taught[2].exemplars}
+    model = onemark.resume(run, exemplars=onemark.read_landmarks(file), minutes=0.1)
+    kept = model.exemplars[image]
+    guess = [float(cell) for cell in first.split(",")[5:7]]
+    np.testing.assert_array_equal(kept.xy[kept.names.index(landmark)], guess)
+    assert kept.answered.sum() == 1 + before.get(image, 0)
+    assert len(model.exemplars) == len(before | {image: 1})

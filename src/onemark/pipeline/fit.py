@@ -137,7 +137,7 @@ class _Prepared:
 
 def _plan_rest(folder: RunFolder, cohort: Cohort | None, minutes: float | None) -> _Prepared:
     """Prepare to finish a run."""
-    cohort = cohort or _own_cohort(folder)
+    cohort = cohort or open_own_cohort(folder)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     changes = resuming.plan_rest(folder, minutes)
@@ -156,7 +156,7 @@ def _plan_teaching(
     progress: Sink,
 ) -> _Prepared:
     """Prepare to teach a run more or corrected exemplars."""
-    cohort = cohort or _own_cohort(folder, exemplars.images)
+    cohort = cohort or open_own_cohort(folder, exemplars.images)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
@@ -188,7 +188,7 @@ def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, star
         return trainer.finish()
 
 
-def _own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
+def open_own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
     """The radiographs where the run has noted them."""
     cohort = open_cohort(folder.config.cohort, spacing_mm=folder.config.spacing_mm)
     return resuming.learned_from(folder, cohort, further)
