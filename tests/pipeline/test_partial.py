@@ -109,3 +109,24 @@ def test_the_answers_to_its_questions_teach_it(
     np.testing.assert_array_equal(kept.xy[kept.names.index(landmark)], guess)
     assert kept.answered.sum() == 1 + before.get(image, 0)
     assert len(model.exemplars) == len(before | {image: 1})
+
+
+def test_it_is_known_how_far_the_model_was_off_before_it_learned(
+    taught: tuple[Path, Path, Model], phantoms: Cohort, truth: LandmarkTable
+):
+    before, run, model = taught
+    assert not (run / "answers.safetensors").exists()
+    assert model.mean_error is not None
+    assert model.mean_error.images == (truth.images[1],)
+    assert np.flatnonzero(np.isfinite(model.mean_error.errors[0]).all(1)).tolist() == [0]
+    assert onemark.load(before).mean_error is None
+
+
+def test_mean_errors_are_taken_away_from_predictions(taught: tuple[Path, Path, Model], phantoms: Cohort):
+    model = taught[2]
+    assert model.mean_error is not None
+    moved = np.full((2, len(model.names), 2), 0.02)
+    shown = replace(model, mean_error=model.mean_error.with_errors(["p", "q"], moved))
+    way = shown.predict_one(phantoms[5]).xy - model.predict_one(phantoms[5]).xy
+    assert np.linalg.norm(way, axis=1).max() > 0.5
+    np.testing.assert_array_equal(shown.locate(phantoms[1]).xy[0], model.exemplars.sets[1].xy[0])

@@ -16,6 +16,7 @@ from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, locators_of, refiner_of
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
@@ -37,6 +38,7 @@ class Model:
         orienter: Brings radiographs upright, as the first exemplar lies; None where they are read as they lie.
         trust: How far detector and refiner are believed; None where the last stage counts alone.
         folder: The run that keeps it, if there is one.
+        mean_error: What answers showed of each landmark's mean error; None where there were none.
     """
 
     recipe: str
@@ -49,6 +51,7 @@ class Model:
     orienter: Orienter | None = None
     trust: Trust | None = None
     folder: RunFolder | None = None
+    mean_error: MeanError | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,6 +87,8 @@ class Model:
         found = answers.final
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)
+        if self.mean_error is not None:
+            found = self.mean_error.correct(found, upright.size)
         return orientation.restore(found, radiograph.size)
 
     def orientation(self, radiograph: Radiograph) -> Orientation:

@@ -16,6 +16,7 @@ from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights
+from onemark.pipeline.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import (
@@ -34,6 +35,8 @@ from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
+from onemark.stages.mean_error import SLOT as MEAN_ERROR
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet, UserError
@@ -87,6 +90,7 @@ class Trainer:
         budget = seconds_to_train(config.minutes)
         self.budget = None if budget is None else budget - late
         self.deadline: float | None = None
+        self.mean_error: MeanError | None = None
 
     def fit_until(self, last: str) -> dict[str, Stage]:
         """Fit the stages up to the slot `last`, those that have not learned yet.
@@ -124,6 +128,7 @@ class Trainer:
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             trust = self._measure_trust(stages)
+            self._learn_mean_error(stages, trust)
             error_model = self._learn_error_model(stages, trust)
             prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
@@ -131,10 +136,13 @@ class Trainer:
             raise
         if self.checkpoint:
             self.checkpoint.remove()  # all stages count by now
+        if self.folder is not None:
+            self.folder.answers.unlink(missing_ok=True)
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         cohort, exemplars = self.original
         learned = (error_model, self.orienter, trust)
-        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, self.folder)
+        kept = (self.folder, self.mean_error)
+        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, *kept)
 
     def _bring_upright(self) -> None:
         """Find which radiographs lie otherwise than the first exemplar, and let the stages see them as it lies."""
@@ -164,6 +172,7 @@ class Trainer:
                 self.log.clear()  # of a stage that died before it was kept
             return {}
         restored = restore(self.folder, self.exemplars.names, self.fabric)
+        self.mean_error = restored.mean_error
         if not self.head:
             del self.log[restored.logged :]
         return dict(restored.stages)
@@ -261,6 +270,15 @@ class Trainer:
             self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
         return trust
 
+    def _learn_mean_error(self, stages: Mapping[str, Stage], trust: Trust | None) -> None:
+        """Learn the mean errors from the answers of this teaching, if it is one of a trained model."""
+        if self.folder is None or not self.folder.answers.exists():
+            return
+        former = FormerAnswers.read(self.folder.answers)
+        self.mean_error = learn_mean_error(former, stages, trust, self.exemplars.names, self.cohort)
+        if self.mean_error.describe():
+            self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))
+
     def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
         error_model = learn_error_model(
             stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
@@ -282,6 +300,8 @@ class Trainer:
             states[TRUST] = trust.state()
         if error_model is not None:
             states[ERROR_MODEL] = error_model.state()
+        if self.mean_error is not None:
+            states[MEAN_ERROR] = self.mean_error.state()
         if self.orienter is not None:
             states[ORIENTATION] = self.orienter.state()
         self._states = states

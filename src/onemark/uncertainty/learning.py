@@ -15,6 +15,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
 from onemark.stages.matcher import Matcher
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
@@ -125,6 +126,7 @@ def correction_ratios(
     known: Container[str],
     corrected: LandmarkTable,
     cohort: Cohort,
+    mean_error: MeanError | None = None,
 ) -> Ratios:
     """Ratios of actual to expected error on radiographs that a person corrected, before the stages learn from them.
 
@@ -135,6 +137,7 @@ def correction_ratios(
         known: Names of the radiographs that the stages have learned from, which do not count.
         corrected: More exemplars.
         cohort: The radiographs.
+        mean_error: What is taken away from the stages' answers.
     """
     if error_model is None:
         return ()
@@ -146,7 +149,8 @@ def correction_ratios(
         answers = ask(stages, radiograph, trust)
         true = dict(zip(one.names, one.xy, strict=True))
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
-        actual = np.linalg.norm(answers.final.xy - place, axis=1) / _side(radiograph)
+        final = answers.final if mean_error is None else mean_error.correct(answers.final, radiograph.size)
+        actual = np.linalg.norm(final.xy - place, axis=1) / _side(radiograph)
         expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
         ratio = actual / np.maximum(expected, 1e-9)
         rows.append(tuple(float(value) if math.isfinite(value) else None for value in ratio))
