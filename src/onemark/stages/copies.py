@@ -36,8 +36,9 @@ def draw_copies(
     """
     generator = torch.Generator().manual_seed(seed)
     geometry, intensity = Geometry().times(STRENGTH), Intensity()
-    of = min(different, len(exemplars))
-    chosen = [exemplars.sets[n * len(exemplars) // of] for n in range(of)]
+    annotated = exemplars.mostly_annotated().sets
+    of = min(different, len(annotated))
+    chosen = [annotated[n * len(annotated) // of] for n in range(of)]
     for n in range(count):
         one = chosen[n % of]
         radiograph = cohort[one.image]

@@ -15,6 +15,7 @@ from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
 from onemark.stages.copies import draw_copies, errors_of
 from onemark.stages.matcher import Matcher
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
@@ -31,6 +32,7 @@ REGISTERED = 16
 
 COPIES = 24
 """Changed copies of several exemplars on which the stages are judged."""
+KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to know a radiograph
 
 # Seconds of a time budget that the stages do not get: for trust and error model, and for starting and saving.
 LEARNING_SECONDS, OTHER_SECONDS = 10.0, 3.0
@@ -104,10 +106,9 @@ def learn_error_model(
         sink: Takes the progress.
         seed: Seed of the copies of exemplars on which the stages are judged.
     """
-    others = [name for name in cohort.names if name not in exemplars.images]
-    if (
-        len(others) < LEAST_RADIOGRAPHS <= len(exemplars)
-    ):  # all are annotated: their signals are better than none
+    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
+    others = [name for name in cohort.names if name not in known]
+    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
         others = list(cohort.names)
     count = min(RADIOGRAPHS, len(others))
     names = [others[n * len(others) // count] for n in range(count)]
@@ -137,6 +138,7 @@ def _judge_copies(
     stages: Stages, trust: Trust | None, exemplars: LandmarkTable, cohort: Cohort, seed: int
 ) -> Labelled | None:
     """The final answers' errors on changed copies of the exemplars; None where there is only one."""
+    exemplars = exemplars.mostly_annotated()
     if len(exemplars) < 2:
         return None
     copies = draw_copies(exemplars, cohort, seed, COPIES, COPIES)
@@ -171,6 +173,7 @@ def correction_ratios(
     known: Container[str],
     corrected: LandmarkTable,
     cohort: Cohort,
+    mean_error: MeanError | None = None,
 ) -> Ratios:
     """Ratios of actual to expected error on radiographs that a person corrected, before the stages learn from them.
 
@@ -181,6 +184,7 @@ def correction_ratios(
         known: Names of the radiographs that the stages have learned from, which do not count.
         corrected: More exemplars.
         cohort: The radiographs.
+        mean_error: What is taken away from the stages' answers.
     """
     if error_model is None:
         return ()
@@ -192,7 +196,8 @@ def correction_ratios(
         answers = ask(stages, radiograph, trust)
         true = dict(zip(one.names, one.xy, strict=True))
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
-        actual = np.linalg.norm(answers.final.xy - place, axis=1) / radiograph.side
+        final = answers.final if mean_error is None else mean_error.correct(answers.final, radiograph.size)
+        actual = np.linalg.norm(final.xy - place, axis=1) / radiograph.side
         expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
         ratio = actual / np.maximum(expected, 1e-9)
         rows.append(tuple(float(value) if math.isfinite(value) else None for value in ratio))

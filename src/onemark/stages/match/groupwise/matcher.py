@@ -19,6 +19,7 @@ from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.registration.features import blur, describe
 from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import carriers
 from onemark.nn.weights import Tensors
 from onemark.progress import Progress
 from onemark.stages.base import REGISTER, StageContext
@@ -79,6 +80,7 @@ class Groupwise(Matcher):
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Register the exemplars and a few more radiographs, evenly spread over the cohort, with each other."""
         self._known.clear()
+        exemplars = carriers(exemplars)
         self.xy = torch.stack([one.xy for one in exemplars])
         self.exemplars = store.read([one.index for one in exemplars]).to(self.fabric.device)
         joining = list(dict.fromkeys(one.index for one in exemplars))
