@@ -37,6 +37,16 @@ class Radiograph:
         """`(H, W)` in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def side(self) -> float:
+        """Mean side in pixels, of which errors without a spacing are shares."""
+        return sum(self.pixels.shape) / 2
+
+    @property
+    def pixel_length(self) -> float:
+        """A pixel's mean side in the unit of expected errors: mm when the spacing is known, else 1 px."""
+        return 1.0 if self.spacing is None else sum(self.spacing) / 2
+
 
 @dataclass(frozen=True)
 class LandmarkSet:

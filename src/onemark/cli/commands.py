@@ -23,6 +23,8 @@ from onemark.cli.options import (
     check_new_file,
     parse_settings,
 )
+from onemark.cli.predicting import register_predicting
+from onemark.cli.scaling import register_scaling
 from onemark.cli.show import Show
 from onemark.cli.steps import (
     announce_device,
@@ -30,7 +32,6 @@ from onemark.cli.steps import (
     explain_stop,
     fit_run,
     hold,
-    is_trained,
     open_run_cohort,
     predict_and_report,
     print_predicted,
@@ -175,47 +176,6 @@ def fit(
 
 
 @app.command
-def predict(
-    run_folder: Path,
-    xrays: Path,
-    /,
-    *,
-    out: Annotated[Path, Parameter(help="File to write; its suffix chooses the format.")] = Path(
-        "landmarks.csv"
-    ),
-    device: Device = "auto",
-    spacing_mm: SpacingMm = None,
-    follow: Follow = True,
-    mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
-    safe_csv: SafeCsv = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Predict the landmarks of a folder of radiographs with a trained run.
-
-    Args:
-        run_folder: Run folder of `onemark fit` or `onemark run`.
-        xrays: Folder of radiographs.
-    """
-    from onemark.data.landmarks.convert import check_target
-
-    check_new_file(out, overwrite)
-    cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
-    # A target that cannot be written must fail before minutes of predicting, not after.
-    check_target(out, cohort, mm=mm, overwrite=overwrite)
-    model = onemark.load(run_folder, device)
-    with Show() as show:
-        if not is_trained(run_folder):
-            learned = ", ".join(model.stages)
-            show.say(
-                f"{run_folder} is not finished: it predicts with the stages trained so far ({learned}); "
-                f"finish it with: onemark resume {run_folder}"
-            )
-        predictions = model.predict(cohort, progress=show)
-    onemark.write_landmarks(predictions, out, cohort=cohort, mm=mm, overwrite=overwrite, safe_csv=safe_csv)
-    print_predicted(predictions, cohort, out)
-
-
-@app.command
 def run(
     xrays: Path,
     /,
@@ -236,7 +196,7 @@ def run(
     with Show() as show, explain_stop(out), hold(out, make=True):
         model = fit_run(cohort, exemplars, out, training, show)
         predictions, verdict = predict_and_report(model, cohort, out, show)
-    print_predicted(predictions, cohort, out / "landmarks.csv", verdict)
+    print_predicted(len(predictions), len(cohort), out / "landmarks.csv", verdict)
 
 
 @app.command
@@ -263,7 +223,7 @@ def resume(
     with Show() as show, explain_stop(run_folder), hold(run_folder):
         model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
         predictions, verdict = predict_and_report(model, cohort, run_folder, show)
-    print_predicted(predictions, cohort, run_folder / "landmarks.csv", verdict)
+    print_predicted(len(predictions), len(cohort), run_folder / "landmarks.csv", verdict)
 
 
 @app.command
@@ -304,6 +264,8 @@ def evaluate(
         scores = onemark.evaluate(predicted, true, spacing_mm=spacing_mm, exclude=exclude)
     else:
         scores = score_in_percent(predicted, true, cohort, exclude)
+    for note in scores.notes:
+        print(note, file=sys.stderr)
     print(scores.to_json() if json else scores.as_text())
 
 
@@ -376,4 +338,6 @@ def doctor() -> None:
     print(*examine(), sep="\n")
 
 
+register_predicting(app)
 register_measuring(app)
+register_scaling(app)

@@ -83,24 +83,39 @@ def writing(
 @contextlib.contextmanager
 def _writing(path: Path, mode: str, make_folder: bool) -> Iterator[IO[Any]]:
     with user_errors(path):
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if make_folder:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target = _target_of(path, make_folder)
         part = target.with_name(f"{PREFIX}{secrets.token_hex(6)}.tmp")
         try:
             with _created(part, mode) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            if target.exists():
-                part.chmod(target.stat().st_mode & 0o7777)
-            part.replace(target)
+            _put(part, target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        sync_folder(target.parent)
+
+
+def move(finished: Path, path: Path) -> None:
+    """Move a file that `writing` wrote on the same disk to `path`, with the same care. Raises UserError as it does."""
+    with user_errors(path):
+        _put(finished, Path(os.path.realpath(path)))
+
+
+def _put(finished: Path, target: Path) -> None:
+    if target.exists():
+        finished.chmod(target.stat().st_mode & 0o7777)
+    finished.replace(target)
+    sync_folder(target.parent)
+
+
+def _target_of(path: Path, make_folder: bool) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if make_folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _created(part: Path, mode: str) -> IO[Any]:

@@ -21,7 +21,7 @@ from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust
 from onemark.types import UserError
-from onemark.uncertainty.error_model import ErrorModel
+from onemark.uncertainty.error_model import ROWS, ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 
 
@@ -144,13 +144,16 @@ def _check_note(folder: RunFolder, note: Mapping[str, Any], names: tuple[str, ..
         raise _foreign(
             folder, f"of {len(landmarks)} landmarks ({_some(landmarks)}), and the run has {_some(names)}"
         )
-    training = note.get("training")
-    if config.identity and (
-        note.get("run") != config.identity or not isinstance(training, int) or training > config.training
-    ):
+    if config.identity and not _is_own_training(folder, note):
         raise _foreign(folder, "of another run, or of another time of this one")
     if type(note.get("logged")) is not int:
         raise _foreign(folder, "damaged")
+
+
+def _is_own_training(folder: RunFolder, note: Mapping[str, Any]) -> bool:
+    training = note.get("training")
+    config = folder.config
+    return note.get("run") == config.identity and isinstance(training, int) and training <= config.training
 
 
 def _check_landmarks(folder: RunFolder, stages: Mapping[str, Stage], names: tuple[str, ...]) -> None:
@@ -234,7 +237,7 @@ def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...])
     restored = _part(folder, saved, ERROR_MODEL, lambda: ErrorModel.restore(saved.slots[ERROR_MODEL][0]))
     if restored is None:
         return None
-    fits = restored.level.shape == (len(names),) and restored.centre.shape == (5, len(names))
+    fits = restored.level.shape == (len(names),) and restored.centre.shape == (len(ROWS), len(names))
     if not fits and not folder.status().is_trained:
         return None  # other landmarks are being taught
     if not fits:

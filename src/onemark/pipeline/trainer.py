@@ -12,6 +12,7 @@ import numpy as np
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
+from onemark.imaging.orientation import Orientation
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
@@ -156,14 +157,16 @@ class Trainer:
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved)
-        other = self.orienter.other_ways
+        self._see_turned(self.orienter.other_ways)
+        if self.budget is not None:
+            self.budget -= time.monotonic() - started
+
+    def _see_turned(self, other: Mapping[str, Orientation]) -> None:
         if other:
             self.sink(Progress(ORIENTATION, 1, 1, message=describe_orientations(other)))
             self.exemplars = turn_table(self.exemplars, self.cohort, other)
             self.sink = RestoringSink(self.sink, self.cohort, other)
             self.cohort = self.cohort.turned(other)
-        if self.budget is not None:
-            self.budget -= time.monotonic() - started
 
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
@@ -295,15 +298,14 @@ class Trainer:
     ) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
             return
+        learned = {
+            TRUST: trust,
+            ERROR_MODEL: error_model,
+            MEAN_ERROR: self.mean_error,
+            ORIENTATION: self.orienter,
+        }
         states = {name: stage.state() for name, stage in stages.items()}
-        if trust is not None:
-            states[TRUST] = trust.state()
-        if error_model is not None:
-            states[ERROR_MODEL] = error_model.state()
-        if self.mean_error is not None:
-            states[MEAN_ERROR] = self.mean_error.state()
-        if self.orienter is not None:
-            states[ORIENTATION] = self.orienter.state()
+        states |= {name: one.state() for name, one in learned.items() if one is not None}
         self._states = states
         self._follow_folder()
         self.folder.write_log(self.log)

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from onemark.data.images import spacing as spacings
-from onemark.data.images.header import Header, check_decoded, check_size, checked_spacing
+from onemark.data.images.header import Decoded, Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
 from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
-from onemark.data.images.orientation import NOTICE, read_orientation
+from onemark.data.images.orientation import NOTICE, find_orientation
 from onemark.data.images.stream import BoundedReader
 from onemark.data.paths import printable
 from onemark.types import Radiograph, UserError
@@ -52,13 +52,48 @@ def read_radiograph(
             small or too large.
     """
     path = Path(path)
+    return decode_radiograph(lambda: BoundedReader.open(path), path, name or path.name, spacing_mm)
+
+
+def decode_radiograph(
+    source: Callable[[], BoundedReader],
+    where: object,
+    name: str,
+    spacing_mm: float | Sequence[float] | None = None,
+) -> Radiograph:
+    """Decode one radiograph from wherever it is; otherwise as `read_radiograph`.
+
+    Args:
+        source: Opens its file.
+        where: Names the file in messages.
+        name: Name the radiograph gets.
+        spacing_mm: As for `read_radiograph`.
+    """
     override = spacings.given(spacing_mm)
-    with named_errors(path), BoundedReader.open(path) as stream:
-        found = _reader(stream).read_values(stream)
+    found = _decode(source, where)
+    with named_errors(where):
+        turned = (NOTICE,) if find_orientation(source) != 1 else ()
+        return Radiograph(
+            name, scaled(found.values), override or found.header.spacing, (*found.notes, *turned)
+        )
+
+
+def read_decoded(path: Path | str) -> Decoded:
+    """The grey values of a file as its decoder gives them, before they are scaled to [0, 1]; checked, not copied.
+
+    Raises:
+        UserError: as `read_radiograph`, except for values that are all the same or not finite.
+    """
+    path = Path(path)
+    return _decode(lambda: BoundedReader.open(path), path)
+
+
+def _decode(source: Callable[[], BoundedReader], where: object) -> Decoded:
+    with named_errors(where), source() as stream:
+        found: Decoded = _reader(stream).read_values(stream)
         check_decoded(found)
-        spacing = override or checked_spacing(found.header.spacing)
-        turned = (NOTICE,) if read_orientation(path) != 1 else ()
-        return Radiograph(name or path.name, scaled(found.values), spacing, (*found.notes, *turned))
+        header = Header(found.header.size, checked_spacing(found.header.spacing))
+        return found._replace(header=header)
 
 
 def read_header(path: Path | str) -> Header:
@@ -68,7 +103,12 @@ def read_header(path: Path | str) -> Header:
         UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-    with named_errors(path), BoundedReader.open(path) as stream:
+    return decode_header(lambda: BoundedReader.open(path), path)
+
+
+def decode_header(source: Callable[[], BoundedReader], where: object) -> Header:
+    """As `read_header`, from wherever the file is; see `decode_radiograph`."""
+    with named_errors(where), source() as stream:
         header: Header = _reader(stream).read_header(stream)
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
@@ -80,7 +120,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def named_errors(path: Path) -> Iterator[None]:
+def named_errors(path: object) -> Iterator[None]:
     """Put the file's name before every message, and turn what decoders raise into one sentence."""
     try:
         yield

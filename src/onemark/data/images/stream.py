@@ -26,7 +26,7 @@ class BoundedReader(io.BufferedReader):
         budget: Bytes that are left. A reader may lower it while it reads what becomes Python objects.
     """
 
-    def __init__(self, raw: io.RawIOBase | io.BytesIO, path: Path) -> None:
+    def __init__(self, raw: io.RawIOBase | io.BytesIO, path: object) -> None:
         super().__init__(raw)
         self._path = str(path)
         self.size = self.seek(0, io.SEEK_END)

@@ -107,14 +107,20 @@ def check_target(
         UserError: unknown suffix or format, a file is there already, no pixel spacing for mm, it cannot be written.
     """
     chosen = choose_format(path, format)
-    if chosen.key == _CSV and mm and not any(_tells_spacing(cohort, name) for name in cohort.names):
-        raise _no_spacing(cohort)
+    if chosen.key == _CSV and mm:
+        check_spacing(cohort)
     files = [path]
     if chosen.separate and len(cohort) > 1:
         folder = path.with_name(path.name[: -len(chosen.suffix)]) if chosen.suffix else path
         files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else [folder / "x"]
     _check_free(files[:1], overwrite)
     check_writable(files[0])
+
+
+def check_spacing(cohort: Cohort) -> None:
+    """Check that any radiograph tells its pixel spacing. Raises UserError otherwise."""
+    if not any(_tells_spacing(cohort, name) for name in cohort.names):
+        raise no_spacing(cohort)
 
 
 def choose_format(path: Path, key: str | None = None) -> Format:
@@ -151,7 +157,7 @@ def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacin
     known = _needed(path, cohort)
     spacings = {image: known.header(image).spacing for image in table.images}
     if not any(spacings.values()):
-        raise _no_spacing(known)
+        raise no_spacing(known)
     return spacings
 
 
@@ -162,7 +168,8 @@ def _tells_spacing(cohort: Cohort, name: str) -> bool:
         return False
 
 
-def _no_spacing(cohort: Cohort) -> UserError:
+def no_spacing(cohort: Cohort) -> UserError:
+    """The error for mm that are asked for where no radiograph tells its spacing."""
     return UserError(f"no radiograph in {cohort.folder} tells its pixel spacing; give it as mm per pixel")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks import reading
 from onemark.data.landmarks.checking import check_points
 from onemark.data.landmarks.formats.base import ReadOptions
-from onemark.data.landmarks.formats.tables.columns import ANSWER, EXTRAS, LONG, UNIT, Answer
+from onemark.data.landmarks.formats.tables.columns import ANSWER, EXTRAS, LONG, MM, UNIT, Answer
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
@@ -149,8 +149,8 @@ class LandmarkTable:
         """
         import pandas
 
-        columns = list(self._columns(spacing))
-        frame = pandas.DataFrame(list(self._rows(columns, spacing)), columns=columns)
+        columns = self.columns(spacing)
+        frame = pandas.DataFrame(list(self.rows(columns, spacing)), columns=columns)
         words = (*LONG[:2], *(column for column in columns if column in (UNIT, ANSWER)))
         numbers = [column for column in columns if column not in words]
         return frame.astype({**dict.fromkeys(words, "object"), **dict.fromkeys(numbers, "float64")})
@@ -172,11 +172,37 @@ class LandmarkTable:
 
     def write_csv(self, stream: IO[str], spacing: Spacings | None = None, *, safe: bool = False) -> None:
         """Write the long CSV into an open text stream; otherwise as `to_csv`."""
-        columns = list(self._columns(spacing))
+        columns = self.columns(spacing)
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        for row in self._rows(columns, spacing):
-            writer.writerow([_shown(cell, safe) if isinstance(cell, str) else _text(cell) for cell in row])
+        for row in self.rows(columns, spacing):
+            writer.writerow([show_name(c, safe) if isinstance(c, str) else show_number(c) for c in row])
+
+    def columns(self, spacing: Spacings | None = None) -> list[str]:
+        """The columns that the long table of these sets has; see `to_frame`."""
+        extras = [extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets)]
+        unit = [UNIT] if any(one.unit for one in self.sets) else []
+        answer = [] if all(one.answered.all() for one in self.sets) else [ANSWER]
+        return [*LONG, *answer, *extras, *unit, *(MM if spacing is not None else ())]
+
+    def rows(self, columns: Sequence[str], spacing: Spacings | None = None) -> Iterator[list[str | float]]:
+        """The rows of the long table, in its order; a number that is missing is NaN.
+
+        Args:
+            columns: As of `columns`, or more of the same kinds.
+            spacing: As for `to_frame`.
+        """
+        known = {image_key(image): mm for image, mm in (spacing or {}).items()}
+        for one in self.sets:
+            values = _values(one, known.get(one.image))
+            for index, name in enumerate(one.names):
+                words = {UNIT: one.unit, ANSWER: _answer(one, index)}
+                rest = columns[2:]
+                yield [
+                    one.image,
+                    name,
+                    *(words[column] if column in words else float(values[column][index]) for column in rest),
+                ]
 
     @cached_property
     def _by_image(self) -> dict[str, LandmarkSet]:
@@ -195,29 +221,6 @@ class LandmarkTable:
             check_points(replace(one, score=np.empty(0)), size)
         except UserError as error:
             raise UserError(f"{self._where}{error}") from None
-
-    def _columns(self, spacing: Spacings | None) -> Iterator[str]:
-        yield from LONG
-        if not all(one.answered.all() for one in self.sets):
-            yield ANSWER
-        yield from (extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets))
-        if any(one.unit for one in self.sets):
-            yield UNIT
-        if spacing is not None:
-            yield from ("x_mm", "y_mm")
-
-    def _rows(self, columns: list[str], spacing: Spacings | None) -> Iterator[list[str | float]]:
-        known = {image_key(image): mm for image, mm in (spacing or {}).items()}
-        for one in self.sets:
-            values = _values(one, known.get(one.image))
-            for index, name in enumerate(one.names):
-                words = {UNIT: one.unit, ANSWER: _answer(one, index)}
-                rest = columns[2:]
-                yield [
-                    one.image,
-                    name,
-                    *(words[column] if column in words else float(values[column][index]) for column in rest),
-                ]
 
 
 def read_landmarks(
@@ -320,9 +323,11 @@ def _values(one: LandmarkSet, mm: Spacing | None) -> dict[str, NDArray[np.float6
     }
 
 
-def _shown(name: str, safe: bool) -> str:
+def show_name(name: str, safe: bool) -> str:
+    """A word as a cell of a CSV; `safe` as for `LandmarkTable.to_csv`."""
     return f"'{name}" if safe and name.startswith(FORMULAS) else name
 
 
-def _text(value: str | float) -> str:
+def show_number(value: float) -> str:
+    """A number as a cell of a CSV, to the last bit; NaN is an empty cell."""
     return "" if value != value else repr(value)

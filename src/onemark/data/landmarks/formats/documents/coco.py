@@ -49,16 +49,13 @@ def _image(number: int, name: str, size: Size) -> dict[str, Any]:
 
 def _annotation(number: int, one: LandmarkSet) -> dict[str, Any]:
     visible = np.isfinite(one.xy).all(axis=1)
-    keypoints: list[float] = []
-    for xy in one.xy:
-        keypoints += [*xy.tolist(), _VISIBLE] if np.isfinite(xy).all() else [0, 0, 0]
     left, top, width, height = _box(one.xy[visible])
     annotation = {
         "id": number,
         "image_id": number,
         "category_id": 1,
         "iscrowd": 0,
-        "keypoints": keypoints,
+        "keypoints": _spell_points(one),
         "num_keypoints": int(visible.sum()),
         "bbox": [left, top, width, height],
         "area": width * height,
@@ -70,6 +67,13 @@ def _annotation(number: int, one: LandmarkSet) -> dict[str, Any]:
     if not one.answered.all():
         annotation["keypoints_asked"] = one.answered.tolist()
     return annotation
+
+
+def _spell_points(one: LandmarkSet) -> list[float]:
+    found: list[float] = []
+    for xy in one.xy:
+        found += [*xy.tolist(), _VISIBLE] if np.isfinite(xy).all() else [0, 0, 0]
+    return found
 
 
 def _box(xy: Any) -> tuple[float, float, float, float]:

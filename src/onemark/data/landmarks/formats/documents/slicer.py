@@ -53,12 +53,7 @@ def _text(landmarks: LandmarkSet, target: Target) -> str:
         ],
         "display": {"visibility": True, "pointLabelsVisibility": True},
     }
-    about = {
-        "image": landmarks.image,
-        "origin": geometry.origin,
-        "spacing": geometry.spacing,
-        "direction": geometry.direction,
-    }
+    about = {"image": landmarks.image, **vars(geometry)}
     document = {"@schema": _SCHEMA, "onemark": about, "markups": [markup]}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -14,6 +14,7 @@ EXTRAS = ("score", "expected_error")
 UNIT = "unit"
 ANSWER = "answer"
 GUESS = ("guess_x", "guess_y")
+MM = ("x_mm", "y_mm")
 _IMAGE = [
     "image",
     "image_name",
