@@ -69,7 +69,7 @@ class Small(Locator):
 
     def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         Stage.load_tensors(self, tensors)
-        self.placed = tensors["placed"]
+        self.placed = tensors["placed"].reshape(len(self.names), 2)
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         xy = self.placed.numpy() + float(self.network.weight.detach()) * radiograph.pixels.mean()

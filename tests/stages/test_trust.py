@@ -60,14 +60,14 @@ def stages(monkeypatch: pytest.MonkeyPatch, exemplars3: LandmarkTable) -> dict[s
     """A matcher that is off by 2 px, and a detector."""
     from onemark.stages import trust
 
-    made = trust._copies  # the only place that knows where landmarks of a copy lie
+    made = trust.draw_copies  # the only place that knows where landmarks of a copy lie
 
     def known(*arguments: Any) -> Any:
         for copy, xy in made(*arguments):
             radiograph_truth[copy.pixels.tobytes()] = xy
             yield copy, xy
 
-    monkeypatch.setattr(trust, "_copies", known)
+    monkeypatch.setattr(trust, "draw_copies", known)
     fabric = fabric_for("cpu")
 
     def matched(radiograph: Radiograph) -> LandmarkSet:

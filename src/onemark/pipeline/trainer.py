@@ -284,7 +284,7 @@ class Trainer:
 
     def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
         error_model = learn_error_model(
-            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
+            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink, self.config.seed
         )
         self._write_weights(stages, self.config.done, trust, error_model)
         return error_model

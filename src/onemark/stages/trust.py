@@ -15,7 +15,7 @@ copies of an exemplar, which is less, the more of them it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.stages.answers import Stages, locators_of, matcher_of, refiner_of
+from onemark.stages.copies import draw_copies, errors_of
 from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
@@ -36,7 +36,6 @@ SLOT = "trust"
 
 EXEMPLARS = 3
 COPIES = 4
-STRENGTH = 0.7  # of the spatial augmentation of training
 ASKED = 8  # radiographs on which the matcher's answers are compared
 APART = 0.75  # of the distance between the matcher's answers: its error on other radiographs
 HALF = 150  # radiographs of which a detector averages half of the squared error out
@@ -170,10 +169,10 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     if last is matcher and refiner is None:
         return None
     rows = []
-    for copy, xy in _copies(exemplars, cohort, seed):
+    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
         matched = matcher.locate(copy)
         detected = matched if last is matcher else last.locate(copy)
-        rows.append([_away(one, xy, copy) for one in (matched, detected)])
+        rows.append([errors_of(one, xy, copy) for one in (matched, detected)])
     by_matcher, by_detector = _typical(np.stack(rows))
     detector = np.ones(len(by_matcher))
     if last is not matcher:
@@ -190,9 +189,9 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     if refiner is None:
         return trust
     rows = []
-    for copy, xy in _copies(exemplars, cohort, seed):
+    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
         found = ask(stages, copy, trust)
-        rows.append([_away(one, xy, copy) for one in (found.coarse, found.final)])
+        rows.append([errors_of(one, xy, copy) for one in (found.coarse, found.final)])
     before, after = _typical(np.stack(rows))
     gain = _fall(after.sum() / max(before.sum(), 1e-9), *AS_NEAR)
     return replace(trust, refiner=gain * _fall(after / np.maximum(before, NEAR), *FAR_OFF))
@@ -237,30 +236,3 @@ def _typical(errors: NDArray[np.float64]) -> tuple[Shares, Shares]:
     overall = np.where(known, errors, 0).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
     first, second = np.where(known.any(0), mean, overall[:, None])
     return first, second
-
-
-def _away(found: LandmarkSet, xy: NDArray[np.float64], radiograph: Radiograph) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.norm(found.xy - xy, axis=1) / radiograph.side)
-
-
-def _copies(
-    exemplars: LandmarkTable, cohort: Cohort, seed: int
-) -> Iterator[tuple[Radiograph, NDArray[np.float64]]]:
-    """Changed copies of a few exemplars, and their landmarks `[K, 2]`, px; NaN where one is not visible."""
-    generator = torch.Generator().manual_seed(seed)
-    geometry, intensity = Geometry().times(STRENGTH), Intensity()
-    chosen = exemplars.mostly_annotated().sets[:EXEMPLARS]
-    for n in range(COPIES):
-        one = chosen[n % len(chosen)]
-        radiograph = cohort[one.image]
-        h, w = radiograph.size
-        warp = Warp.draw(1, (h, w), geometry, generator)
-        pixels = intensity.apply(warp.images(torch.from_numpy(radiograph.pixels)[None, None]), generator)[
-            0, 0
-        ]
-        known = np.isfinite(one.xy).all(1)
-        xy = np.full_like(one.xy, np.nan)
-        moved = warp.inverse(torch.from_numpy(np.nan_to_num(one.xy)).float()[None])[0].double().numpy()
-        inside = ((moved >= 0) & (moved <= [w - 1, h - 1])).all(1)
-        xy[known & inside] = moved[known & inside]
-        yield replace(radiograph, pixels=pixels.clamp(0, 1).numpy()), xy

@@ -13,12 +13,13 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
+from onemark.stages.copies import draw_copies, errors_of
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
 from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration
-from onemark.uncertainty.error_model import ErrorModel, Signals
+from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
 
 SLOT = "error_model"
 """Names the error model beside the stages' slots, in weights files and progress."""
@@ -26,10 +27,12 @@ SLOT = "error_model"
 RADIOGRAPHS = 48
 """Radiographs of the cohort from which expected errors are learned: a few seconds' work."""
 
-KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to know a radiograph
-
 REGISTERED = 16
 """Those of them for which registration is asked, which takes half a second where the detector has not drawn them."""
+
+COPIES = 24
+"""Changed copies of several exemplars on which the stages are judged."""
+KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to know a radiograph
 
 # Seconds of a time budget that the stages do not get: for trust and error model, and for starting and saving.
 LEARNING_SECONDS, OTHER_SECONDS = 10.0, 3.0
@@ -90,6 +93,7 @@ def learn_error_model(
     cohort: Cohort,
     ratios: Ratios,
     sink: Sink,
+    seed: int = 0,
 ) -> ErrorModel | None:
     """Learn from up to 48 radiographs of the cohort, evenly spread; None where there are too few.
 
@@ -100,13 +104,14 @@ def learn_error_model(
         cohort: The radiographs.
         ratios: What corrections taught.
         sink: Takes the progress.
+        seed: Seed of the copies of exemplars on which the stages are judged.
     """
     known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
     others = [name for name in cohort.names if name not in known]
+    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
+        others = list(cohort.names)
     count = min(RADIOGRAPHS, len(others))
     names = [others[n * len(others) // count] for n in range(count)]
-    if not names:
-        return None
     signals, answered = [], []
     lengths: dict[str, list[NDArray[np.float64]]] = {}
     for radiograph in cohort.subset(names).readable(sink=sink):
@@ -123,7 +128,22 @@ def learn_error_model(
         tables["cycle"] = cycles
     # Rows of other landmarks are of no use: landmarks may have been added since.
     fitting = [row for row in ratios if len(row) == len(exemplars.names)]
-    return ErrorModel.learn(signals, Calibration.of(fitting, len(exemplars.names)), tables)
+    calibration = Calibration.of(fitting, len(exemplars.names))
+    return ErrorModel.learn(
+        signals, calibration, tables, _judge_copies(stages, trust, exemplars, cohort, seed)
+    )
+
+
+def _judge_copies(
+    stages: Stages, trust: Trust | None, exemplars: LandmarkTable, cohort: Cohort, seed: int
+) -> Labelled | None:
+    """The final answers' errors on changed copies of the exemplars; None where there is only one."""
+    exemplars = exemplars.mostly_annotated()
+    if len(exemplars) < 2:
+        return None
+    copies = draw_copies(exemplars, cohort, seed, COPIES, COPIES)
+    errors = [errors_of(ask(stages, copy, trust).final, xy, copy) for copy, xy in copies]
+    return Labelled(np.stack(errors), len(exemplars))
 
 
 def _registers(stages: Stages) -> bool:

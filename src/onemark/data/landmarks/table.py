@@ -180,9 +180,9 @@ class LandmarkTable:
 
     def columns(self, spacing: Spacings | None = None) -> list[str]:
         """The columns that the long table of these sets has; see `to_frame`."""
+        answer = [] if all(one.answered.all() for one in self.sets) else [ANSWER]
         extras = [extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets)]
         unit = [UNIT] if any(one.unit for one in self.sets) else []
-        answer = [] if all(one.answered.all() for one in self.sets) else [ANSWER]
         return [*LONG, *answer, *extras, *unit, *(MM if spacing is not None else ())]
 
     def rows(self, columns: Sequence[str], spacing: Spacings | None = None) -> Iterator[list[str | float]]:
@@ -197,11 +197,14 @@ class LandmarkTable:
             values = _values(one, known.get(one.image))
             for index, name in enumerate(one.names):
                 words = {UNIT: one.unit, ANSWER: _answer(one, index)}
-                rest = columns[2:]
+                numbers = columns[2:]
                 yield [
                     one.image,
                     name,
-                    *(words[column] if column in words else float(values[column][index]) for column in rest),
+                    *(
+                        words[column] if column in words else float(values[column][index])
+                        for column in numbers
+                    ),
                 ]
 
     @cached_property

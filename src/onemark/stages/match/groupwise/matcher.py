@@ -89,6 +89,7 @@ class Groupwise(Matcher):
             joining = joining[: max(0, 2 * self.config.references - len(self.group))]
         else:
             most = self._affordable_references()
+            joining = joining[: max(2, most)]
             others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
             free = min(len(others), max(0, most - len(joining)))
             joining = joining[: self.config.references] + [

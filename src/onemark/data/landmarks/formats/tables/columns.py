@@ -12,9 +12,9 @@ from onemark.data.keys import canonical
 LONG = ("image", "landmark", "x", "y")
 EXTRAS = ("score", "expected_error")
 UNIT = "unit"
+MM = ("x_mm", "y_mm")
 ANSWER = "answer"
 GUESS = ("guess_x", "guess_y")
-MM = ("x_mm", "y_mm")
 _IMAGE = [
     "image",
     "image_name",
