@@ -177,7 +177,7 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     detector = np.ones(len(by_matcher))
     if last is not matcher:
         apart = _measure_apart(matcher, exemplars, cohort)
-        seen = len(cohort) + LABEL * (len(exemplars) - 1)
+        seen = round(len(cohort) + LABEL * max(0.0, exemplars.answers - 1))
         by_itself = _fall(by_detector / np.maximum(by_matcher, ENOUGH), *FAR_OFF)
         learned = by_itself > 0
         detector *= by_itself
@@ -215,7 +215,8 @@ def _share(matcher: Shares, detector: Shares, apart: float, seen: int) -> float:
 
 def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -> float:
     """How far the matcher's answers for a place lie apart on other radiographs, as its error there; share of the side."""
-    others = [name for name in cohort.names if name not in exemplars.images]
+    known = exemplars.mostly_annotated().images
+    others = [name for name in cohort.names if name not in known]
     asked = cohort.readable(others[:: max(1, len(others) // ASKED)][:ASKED])
     apart = [
         float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side for one in asked
