@@ -10,11 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import warnings
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator, Sequence
-=======
-from collections.abc import Iterator, Mapping, Sequence
->>>>>>> h18
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -92,17 +88,12 @@ def read_decoded(path: Path | str) -> Decoded:
         UserError: as `read_radiograph`, except for values that are all the same or not finite.
     """
     path = Path(path)
-<<<<<<< HEAD
     return _decode(lambda: BoundedReader.open(path), path)
 
 
 def _decode(source: Callable[[], BoundedReader], where: object) -> Decoded:
-    with named_errors(where), source() as stream:
-        found: Decoded = _reader(stream).read_values(stream)
-=======
-    with named_errors(path):
-        found: Decoded = run_reader(path, "read_values")
->>>>>>> h18
+    with named_errors(where):
+        found: Decoded = run_reader(source, "read_values")
         check_decoded(found)
         header = Header(found.header.size, checked_spacing(found.header.spacing))
         return found._replace(header=header)
@@ -115,18 +106,13 @@ def read_header(path: Path | str) -> Header:
         UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-<<<<<<< HEAD
     return decode_header(lambda: BoundedReader.open(path), path)
 
 
 def decode_header(source: Callable[[], BoundedReader], where: object) -> Header:
     """As `read_header`, from wherever the file is; see `decode_radiograph`."""
-    with named_errors(where), source() as stream:
-        header: Header = _reader(stream).read_header(stream)
-=======
-    with named_errors(path):
-        header: Header = run_reader(path, "read_header")
->>>>>>> h18
+    with named_errors(where):
+        header: Header = run_reader(source, "read_header")
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
 
@@ -163,7 +149,7 @@ def explain_fault(error: Exception) -> str:
     return "is damaged or cut off; export it again or remove it"
 
 
-def run_reader(path: Path, what: str) -> Any:
+def run_reader(source: Callable[[], BoundedReader], what: str) -> Any:
     """What the function `what` of a file's reader gives, in a process that can be ended where its kind needs that.
 
     From there only headers and decoded values come whole; of anything else come its fields.
@@ -171,10 +157,10 @@ def run_reader(path: Path, what: str) -> Any:
     Raises:
         UserError: as that function, or it takes too long; without the file's name.
     """
-    with BoundedReader.open(path) as stream:
+    with source() as stream:
         kind = reader_name(stream)
         if kind in aside.KINDS and aside.time_limit():
-            with contextlib.suppress(aside.CannotStart):
+            with contextlib.suppress(aside.CannotStart), stream.as_file() as path:
                 return _restored(*aside.ask(kind, what, path))
         return getattr(import_module(f"onemark.data.images.{kind}"), what)(stream)
 
