@@ -114,7 +114,9 @@ def test_every_setting_that_is_listed_can_be_set(capsys: pytest.CaptureFixture[s
 def test_safe_csv_keeps_names_from_running_as_formulas(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    (tmp_path / "l.csv").write_text("image,landmark,x,y\nphantom-001.png,=1+1,13,24\nphantom-001.png,b,15,30\n")
+    (tmp_path / "l.csv").write_text(
+        "image,landmark,x,y\nphantom-001.png,=1+1,13,24\nphantom-001.png,b,15,30\n"
+    )
     for more, name in (([], "=1+1"), (["--safe-csv"], "'=1+1")):
         words = ["convert", str(tmp_path / "l.csv"), str(tmp_path / f"{len(more)}.csv"), *more]
         assert main(words) == 0
