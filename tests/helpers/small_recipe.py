@@ -61,7 +61,7 @@ class Small(Locator):
             self.network.load_state_dict(start)
         if context.former is None or cls.slot == DETECT:
             loop.train(Sum(self.network), Plan(3, rate=0.1), context)
-        self.placed = torch.from_numpy(np.mean([one.xy for one in context.exemplars], 0))
+        self.placed = torch.from_numpy(np.nanmean([one.xy for one in context.exemplars], 0))
         return self
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onemark.uncertainty.calibration import Calibration
-from onemark.uncertainty.error_model import ErrorModel, Signals
+from onemark.uncertainty.error_model import ErrorModel, Labelled, Signals
 
 MEAN = np.random.default_rng(9).random((6, 2))
 HARD = np.array([1, 1, 1, 1, 3, 1]) * 0.01
@@ -83,6 +83,21 @@ def test_a_matcher_alone_has_expected_errors_too():
     found = expect(replace(COHORT[0], **missing))
     assert np.isfinite(found).all()
     assert found.argmax() == 4
+
+
+def test_the_more_exemplars_the_more_their_own_errors_count():
+    hard = np.array([0.01, 0.01, 0.06, 0.01, 0.01, np.nan])
+    free, levels = learned().level, []
+    for exemplars in (2, 10, 100):
+        taught = ErrorModel.learn(
+            COHORT, UNTAUGHT, {"cycle": BACK}, Labelled(np.stack([hard] * 8), exemplars)
+        )
+        assert taught is not None
+        levels.append(taught.level)
+    few, some, many = levels
+    assert free[2] < few[2] < some[2] < many[2]
+    np.testing.assert_allclose(many[:5], hard[:5], rtol=0.1)
+    assert many[5] == free[5]  # on no copy
 
 
 def test_corrections_scale_it():

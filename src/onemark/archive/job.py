@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from onemark.archive.joining import Joined, join
-from onemark.archive.parquet import check_parquet, is_parquet
+from onemark.archive.parquet import check_parquet
 from onemark.archive.parts import Part, Parts
+from onemark.archive.places import check_remote
 from onemark.archive.plan import SHARD_SIZE, Plan
 from onemark.archive.predicting import Predictor
 from onemark.archive.shares import Share
-from onemark.data.atomic import check_writable, user_errors
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.convert import check_spacing, check_target
-from onemark.data.paths import printable
 from onemark.pipeline.model import Model
 from onemark.progress import Cancelled, Progress, Sink, silent
 from onemark.types import UserError
@@ -37,7 +36,7 @@ def predict_into(
     Memory does not grow with the cohort, except for formats other than CSV, whose writers need the whole table.
 
     Args:
-        out: File to write; its suffix chooses the format.
+        out: File to write, or its address; its suffix chooses the format, and `.parquet` becomes a folder.
         model: A model that is kept in a run folder.
         cohort: The radiographs.
         mm: CSV: add the columns `x_mm,y_mm`.
@@ -51,7 +50,8 @@ def predict_into(
             radiograph could be read, or something cannot be written.
         Cancelled: `progress` asked to stop; finished parts are kept.
     """
-    parts = Parts(Path(out))
+    check_free(out, overwrite)
+    parts = Parts(out)
     with parts.held_job(), kept(parts):
         plan = begin(parts, model, cohort, mm, shard_size, discard=overwrite)
         say_left_out(cohort, progress)
@@ -70,6 +70,7 @@ def predict_share(
     *,
     mm: bool = False,
     shard_size: int | None = None,
+    overwrite: bool = False,
     progress: Sink = silent,
 ) -> list[Part]:
     """Predict the share of one process of a job array; `merge` then joins the parts of all.
@@ -81,13 +82,15 @@ def predict_share(
         share: Which part of the work is this process's.
         mm: As for `predict_into`.
         shard_size: As for `predict_into`.
+        overwrite: Whether the file may be there; `merge` replaces it then.
         progress: As for `predict_into`.
 
     Raises:
         UserError: as `predict_into`.
         Cancelled: as `predict_into`.
     """
-    parts = Parts(Path(out))
+    check_free(out, overwrite)
+    parts = Parts(out)
     plan = begin(parts, model, cohort, mm, shard_size)
     say_left_out(cohort, progress)
     return Predictor(model, cohort, plan, parts, progress).run(share.numbers(plan))
@@ -104,40 +107,43 @@ def merge(out: Path | str, *, overwrite: bool = False, safe_csv: bool = False) -
     Raises:
         UserError: there are no parts, some are missing, or the file is there or cannot be written.
     """
-    parts = Parts(Path(out))
+    parts = Parts(out)
     plan = parts.plan()
     if plan is None:
         raise UserError(
-            f"there are no parts of {printable(out)} to merge; predict them with `onemark predict --part`"
+            f"there are no parts of {parts.target} to merge; predict them with `onemark predict --part`"
         )
     with parts.held_job():
         return join(parts, plan, plan.cohort(), overwrite=overwrite, safe_csv=safe_csv)
 
 
-def check_result(out: Path, cohort: Cohort, *, mm: bool = False, overwrite: bool = False) -> None:
+def check_result(out: Path | str, cohort: Cohort, *, mm: bool = False, overwrite: bool = False) -> None:
     """Check, before long work, that the result can be written.
 
     Raises:
         UserError: a file is there already, unknown suffix, no pixel spacing for mm, nobody may write there.
     """
-    if not is_parquet(out):
-        return check_target(out, cohort, mm=mm, overwrite=overwrite)
-    check_parquet(out)
-    check_writable(out.with_name(f".{out.name}.parts") / "plan.json")
+    parts = Parts(out)
+    target = parts.target
+    if target.is_remote:
+        check_remote(target)
+    elif not parts.grows:
+        return check_target(target.local, cohort, mm=mm, overwrite=overwrite)
+    if parts.grows:
+        check_parquet(target)
     if mm:
         check_spacing(cohort)
 
 
-def check_free(out: Path, overwrite: bool) -> None:
+def check_free(out: Path | str, overwrite: bool) -> None:
     """Check that writing `out` destroys nothing; a Parquet folder that is still growing may be there.
 
     Raises:
         UserError: it is there already and `overwrite` is False, or no file can have that name.
     """
-    with user_errors(out):
-        there = out.exists() and not (is_parquet(out) and Parts(out).plan() is not None)
-    if there and not overwrite:
-        raise UserError(f"{printable(out)} exists already; give another name, or --overwrite to replace it")
+    parts = Parts(out)
+    if parts.target.exists() and not overwrite and not (parts.grows and parts.plan() is not None):
+        raise UserError(f"{parts.target} exists already; give another name, or --overwrite to replace it")
 
 
 def begin(

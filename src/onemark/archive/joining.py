@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from onemark.archive.parquet import is_parquet
 from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
-from onemark.data.atomic import move, writing
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.convert import choose_format, no_spacing, write_landmarks
 from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UNIT
@@ -57,17 +55,17 @@ def join(
     )
     if not joined.predicted:
         parts.remove()  # the same call is to read them again
-        raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")
-    if is_parquet(parts.target):
+        raise UserError(f"no radiograph in {printable(cohort.place)} could be read: see the messages above")
+    if parts.grows:
         parts.remove(keep_result=True)
         return joined
-    if choose_format(parts.target).key == "csv":
+    if choose_format(parts.target.local).key == "csv":
         _write_csv(parts, plan, cohort, done, safe_csv)
     else:
         table = LandmarkTable.from_sets(
             one for part in done if part.predicted for one in parts.read(part.number).sets()
         )
-        write_landmarks(table, parts.target, cohort=cohort, overwrite=overwrite)
+        write_landmarks(table, parts.target.local, cohort=cohort, overwrite=overwrite)
     parts.remove()
     return joined
 
@@ -78,7 +76,7 @@ def _finished(parts: Parts, plan: Plan) -> list[Part]:
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (" and more" if len(missing) > 5 else "")
         raise UserError(
-            f"{len(missing)} of the {plan.count} parts of {printable(parts.target)} are missing ({shown}): predict "
+            f"{len(missing)} of the {plan.count} parts of {parts.target} are missing ({shown}): predict "
             "them with the same `onemark predict` once more, then merge"
         )
     return [part for part in found if part is not None]
@@ -93,9 +91,6 @@ def _write_csv(parts: Parts, plan: Plan, cohort: Cohort, done: Iterable[Part], s
         *(column for column in (*EXTRAS, UNIT) if column in used),
         *(MM if plan.mm else ()),
     ]
-    # Written among the parts, so that what a death leaves of it goes with them.
-    whole = parts.folder / "whole.csv"
-    with writing(whole, make_folder=False) as stream:
+    with parts.target.writing() as stream:
         for index, part in enumerate(done):
             parts.read(part.number).write(stream, columns, header=index == 0, safe=safe)
-    move(whole, parts.target)

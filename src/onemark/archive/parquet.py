@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from onemark.archive.places import Place, Target
 from onemark.archive.rows import WORDS, Rows
+from onemark.data.atomic import PREFIX, check_writable
 from onemark.data.paths import printable
 from onemark.types import UserError
 
@@ -18,41 +21,40 @@ def is_parquet(target: Path) -> bool:
     return target.name.lower().endswith(SUFFIX)
 
 
-def part_file(target: Path, stem: str) -> Path:
+def part_name(stem: str) -> str:
     """The file of a part; readers take the parts in the order of these names."""
-    return target / f"part-{stem}{SUFFIX}"
+    return f"part-{stem}{SUFFIX}"
 
 
-def clear_parquet(target: Path) -> None:
+def clear_parquet(folder: Place) -> None:
     """Remove the parts of an earlier result.
 
     Raises:
         UserError: there is something else in that folder.
     """
-    if not target.is_dir():
-        return
-    parts = set(target.glob(f"part-*{SUFFIX}"))
-    others = [
-        path for path in target.iterdir() if path not in parts and not path.name.startswith(".onemark-")
-    ]
+    names = folder.names()
+    parts = [name for name in names if name.startswith("part-") and name.endswith(SUFFIX)]
+    others = [name for name in names if name not in parts and not name.startswith(PREFIX)]
     if others:
         raise UserError(
-            f"{printable(target)} holds {printable(others[0].name)}, which is no part of a result: "
-            "choose another folder"
+            f"{printable(folder)} holds {printable(others[0])}, which is no part of a result: choose another folder"
         )
-    for path in parts:
-        path.unlink(missing_ok=True)
+    for name in parts:
+        folder.delete(name)
 
 
-def check_parquet(target: Path) -> None:
+def check_parquet(target: Target) -> None:
     """Check that Parquet can be written to `target`. Raises UserError otherwise."""
     load_pyarrow()
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{printable(target)} is a file, and Parquet becomes a folder: choose another name")
+    if target.is_remote:
+        return
+    if target.local.exists() and not target.local.is_dir():
+        raise UserError(f"{target} is a file, and Parquet becomes a folder: choose another name")
+    check_writable(target.local / part_name("0"))
 
 
-def write_parquet(rows: Rows, stream: IO[bytes]) -> None:
-    """Write rows: names and units as text, numbers as float64, a missing one as null."""
+def to_parquet(rows: Rows) -> bytes:
+    """A Parquet file of rows: names and units as text, numbers as float64, a missing one as null."""
     pa = load_pyarrow()
     table: dict[str, Any] = {}
     for index, column in enumerate(rows.columns):
@@ -61,7 +63,9 @@ def write_parquet(rows: Rows, stream: IO[bytes]) -> None:
             table[column] = pa.array(list(cells), pa.string())
         else:
             table[column] = pa.array([cell and float(cell) for cell in cells], pa.float64())
+    stream = io.BytesIO()
     import_module("pyarrow.parquet").write_table(pa.table(table), stream)
+    return stream.getvalue()
 
 
 def load_pyarrow() -> Any:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import onemark
@@ -15,6 +14,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.images.spacing import Spacing, given
 from onemark.data.json import SMALL, parse_json
 from onemark.data.paths import key_fault, printable
+from onemark.data.remote import restore_cohort
 from onemark.pipeline.model import Model
 from onemark.types import UserError
 
@@ -42,9 +42,9 @@ class Plan:
 
     Attributes:
         run: Digest of what the run has learned; see `identify_run`.
-        folder: Where the radiographs are.
+        folder: The folder or address that `files` are relative to.
         names: All radiographs, in the cohort's order.
-        files: Name -> file relative to `folder`.
+        files: Name -> file.
         spacing_mm: `(x, y)` mm per pixel that overrides what the files say, or None.
         mm: Whether the table has the columns `x_mm,y_mm`.
         shard_size: Radiographs of a shard.
@@ -69,8 +69,9 @@ class Plan:
         """
         if shard_size < 1:
             raise UserError(f"a part of {shard_size} radiographs is none; give a number from 1")
-        place = str(cohort.folder.resolve())
-        return cls(identify_run(model), place, cohort.names, cohort.files, cohort.spacing_mm, mm, shard_size)
+        return cls(
+            identify_run(model), cohort.place, cohort.names, cohort.files, cohort.spacing_mm, mm, shard_size
+        )
 
     @property
     def count(self) -> int:
@@ -88,7 +89,7 @@ class Plan:
 
     def cohort(self) -> Cohort:
         """The radiographs, without a look into their folder."""
-        return Cohort(Path(self.folder), self.names, self.files, self.spacing_mm)
+        return restore_cohort(self.folder, self.files, self.spacing_mm)
 
     def difference(self, other: Plan) -> str | None:
         """What another plan has otherwise, so that the parts of one are none of the other; None when nothing.

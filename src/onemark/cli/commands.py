@@ -112,6 +112,36 @@ def suggest(
 
 
 @app.command
+def ask(
+    run_folder: Path,
+    /,
+    *,
+    number: Annotated[int, Parameter(help="How many questions.")] = 20,
+    out: Annotated[Path, Parameter(help="CSV to write, to be filled in.")] = Path("questions.csv"),
+    xrays: Annotated[Path | None, Parameter(help="Folder of the radiographs, if it has moved.")] = None,
+    device: Device = "auto",
+    follow: Follow = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Choose single landmarks whose places teach a run most, and write them as questions.
+
+    Fill in x,y, or `right` or `not visible` as the answer; rows that stay empty are not asked. Then give the file to
+    `onemark resume RUN --exemplar FILE`.
+
+    Args:
+        run_folder: A trained run.
+    """
+    from onemark.cli.tables import describe_questions
+
+    check_new_file(out, overwrite)
+    cohort = open_run_cohort(run_folder, xrays, None, follow)
+    with Show() as show:
+        questions = onemark.ask(run_folder, number=number, cohort=cohort, device=device, progress=show)
+    questions.to_csv(out)
+    print(*describe_questions(questions, out), sep="\n")
+
+
+@app.command
 def fit(
     xrays: Path | None = None,
     /,

@@ -55,7 +55,7 @@ def predict(
 
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
-        xrays: Folder of radiographs.
+        xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
     from onemark.archive.job import check_free, check_result, predict_into, predict_share
     from onemark.archive.shares import parse_share
@@ -81,7 +81,9 @@ def predict(
             )
         else:
             show.say(f"predicting part {share}, by {share.source}")
-            done = predict_share(out, model, cohort, share, mm=mm, shard_size=shard_size, progress=show)
+            done = predict_share(
+                out, model, cohort, share, mm=mm, shard_size=shard_size, overwrite=overwrite, progress=show
+            )
     if share is None:
         print_predicted(joined.predicted, joined.total, out)
     else:
@@ -90,7 +92,7 @@ def predict(
 
 
 def merge(
-    out: Path,
+    out: str,
     /,
     *,
     safe_csv: SafeCsv = False,

@@ -274,13 +274,13 @@ def _write_results(
     return verdict
 
 
-def print_predicted(predicted: int, total: int, path: Path, verdict: Verdict | None = None) -> None:
+def print_predicted(predicted: int, total: int, path: Path | str, verdict: Verdict | None = None) -> None:
     """Print `predicted 149 of 150 radiographs: out.csv`; a result that is not usable says that first."""
     counted = f"predicted {predicted} of {total} radiographs: {path}"
     if verdict is None:
         print(counted)
         return
-    run = path.parent
+    run = Path(path).parent
     go_on = f"`onemark fit --resume {run} --exemplar {run / 'exemplars.csv'} --minutes {verdict.minutes:g}`"
     print(f"{verdict.headline}. {verdict.explain(go_on)} {counted}")
 

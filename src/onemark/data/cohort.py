@@ -14,11 +14,13 @@ from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
 from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
-from onemark.data.images.read import read_header, read_radiograph
+from onemark.data.images.read import decode_header, decode_radiograph
+from onemark.data.images.stream import BoundedReader
 from onemark.data.json import SMALL, read_json
 from onemark.data.keys import image_key
 from onemark.data.names import NameIndex
 from onemark.data.paths import key_fault, printable
+from onemark.data.urls import parse_place
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import Radiograph, UserError
@@ -72,7 +74,8 @@ class Cohort:
             IndexError: no such position.
         """
         name = self.names[which] if isinstance(which, int) else self.resolve(which)
-        return self.orientation(name).turn(read_radiograph(self.path(name), name, self.spacing_mm))
+        found = decode_radiograph(lambda: self.open(name), self.address(name), name, self.spacing_mm)
+        return self.orientation(name).turn(found)
 
     def path(self, name: str) -> Path:
         """The file of a radiograph. Raises UserError when there is no such name, or it leads out of a folder."""
@@ -84,13 +87,26 @@ class Cohort:
             )
         return self.folder / self.files[key]
 
+    @property
+    def place(self) -> str:
+        """Where it is: the folder, as an absolute path."""
+        return str(self.folder.resolve())
+
+    def address(self, name: str) -> str:
+        """Where a radiograph is, for messages. Raises UserError as `path` does."""
+        return str(self.path(name))
+
+    def open(self, name: str) -> BoundedReader:
+        """The file of a radiograph, open for its decoder. Raises UserError as `path` does, OSError as `open`."""
+        return BoundedReader.open(self.path(name))
+
     def header(self, name: str) -> Header:
         """Size `(H, W)` in px and spacing `(x, y)` in mm or None, without decoding.
 
         Raises:
             UserError: no such name, or the file cannot be read.
         """
-        found = read_header(self.path(name))
+        found = decode_header(lambda: self.open(name), self.address(name))
         spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
         return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
 
@@ -130,7 +146,7 @@ class Cohort:
             for note in radiograph.notes:
                 noted[note] = noted.get(note, 0) + 1
                 if noted[note] == 1:
-                    message = f"{printable(self.path(name))} {note}"
+                    message = f"{printable(self.address(name))} {note}"
                     sink(Progress("read", step, len(wanted), message=message))
             yield radiograph
         if is_whole:
@@ -163,7 +179,7 @@ def open_cohort(
     spacing_mm: float | Sequence[float] | None = None,
     follow_links: bool = True,
 ) -> Cohort:
-    """Open a folder of radiographs; nothing is decoded.
+    """Open radiographs; nothing is decoded.
 
     Sub-folders are included. The suffix decides, and where it is none of a picture's, the content. Left out are
     hidden files and folders, run folders (a sub-folder with a `config.json` that onemark wrote) and, when
@@ -171,19 +187,27 @@ def open_cohort(
     and files of other kinds are left out and named in `Cohort.left_out`.
 
     Args:
-        folder: The folder.
+        folder: The folder; or a list of files (see `onemark.data.manifest`); or an address such as `s3://bucket/xrays`,
+            whose files count by their suffix.
         spacing_mm: mm per pixel of all radiographs, one number or `(x, y)`; overrides what the files say.
         follow_links: Take in what symbolic links lead to, also outside the folder.
 
     Raises:
         UserError: no such folder, a file instead, not allowed, or no radiograph in it.
     """
-    folder = Path(folder)
-    spacing = spacings.given(spacing_mm)
+    folder, spacing = parse_place(folder), spacings.given(spacing_mm)
+    if isinstance(folder, str):
+        from onemark.data.remote import open_remote
+
+        return open_remote(folder, spacing)
     with reading_errors(folder):
         if not folder.exists():
             raise UserError(f"{printable(folder)} does not exist; check the path")
         if not folder.is_dir():
+            from onemark.data.manifest import is_manifest, open_manifest
+
+            if is_manifest(folder):
+                return open_manifest(folder, spacing)
             raise UserError(f"{printable(folder)} is a file; give the folder it lies in")
     found = _Scan(folder, follow_links).run()
     files: dict[str, str] = {}
@@ -194,8 +218,12 @@ def open_cohort(
         files[key] = file
     if not files:
         raise _nothing_in(folder, found)
-    names = tuple(sorted(files, key=lambda name: [_natural(part) for part in name.split("/")]))
-    return Cohort(folder, names, files, spacing, left_out=found.left_out())
+    return Cohort(folder, sort_names(files), files, spacing, left_out=found.left_out())
+
+
+def sort_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in natural order, folder by folder."""
+    return tuple(sorted(names, key=lambda name: [_natural(part) for part in name.split("/")]))
 
 
 def say_repeated(noted: Mapping[str, int], total: int, sink: Sink) -> None:

@@ -7,6 +7,8 @@ import unicodedata
 
 def canonical(text: str) -> str:
     """A name as onemark writes it: NFC, no blanks around, control characters as blanks, valid Unicode."""
+    if text.isascii() and text.isprintable():  # most names; a list may hold a million
+        return text.strip()
     composed = unicodedata.normalize("NFC", text)
     shown = (_SHOWN.get(unicodedata.category(c), c) for c in composed)
     return "".join(shown).strip()

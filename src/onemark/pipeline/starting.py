@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from onemark.data.cohort import Cohort
+from onemark.data.urls import is_url
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose
 from onemark.options import settings_of
@@ -16,6 +17,7 @@ from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.run_config import RunConfig, RunState, Scalar
 from onemark.progress import Sink
 from onemark.stages.base import MATCH, SELECT
+from onemark.types import UserError
 
 
 def new_config(
@@ -46,6 +48,10 @@ def new_config(
     Raises:
         UserError: an unknown recipe, a wrong setting, a device or weights that are not there.
     """
+    if is_url(cohort.place):
+        raise UserError(
+            f"training needs its radiographs on this machine: copy them from {cohort.place} into a folder"
+        )
     chosen = get_recipe(recipe)
     configs = chosen.configure(settings, minutes)
     chosen.check(configs)

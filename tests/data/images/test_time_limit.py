@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from PIL import Image
 from onemark.data.cohort import open_cohort
 from onemark.data.images import aside, limits
 from onemark.data.images.itk import read_geometry
-from onemark.data.images.read import read_decoded, read_header
+from onemark.data.images.read import decode_radiograph, read_decoded, read_header, read_radiograph
+from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
 SHADES = np.random.default_rng(0).integers(0, 4096, (40, 60)).astype(np.uint16)
@@ -137,3 +139,24 @@ def test_scripts_without_a_guard_and_their_end_are_no_trouble(pictures: Path, tm
         [sys.executable, script], env=env, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == ("(40, 60)\n", "", 0)
+
+
+def test_what_is_no_file_is_read_there_too(pictures: Path, limited: None, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    ask = aside.ask
+
+    def note(kind: str, what: str, path: Path) -> object:
+        asked.append(kind)
+        return ask(kind, what, path)
+
+    monkeypatch.setattr(aside, "ask", note)
+    for name, kinds in (("a.tif", ["tiff"]), ("g.png", [])):
+        content = (pictures / name).read_bytes()
+        asked.clear()
+        found = decode_radiograph(
+            lambda content=content: BoundedReader(io.BytesIO(content), "s3://bucket/x"), "s3://bucket/x", "x"
+        )
+        assert asked == kinds
+        expected = read_radiograph(pictures / name, "x")
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert found.spacing == expected.spacing

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.read import named_errors, run_reader
 from onemark.data.images.spacing import Spacing
+from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
 _OFF_PLANE_MM = 0.5
@@ -77,7 +78,7 @@ def read_geometry(path: Path | str) -> Geometry:
     """
     path = Path(path)
     with named_errors(path):
-        found = run_reader(path, "read_geometry")
+        found = run_reader(lambda: BoundedReader.open(path), "read_geometry")
         return found if isinstance(found, Geometry) else _restored(found)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images.kinds import kind_of_file
+from onemark.data.images.kinds import START, kind_of
 from onemark.data.images.stream import BoundedReader
 
 _TAG = 0x0112
@@ -17,13 +18,20 @@ _KINDS = ("raster", "compact", "tiff")
 
 def read_orientation(path: Path | str) -> int:
     """The flag, 1...8; 1, which changes nothing, where there is none or the file cannot be read."""
-    if kind_of_file(path) not in _KINDS:
-        return 1
-    from PIL import Image  # late, so that a folder is listed without loading a decoder
+    return find_orientation(lambda: BoundedReader.open(Path(path)))
 
+
+def find_orientation(source: Callable[[], BoundedReader]) -> int:
+    """As `read_orientation`, of a file that `source` opens."""
     try:
-        with BoundedReader.open(Path(path)) as stream, Image.open(stream, formats=_FORMATS) as image:
-            found = image.getexif().get(_TAG, 1)
+        with source() as stream:
+            if kind_of(stream.read(START)) not in _KINDS:
+                return 1
+            from PIL import Image  # late, so that a folder is listed without loading a decoder
+
+            stream.seek(0)
+            with Image.open(stream, formats=_FORMATS) as image:
+                found = image.getexif().get(_TAG, 1)
     except Exception:  # whoever decodes the picture says what is wrong with it
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Decoded, Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
 from onemark.data.images.kinds import DICOM_SUFFIXES, START, kind_of
-from onemark.data.images.orientation import NOTICE, read_orientation
+from onemark.data.images.orientation import NOTICE, find_orientation
 from onemark.data.images.stream import BoundedReader
 from onemark.data.paths import printable
 from onemark.types import Radiograph, UserError
@@ -55,12 +55,30 @@ def read_radiograph(
             small or too large.
     """
     path = Path(path)
+    return decode_radiograph(lambda: BoundedReader.open(path), path, name or path.name, spacing_mm)
+
+
+def decode_radiograph(
+    source: Callable[[], BoundedReader],
+    where: object,
+    name: str,
+    spacing_mm: float | Sequence[float] | None = None,
+) -> Radiograph:
+    """Decode one radiograph from wherever it is; otherwise as `read_radiograph`.
+
+    Args:
+        source: Opens its file.
+        where: Names the file in messages.
+        name: Name the radiograph gets.
+        spacing_mm: As for `read_radiograph`.
+    """
     override = spacings.given(spacing_mm)
-    found = read_decoded(path)
-    with named_errors(path):
-        turned = (NOTICE,) if read_orientation(path) != 1 else ()
-        notes = (*found.notes, *turned)
-        return Radiograph(name or path.name, scaled(found.values), override or found.header.spacing, notes)
+    found = _decode(source, where)
+    with named_errors(where):
+        turned = (NOTICE,) if find_orientation(source) != 1 else ()
+        return Radiograph(
+            name, scaled(found.values), override or found.header.spacing, (*found.notes, *turned)
+        )
 
 
 def read_decoded(path: Path | str) -> Decoded:
@@ -70,8 +88,12 @@ def read_decoded(path: Path | str) -> Decoded:
         UserError: as `read_radiograph`, except for values that are all the same or not finite.
     """
     path = Path(path)
-    with named_errors(path):
-        found: Decoded = run_reader(path, "read_values")
+    return _decode(lambda: BoundedReader.open(path), path)
+
+
+def _decode(source: Callable[[], BoundedReader], where: object) -> Decoded:
+    with named_errors(where):
+        found: Decoded = run_reader(source, "read_values")
         check_decoded(found)
         header = Header(found.header.size, checked_spacing(found.header.spacing))
         return found._replace(header=header)
@@ -84,8 +106,13 @@ def read_header(path: Path | str) -> Header:
         UserError: missing, unreadable, damaged, several full pages, too small or too large.
     """
     path = Path(path)
-    with named_errors(path):
-        header: Header = run_reader(path, "read_header")
+    return decode_header(lambda: BoundedReader.open(path), path)
+
+
+def decode_header(source: Callable[[], BoundedReader], where: object) -> Header:
+    """As `read_header`, from wherever the file is; see `decode_radiograph`."""
+    with named_errors(where):
+        header: Header = run_reader(source, "read_header")
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
 
@@ -96,7 +123,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def named_errors(path: Path) -> Iterator[None]:
+def named_errors(path: object) -> Iterator[None]:
     """Put the file's name before every message, and turn what decoders raise into one sentence."""
     try:
         yield
@@ -122,7 +149,7 @@ def explain_fault(error: Exception) -> str:
     return "is damaged or cut off; export it again or remove it"
 
 
-def run_reader(path: Path, what: str) -> Any:
+def run_reader(source: Callable[[], BoundedReader], what: str) -> Any:
     """What the function `what` of a file's reader gives, in a process that can be ended where its kind needs that.
 
     From there only headers and decoded values come whole; of anything else come its fields.
@@ -130,10 +157,10 @@ def run_reader(path: Path, what: str) -> Any:
     Raises:
         UserError: as that function, or it takes too long; without the file's name.
     """
-    with BoundedReader.open(path) as stream:
+    with source() as stream:
         kind = reader_name(stream)
         if kind in aside.KINDS and aside.time_limit():
-            with contextlib.suppress(aside.CannotStart):
+            with contextlib.suppress(aside.CannotStart), stream.as_file() as path:
                 return _restored(*aside.ask(kind, what, path))
         return getattr(import_module(f"onemark.data.images.{kind}"), what)(stream)
 

@@ -55,9 +55,7 @@ def mean_error(one: LandmarkSet) -> float:
 
 def select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
     """Keep these rows of a set, under these names."""
-    rows = list(names)
-    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
-    return replace(one, names=tuple(names.values()), xy=one.xy[rows], score=score, expected_error=error)
+    return replace(one.take(list(names)), names=tuple(names.values()))
 
 
 def rename(one: LandmarkSet, renamed: Mapping[str, str]) -> LandmarkSet:

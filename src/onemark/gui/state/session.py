@@ -383,8 +383,8 @@ class Session:
         return [one for one in sets if one.names]
 
     def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
-        # A landmark listed without a position is not visible; one that is not listed is still to be placed.
-        rows = dict(zip(one.names, one.xy, strict=True))
+        # A landmark listed without a position is not visible; one that is not listed or not asked for is to be placed.
+        rows = {name: xy for name, xy, known in zip(one.names, one.xy, one.answered, strict=True) if known}
         names = self.schema.names
         xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
         return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)

@@ -1,0 +1,110 @@
+"""Addresses beyond the folders of this machine: s3://, gs://, zip://, memory:// and whatever else fsspec opens.
+
+Credentials are those of the environment. An address that holds one is refused, because addresses are shown and kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from onemark.data.paths import printable
+from onemark.types import UserError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
+_SECRET = re.compile(
+    r"[?&](x-amz-[a-z]*|sig|signature|token|key|secret|password|awsaccesskeyid)=", re.IGNORECASE
+)
+
+
+def is_url(place: object) -> bool:
+    """Whether a place is an address for fsspec; a drive letter is none."""
+    return isinstance(place, str) and _URL.match(place) is not None
+
+
+def parse_place(text: str | Path) -> str | Path:
+    """A path on this machine as `Path`, `file://` included; any other address as it is.
+
+    Raises:
+        UserError: an address that holds credentials.
+    """
+    if not isinstance(text, str) or not is_url(text):
+        return Path(text)
+    if _SECRET.search(text) or any("@" in urlsplit(part).netloc for part in text.split("::")):
+        shown = text.split("://", 1)[0]
+        raise UserError(
+            f"the {shown}:// address holds credentials, which would be written down: put them into the environment "
+            "and leave them out of the address"
+        )
+    if text.startswith("file://"):
+        return Path(unquote(text.removeprefix("file://")))
+    return text
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path on it.
+
+    Raises:
+        UserError: fsspec or what it needs for this kind of address is not installed, or there is no such kind.
+    """
+    scheme = url.split("://", 1)[0]
+    try:
+        import fsspec
+    except ImportError:
+        raise UserError(f"{scheme}:// needs fsspec: pip install 'onemark[archive]'") from None
+    with url_errors(url):
+        try:
+            filesystem, path = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise UserError(f"{scheme}:// needs another package ({printable(error)})") from None
+    return filesystem, path
+
+
+@contextlib.contextmanager
+def url_errors(url: str) -> Iterator[None]:
+    """Turn what the storage behind an address raises into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{printable(url)} does not exist; check the address") from None
+    except PermissionError:
+        raise UserError(
+            f"{printable(url)} may not be used; check the credentials in the environment"
+        ) from None
+    except Exception as error:
+        # Storage libraries quote requests in their messages, credentials and all; the kind of error is enough.
+        kind = type(error).__name__
+        raise UserError(
+            f"{printable(url)} cannot be reached ({kind}); check the address and the credentials in the environment"
+        ) from None
+
+
+def read_url(url: str, most: int) -> bytes:
+    """The bytes behind an address.
+
+    Args:
+        url: The address.
+        most: Largest size in bytes.
+
+    Raises:
+        UserError: it is larger, or cannot be read.
+    """
+    filesystem, path = open_filesystem(url)
+    with url_errors(url), filesystem.open(path, "rb") as stream:
+        data: bytes = stream.read(most + 1)
+    if len(data) > most:
+        raise UserError(f"{printable(url)} is larger than {most >> 20} MiB; check the address")
+    return data
+
+
+def join_url(url: str, relative: str) -> str:
+    """The address of a file below another one, also where that is inside an archive (`zip://a::file.zip`)."""
+    first, chain, rest = url.partition("::")
+    folder = first if first.endswith("/") else f"{first}/"
+    return f"{folder}{relative}{chain}{rest}"

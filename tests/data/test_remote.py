@@ -1,0 +1,90 @@
+"""Radiographs behind an address."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onemark
+from onemark import Cohort, UserError
+from onemark.data.urls import join_url, parse_place
+from onemark.progress import Progress
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture(params=["memory", "zip"])
+def url(request: pytest.FixtureRequest, xrays: Path, tmp_path: Path) -> Iterator[str]:
+    """Three radiographs in a sub-folder, one of them damaged, and what does not count."""
+    files = {
+        f"xrays/sub/{name}": (xrays / name).read_bytes() for name in ("phantom-010.png", "phantom-002.png")
+    }
+    files |= {"xrays/sub/bad.png": b"\x89PNG\r\n\x1a\n", "xrays/.hidden/a.png": b"", "xrays/notes.txt": b"n"}
+    if request.param == "zip":
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        yield f"zip://xrays::{tmp_path / 'x.zip'}"
+        return
+    memory = fsspec.filesystem("memory")
+    for name, data in files.items():
+        memory.pipe_file(f"/test/{name}", data)
+    yield "memory://test/xrays"
+    memory.rm("/test", recursive=True)
+
+
+def test_radiographs_behind_an_address_are_those_of_the_folder(url: str, phantoms: Cohort):
+    cohort, said = onemark.open_cohort(url), list[Progress]()
+    assert cohort.names == ("sub/bad.png", "sub/phantom-002.png", "sub/phantom-010.png")
+    assert cohort.place == url
+    for found in cohort.readable(sink=said.append):
+        here = phantoms[found.name.removeprefix("sub/")]
+        assert np.array_equal(found.pixels, here.pixels)
+        assert found.spacing == here.spacing
+        assert cohort.header(found.name) == phantoms.header(here.name)
+    messages = [event.message for event in said]
+    assert any("bad.png" in one and "damaged" in one for one in messages)
+    assert any("no suffix of a radiograph" in one for one in messages)
+    with pytest.raises(UserError, match="no file of this machine"):
+        cohort.path("phantom-002")
+
+
+def test_training_asks_for_a_folder(url: str, exemplars: onemark.LandmarkTable):
+    cohort = onemark.open_cohort(url)
+    point = onemark.LandmarkTable.from_sets([one_point("sub/phantom-002.png")])
+    with pytest.raises(UserError, match="on this machine"):
+        onemark.fit(cohort, point)
+
+
+def one_point(image: str) -> onemark.LandmarkSet:
+    return onemark.LandmarkSet(image, ("a",), np.array([[5.0, 5.0]]))
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("memory://nothing-here", "does not exist|no radiographs"),
+        ("nonsense://x", "cannot be reached|needs another package"),
+        ("s3://key:secret@bucket/x", "credentials"),
+        ("https://host/x?X-Amz-Signature=secret", "credentials"),
+        ("zip://x::/no/such.zip", "does not exist"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_sentence_without_secrets(place: str, said: str):
+    with pytest.raises(UserError, match=said) as caught:
+        onemark.open_cohort(place)
+    assert "secret" not in str(caught.value)
+
+
+def test_file_addresses_are_folders_of_this_machine(xrays: Path, phantoms: Cohort):
+    assert onemark.open_cohort(f"file://{xrays}") == phantoms
+
+
+def test_addresses_below_others():
+    assert join_url("s3://b/x/", "a/1.png") == "s3://b/x/a/1.png"
+    assert join_url("zip://in::file.zip", "1.png") == "zip://in/1.png::file.zip"
+    assert parse_place("C:/xrays") == Path("C:/xrays")
