@@ -431,3 +431,10 @@ def test_one_module_is_one_format() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all_formats() is all_formats()
+
+
+def test_a_stated_size_below_zero_is_one_sentence(tmp_path: Path, cohort: Cohort) -> None:
+    shape = {"label": "a", "shape_type": "point", "points": [[1, 2]]}
+    content = {"shapes": [shape], "imagePath": "p1.png", "imageHeight": -3, "imageWidth": 60}
+    with pytest.raises(UserError, match="states a size of 60 x -3 px"):
+        read(tmp_path, cohort, "a.json", json.dumps(content))
