@@ -101,6 +101,10 @@ def test_predictions_lie_on_the_files_as_they_are(
     warped, pixels = shown.maps["warped exemplar"], cohort[image].pixels
     alike, unlike = (np.corrcoef(one.ravel(), pixels.ravel())[0, 1] for one in (warped, warped[::-1, ::-1]))
     assert alike > unlike + 0.3
+    noise = np.random.default_rng(0).random((10, 8)).astype(np.float32).repeat(16, 0).repeat(16, 1)
+    stranger = replace(cohort[image], name="stranger.png", pixels=noise)
+    usual = max(one.expected_error.mean() for one in predictions if one.expected_error.size)
+    assert again.locate(stranger).expected_error.mean() > 2 * usual
 
 
 def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]]):

@@ -20,7 +20,7 @@ from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
-from onemark.uncertainty.learning import add_expected_errors
+from onemark.uncertainty.learning import add_expected_errors, doubt_stranger
 
 
 @dataclass
@@ -81,12 +81,13 @@ class Model:
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
         """As `locate`, but predicted also where a person annotated the radiograph."""
-        orientation = self.orientation(radiograph)
+        orientation, unlike = (UPRIGHT, 1.0) if self.orienter is None else self.orienter.look(radiograph)
         upright = orientation.turn(radiograph)
         answers = ask(self.stages, upright, self.trust)
         found = answers.final
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)
+        found = replace(found, expected_error=found.expected_error * doubt_stranger(unlike))
         if self.mean_error is not None:
             found = self.mean_error.correct(found, upright.size)
         return orientation.restore(found, radiograph.size)

@@ -62,12 +62,19 @@ class Orienter:
 
     def find(self, radiograph: Radiograph) -> Orientation:
         """The orientation of a radiograph; upright where no other is clearly better."""
+        return self.look(radiograph)[0]
+
+    def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
+        """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual."""
+        usual = self.usual or float("inf")
         as_it_lies = self.unlikeness(radiograph, [UPRIGHT])[0]
         if as_it_lies <= USUAL * self.usual:
-            return UPRIGHT
+            return UPRIGHT, as_it_lies / usual
         unlike = self._all(radiograph, as_it_lies)
         found = self.choose(unlike)
-        return found if found.is_upright or self._confirms(found, radiograph, unlike) else UPRIGHT
+        if found.is_upright or not self._confirms(found, radiograph, unlike):
+            return UPRIGHT, as_it_lies / usual
+        return found, unlike[ALL.index(found)] / usual
 
     def choose(self, unlike: Sequence[float]) -> Orientation:
         """The orientation, from how unlike the exemplar a radiograph is in each of the eight."""

@@ -30,6 +30,9 @@ RADIOGRAPHS = 48
 REGISTERED = 16
 """Those of them for which registration is asked, which takes half a second where the detector has not drawn them."""
 
+STRANGE = 3.0
+"""Times the usual unlikeness: 95 % of skulls, hands and jaws lie below 2.7, mistaken for each other most above 3.5."""
+
 COPIES = 24
 """Changed copies of several exemplars on which the stages are judged."""
 KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to know a radiograph
@@ -46,6 +49,17 @@ def seconds_to_train(minutes: float | None) -> float | None:
     if minutes is None:
         return None
     return minutes * 60 - OTHER_SECONDS - min(LEARNING_SECONDS, 0.15 * minutes * 60)
+
+
+def doubt_stranger(unlike: float) -> float:
+    """What to multiply the expected errors of a radiograph by that is unlike those which were learned from.
+
+    Stages that were never shown another body part are as sure of it as of their own.
+
+    Args:
+        unlike: How unlike the exemplar it is, as a multiple of what is usual in the cohort.
+    """
+    return max(1.0, unlike / STRANGE) ** 2
 
 
 def add_expected_errors(
