@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from onemark.data.suggestion import Suggestion
     from onemark.evaluation.metrics import Scores, evaluate
     from onemark.measurement.table import measure
-    from onemark.pipeline.asking import ask
     from onemark.pipeline.fit import fit, load, resume
     from onemark.pipeline.model import Model
+    from onemark.pipeline.questions.asking import ask
     from onemark.pipeline.recipes import RECIPES
     from onemark.pipeline.suggest import suggest
     from onemark.progress import Cancelled, Progress
@@ -50,7 +50,7 @@ _HOMES = {
     "measurement.table": ("measure",),
     "data.questions": ("Questions",),
     "data.suggestion": ("Suggestion",),
-    "pipeline.asking": ("ask",),
+    "pipeline.questions.asking": ("ask",),
     "pipeline.fit": ("fit", "load", "resume"),
     "pipeline.model": ("Model",),
     "progress": ("Cancelled", "Progress"),

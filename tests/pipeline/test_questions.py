@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onemark.pipeline.questions import choose_questions, measure_typicality
+from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
 
 
 def choose(errors: Any, number: int, typical: Any = None, **changes: Any) -> list[tuple[int, int]]:

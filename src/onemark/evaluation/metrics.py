@@ -123,7 +123,6 @@ class Scores:
 
     def to_json(self) -> str:
         """Format the scores as JSON: summary, interval, coverage, per landmark, per image, cumulative errors."""
-        limits = np.linspace(0, 2.5 * max(THRESHOLDS), 101)
         record = {
             "unit": self.unit,
             "images": len(self.per_image),
@@ -138,7 +137,7 @@ class Scores:
             "sdr": _percents(self.sdr),
             "per_landmark": [_landmark_record(one) for one in self.per_landmark],
             "per_image": self.per_image,
-            "cumulative": {"error": limits.tolist(), "percent": self.cumulative(limits).tolist()},
+            "cumulative": _cumulative_record(self),
         }
         return json.dumps(record, indent=2, ensure_ascii=False)
 
@@ -339,6 +338,11 @@ def _describe_mismatch(what: str, ours: Iterable[str], theirs: Iterable[str], tr
 def _landmark_record(one: Summary) -> dict[str, Any]:
     spread = {"count": one.count, "mre": one.mean, "sd": one.sd, "median": one.median}
     return {"landmark": one.name, **spread, "sdr": _percents(one.sdr)}
+
+
+def _cumulative_record(scores: Scores) -> dict[str, list[float]]:
+    limits = np.linspace(0, 2.5 * max(THRESHOLDS), 101)
+    return {"error": limits.tolist(), "percent": scores.cumulative(limits).tolist()}
 
 
 def _percents(sdr: Mapping[float, float]) -> dict[str, float]:

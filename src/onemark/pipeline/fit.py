@@ -15,10 +15,10 @@ from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
-from onemark.pipeline.answering import FormerAnswers, note_answers
 from onemark.pipeline.locks import locked
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import turn_table
+from onemark.pipeline.questions.answering import FormerAnswers, note_answers
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.restoring import count_finished, restore
 from onemark.pipeline.run_config import RunState

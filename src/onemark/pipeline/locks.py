@@ -50,11 +50,7 @@ def locked(folder: Path | str, *, make: bool = False) -> Iterator[None]:
 def _held(folder: Path) -> Iterator[None]:
     lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
     is_first = not lock.is_locked
-    with user_errors(folder):
-        try:
-            lock.acquire()
-        except Timeout:
-            raise _in_use(folder) from None
+    _acquire(lock, folder)
     try:
         if is_first:
             _sign(folder)
@@ -67,6 +63,14 @@ def _held(folder: Path) -> Iterator[None]:
                 _remove_traces(folder)
         finally:
             lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    with user_errors(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise _in_use(folder) from None
 
 
 def _remove_traces(folder: Path) -> None:

@@ -17,7 +17,6 @@ from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights
-from onemark.pipeline.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import (
@@ -27,6 +26,7 @@ from onemark.pipeline.orienting import (
     learn_orientations,
     turn_table,
 )
+from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.rescue import moved_error, rescue
 from onemark.pipeline.restoring import note_of, restore, saved_orientation
@@ -305,12 +305,14 @@ class Trainer:
             ORIENTATION: self.orienter,
         }
         states = {name: stage.state() for name, stage in stages.items()}
-        states |= {name: one.state() for name, one in learned.items() if one is not None}
-        self._states = states
+        self._states = states | {name: one.state() for name, one in learned.items() if one is not None}
+        self._write_states(self.folder, done)
+
+    def _write_states(self, folder: RunFolder, done: Mapping[str, float]) -> None:
         self._follow_folder()
-        self.folder.write_log(self.log)
-        note = note_of(self.folder, self.exemplars.names, done, len(self.log))
-        write_weights(self.folder.weights, states, note, make_folder=False)
+        folder.write_log(self.log)
+        note = note_of(folder, self.exemplars.names, done, len(self.log))
+        write_weights(folder.weights, self._states, note, make_folder=False)
 
     def _follow_folder(self) -> UserError | None:
         """Where the run folder is gone, go on in a new one, with all that was learned; returns what is to be said."""

@@ -62,14 +62,17 @@ class Canvas:
         self.show_image(RADIOGRAPH, "radiograph", radiograph.pixels, contrast_limits=(0, 1))
         for tag in (LANDMARKS, PREVIEW):
             if (layer := self.layer(tag)) is not None:
-                # Points of a larger radiograph would count when napari fits the view.
-                if not same and len(layer.data):
-                    layer.data = np.empty((0, 2))
-                self.place(layer)
-                layer.metadata = self._make_metadata(tag)
+                self._move_here(layer, tag, same)
         self._show_scale_bar()
         if new or not same:
             self.viewer.reset_view()
+
+    def _move_here(self, layer: Points, tag: str, same: bool) -> None:
+        # Points of a larger radiograph would count when napari fits the view.
+        if not same and len(layer.data):
+            layer.data = np.empty((0, 2))
+        self.place(layer)
+        layer.metadata = self._make_metadata(tag)
 
     def blank(self) -> None:
         """Hide the layers of the last radiograph until `show` gets the next one."""

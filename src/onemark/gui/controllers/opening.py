@@ -102,16 +102,19 @@ class Opening(QObject):
         session.open(cohort)
         self.session_store.begin(cohort.folder)
         self.session_store.preferences.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
-        if target.run is not None:
-            self.session_store.take_run(target.run)
-            if target.exemplars is not None:
-                self._take_exemplars(target.exemplars)
+        self._take_run(target)
         if self._then is not None:
             self._then()
             self._then = None
         remember_folder(cohort.folder)
         self.opened.emit()
         session.show(target.first or session.current or cohort.names[0])
+
+    def _take_run(self, target: Target) -> None:
+        if target.run is not None:
+            self.session_store.take_run(target.run)
+            if target.exemplars is not None:
+                self._take_exemplars(target.exemplars)
 
     def _ask(self, target: Target) -> None:
         assert self.context.session.cohort is not None

@@ -191,12 +191,7 @@ class SessionStore(QObject):
         assert session.cohort is not None
         schema = saved["schema"]
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
-        for image, annotation in saved["annotations"].items():
-            # Points kept for a radiograph that was gone may be of a former schema.
-            if image in session.cohort and len(annotation["xy"]) == len(session.schema):
-                session.annotations[image] = Annotation.from_json(annotation)
-            else:
-                self._orphans[image] = annotation
+        self._restore_annotations(saved["annotations"])
         self.preferences.update(saved["preferences"])
         self._reading, self.aliases = saved.get("reading"), saved.get("aliases", {})
         self.run, self.former, self.suggestion_run = (
@@ -206,6 +201,16 @@ class SessionStore(QObject):
         self._settle_run()
         if saved["current"] in session.cohort.names:
             session.current = saved["current"]
+
+    def _restore_annotations(self, saved: dict[str, Any]) -> None:
+        session = self.context.session
+        assert session.cohort is not None
+        for image, annotation in saved.items():
+            # Points kept for a radiograph that was gone may be of a former schema.
+            if image in session.cohort and len(annotation["xy"]) == len(session.schema):
+                session.annotations[image] = Annotation.from_json(annotation)
+            else:
+                self._orphans[image] = annotation
 
     def _welcome(self, saved: dict[str, Any], older: list[Path]) -> None:
         count = len(saved["annotations"])

@@ -165,11 +165,7 @@ class ReviewPage(Page):
         session = self.app.session
         unlearned = self._list_unlearned()
         if unlearned:
-            more = f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
-            names = ", ".join(unlearned[:3]) + more
-            return (
-                f"The model has not learned {names} yet. Place it on one of your radiographs, then retrain."
-            )
+            return _compose_unlearned(unlearned)
         one = session.predictions.get(session.current or "")
         if one is None or not len(session.schema):
             return "Train in step 3. The least certain radiographs then come first in the list."
@@ -181,6 +177,12 @@ class ReviewPage(Page):
         error = one.expected_error[one.names.index(name)]
         here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}."
         return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
+
+
+def _compose_unlearned(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    shown = ", ".join(names[:3]) + more
+    return f"The model has not learned {shown} yet. Place it on one of your radiographs, then retrain."
 
 
 class Legend(QWidget):

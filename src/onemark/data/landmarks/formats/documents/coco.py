@@ -60,13 +60,19 @@ def _annotation(number: int, one: LandmarkSet) -> dict[str, Any]:
         "bbox": [left, top, width, height],
         "area": width * height,
     }
+    return annotation | _additions(one)
+
+
+def _additions(one: LandmarkSet) -> dict[str, Any]:
+    """What COCO itself has no word for."""
+    found: dict[str, Any] = {}
     if one.score.size:
-        annotation["keypoint_scores"] = _numbers(one.score)
+        found["keypoint_scores"] = _numbers(one.score)
     if one.expected_error.size:
-        annotation["expected_errors"] = _numbers(one.expected_error)
+        found["expected_errors"] = _numbers(one.expected_error)
     if not one.answered.all():
-        annotation["keypoints_asked"] = one.answered.tolist()
-    return annotation
+        found["keypoints_asked"] = one.answered.tolist()
+    return found
 
 
 def _spell_points(one: LandmarkSet) -> list[float]:

@@ -26,18 +26,20 @@ def _read(source: Source) -> Reading:
         name = image_key(image.get("file") or "")
         if not name:
             raise UserError(f"{source.path} has an image without file; save it again from imglab")
-        boxes = [box for box in image.findall("box") if box.find("part") is not None]
-        if len(boxes) > 1:
-            raise UserError(
-                f"{source.path}: image {name!r} has parts in {len(boxes)} boxes; keep one of them"
-            )
-        empty += not boxes
-        parts = boxes[0].findall("part") if boxes else ()
+        parts = _parts(image, f"{source.path}: image {name!r}")
+        empty += not parts
         entries += [_entry(source.path, name, part) for part in parts]
     if any(not entry.name for entry in entries):
         raise UserError(f"{source.path} has a part without name; save it again from imglab")
     notes = [f"{empty} images without parts were not used"] if empty else []
     return Reading(group_entries(source.path, entries), notes)
+
+
+def _parts(image: Element, where: str) -> list[Element]:
+    boxes = [box for box in image.findall("box") if box.find("part") is not None]
+    if len(boxes) > 1:
+        raise UserError(f"{where} has parts in {len(boxes)} boxes; keep one of them")
+    return boxes[0].findall("part") if boxes else []
 
 
 def _entry(path: Path, image: str, part: Element) -> Entry:

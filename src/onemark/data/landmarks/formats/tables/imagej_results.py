@@ -28,6 +28,10 @@ def _recognises(source: Source) -> bool:
 def _read(source: Source) -> Reading:
     rows = split(source.path, source.text)
     header = rows.rows[0][1]
+    if not {"X", "Y"} <= set(header):
+        raise UserError(
+            f"{rows.at(rows.rows[0][0])}: the columns X and Y cannot be told apart; save it again from ImageJ"
+        )
     x_at, y_at = header.index("X"), header.index("Y")
     label = header.index("Label") if "Label" in header else None
     alone = source.own_image() if label is None else ""

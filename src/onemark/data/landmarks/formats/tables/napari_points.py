@@ -18,6 +18,10 @@ def _recognises(source: Source) -> bool:
 def _read(source: Source) -> Reading:
     rows = split(source.path, source.text)
     header = [cell.lower() for cell in rows.rows[0][1]]
+    if not {"axis-0", "axis-1"} <= set(header):
+        raise UserError(
+            f"{rows.at(rows.rows[0][0])}: the columns axis-0 and axis-1 cannot be told apart; save it again from napari"
+        )
     if "axis-2" in header:
         raise UserError(
             f"{source.path} holds points of a stack (axis-2); open one radiograph in napari and save its points"

@@ -15,7 +15,7 @@ from onemark.imaging.letterbox import Letterbox, canvas_for
 from onemark.nn.registration.features import describe
 from onemark.nn.training.canvases import learning_pool
 from onemark.pipeline.fit import load, open_own_cohort
-from onemark.pipeline.questions import choose_questions, measure_typicality
+from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import LandmarkSet, Radiograph, UserError
@@ -32,7 +32,7 @@ def ask(
     device: str = "auto",
     progress: Sink = silent,
 ) -> Questions:
-    """Say which landmarks of which radiographs are worth a click, by the criterion of `onemark.pipeline.questions`.
+    """Say which landmarks of which radiographs are worth a click, as `onemark.pipeline.questions` chooses them.
 
     Nothing in the run changes. `resume(run, exemplars=answers)` teaches it the answers.
 
