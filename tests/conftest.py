@@ -8,6 +8,8 @@ from pathlib import Path
 
 # torch reads this when it loads; tiny convolutions are no faster on more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests replace parts of the readers, which another process would not see; `test_time_limit.py` reads there.
+os.environ.setdefault("ONEMARK_PICTURE_SECONDS", "0")
 
 import pytest
 import torch
@@ -17,6 +19,13 @@ from onemark import Cohort, LandmarkTable
 from onemark.phantom import write_phantom_cohort
 
 SIZE = (160, 128)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file share a process, so that what they share is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from onemark.data.images.read import read_radiograph
     from onemark.data.landmarks.convert import write_landmarks
     from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+    from onemark.data.questions import Questions
     from onemark.data.suggestion import Suggestion
     from onemark.evaluation.metrics import Scores, evaluate
     from onemark.measurement.table import measure
+    from onemark.pipeline.asking import ask
     from onemark.pipeline.fit import fit, load, resume
     from onemark.pipeline.model import Model
     from onemark.pipeline.recipes import RECIPES
@@ -46,7 +48,9 @@ _HOMES = {
     "data.landmarks.table": ("LandmarkTable", "read_landmarks"),
     "evaluation.metrics": ("Scores", "evaluate"),
     "measurement.table": ("measure",),
+    "data.questions": ("Questions",),
     "data.suggestion": ("Suggestion",),
+    "pipeline.asking": ("ask",),
     "pipeline.fit": ("fit", "load", "resume"),
     "pipeline.model": ("Model",),
     "progress": ("Cancelled", "Progress"),
@@ -65,11 +69,13 @@ __all__ = [
     "LandmarkTable",
     "Model",
     "Progress",
+    "Questions",
     "Radiograph",
     "Scores",
     "Suggestion",
     "UserError",
     "__version__",
+    "ask",
     "evaluate",
     "fit",
     "load",

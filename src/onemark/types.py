@@ -5,7 +5,7 @@ Coordinates are `xy`, floats in pixels of the ORIGINAL image: x right, y down, p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,16 @@ class Radiograph:
         """`(H, W)` in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def side(self) -> float:
+        """Mean side in pixels, of which errors without a spacing are shares."""
+        return sum(self.pixels.shape) / 2
+
+    @property
+    def pixel_length(self) -> float:
+        """A pixel's mean side in the unit of expected errors: mm when the spacing is known, else 1 px."""
+        return 1.0 if self.spacing is None else sum(self.spacing) / 2
+
 
 @dataclass(frozen=True)
 class LandmarkSet:
@@ -45,13 +55,16 @@ class LandmarkSet:
     Attributes:
         image: Name of the radiograph.
         names: K landmark names, unique, in the exemplar's order.
-        xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible.
+        xy: `[K, 2]` float64 in original pixels; a row of NaN where a landmark is not visible or was not asked for.
         score: `[K]` in [0, 1], higher is more certain; empty when a person placed the points.
         expected_error: `[K]` in mm when the spacing is known, else px; empty when a person placed the points.
         unit: Of the expected errors, `mm` or `px`; empty where it is not stated.
+        asked: `[K]` False where nobody was asked for the landmark: its row of NaN then says nothing. Empty where all were
+            asked, so that every row of NaN is a landmark that is not visible.
 
     Raises:
-        ValueError: `xy` does not fit the names, or a name occurs twice.
+        ValueError: `xy` or `asked` does not fit the names, a name occurs twice, or a landmark that was not asked for has
+            a place.
     """
 
     image: str
@@ -60,12 +73,48 @@ class LandmarkSet:
     score: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     expected_error: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     unit: str = ""
+    asked: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), 2):
             raise ValueError(f"{self.image}: {len(self.names)} names but xy of shape {self.xy.shape}")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"{self.image}: a landmark name occurs twice")
+        if self.asked.size and self.asked.shape != (len(self.names),):
+            raise ValueError(f"{self.image}: {len(self.names)} names but asked of shape {self.asked.shape}")
+        if self.asked.size and (self.visible & ~self.asked).any():
+            raise ValueError(f"{self.image}: a landmark that was not asked for has a place")
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """`[K]` whether a landmark has a place."""
+        return np.asarray(np.isfinite(self.xy).all(axis=1))
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """`[K]` whether it is known where a landmark is, or that it is not visible."""
+        return self.asked if self.asked.size else np.ones(len(self.names), np.bool_)
+
+    def take(self, rows: Sequence[int]) -> LandmarkSet:
+        """The set with these landmarks, by their positions, in this order."""
+        at = list(rows)
+        score, error = (v[at] if v.size else v for v in (self.score, self.expected_error))
+        asked = self.asked[at] if self.asked.size else self.asked
+        names = tuple(self.names[n] for n in at)
+        return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked)
+
+    def update(self, newer: LandmarkSet) -> LandmarkSet:
+        """What two persons' answers say together: the newer one counts wherever it was asked for.
+
+        Landmarks that only the former set has come before those that only the newer one has. Scores and expected errors
+        are dropped, because a person's points have none.
+        """
+        names = tuple(dict.fromkeys((*self.names, *newer.names)))
+        xy, asked = np.full((len(names), 2), np.nan), np.zeros(len(names), np.bool_)
+        for one in (self, newer):
+            at = np.array([names.index(name) for name in one.names], np.intp)[one.answered]
+            xy[at], asked[at] = one.xy[one.answered], True
+        return LandmarkSet(self.image, names, xy, asked=np.empty(0, np.bool_) if asked.all() else asked)
 
 
 @dataclass(frozen=True)

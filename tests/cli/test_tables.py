@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import onemark
@@ -43,6 +44,19 @@ def test_evaluate(shifted: Path, cohort: Path, capsys: pytest.CaptureFixture[str
     assert scores["mre"] == pytest.approx(2.5)
     assert main([*words[:-1], "--images", str(cohort / "xrays")]) == 0
     assert f"MRE {5 / 88 * 100:.3f} % of the mean side" in capsys.readouterr().out
+
+
+def test_evaluate_names_what_it_leaves_out(
+    shifted: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    truth = pd.read_csv(cohort / "truth.csv")
+    truth["image"] = truth["image"].str.removesuffix(".png").str.replace("phantom-003", "phantom-033")
+    truth.to_csv(tmp_path / "t.csv", index=False)
+    assert main(["evaluate", str(shifted), str(tmp_path / "t.csv"), "--json"]) == 0
+    out, said = capsys.readouterr()
+    assert json.loads(out)["images"] == 2
+    assert said.count("\n") == 1
+    assert "1 image of the truth left out for lack of a prediction: no radiograph 'phantom-033'" in said
 
 
 def test_evaluate_asks_the_radiographs_for_the_height_that_a_foreign_table_lacks(

@@ -99,6 +99,36 @@ def test_excluded_images_count_nowhere(name):
     assert scores.absent == ()
 
 
+@pytest.mark.parametrize(
+    ("mine", "true"),
+    [("a", "a.png"), ("a.png", "a"), ("x/a.png", "a.png"), ("A.PNG", "a.png"), ("a.tif", "a")],
+)
+@pytest.mark.parametrize("exclude", [False, True])
+def test_names_match_as_on_every_way_in(mine, true, exclude):
+    predictions = [one(mine, tip=(3, 4)), one("b.png", tip=(0, 1))]
+    truth = [one(true, tip=(0, 0)), one("b.png", tip=(0, 0))]
+    scores = evaluate(predictions, truth, exclude=[mine] if exclude else [])
+    assert scores.per_image == ({"b.png": 1} if exclude else {true: 5, "b.png": 1})
+    assert scores.absent == ()
+
+
+def test_names_in_doubt_are_left_out_and_named():
+    predictions = [one("7.png", tip=(0, 0)), one("b.png", tip=(0, 0)), one("p/c.png", tip=(0, 0))]
+    truth = [one("007.png", tip=(0, 0)), one("b.png", tip=(0, 0)), one("q/c.png", tip=(0, 0))]
+    scores = evaluate(predictions, truth)
+    assert scores.absent == ("007.png",)
+    lost, taken = scores.notes
+    assert lost.startswith("1 image of the truth left out")
+    assert "lose its leading zeros, and is '7.png' meant?" in lost
+    assert taken == "'p/c.png' of the predictions was taken for 'q/c.png' of the truth"
+    with pytest.raises(UserError, match=r"no image in common.*leading zeros"):
+        evaluate(predictions[:1], truth[:1])
+    two = [one("x/a.png", tip=(0, 0)), one("y/a.png", tip=(0, 0)), one("b.png", tip=(0, 0))]
+    assert "may be any of x/a.png, y/a.png" in evaluate(two, [one("a.png", tip=(0, 0)), two[2]]).notes[0]
+    exact = evaluate([one("a", tip=(9, 9)), one("a.png", tip=(0, 0))], [one("a.png", tip=(0, 0))])
+    assert exact.mre == 0, "the very name counts before a similar one"
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_the_summary_agrees_with_a_plain_calculation_on_the_same_files(tmp_path, missing):
     predictions, truth = cohorts()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, Qt
 
-from onemark.gui.controllers.contrast import adjust
+from onemark.gui.controllers.view.contrast import adjust
 from onemark.gui.state.schema import schema_from_names
 
 from .desktop import Desktop

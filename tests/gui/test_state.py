@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from onemark.data.cohort import open_cohort
 from onemark.data.landmarks.table import LandmarkTable
@@ -28,6 +31,7 @@ from onemark.gui.state.schema import (
     schema_from_names,
 )
 from onemark.gui.state.session import Session, match_names
+from onemark.gui.widgets.radiographs.table import ERROR, Radiographs
 from onemark.types import LandmarkSet, UserError
 
 from .fake_backend import FakeBackend
@@ -102,7 +106,7 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
     found = LandmarkSet(
         "phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2), np.ones(3), np.full(3, 2.0)
     )
-    session.set_predictions(Predictions.from_sets([found]))
+    session.set_predictions(Predictions.from_sets([found], session.cohort))
     session.show("phantom-002.png")
     assert session.state("phantom-002.png") is State.PREDICTED
     session.place(1, (9, 9))
@@ -121,9 +125,32 @@ def test_a_prediction_becomes_an_exemplar_only_when_confirmed(session: Session) 
 def test_new_predictions_do_not_touch_the_persons_points(session: Session) -> None:
     session.place(0, (1, 1))
     session.set_predictions(
-        Predictions.from_sets([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))])
+        Predictions.from_sets([LandmarkSet("phantom-001.png", ("a",), np.full((1, 2), 50.0))], session.cohort)
     )
     assert session.shown_annotation.xy[0].tolist() == [1, 1]
+
+
+def test_radiographs_of_mixed_units_rank_in_px(tmp_path: Path, qapp: QApplication) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "plain.png")
+    Image.new("L", (64, 64)).save(tmp_path / "sized.png", dpi=(254, 254))  # 0.1 mm a pixel
+    session = Session()
+    session.open(open_cohort(tmp_path))
+    session.set_schema(parse_names("a"))
+    sets = [
+        LandmarkSet(name, ("a",), np.ones((1, 2)), np.ones(1), np.array([error]), unit)
+        for name, error, unit in (("plain.png", 5.0, "px"), ("sized.png", 2.0, "mm"))
+    ]
+    session.set_predictions(Predictions.from_sets(sets, session.cohort))
+    assert session.error_unit == "px"
+    assert session.errors == pytest.approx({"plain.png": 5.0, "sized.png": 20.0}, rel=1e-3)
+    shown = Radiographs(session)
+    shown.sort(ERROR, Qt.SortOrder.DescendingOrder)
+    assert shown.order == ["sized.png", "plain.png"]
+    assert "(px)" in shown.headerData(ERROR, Qt.Orientation.Horizontal)
+    worst = shown.data(shown.index(0, 0), Qt.ItemDataRole.ToolTipRole)
+    assert "2.0 mm" in worst, "a single radiograph keeps its own unit"
+    session.set_predictions(Predictions.from_sets(sets[1:], session.cohort))
+    assert session.error_unit == "mm"
 
 
 def test_confirming_needs_every_landmark(session: Session) -> None:

@@ -14,7 +14,7 @@ from onemark.data.suggestion import Suggestion
 from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import Pipeline
 from onemark.gui.state.schema import schema_from_names
-from onemark.gui.widgets.radiograph_table import NAME, STATE, format_ordinal
+from onemark.gui.widgets.radiographs.table import NAME, STATE, format_ordinal
 from onemark.nn.weights import read_weights
 from onemark.pipeline.runs import RunFolder
 from onemark.types import UserError

@@ -185,10 +185,10 @@ def test_ten_thousand_radiographs_open_without_reading_one(
     desktop.session.set_schema(load_shipped("lung6"))
     one = np.full((6, 2), 50.0)
     found = (
-        LandmarkSet(n, load_shipped("lung6").names, one, np.ones(6), np.full(6, e))
+        LandmarkSet(n, load_shipped("lung6").names, one, np.ones(6), np.full(6, e), "px")
         for n, e in zip(names, errors, strict=True)
     )
-    desktop.session.set_predictions(Predictions.from_sets(found))
+    desktop.session.set_predictions(Predictions.from_sets(found, desktop.session.cohort))
     assert model.order[0] == names[int(errors.argmax())]
     desktop.control("filter").setText("x99")
     assert model.rowCount() == 111

@@ -61,7 +61,7 @@ class Small(Locator):
             self.network.load_state_dict(start)
         if context.former is None or cls.slot == DETECT:
             loop.train(Sum(self.network), Plan(3, rate=0.1), context)
-        self.placed = torch.from_numpy(np.mean([one.xy for one in context.exemplars], 0))
+        self.placed = torch.from_numpy(np.nanmean([one.xy for one in context.exemplars], 0))
         return self
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -69,7 +69,7 @@ class Small(Locator):
 
     def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
         Stage.load_tensors(self, tensors)
-        self.placed = tensors["placed"]
+        self.placed = tensors["placed"].reshape(len(self.names), 2)
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         xy = self.placed.numpy() + float(self.network.weight.detach()) * radiograph.pixels.mean()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from onemark import UserError
 from onemark.nn.weights import read_weights, write_weights
@@ -47,3 +50,29 @@ def test_a_file_that_was_cut_short_is_named(tmp_path: Path):
 def test_a_missing_file_says_why_it_may_be_missing(tmp_path: Path):
     with pytest.raises(UserError, match="resume"):
         read_weights(tmp_path / "w.safetensors")
+
+
+def change_head(path: Path, **changes: object) -> None:
+    """Write the same tensors with another head; None takes a key away."""
+    with safe_open(path, "pt") as file:
+        head = json.loads(file.metadata()["onemark"]) | changes
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dict
+    save_file(tensors, path, {"onemark": json.dumps({k: v for k, v in head.items() if v is not None})})
+
+
+@pytest.mark.parametrize("digest", [None, "00", 7, []])
+def test_a_checksum_that_is_missing_or_wrong_is_damage(tmp_path: Path, digest: object):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, {"match": ({"a": torch.zeros(3)}, {"n": 1})})
+    change_head(path)
+    assert read_weights(path)["match"][1] == {"n": 1}, "the same head again is no damage"
+    change_head(path, digest=digest)
+    with pytest.raises(UserError, match=r"w\.safetensors is damaged"):
+        read_weights(path)
+
+
+def test_files_of_the_first_version_have_no_checksum(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    save_file({"sharpen.a": torch.ones(2)}, path, {"sharpen": json.dumps({"n": 1})})
+    tensors, head = read_weights(path)["refine"]
+    assert (tensors["a"].tolist(), head) == ([1, 1], {"n": 1})

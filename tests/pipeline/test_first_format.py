@@ -65,7 +65,8 @@ def test_a_stopped_one_resumes_where_it_was(runs: Path, phantoms: Cohort):
         runs / "stopped", cohort=phantoms, progress=lambda event: steps.append((event.stage, event.step))
     )
     assert [step for step in steps if step[0] in ("match", "detect", "refine")] == [("refine", 2)]
-    assert list(model.stages) == ["match", "register", "detect", "refine"]
+    assert list(model.stages) == ["match", "detect", "refine"]
+    assert model.recipe == "match-detect-refine"  # what the default was, whose stages these are
     assert RunFolder.open(runs / "stopped").status().is_trained
 
 

@@ -21,7 +21,7 @@ from onemark.nn.weights import read_weights
 from onemark.pipeline.runs import RunFolder
 from onemark.types import UserError
 
-STEPS = 60
+STEPS = 24
 HASTY = """
 import sys, onemark.nn.training.loop
 onemark.nn.training.loop.CHECKPOINT_SECONDS = 0.0
@@ -36,7 +36,7 @@ def killed(words: list[str], when: Callable[[], bool]) -> None:
     try:
         until = time.monotonic() + 200
         while not when() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
+            time.sleep(0.1)
         assert process.poll() is None, "it ended before it could be killed"
     finally:
         process.kill()

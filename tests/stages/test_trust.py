@@ -60,18 +60,19 @@ def stages(monkeypatch: pytest.MonkeyPatch, exemplars3: LandmarkTable) -> dict[s
     """A matcher that is off by 2 px, and a detector."""
     from onemark.stages import trust
 
-    made = trust._copies  # the only place that knows where landmarks of a copy lie
+    made = trust.draw_copies  # the only place that knows where landmarks of a copy lie
 
     def known(*arguments: Any) -> Any:
         for copy, xy in made(*arguments):
             radiograph_truth[copy.pixels.tobytes()] = xy
             yield copy, xy
 
-    monkeypatch.setattr(trust, "_copies", known)
+    monkeypatch.setattr(trust, "draw_copies", known)
     fabric = fabric_for("cpu")
 
     def matched(radiograph: Radiograph) -> LandmarkSet:
-        xy = radiograph_truth[radiograph.pixels.tobytes()] + 2.0 / np.sqrt(2)
+        known = radiograph_truth.get(radiograph.pixels.tobytes(), np.full((3, 2), 50.0))
+        xy = known + 2.0 / np.sqrt(2)
         return LandmarkSet(radiograph.name, NAMES, xy, np.full(3, 0.5), np.full(3, 4.0))
 
     return {"match": KnownPoints(matched), "detect": Off(TrainedConfig(), NAMES, (32, 32), fabric)}
@@ -119,9 +120,35 @@ def test_a_detector_that_is_worse_than_the_matcher_answers_nothing(
     stages["detect"].by = np.full(3, 1.5)  # type: ignore[attr-defined]
     trust = measure_trust(stages, exemplars3, phantoms, 0)
     assert trust is not None
+    assert (trust.detector < 0.4).all()
+    stages["detect"].by = np.full(3, 5.0)  # type: ignore[attr-defined]
+    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    assert trust is not None
     assert trust.detector.tolist() == [0, 0, 0]
     assert not trust.needs_detector
     assert "all landmarks keep" in trust.describe()
+
+
+def test_the_more_radiographs_a_detector_has_seen_the_more_it_counts(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.full(3, 1.0)  # type: ignore[attr-defined]
+    few, many = phantoms.subset(phantoms.names[:4]), phantoms
+    shares = []
+    for cohort, placed in [
+        (few, exemplars3),
+        (many, exemplars3),
+        (many, twice(exemplars3, phantoms.names[5])),
+    ]:
+        trust = measure_trust(stages, placed, cohort, 0)
+        assert trust is not None
+        shares.append(trust.detector[0])
+    assert 0 < shares[0] < shares[1] < shares[2]
+
+
+def twice(table: LandmarkTable, image: str) -> LandmarkTable:
+    """The same points on another radiograph, too."""
+    return LandmarkTable.from_sets([*table, replace(table.sets[0], image=image)])
 
 
 def test_a_matcher_alone_needs_no_trust(

@@ -82,7 +82,7 @@ def test_a_matcher_alone_expects_errors_too(
 def test_a_small_cohort_keeps_the_width_of_the_peak(
     phantoms: Cohort, exemplars: LandmarkTable, tiny: dict[str, object]
 ):
-    few = phantoms.subset(phantoms.names[:5])
+    few = phantoms.subset(phantoms.names[:3])  # two besides the exemplar
     model = onemark.fit(few, exemplars, settings=tiny)
     assert model.error_model is None
     radiograph = phantoms[phantoms.names[7]]
@@ -90,3 +90,12 @@ def test_a_small_cohort_keeps_the_width_of_the_peak(
         model.locate(radiograph).expected_error,
         ask(model.stages, radiograph, model.trust).final.expected_error,
     )
+
+
+def test_a_cohort_that_is_annotated_throughout_has_expected_errors_too(
+    phantoms: Cohort, truth: LandmarkTable, tiny: dict[str, object]
+):
+    few = phantoms.subset(phantoms.names[:4])
+    model = onemark.fit(few, LandmarkTable.from_sets([truth[name] for name in few.names]), settings=tiny)
+    assert model.error_model is not None
+    assert (model.locate(phantoms[phantoms.names[7]]).expected_error > 0).all()

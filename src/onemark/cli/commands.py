@@ -24,6 +24,7 @@ from onemark.cli.options import (
     parse_settings,
 )
 from onemark.cli.predicting import register_predicting
+from onemark.cli.scaling import register_scaling
 from onemark.cli.show import Show
 from onemark.cli.steps import (
     announce_device,
@@ -109,6 +110,36 @@ def suggest(
             progress=announce_device(show, training.device),
         )
     print(*describe_suggestion(suggestion), sep="\n")
+
+
+@app.command
+def ask(
+    run_folder: Path,
+    /,
+    *,
+    number: Annotated[int, Parameter(help="How many questions.")] = 20,
+    out: Annotated[Path, Parameter(help="CSV to write, to be filled in.")] = Path("questions.csv"),
+    xrays: Annotated[Path | None, Parameter(help="Folder of the radiographs, if it has moved.")] = None,
+    device: Device = "auto",
+    follow: Follow = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Choose single landmarks whose places teach a run most, and write them as questions.
+
+    Fill in x,y, or `right` or `not visible` as the answer; rows that stay empty are not asked. Then give the file to
+    `onemark resume RUN --exemplar FILE`.
+
+    Args:
+        run_folder: A trained run.
+    """
+    from onemark.cli.tables import describe_questions
+
+    check_new_file(out, overwrite)
+    cohort = open_run_cohort(run_folder, xrays, None, follow)
+    with Show() as show:
+        questions = onemark.ask(run_folder, number=number, cohort=cohort, device=device, progress=show)
+    questions.to_csv(out)
+    print(*describe_questions(questions, out), sep="\n")
 
 
 @app.command
@@ -234,6 +265,8 @@ def evaluate(
         scores = onemark.evaluate(predicted, true, spacing_mm=spacing_mm, exclude=exclude)
     else:
         scores = score_in_percent(predicted, true, cohort, exclude)
+    for note in scores.notes:
+        print(note, file=sys.stderr)
     print(scores.to_json() if json else scores.as_text())
 
 
@@ -316,3 +349,4 @@ def doctor() -> None:
 
 register_predicting(app)
 register_measuring(app)
+register_scaling(app)

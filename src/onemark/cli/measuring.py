@@ -270,26 +270,31 @@ def _describe_agreement(found: Any) -> list[str]:
     unit = found.readings.unit
     lines = [f"{len(found.readings.images)} radiographs, {len(found.readings.landmarks)} landmarks"]
     lines += [f"left out: {one}" for one in found.readings.left_out]
+    lines += ["", *align_columns(_point_rows(found.points, unit))]
+    if len(found.measurements):
+        lines += ["", *align_columns(_measurement_rows(found.measurements))]
+    return [*lines, ""]
+
+
+def _point_rows(points: Any, unit: str) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("pair", "mean distance", "Dahlberg", "landmarks with bias (Holm, p < 0.05)")
     ]
-    points = found.points
     for (first, second), some in points.groupby(["first", "second"], sort=False):
         whole = some[some["landmark"] == "all"].iloc[0]
         biased = some.loc[some["bias_p_holm"] < 0.05, "landmark"].tolist()
         distance, dahlberg = f"{whole['distance_mean']:.2f} {unit}", f"{whole['dahlberg']:.2f} {unit}"
         rows.append((f"{first} - {second}", distance, dahlberg, _list(biased)))
-    lines += ["", *align_columns(rows)]
-    if len(found.measurements):
-        rows = [("pair", "measurement", "bias", "limits of agreement", "Dahlberg")]
-        for row in found.measurements.to_dict("records"):
-            limits = f"{row['limit_low']:.2f} to {row['limit_high']:.2f}"
-            bias, dahlberg = f"{row['mean_difference']:+.2f} {row['unit']}", f"{row['dahlberg']:.2f}"
-            rows.append(
-                (f"{row['first']} - {row['second']}", str(row["measurement"]), bias, limits, dahlberg)
-            )
-        lines += ["", *align_columns(rows)]
-    return [*lines, ""]
+    return rows
+
+
+def _measurement_rows(measurements: Any) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("pair", "measurement", "bias", "limits of agreement", "Dahlberg")]
+    for row in measurements.to_dict("records"):
+        limits = f"{row['limit_low']:.2f} to {row['limit_high']:.2f}"
+        bias, dahlberg = f"{row['mean_difference']:+.2f} {row['unit']}", f"{row['dahlberg']:.2f}"
+        rows.append((f"{row['first']} - {row['second']}", str(row["measurement"]), bias, limits, dahlberg))
+    return rows
 
 
 def _list(names: Iterable[str], limit: int = 10) -> str:

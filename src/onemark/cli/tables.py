@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from onemark.pipeline.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onemark.data.questions import Questions
     from onemark.data.suggestion import Suggestion
     from onemark.stages.config import StageConfig
     from onemark.stages.selector import SelectorConfig
+
+
+def describe_questions(questions: Questions, path: Path) -> list[str]:
+    """Return one line for each question, and what to do with the file that holds them."""
+    rows = [
+        (one.image, one.landmark, f"{one.x:.1f}, {one.y:.1f}", f"+- {one.expected_error:.2f} {one.unit}")
+        for one in questions
+    ]
+    return [
+        *align_columns(rows),
+        f"fill in {path}, then: onemark resume {questions.run} --exemplar {path}",
+    ]
 
 
 def list_recipes() -> list[str]:

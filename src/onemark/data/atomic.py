@@ -83,11 +83,7 @@ def writing(
 @contextlib.contextmanager
 def _writing(path: Path, mode: str, make_folder: bool) -> Iterator[IO[Any]]:
     with user_errors(path):
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if make_folder:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target = _target_of(path, make_folder)
         part = target.with_name(f"{PREFIX}{secrets.token_hex(6)}.tmp")
         try:
             with _created(part, mode) as stream:
@@ -111,6 +107,15 @@ def _put(finished: Path, target: Path) -> None:
         finished.chmod(target.stat().st_mode & 0o7777)
     finished.replace(target)
     sync_folder(target.parent)
+
+
+def _target_of(path: Path, make_folder: bool) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if make_folder:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _created(part: Path, mode: str) -> IO[Any]:

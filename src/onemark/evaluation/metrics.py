@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.data.keys import image_key
-from onemark.data.names import NameIndex
+from onemark.evaluation.matching import Match, match_images
 from onemark.types import LandmarkSet, UserError
 
 # The thresholds of the ISBI 2015 cephalometric challenge, in mm, which the field still reports.
@@ -58,6 +58,7 @@ class Scores:
         absent: Images of the truth without predictions; they count nowhere else.
         low: Lower end of the 95 % bootstrap interval of the MRE, images drawn with replacement.
         high: Its upper end.
+        notes: Sentences on names: what of the truth was left out and may have been meant, and what was taken for what.
     """
 
     image: NDArray[np.str_]
@@ -68,6 +69,7 @@ class Scores:
     absent: tuple[str, ...]
     low: float
     high: float
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def overall(self) -> Summary:
@@ -134,11 +136,7 @@ class Scores:
             "sd": self.sd,
             "median": self.median,
             "sdr": _percents(self.sdr),
-            "per_landmark": [
-                {"landmark": s.name, "count": s.count, "mre": s.mean, "sd": s.sd, "median": s.median}
-                | {"sdr": _percents(s.sdr)}
-                for s in self.per_landmark
-            ],
+            "per_landmark": [_landmark_record(one) for one in self.per_landmark],
             "per_image": self.per_image,
             "cumulative": {"error": limits.tolist(), "percent": self.cumulative(limits).tolist()},
         }
@@ -168,7 +166,8 @@ def evaluate(
     """Score predictions against the truth.
 
     A landmark is asked for when the truth has it on an image that has predictions. One that is asked for
-    but not predicted (no row, or no coordinates) lowers the coverage and nothing else.
+    but not predicted (no row, or no coordinates) lowers the coverage and nothing else. Images belong together by
+    their names as everywhere: a name may lack its suffix or have another folder or case where one image fits.
 
     Args:
         predictions: A LandmarkTable or sets, one per image, in pixels of the original images.
@@ -181,28 +180,32 @@ def evaluate(
         UserError: an image occurs twice, no image or no landmark is in common, a spacing is missing or not
             positive, or neither side has an image to exclude.
     """
-    ours, theirs = _index_images(predictions, "the predictions"), _index_images(truth, "the truth")
-    excluded = _resolve_excluded(exclude, [*theirs, *ours])
-    theirs = {image: one for image, one in theirs.items() if image not in excluded}
-    common = [image for image in theirs if image in ours]
-    if not common:
-        raise UserError(_describe_mismatch("image", ours, theirs, "the truth (without the excluded images)"))
+    found = match_images(_index_images(predictions, "the predictions"), _index_images(truth, "the truth"))
+    excluded = found.resolve(exclude)
+    theirs = {image: one for image, one in found.theirs.items() if image not in excluded}
+    ours = {image: found.ours[mine] for image, mine in found.pairs.items() if image in theirs}
+    absent = tuple(image for image in theirs if image not in ours)
+    if not ours:
+        side = "the truth (without the excluded images)"
+        why = f" ({found.explain(absent[0])})" if absent else ""
+        raise UserError(_describe_mismatch("image", found.ours, theirs, side) + why)
     rows = [
         row
-        for image in common
-        for row in _measure_errors(ours[image], theirs[image], _axis_scale(spacing_mm, image))
+        for image, one in ours.items()
+        for row in _measure_errors(one, theirs[image], _axis_scale(spacing_mm, image))
     ]
     if not rows:
-        mine, true = ([name for image in common for name in side[image].names] for side in (ours, theirs))
+        mine, true = ([name for image in ours for name in side[image].names] for side in (ours, theirs))
         raise UserError(_describe_mismatch("landmark with a position", mine, true, "the truth"))
     image, landmark = (np.array([row[k] for row in rows], np.str_) for k in (0, 1))
     error = np.array([row[2] for row in rows], np.float64)
     # Errors on one image are correlated, so the interval resamples images and not landmarks.
     low, high = bootstrap_interval(error, image)
-    asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in common)
-    absent = tuple(name for name in theirs if name not in ours)
+    asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in ours)
     unit = unit or ("px" if spacing_mm is None else "mm")
-    return Scores(image, landmark, error, unit, asked, absent, low, high)
+    return Scores(
+        image, landmark, error, unit, asked, absent, low, high, tuple(_name_notes(found, ours, absent))
+    )
 
 
 def summarise(name: str, error: Floats) -> Summary:
@@ -281,10 +284,14 @@ def _index_images(sets: Iterable[LandmarkSet], what: str) -> dict[str, LandmarkS
     return by_image
 
 
-def _resolve_excluded(exclude: Collection[str], images: Sequence[str]) -> set[str]:
-    # A misspelt name must fail: otherwise an exemplar would count, with its error of 0.
-    index = NameIndex(tuple(dict.fromkeys(images)), "the predictions or the truth")
-    return {index.resolve(name) for name in exclude}
+def _name_notes(found: Match, scored: Collection[str], absent: Sequence[str]) -> Iterator[str]:
+    if absent:
+        images = "1 image" if len(absent) == 1 else f"{len(absent)} images"
+        yield f"{images} of the truth left out for lack of a prediction: {found.explain(absent[0])}"
+    others = [image for image in scored if not found.is_same_name(image)]
+    if others:
+        first = f"{found.pairs[others[0]]!r} of the predictions was taken for {others[0]!r} of the truth"
+        yield first if len(others) == 1 else f"{first}, and {len(others) - 1} more likewise"
 
 
 def _measure_errors(
@@ -327,6 +334,11 @@ def _describe_mismatch(what: str, ours: Iterable[str], theirs: Iterable[str], tr
         f"the predictions and {truth} have no {what} in common: they begin with {first[0]} and {first[1]}; "
         "use the same names in both"
     )
+
+
+def _landmark_record(one: Summary) -> dict[str, Any]:
+    spread = {"count": one.count, "mre": one.mean, "sd": one.sd, "median": one.median}
+    return {"landmark": one.name, **spread, "sdr": _percents(one.sdr)}
 
 
 def _percents(sdr: Mapping[float, float]) -> dict[str, float]:

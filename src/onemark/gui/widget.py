@@ -35,7 +35,7 @@ from onemark.gui.widgets.keys import KeyFilter
 from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.gui.widgets.lens import Lens
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_tool
-from onemark.gui.widgets.radiograph_panel import RadiographPanel
+from onemark.gui.widgets.radiographs.panel import RadiographPanel
 from onemark.gui.widgets.stepper import Stepper
 from onemark.gui.widgets.tabs import Tabs
 from onemark.gui.widgets.theme import Theme

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.measurement.sets.schema import Measurement
 
 REACH = 4.0
 """z-scores beyond this end at the edge of their bar."""
@@ -137,14 +138,18 @@ def _cohort_rows(frame: pandas.DataFrame, measurements: MeasurementSet, name: st
         bar = z_bar(float(z.mean()), float(z.quantile(0.1)), float(z.quantile(0.9))) if len(z) else ""
         norm = f"{one.norm.mean:g} &plusmn; {one.norm.sd:g}" if one.norm else ""
         counts = rows.loc[rows["class"] != "", "class"].value_counts(sort=False)
-        labels = {c.name: c.label or c.name for c in one.classes}
-        classes = ", ".join(f"{labels[str(k)]} {v}" for k, v in counts.items())
+        classes = _count_classes(one, counts)
         found.append(
             f'<tr title="{escape(one.description)}"><td>{escape(name)}<td class=number>{len(values)}'
             f"<td class=number>{values.mean():.2f} &plusmn; {spread:.2f} {escape(unit)}"
             f"<td class=number>{'' if math.isnan(error) else f'{error:.2f}'}<td>{norm}<td>{bar}<td>{escape(classes)}"
         )
     return found
+
+
+def _count_classes(one: Measurement, counts: pandas.Series[int]) -> str:
+    labels = {c.name: c.label or c.name for c in one.classes}
+    return ", ".join(f"{labels[str(k)]} {v}" for k, v in counts.items())
 
 
 def _x(z: float) -> float:

@@ -61,9 +61,7 @@ def landmark_set(
     A point on the canvas' padding is moved to the radiograph's border. Expected errors are in mm where the spacing is
     known, else in original px.
     """
-    per_pixel = (1 / frame.scale).mean()
-    if radiograph.spacing is not None:
-        per_pixel *= sum(radiograph.spacing) / 2
+    per_pixel = (1 / frame.scale).mean() * radiograph.pixel_length
     last = (radiograph.size[1] - 1, radiograph.size[0] - 1)
     return LandmarkSet(
         radiograph.name,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -65,7 +65,7 @@ def write_weights(
         for key, value in tensors.items()
     }
     head = {"slots": {slot: head for slot, (_, head) in slots.items()}, "note": note or {}}
-    text = json.dumps(head | {"digest": _digest(flat, head)}, sort_keys=True)
+    text = json.dumps(head | {"digest": _digest(flat, head["slots"], head["note"])}, sort_keys=True)
     with writing(path, "wb", make_folder=make_folder) as file:
         file.write(to_bytes(flat, {HEAD: text}))
 
@@ -92,14 +92,23 @@ def open_weights(path: Path) -> SavedWeights:
         ) from None
     except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise _damaged(path, error) from None
-    if "digest" in head and head["digest"] != _digest(flat, {key: head[key] for key in ("slots", "note")}):
+    if head.digest is not None and head.digest != _digest(flat, head.slots, head.note):
         raise _damaged(path, "its checksum does not fit")
-    return SavedWeights(_sorted_out(flat, head, path), head["note"])
+    return SavedWeights(_sorted_out(flat, head.slots, path), head.note)
 
 
-def _digest(flat: Tensors, head: Mapping[str, Any]) -> str:
+class _Head(NamedTuple):
+    """The metadata of a file: its slots' heads, the note, and the checksum, which the first version did not have."""
+
+    slots: Mapping[str, Any]
+    note: Mapping[str, Any]
+    digest: str | None
+
+
+def _digest(flat: Tensors, slots: Mapping[str, Any], note: Mapping[str, Any]) -> str:
     """A checksum of everything that the file holds."""
-    total = hashlib.blake2b(json.dumps(head, sort_keys=True).encode(), digest_size=16)
+    head = json.dumps({"slots": slots, "note": note}, sort_keys=True)
+    total = hashlib.blake2b(head.encode(), digest_size=16)
     for key in sorted(flat):
         value = flat[key]
         total.update(f"{key} {value.dtype} {list(value.shape)}".encode())
@@ -107,19 +116,20 @@ def _digest(flat: Tensors, head: Mapping[str, Any]) -> str:
     return total.hexdigest()
 
 
-def _parsed(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+def _parsed(metadata: Mapping[str, str], path: Path) -> _Head:
     """The head of the file, of this or the first version, which had a key for each slot."""
     if HEAD not in metadata:
-        slots = {slot: parse_json(text, path) for slot, text in metadata.items()}
-        return {"slots": slots, "note": {}}
+        return _Head({slot: parse_json(text, path) for slot, text in metadata.items()}, {}, None)
     head = parse_json(metadata[HEAD], path)
     if not isinstance(head, dict) or not all(isinstance(head.get(key), dict) for key in ("slots", "note")):
         raise ValueError("its head is incomplete")
-    return head
+    if not isinstance(head.get("digest"), str):
+        raise ValueError("its checksum is missing")
+    return _Head(head["slots"], head["note"], head["digest"])
 
 
-def _sorted_out(flat: Tensors, head: Mapping[str, Any], path: Path) -> Slots:
-    slots: Slots = {_present(slot): ({}, one) for slot, one in head["slots"].items()}
+def _sorted_out(flat: Tensors, heads: Mapping[str, Any], path: Path) -> Slots:
+    slots: Slots = {_present(slot): ({}, one) for slot, one in heads.items()}
     if not all(isinstance(one, dict) for _, one in slots.values()):
         raise _damaged(path, "its head is incomplete")
     for key, value in flat.items():

@@ -61,16 +61,21 @@ def _integrate_attenuation(pose: Pose, size: tuple[int, int], rng: np.random.Gen
     offset = np.array(rng.normal(0, (1.6, 1.2)), np.float32)
     jaw = LAYERS.index("jaw")
     paths[..., jaw] += _sample(maps[..., jaw : jaw + 1], mm + offset)[..., 0] * 0.55
-    factors = {name: mu * max(0.4, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
-    # Each of these appears on half of the radiographs.
-    for sometimes in ("fillings", "rods", "shoulder"):
-        factors[sometimes] *= rng.random() < 0.5
+    factors = _draw_densities(rng)
     tissue = np.array([factors[n] if n in TISSUE else 0 for n in LAYERS], np.float32)
     bony = np.array([0 if n in TISSUE else factors[n] for n in LAYERS], np.float32)
     texture = _draw_texture(size, pose.spacing, rng)
     total: Map = paths @ tissue * (1 + 0.025 * texture[1])
     total += paths @ bony * (1 + rng.uniform(0.06, 0.14) * texture[0])
     return total
+
+
+def _draw_densities(rng: np.random.Generator) -> dict[str, float]:
+    factors = {name: mu * max(0.4, 1 + sd * rng.normal()) for name, (mu, sd) in DENSITY.items()}
+    # Each of these appears on half of the radiographs.
+    for sometimes in ("fillings", "rods", "shoulder"):
+        factors[sometimes] *= rng.random() < 0.5
+    return factors
 
 
 def _sample(maps: Map, mm: Map) -> Map:

@@ -15,6 +15,7 @@ from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
+from onemark.pipeline.answering import FormerAnswers, note_answers
 from onemark.pipeline.locks import locked
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import turn_table
@@ -65,6 +66,8 @@ def fit(
     get_recipe(recipe).configure(settings, minutes)
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
+        if not shown_landmarks(exemplars).names:
+            raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints)
@@ -125,17 +128,19 @@ class _Prepared:
         known: All exemplars.
         changes: What changes in the configuration.
         teaches: Whether the exemplars change.
+        former: The model before it is taught; None for a run without one.
     """
 
     cohort: Cohort
     known: LandmarkTable
     changes: dict[str, Any]
     teaches: bool = False
+    former: FormerAnswers | None = None
 
 
 def _plan_rest(folder: RunFolder, cohort: Cohort | None, minutes: float | None) -> _Prepared:
     """Prepare to finish a run."""
-    cohort = cohort or _own_cohort(folder)
+    cohort = cohort or open_own_cohort(folder)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     changes = resuming.plan_rest(folder, minutes)
@@ -154,7 +159,7 @@ def _plan_teaching(
     progress: Sink,
 ) -> _Prepared:
     """Prepare to teach a run more or corrected exemplars."""
-    cohort = cohort or _own_cohort(folder, exemplars.images)
+    cohort = cohort or open_own_cohort(folder, exemplars.images)
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
@@ -164,11 +169,13 @@ def _plan_teaching(
     names = shown_landmarks(known).names
     changes = resuming.plan_teaching(folder, names, minutes)
     _report_unshown(known, progress)
-    ratios = (*folder.config.ratios, *_correction_ratios(folder, corrected, cohort, device))
+    model = load(folder.path, device) if folder.status().is_trained else None
+    before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
+    ratios = (*folder.config.ratios, *_correction_ratios(model, corrected, cohort))
     changes["ratios"] = resuming.align_ratios(ratios, former, names)
     changes["radiographs"] = cohort.names
     changes["fingerprints"] = {**folder.config.fingerprints, **prints}
-    return _Prepared(cohort, known, changes, teaches=True)
+    return _Prepared(cohort, known, changes, teaches=True, former=before)
 
 
 def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, started: float) -> Model:
@@ -180,13 +187,15 @@ def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, star
     else:
         folder.teach(what.known, **changes)
         checkpoint_of(folder).remove()
+        if what.former is not None:
+            what.former.save(folder.answers)
     late = time.monotonic() - started
     trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late)
     with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
         return trainer.finish()
 
 
-def _own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
+def open_own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
     """The radiographs where the run has noted them."""
     cohort = open_cohort(folder.config.cohort, spacing_mm=folder.config.spacing_mm)
     return resuming.learned_from(folder, cohort, further)
@@ -219,18 +228,24 @@ def load(run: Path | str, device: str = "auto") -> Model:
         restored.orienter,
         restored.trust,
         folder,
+        restored.mean_error,
     )
 
 
-def _correction_ratios(folder: RunFolder, corrected: LandmarkTable, cohort: Cohort, device: str) -> Ratios:
+def _correction_ratios(model: Model | None, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
     """What corrections of a finished run show about its expected errors."""
-    if not folder.status().is_trained:
+    if model is None:
         return ()
-    model = load(folder.path, device)
     ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
     corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
     return correction_ratios(
-        model.error_model, model.stages, model.trust, model.exemplars.images, corrected, upright
+        model.error_model,
+        model.stages,
+        model.trust,
+        model.exemplars.images,
+        corrected,
+        upright,
+        model.mean_error,
     )
 
 

@@ -64,13 +64,17 @@ def _held(folder: Path) -> Iterator[None]:
     finally:
         try:
             if is_first:
-                with contextlib.suppress(OSError):
-                    (folder / OWNER).unlink(missing_ok=True)
-                    # Beside a run the file stays: were it removed, two processes could hold two files of that name.
-                    if not (folder / "config.json").exists():
-                        (folder / LOCK).unlink(missing_ok=True)
+                _remove_traces(folder)
         finally:
             lock.release()
+
+
+def _remove_traces(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / OWNER).unlink(missing_ok=True)
+        # Beside a run the file stays: were it removed, two processes could hold two files of that name.
+        if not (folder / "config.json").exists():
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 def _sign(folder: Path) -> None:

@@ -16,6 +16,7 @@ from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, locators_of, refiner_of
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
@@ -37,6 +38,7 @@ class Model:
         orienter: Brings radiographs upright, as the first exemplar lies; None where they are read as they lie.
         trust: How far detector and refiner are believed; None where the last stage counts alone.
         folder: The run that keeps it, if there is one.
+        mean_error: What answers showed of each landmark's mean error; None where there were none.
     """
 
     recipe: str
@@ -49,6 +51,7 @@ class Model:
     orienter: Orienter | None = None
     trust: Trust | None = None
     folder: RunFolder | None = None
+    mean_error: MeanError | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,21 +61,34 @@ class Model:
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of one radiograph; for an exemplar, what the person annotated.
 
-        A landmark that the person marked as not visible stays so.
+        A landmark that the person said is not visible stays so. Where the person was asked for some landmarks only, the
+        others are predicted.
         """
-        if self.fingerprints.get(radiograph.name) == fingerprint(radiograph):
-            placed = self.exemplars[radiograph.name]
-            seen = np.isfinite(placed.xy).all(1)
-            unit = "px" if radiograph.spacing is None else "mm"
-            return replace(
-                placed, score=seen.astype(float), expected_error=np.where(seen, 0.0, np.nan), unit=unit
-            )
+        if self.fingerprints.get(radiograph.name) != fingerprint(radiograph):
+            return self.predict_one(radiograph)
+        placed = self.exemplars[radiograph.name]
+        seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
+        score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
+        if placed.answered.all():
+            return replace(placed, score=score, expected_error=error, unit=unit)
+        rest, known = self.predict_one(radiograph), placed.answered
+        return replace(
+            rest,
+            xy=np.where(known[:, None], placed.xy, rest.xy),
+            score=np.where(known, score, rest.score),
+            expected_error=np.where(known, error, rest.expected_error),
+        )
+
+    def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
+        """As `locate`, but predicted also where a person annotated the radiograph."""
         orientation = self.orientation(radiograph)
         upright = orientation.turn(radiograph)
         answers = ask(self.stages, upright, self.trust)
         found = answers.final
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)
+        if self.mean_error is not None:
+            found = self.mean_error.correct(found, upright.size)
         return orientation.restore(found, radiograph.size)
 
     def orientation(self, radiograph: Radiograph) -> Orientation:

@@ -16,6 +16,7 @@ from onemark.pipeline.model import Model
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.restoring import note_of
 from onemark.pipeline.runs import RunFolder
+from onemark.stages.mean_error import SLOT as MEAN_ERROR
 from onemark.stages.trust import SLOT as TRUST
 from onemark.types import UserError
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
@@ -76,6 +77,8 @@ def keep_model(model: object) -> tuple[RunFolder, UserError] | None:
         states[ERROR_MODEL] = model.error_model.state()
     if model.orienter is not None:
         states[ORIENTATION] = model.orienter.state()
+    if model.mean_error is not None:
+        states[MEAN_ERROR] = model.mean_error.state()
     if model.trust is not None:
         states[TRUST] = model.trust.state()
     kept = rescue(model.folder, model.exemplars, model.names, states, model.log)

@@ -16,10 +16,12 @@ from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.runs import RunFolder
 from onemark.stages.base import Stage
+from onemark.stages.mean_error import SLOT as MEAN_ERROR
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust
 from onemark.types import UserError
-from onemark.uncertainty.error_model import ErrorModel
+from onemark.uncertainty.error_model import ROWS, ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 
 
@@ -33,6 +35,7 @@ class Restored:
         orienter: Brings radiographs upright, where the run does so.
         trust: How far later stages are believed, where that was measured.
         logged: How many entries of the log belong to it; None where nobody noted it.
+        mean_error: The landmarks' mean errors, where answers showed any.
     """
 
     stages: Mapping[str, Stage]
@@ -40,6 +43,7 @@ class Restored:
     orienter: Orienter | None = None
     trust: Trust | None = None
     logged: int | None = None
+    mean_error: MeanError | None = None
 
 
 def note_of(
@@ -73,7 +77,7 @@ def restore(folder: RunFolder, names: tuple[str, ...], fabric: Fabric) -> Restor
     """
     saved, recipe = open_weights(folder.weights), get_recipe(folder.config.recipe)
     _check_note(folder, saved.note, names)
-    known = {*recipe.slots, ERROR_MODEL, ORIENTATION, TRUST}
+    known = {*recipe.slots, ERROR_MODEL, MEAN_ERROR, ORIENTATION, TRUST}
     if any(slot not in known for slot in saved.slots) or any(
         slot not in saved.slots for slot in folder.config.learned
     ):
@@ -90,6 +94,7 @@ def restore(folder: RunFolder, names: tuple[str, ...], fabric: Fabric) -> Restor
         _orienter(folder, saved),
         _trust(folder, saved, names),
         saved.note.get("logged"),
+        _mean_error(folder, saved, names),
     )
 
 
@@ -139,13 +144,16 @@ def _check_note(folder: RunFolder, note: Mapping[str, Any], names: tuple[str, ..
         raise _foreign(
             folder, f"of {len(landmarks)} landmarks ({_some(landmarks)}), and the run has {_some(names)}"
         )
-    training = note.get("training")
-    if config.identity and (
-        note.get("run") != config.identity or not isinstance(training, int) or training > config.training
-    ):
+    if config.identity and not _is_own_training(folder, note):
         raise _foreign(folder, "of another run, or of another time of this one")
     if type(note.get("logged")) is not int:
         raise _foreign(folder, "damaged")
+
+
+def _is_own_training(folder: RunFolder, note: Mapping[str, Any]) -> bool:
+    training = note.get("training")
+    config = folder.config
+    return note.get("run") == config.identity and isinstance(training, int) and training <= config.training
 
 
 def _check_landmarks(folder: RunFolder, stages: Mapping[str, Stage], names: tuple[str, ...]) -> None:
@@ -216,11 +224,20 @@ def _trust(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> Tr
     return None  # other landmarks are being taught
 
 
+def _mean_error(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> MeanError | None:
+    restored = _part(folder, saved, MEAN_ERROR, lambda: MeanError.restore(*saved.slots[MEAN_ERROR]))
+    if restored is None or restored.names == names:
+        return restored
+    if folder.status().is_trained:
+        raise _foreign(folder, "damaged: its mean errors are of other landmarks")
+    return restored.align(names)  # other landmarks are being taught
+
+
 def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...]) -> ErrorModel | None:
     restored = _part(folder, saved, ERROR_MODEL, lambda: ErrorModel.restore(saved.slots[ERROR_MODEL][0]))
     if restored is None:
         return None
-    fits = restored.level.shape == (len(names),) and restored.centre.shape == (5, len(names))
+    fits = restored.level.shape == (len(names),) and restored.centre.shape == (len(ROWS), len(names))
     if not fits and not folder.status().is_trained:
         return None  # other landmarks are being taught
     if not fits:

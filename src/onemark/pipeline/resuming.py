@@ -94,6 +94,7 @@ def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: Landmar
                 kept = ("training", "teaching")
                 former = {name: value for name, value in vars(before).items() if name not in kept}
                 folder.teach(exemplars, **former)
+                folder.answers.unlink(missing_ok=True)
         raise
 
 
@@ -166,7 +167,7 @@ def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkT
     order = sorted(both.names, key=lambda name: (*known.names, name).index(name))
     at = [both.names.index(name) for name in order]
     return LandmarkTable.from_sets(
-        (LandmarkSet(one.image, tuple(order), one.xy[at]) for one in both), both.source
+        (LandmarkSet(one.image, one.names, one.xy, asked=one.asked).take(at) for one in both), both.source
     )
 
 

@@ -122,7 +122,12 @@ class RunConfig:
 
 
 def _from_first_format(values: dict[str, Any], has_predictions: bool) -> dict[str, Any]:
-    """The layout before versions: the refiner was the sharpener, and the life of a run was partly guessed."""
+    """The layout before versions.
+
+    The refiner was the sharpener, the default recipe had no registration, and the life of a run was partly guessed.
+    """
+    if values.get("recipe") == "onemark":
+        values["recipe"] = "match-detect-refine"
     for name in ("settings", "done"):
         if isinstance(values.get(name), dict):
             values[name] = {rename_slot(key): value for key, value in values[name].items()}

@@ -18,6 +18,7 @@ from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
 CONFIG, EXEMPLARS, TEACHING, LOG = "config.json", "exemplars.csv", "teaching.csv", "log.jsonl"
+ANSWERS = "answers.safetensors"
 OURS = (
     CONFIG,
     "weights.safetensors",
@@ -26,6 +27,7 @@ OURS = (
     TEACHING,
     "landmarks.csv",
     "suggestion.csv",
+    ANSWERS,
     LOG,
     "report.html",
     "overlays",
@@ -207,6 +209,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The resumable state of the stage in progress."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def answers(self) -> Path:
+        """What the model predicted before it was taught; there while a teaching is unfinished."""
+        return self.path / ANSWERS
 
     @property
     def landmarks(self) -> Path:

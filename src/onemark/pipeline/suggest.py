@@ -30,6 +30,7 @@ from onemark.pipeline.trainer import Trainer
 from onemark.progress import Sink, silent
 from onemark.stages.answers import matcher_of
 from onemark.stages.base import MATCH, SELECT
+from onemark.stages.config import StageConfig
 from onemark.stages.matcher import Matcher
 from onemark.types import UserError
 
@@ -249,13 +250,20 @@ def _adopt(
         raise UserError(
             f"{folder.path} has another matcher than these options ask for: fit in another folder"
         )
+    chosen, configs = _checked_choice(recipe, minutes, settings, progress)
+    selecting = settings_of(chosen.configure_selector(settings))
+    spelled = spell_settings(configs) | {f"{SELECT}.{name}": value for name, value in selecting.items()}
+    folder.update(recipe=recipe, minutes=minutes, settings=spelled)
+
+
+def _checked_choice(
+    recipe: str, minutes: float | None, settings: Mapping[str, Any] | None, progress: Sink
+) -> tuple[Recipe, dict[str, StageConfig]]:
     chosen = get_recipe(recipe)
     configs = chosen.configure(settings, minutes)
     chosen.check(configs)
     pretrained.check(chosen.pretrained(configs), progress)
-    selecting = settings_of(chosen.configure_selector(settings))
-    spelled = spell_settings(configs) | {f"{SELECT}.{name}": value for name, value in selecting.items()}
-    folder.update(recipe=recipe, minutes=minutes, settings=spelled)
+    return chosen, configs
 
 
 def total_minutes(minutes: float, recipe: Recipe) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
+from onemark.imaging.orientation import Orientation
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights
+from onemark.pipeline.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import (
@@ -34,6 +36,8 @@ from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
+from onemark.stages.mean_error import SLOT as MEAN_ERROR
+from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet, UserError
@@ -87,6 +91,7 @@ class Trainer:
         budget = seconds_to_train(config.minutes)
         self.budget = None if budget is None else budget - late
         self.deadline: float | None = None
+        self.mean_error: MeanError | None = None
 
     def fit_until(self, last: str) -> dict[str, Stage]:
         """Fit the stages up to the slot `last`, those that have not learned yet.
@@ -124,6 +129,7 @@ class Trainer:
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             trust = self._measure_trust(stages)
+            self._learn_mean_error(stages, trust)
             error_model = self._learn_error_model(stages, trust)
             prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
@@ -131,10 +137,13 @@ class Trainer:
             raise
         if self.checkpoint:
             self.checkpoint.remove()  # all stages count by now
+        if self.folder is not None:
+            self.folder.answers.unlink(missing_ok=True)
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         cohort, exemplars = self.original
         learned = (error_model, self.orienter, trust)
-        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, self.folder)
+        kept = (self.folder, self.mean_error)
+        return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, *kept)
 
     def _bring_upright(self) -> None:
         """Find which radiographs lie otherwise than the first exemplar, and let the stages see them as it lies."""
@@ -148,14 +157,16 @@ class Trainer:
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved)
-        other = self.orienter.other_ways
+        self._see_turned(self.orienter.other_ways)
+        if self.budget is not None:
+            self.budget -= time.monotonic() - started
+
+    def _see_turned(self, other: Mapping[str, Orientation]) -> None:
         if other:
             self.sink(Progress(ORIENTATION, 1, 1, message=describe_orientations(other)))
             self.exemplars = turn_table(self.exemplars, self.cohort, other)
             self.sink = RestoringSink(self.sink, self.cohort, other)
             self.cohort = self.cohort.turned(other)
-        if self.budget is not None:
-            self.budget -= time.monotonic() - started
 
     def _restore_stages(self) -> dict[str, Stage]:
         """What the folder holds of this and earlier trainings."""
@@ -164,6 +175,7 @@ class Trainer:
                 self.log.clear()  # of a stage that died before it was kept
             return {}
         restored = restore(self.folder, self.exemplars.names, self.fabric)
+        self.mean_error = restored.mean_error
         if not self.head:
             del self.log[restored.logged :]
         return dict(restored.stages)
@@ -220,7 +232,7 @@ class Trainer:
             first = self.recipe.suggesting_share
             rest = sum(share for slot, share in self.recipe.shares.items() if slot != MATCH)
             return {**self.recipe.shares, MATCH: first / (1 - first) * rest if first < 1 else 1.0}
-        unlabelled = 1 - len(self.exemplars) / len(self.cohort)
+        unlabelled = 1 - self.exemplars.answers / len(self.cohort)
         detects = any(issubclass(stage, Detector) for stage in self.recipe.slots.values())
         return {
             slot: self.recipe.shares[slot] * (unlabelled if detects and issubclass(stage, Matcher) else 1.0)
@@ -261,9 +273,18 @@ class Trainer:
             self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
         return trust
 
+    def _learn_mean_error(self, stages: Mapping[str, Stage], trust: Trust | None) -> None:
+        """Learn the mean errors from the answers of this teaching, if it is one of a trained model."""
+        if self.folder is None or not self.folder.answers.exists():
+            return
+        former = FormerAnswers.read(self.folder.answers)
+        self.mean_error = learn_mean_error(former, stages, trust, self.exemplars.names, self.cohort)
+        if self.mean_error.describe():
+            self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))
+
     def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
         error_model = learn_error_model(
-            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink
+            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink, self.config.seed
         )
         self._write_weights(stages, self.config.done, trust, error_model)
         return error_model
@@ -277,13 +298,14 @@ class Trainer:
     ) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
             return
+        learned = {
+            TRUST: trust,
+            ERROR_MODEL: error_model,
+            MEAN_ERROR: self.mean_error,
+            ORIENTATION: self.orienter,
+        }
         states = {name: stage.state() for name, stage in stages.items()}
-        if trust is not None:
-            states[TRUST] = trust.state()
-        if error_model is not None:
-            states[ERROR_MODEL] = error_model.state()
-        if self.orienter is not None:
-            states[ORIENTATION] = self.orienter.state()
+        states |= {name: one.state() for name, one in learned.items() if one is not None}
         self._states = states
         self._follow_folder()
         self.folder.write_log(self.log)
@@ -328,6 +350,7 @@ def shown_landmarks(exemplars: LandmarkTable) -> LandmarkTable:
     if not len(exemplars):
         return exemplars
     seen = np.asarray(np.isfinite(np.stack([one.xy for one in exemplars])).all(2).any(0))
-    names = tuple(name for name, shown in zip(exemplars.names, seen, strict=True) if shown)
-    sets: Iterable[LandmarkSet] = (LandmarkSet(one.image, names, one.xy[seen]) for one in exemplars)
-    return LandmarkTable.from_sets(sets)
+    return LandmarkTable.from_sets(
+        LandmarkSet(one.image, one.names, one.xy, asked=one.asked).take(np.flatnonzero(seen).tolist())
+        for one in exemplars
+    )

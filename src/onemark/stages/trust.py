@@ -1,13 +1,21 @@
-"""How far each landmark's detector and refiner are believed: as far as they find the exemplars' own landmarks again.
+"""How far detector and refiner are believed.
 
-A detector that had little time answers worse than the matcher it learned from. Changed copies of the exemplars, whose
-landmarks are known, show it without another label: ten hands after 25 steps, 4.6 % of the side on the copies and 7.1 %
-on the other hands, where registration has 0.8 % on both; 150 skulls after 300 steps, 0.2 % and 0.9 %.
+The detector learns from the matcher's answers. What these have in common, such as a place that the exemplar shows
+otherwise than most radiographs do, it learns, too; what differs from radiograph to radiograph it averages out, the more
+of them it sees. In return, it has errors of its own as long as it has not learned enough. Both answer together, each as
+far as the other's own errors are large:
+
+    share of the detector = m / (m + d),  m = a^2 + u t^2,  d = k b^2
+
+where `a` and `b` are the errors of matcher and detector on changed copies of the exemplars, whose landmarks are known;
+`t` is how far the matcher's answers for a place lie apart on the other radiographs; `u`, which grows with their number,
+is the part of it that a detector averages out; and `k` says how much harder other radiographs are for the detector than
+copies of an exemplar, which is less, the more of them it has seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -18,8 +26,9 @@ from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.imaging.augment import Geometry, Intensity, Warp
 from onemark.stages.answers import Stages, locators_of, matcher_of, refiner_of
+from onemark.stages.copies import draw_copies, errors_of
+from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
 SLOT = "trust"
@@ -27,13 +36,15 @@ SLOT = "trust"
 
 EXEMPLARS = 3
 COPIES = 4
-STRENGTH = 0.7  # of the spatial augmentation of training
-# Of the mean side: a stage that comes so near has learned, whatever the one before it does. On 150 skulls detectors with
-# 0.4 % on the copies were better than registration with 0.2 %; on cohorts of ten, those with 1.1 to 1.5 % were worse.
-ENOUGH = 0.008
+ASKED = 8  # radiographs on which the matcher's answers are compared
+APART = 0.75  # of the distance between the matcher's answers: its error on other radiographs
+HALF = 150  # radiographs of which a detector averages half of the squared error out
+LABEL = 10  # radiographs to which a further annotated one is worth as much
+HARDER = 10.0  # the detector's squared error on other radiographs, as a multiple of that on copies, for one radiograph
+NONE, ALL = 0.1, 0.6  # a share below or above these is none or all: asking both stages takes longer
+ENOUGH = 0.008  # of the mean side: a stage that comes so near has learned, whatever the one before it does
 NEAR = 0.005  # of the mean side: a refined point so near is not called far off
 # Errors as multiples of what is allowed: full trust up to the first, none from the second on.
-EARNED = (0.65, 0.95)  # of all landmarks together: at equal errors the stage before answers
 FAR_OFF = (2.0, 3.0)  # of one landmark
 AS_NEAR = (0.97, 1.03)  # of the refined points together, as a multiple of the coarse points' error
 
@@ -73,7 +84,10 @@ class Trust:
         if not kept:
             return ""
         which = "all landmarks" if kept == len(self.detector) else f"{kept} of {len(self.detector)} landmarks"
-        return f"the detector has not learned enough yet, so {which} keep the matcher's answer; more minutes help"
+        return (
+            f"the detector has not learned enough yet, so {which} keep most of the matcher's answer; "
+            "more minutes or more radiographs help"
+        )
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
@@ -91,31 +105,34 @@ class Answers:
 
     Attributes:
         matched: The answer of the matcher that the others learned from; None where it was not asked.
-        coarse: The detector's and the matcher's, as far as each is believed.
-        final: The same moved by the refiner, as far as it is believed; `coarse` itself where there is none.
+        detected: The detector's; None where there is none or it was not asked.
+        coarse: Both together, as far as each is believed.
+        refined: Where the refiner moves `coarse`, whether it is believed or not; None where there is none.
+        final: `coarse` and `refined` together, as far as the refiner is believed; `coarse` itself where there is none.
     """
 
     matched: LandmarkSet | None
+    detected: LandmarkSet | None
     coarse: LandmarkSet
+    refined: LandmarkSet | None
     final: LandmarkSet
 
 
 def ask(stages: Stages, radiograph: Radiograph, trust: Trust | None = None) -> Answers:
     """What the stages say about a radiograph; the last stage alone counts where nothing is known of trust."""
     matcher, last, refiner = matcher_of(stages), locators_of(stages)[-1], refiner_of(stages)
-    matched = None
-    if last is matcher:
+    trust = trust or Trust.full(len(matcher.names))
+    matched = detected = None
+    if last is matcher or trust.needs_matcher:
         matched = coarse = matcher.locate(radiograph)
-    elif trust is None or not trust.needs_matcher:
-        coarse = last.locate(radiograph)
-    else:
-        matched = coarse = matcher.locate(radiograph)
-        if trust.needs_detector:
-            coarse = mix(matched, last.locate(radiograph), trust.detector)
+    if last is not matcher and trust.needs_detector:
+        detected = coarse = last.locate(radiograph)
+        if matched is not None:
+            coarse = mix(matched, detected, trust.detector)
     if refiner is None:
-        return Answers(matched, coarse, coarse)
+        return Answers(matched, detected, coarse, None, coarse)
     refined = refiner.refine(radiograph, coarse)
-    return Answers(matched, coarse, refined if trust is None else mix(coarse, refined, trust.refiner))
+    return Answers(matched, detected, coarse, refined, mix(coarse, refined, trust.refiner))
 
 
 def mix(first: LandmarkSet, second: LandmarkSet, share: Shares) -> LandmarkSet:
@@ -152,32 +169,59 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     if last is matcher and refiner is None:
         return None
     rows = []
-    for copy, xy in _copies(exemplars, cohort, seed):
+    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
         matched = matcher.locate(copy)
         detected = matched if last is matcher else last.locate(copy)
-        rows.append([_away(one, xy, copy) for one in (matched, detected)])
+        rows.append([errors_of(one, xy, copy) for one in (matched, detected)])
     by_matcher, by_detector = _typical(np.stack(rows))
-    ratio = by_detector / np.maximum(by_matcher, ENOUGH)
-    detector = np.ones(len(ratio)) if last is matcher else _earn(ratio)
+    detector = np.ones(len(by_matcher))
+    if last is not matcher:
+        apart = _measure_apart(matcher, exemplars, cohort)
+        seen = round(len(cohort) + LABEL * max(0.0, exemplars.answers - 1))
+        by_itself = _fall(by_detector / np.maximum(by_matcher, ENOUGH), *FAR_OFF)
+        learned = by_itself > 0
+        detector *= by_itself
+        if learned.mean() > 0.5:  # else a few that look well do so by chance
+            detector *= _share(by_matcher[learned], by_detector[learned], apart, seen)
+        else:
+            detector *= 0
     trust = Trust(detector, np.ones(len(detector)))
     if refiner is None:
         return trust
     rows = []
-    for copy, xy in _copies(exemplars, cohort, seed):
+    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
         found = ask(stages, copy, trust)
-        rows.append([_away(one, xy, copy) for one in (found.coarse, found.final)])
+        rows.append([errors_of(one, xy, copy) for one in (found.coarse, found.final)])
     before, after = _typical(np.stack(rows))
     gain = _fall(after.sum() / max(before.sum(), 1e-9), *AS_NEAR)
     return replace(trust, refiner=gain * _fall(after / np.maximum(before, NEAR), *FAR_OFF))
 
 
-def _earn(ratio: Shares) -> Shares:
-    """Shares `[K]` from errors as multiples of what is allowed.
+def _share(matcher: Shares, detector: Shares, apart: float, seen: int) -> float:
+    """The detector's share for all landmarks, because a few copies say little about one.
 
-    Four copies say little about one landmark, so all landmarks together decide, and each may only fail by itself.
+    Args:
+        matcher: `[K]` its errors on copies.
+        detector: `[K]` its errors on copies.
+        apart: How far the matcher's answers lie apart on other radiographs.
+        seen: How many radiographs the detector has seen; annotated ones count more.
     """
-    together = np.minimum(ratio, FAR_OFF[0]).mean()
-    return np.asarray(_fall(together, *EARNED) * _fall(ratio, *FAR_OFF))
+    averaged = seen / (seen + HALF)
+    own = np.square(matcher).mean() + averaged * apart**2
+    learning = HARDER / np.sqrt(seen) * np.square(detector).mean()
+    share = own / max(own + learning, 1e-12)
+    return 0.0 if share < NONE else 1.0 if share > ALL else float(share)
+
+
+def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -> float:
+    """How far the matcher's answers for a place lie apart on other radiographs, as its error there; share of the side."""
+    known = exemplars.mostly_annotated().images
+    others = [name for name in cohort.names if name not in known]
+    asked = cohort.readable(others[:: max(1, len(others) // ASKED)][:ASKED])
+    apart = [
+        float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side for one in asked
+    ]
+    return APART * fmean(apart) if apart else 0.0
 
 
 def _fall(value: Any, full: float, none: float) -> Any:
@@ -192,30 +236,3 @@ def _typical(errors: NDArray[np.float64]) -> tuple[Shares, Shares]:
     overall = np.where(known, errors, 0).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
     first, second = np.where(known.any(0), mean, overall[:, None])
     return first, second
-
-
-def _away(found: LandmarkSet, xy: NDArray[np.float64], radiograph: Radiograph) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.norm(found.xy - xy, axis=1) / fmean(radiograph.size))
-
-
-def _copies(
-    exemplars: LandmarkTable, cohort: Cohort, seed: int
-) -> Iterator[tuple[Radiograph, NDArray[np.float64]]]:
-    """Changed copies of a few exemplars, and their landmarks `[K, 2]`, px; NaN where one is not visible."""
-    generator = torch.Generator().manual_seed(seed)
-    geometry, intensity = Geometry().times(STRENGTH), Intensity()
-    chosen = exemplars.sets[:EXEMPLARS]
-    for n in range(COPIES):
-        one = chosen[n % len(chosen)]
-        radiograph = cohort[one.image]
-        h, w = radiograph.size
-        warp = Warp.draw(1, (h, w), geometry, generator)
-        pixels = intensity.apply(warp.images(torch.from_numpy(radiograph.pixels)[None, None]), generator)[
-            0, 0
-        ]
-        known = np.isfinite(one.xy).all(1)
-        xy = np.full_like(one.xy, np.nan)
-        moved = warp.inverse(torch.from_numpy(np.nan_to_num(one.xy)).float()[None])[0].double().numpy()
-        inside = ((moved >= 0) & (moved <= [w - 1, h - 1])).all(1)
-        xy[known & inside] = moved[known & inside]
-        yield replace(radiograph, pixels=pixels.clamp(0, 1).numpy()), xy

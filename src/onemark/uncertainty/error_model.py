@@ -1,17 +1,16 @@
 """Expected errors from what stages say of each other, without a label beside the exemplar's.
 
-Five signals tell how sure a prediction is: how far matcher and detector disagree, how far the landmark lies from where
-the others put it, how wide the final answer's peak is, how similar the matcher finds the place and how sure the detector
-is of it. What each of them is worth differs from landmark to landmark, so each is compared with its own mean over the
-cohort. The error that is usual
-for a landmark is taken from three distances that are errors themselves: matcher to detector, exemplar to radiograph and
-back to the exemplar, and landmark to the rest of the constellation.
+What stages say tells two things. Within a landmark, how sure this radiograph's answer is: how wide the peaks of detector
+and refiner are, how sure they and the matcher are of the place, how far they disagree and how far the landmark lies from
+where the others put it. Each of these signals is compared with its own mean for that landmark over the cohort. Between
+landmarks, which ones are hard: the same signals' means. How large errors are altogether is taken from those signals that
+are lengths; they are errors of the stages relative to each other, so they grow and shrink with the true ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -23,33 +22,76 @@ from onemark.uncertainty.constellation import Constellation, left_out
 
 Table = NDArray[np.float64]
 
-LEAST_RADIOGRAPHS = 8
+LEAST_RADIOGRAPHS = 3
 FLOOR = 0.002  # of the mean side; distances below it say little
-DISTANCE_SHARE = 0.75  # of the matcher's distance and of the way back that are the final answer's own error
-SHAPE_SHARE = 0.375  # of the distance to the constellation; the rest is anatomy
-WITHOUT_SHAPE = 4 / 3  # what the other two distances stand for where there is no constellation
+SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1}
+"""What lengths are on average, as a share of the true error."""
+OTHER_SHARE = 0.6
+"""The same for distances to the constellation and widths of peaks, which count where none of those lengths is known."""
 WITNESS_FAR = 0.03  # of the mean side: a matcher that is usually so far from the final answer knows nothing
-OF_WITNESS = (0, 3)  # the signals that come from it: apart and similar
-SLOPE = 0.15  # how much a standard deviation of the signals together changes the logarithm of the error
+FEW_EXEMPLARS = 3  # further exemplars whose errors count as much as what is estimated without labels
+SLOPE = 0.3  # how much a standard deviation of the signals together changes the logarithm of the error
+LEVEL_SLOPE = 0.6  # the same between landmarks, for signals that all say the same
+
+LENGTHS = ("apart", "moved", "shape", "spread", "detector_spread")
+UNSURE = ("similar", "sure", "detector_sure")
+ROWS = LENGTHS + UNSURE
+OF_WITNESS = ("apart", "similar")
+FIRST_ROWS = ("apart", "shape", "spread", "similar", "detector_sure")
+"""What error models of the first version knew."""
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What stages say of one radiograph, all lengths as shares of its mean side.
+    """What stages say of one radiograph, all lengths as shares of its mean side; NaN where nobody says it.
 
     Attributes:
         xy: `[K, 2]` the final answer.
-        apart: `[K]` distance between the matcher's and the detector's answers; NaN where there is no detector.
-        spread: `[K]` expected distance within the final answer's own peak.
+        apart: `[K]` distance between the matcher's and the detector's answers.
+        moved: `[K]` distance between the coarse and the refined answer.
+        spread: `[K]` expected distance within the last peak.
+        detector_spread: `[K]` the same within the detector's peak, where a refiner follows.
         similar: `[K]` score of the matcher.
-        sure: `[K]` score of the detector; NaN where there is none.
+        sure: `[K]` score of the last peak.
+        detector_sure: `[K]` score of the detector, where a refiner follows.
     """
 
     xy: Table
     apart: Table
+    moved: Table
     spread: Table
+    detector_spread: Table
     similar: Table
     sure: Table
+    detector_sure: Table
+
+    def table(self, shape: Table) -> Table:
+        """`[8, K]` each signal so that more is worse, distances to the constellation `[K]` among them."""
+        lengths = [shape if name == "shape" else getattr(self, name) for name in LENGTHS]
+        return np.stack([*map(_log, lengths), *(-getattr(self, name) for name in UNSURE)])
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Errors on changed copies of several exemplars.
+
+    Of one exemplar they say nothing about other radiographs (0.3 % of the side where the true error is 0.9 %), of ten
+    nearly all (0.7 and 0.9 %, rank correlation of the landmarks' means 0.8), of 150 as much as can be known (0.8, 0.8).
+
+    Attributes:
+        errors: `[C, K]` on C copies, share of the mean side; NaN where a landmark is not visible.
+        exemplars: Of how many radiographs.
+    """
+
+    errors: Table
+    exemplars: int
+
+    def shrink_to(self, level: Table) -> Table:
+        """The usual errors `[K]`: these, as far as exemplars are many, and `level`, which knows no label."""
+        known = np.isfinite(self.errors).any(0)
+        weight = np.where(known, (self.exemplars - 1) / (self.exemplars - 1 + FEW_EXEMPLARS), 0.0)
+        seen = np.log(np.maximum(_mean(self.errors, 0), FLOOR / 2))
+        return np.asarray(np.exp(weight * seen + (1 - weight) * np.log(level)))
 
 
 @dataclass(frozen=True)
@@ -58,8 +100,8 @@ class ErrorModel:
 
     Attributes:
         level: `[K]` the usual error, share of the mean side.
-        centre: `[5, K]` mean of each signal over the cohort: apart, shape, spread, similar, sure.
-        scale: `[5]` its standard deviation within landmarks; infinite where there is no such signal.
+        centre: `[8, K]` mean of each signal over the cohort, in the order of `ROWS`.
+        scale: `[8]` its standard deviation within landmarks; infinite where there is no such signal.
         width: Standard deviation of the signals' mean.
         constellation: Where landmarks lie relative to each other, or None.
         calibration: What corrections taught.
@@ -76,41 +118,38 @@ class ErrorModel:
     def learn(
         cls,
         signals: Sequence[Signals],
-        cycle_error: Table | None,
         calibration: Calibration,
-        teacher: Table | None = None,
+        lengths: Mapping[str, Table] | None = None,
+        labelled: Labelled | None = None,
     ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
         Args:
             signals: Of each radiograph.
-            cycle_error: `[N, K]` how far from the exemplar's landmarks the way back from the final answers ends, share of
-                the exemplar's mean side; None where the matcher cannot tell.
             calibration: What corrections taught so far.
-            teacher: `[N, K]` how far the final answers lie from those that the detector learned from, where these are
-                not the ones in `signals`; share of the mean side, NaN where they are the same.
+            lengths: Lengths `[N, K]` that only the cohort's radiographs have, share of the mean side: `cycle`, how far
+                from the exemplar's landmarks the way back from the final answers ends; `teacher`, how far the detector's
+                answers lie from those that it learned from; `matcher_spread`, how far the matcher's own answers for a
+                place lie apart.
+            labelled: What the exemplars tell, where there are several.
 
         Returns:
-            None where there are fewer than 8 radiographs.
+            None where there are fewer than 3 radiographs.
         """
         if len(signals) < LEAST_RADIOGRAPHS:
             return None
         points = np.stack([one.xy for one in signals])
-        apart = np.stack([one.apart for one in signals])
-        shape = left_out(points)
-        spread = np.stack([one.spread for one in signals])
-        back = np.full_like(apart, np.nan) if cycle_error is None else cycle_error
-        similar, sure = (np.stack(rows) for rows in zip(*((s.similar, s.sure) for s in signals), strict=True))
-        table = np.stack([_log(apart), _log(shape), _log(spread), -similar, -sure], 1)
+        shapes = left_out(points)
+        table = np.stack([one.table(shape) for one, shape in zip(signals, shapes, strict=True)])
         centre = _mean(table, 0)
         scale = np.sqrt(_mean((table - centre) ** 2, (0, 2)))
         scale = np.where(scale > 1e-9, scale, np.inf)
-        if _mean(apart, (0, 1)) > WITNESS_FAR:
-            scale[list(OF_WITNESS)] = np.inf
+        apart = np.stack([one.apart for one in signals])
+        without = OF_WITNESS if _mean(apart, (0, 1)) > WITNESS_FAR else ()
+        scale[[ROWS.index(name) for name in without]] = np.inf
         width = float(np.std(_together(table, centre, scale)))
-        level = _level(
-            _mean(apart if teacher is None else teacher, 0), _mean(back, 0), _mean(shape, 0), _mean(spread, 0)
-        )
+        level = _level(signals, shapes, lengths or {}, without)
+        level = level if labelled is None else labelled.shrink_to(level)
         return cls(level, centre, scale, max(width, 1e-9), Constellation.learn(points), calibration)
 
     def __call__(self, signals: Signals) -> Table:
@@ -122,9 +161,7 @@ class ErrorModel:
         """The same without what corrections taught."""
         unknown = np.full(len(self.level), np.nan)
         shape = unknown if self.constellation is None else self.constellation.residuals(signals.xy)
-        apart, spread = _log(signals.apart), _log(signals.spread)
-        raw = np.stack([apart, _log(shape), spread, -signals.similar, -signals.sure])
-        total = _together(raw, self.centre, self.scale) / self.width
+        total = _together(signals.table(shape), self.centre, self.scale) / self.width
         return np.asarray(self.level * np.exp(SLOPE * total))
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
@@ -137,10 +174,15 @@ class ErrorModel:
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor]) -> ErrorModel:
-        """The expectation that `state` described."""
+        """The error model that `state` described."""
         a = {key: value.double().numpy() for key, value in tensors.items()}
         shape = Constellation(a["mean"], a["precision"]) if "mean" in a else None
-        return cls(a["level"], a["centre"], a["scale"], float(a["width"][0]), shape, Calibration(a["ratios"]))
+        centre, scale = a["centre"], a["scale"]
+        if len(scale) == len(FIRST_ROWS):
+            rows = [ROWS.index(name) for name in FIRST_ROWS]
+            centre, scale = np.zeros((len(ROWS), len(a["level"]))), np.full(len(ROWS), np.inf)
+            centre[rows], scale[rows] = a["centre"], a["scale"]
+        return cls(a["level"], centre, scale, float(a["width"][0]), shape, Calibration(a["ratios"]))
 
 
 def _log(distances: Table) -> Table:
@@ -154,13 +196,45 @@ def _mean(values: Table, axis: int | tuple[int, ...]) -> Table:
 
 
 def _together(raw: Table, centre: Table, scale: Table) -> Table:
-    """Mean over the signals `[..., 5, K]` that are known, each in standard deviations from its landmark's mean."""
+    """Mean over the signals `[..., 8, K]` that are known, each in standard deviations from its landmark's mean."""
     return _mean((raw - centre) / scale[:, None], -2)
 
 
-def _level(apart: Table, back: Table, shape: Table, spread: Table) -> Table:
-    """The usual error of each landmark, from those distances that are known (not 0 throughout)."""
-    known = np.stack([apart, back])
-    count = (known > 0).sum(0)
-    both = 2 * DISTANCE_SHARE * np.where(count > 0, known.sum(0) / np.maximum(count, 1), spread)
-    return np.asarray(both + SHAPE_SHARE * shape if shape.any() else both * WITHOUT_SHAPE)
+def _level(
+    signals: Sequence[Signals], shapes: Table, lengths: Mapping[str, Table], without: Sequence[str]
+) -> Table:
+    """The usual error `[K]` of each landmark.
+
+    Args:
+        signals: Of N radiographs.
+        shapes: `[N, K]` distances to the constellation.
+        lengths: Further lengths `[N, K]`.
+        without: Signals that say nothing.
+    """
+    by_name = {one.name: np.stack([getattr(s, one.name) for s in signals]) for one in fields(Signals)}
+    by_name |= {"shape": shapes, **lengths}
+    known = {name: by_name[name] for name in (*LENGTHS, *lengths) if name not in without}
+    known = {name: rows for name, rows in known.items() if _mean(rows, (0, 1)) > 0}
+    shares = {name: share for name, share in SHARES.items() if name in known}
+    shares = shares or {name: OTHER_SHARE for name in ("shape", "spread") if name in known}
+    overall = [float(_mean(known[name], (0, 1))) / share for name, share in shares.items()]
+    unsure = [-by_name[name] for name in UNSURE if name not in without and np.isfinite(by_name[name]).any()]
+    relative = np.exp(LEVEL_SLOPE * _hardness([*map(_log, known.values()), *unsure]))
+    return np.asarray(np.exp(np.mean(np.log(overall or [FLOOR]))) * relative / relative.mean())
+
+
+def _hardness(tables: Sequence[Table]) -> Table:
+    """How hard each landmark is `[K]`, in standard deviations: the mean of signals `[N, K]`.
+
+    A signal counts as far as its means differ by more than chance.
+    """
+    total, weights = np.zeros(tables[0].shape[1]), 0.0
+    for table in tables:
+        means = _mean(table, 0)
+        between = float(means.var())
+        chance = float(_mean((table - means) ** 2, (0, 1))) / len(table)
+        if between > 1e-12:
+            weight = max(0.0, 1 - chance / between)
+            total += weight * (means - means.mean()) / np.sqrt(between)
+            weights += weight
+    return total / max(weights, 1e-9)

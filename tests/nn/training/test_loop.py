@@ -19,6 +19,7 @@ from onemark.nn.training import loop, schedule
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import TrainingContext, train
 from onemark.nn.training.schedule import Clock, Plan
+from onemark.nn.weights import open_weights, write_weights
 
 FABRIC = fabric_for("cpu")
 
@@ -251,6 +252,19 @@ def test_another_stages_state_is_left_alone(tmp_path: Path):
     other = Line()
     train(other, Plan(4), TrainingContext(FABRIC, checkpoint=checkpoint, stage="detect"))
     assert len(other.fractions) == 4
+
+
+def test_a_state_whose_optimiser_has_other_shapes_is_one_sentence(tmp_path: Path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(Cancelled):
+        train(Line(), Plan(20), TrainingContext(FABRIC, sink=stop_after(3), checkpoint=checkpoint))
+    saved = open_weights(checkpoint.path)
+    tensors, head = saved.slots["state"]
+    moment = next(key for key in tensors if key.endswith("/exp_avg"))
+    for wrong in (tensors | {moment: torch.zeros(7)}, {k: v for k, v in tensors.items() if k != moment}):
+        write_weights(checkpoint.path, {"state": (wrong, head)}, saved.note)
+        with pytest.raises(UserError, match=r"does not fit the match stage .*delete it"):
+            train(Line(), Plan(20), TrainingContext(FABRIC, checkpoint=checkpoint))
 
 
 def test_without_a_checkpoint_a_stop_is_a_stop():

@@ -7,15 +7,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from onemark.data.images.limits import current_limits
 from onemark.data.images.spacing import Spacing
 from onemark.types import UserError
 
 MIN_SIDE = 16
-MAX_PIXELS = 80_000_000
-"""A long-leg film scanned at 0.05 mm has about 60 million pixels."""
-MAX_BYTES = 256 << 20
-"""Of the decoded samples. Reading a radiograph takes at most about three times as much memory."""
-_MAX_WORK = 576 << 20
 
 
 class Header(NamedTuple):
@@ -48,14 +44,15 @@ def check_size(height: int, width: int) -> None:
     """Refuse what is no radiograph before any memory is spent on it. The message lacks the file.
 
     Raises:
-        UserError: a side below 16 px or more than 80 million pixels.
+        UserError: a side below 16 px or more than 80 million pixels (`onemark.data.images.limits`).
     """
     if min(height, width) < MIN_SIDE:
         raise UserError(f"is only {width} x {height} px, which is no radiograph; remove it from the folder")
-    if height * width > MAX_PIXELS:
-        limit = MAX_PIXELS // 1_000_000
+    most = current_limits().pixels
+    if height * width > most:
         raise UserError(
-            f"has {width} x {height} px, more than the {limit} million onemark takes; scale it down"
+            f"has {width} x {height} px, more than the {most // 1_000_000} million onemark takes;"
+            " scale it and its landmarks down with `onemark scale`"
         )
 
 
@@ -70,20 +67,20 @@ def check_bytes(height: int, width: int, per_pixel: float) -> None:
     Raises:
         UserError: more than 256 MiB.
     """
-    if height * width * per_pixel > MAX_BYTES:
-        limit = MAX_BYTES >> 20
+    most = current_limits().samples
+    if height * width * per_pixel > most:
         raise UserError(
-            f"has {width} x {height} px of {per_pixel:g} bytes, more than the {limit} MiB onemark decodes;"
-            " save it as 8 or 16 bit grey or scale it down"
+            f"has {width} x {height} px of {per_pixel:g} bytes, more than the {most >> 20} MiB onemark decodes;"
+            " save it as 8 or 16 bit grey or scale it down with `onemark scale`"
         )
 
 
 def check_samples(height: int, width: int, channels: int, work: int) -> None:
     """Refuse a picture whose decoder needs `work` bytes a sample and too many in all. Raises as `check_bytes`."""
-    if height * width * channels * work > _MAX_WORK:
+    if height * width * channels * work > current_limits().work:
         raise UserError(
             f"has {width} x {height} px of {channels} channels, too many for its compression;"
-            " save it as grey or uncompressed, or scale it down"
+            " save it as grey or uncompressed, or scale it down with `onemark scale`"
         )
 
 

@@ -45,6 +45,24 @@ def as_float(values: NDArray[Any]) -> NDArray[np.float32]:
     return pixels if pixels.flags.writeable else pixels.copy()
 
 
+def check_values(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest value.
+
+    Raises:
+        UserError: a value is NaN or infinite, or every pixel is the same. The message lacks the file.
+    """
+    least, most = float(values.min()), float(values.max())
+    if not np.isfinite((least, most)).all():
+        raise UserError(
+            "holds values that are not finite numbers (NaN or infinite); export it again without them"
+        )
+    if least == most:
+        raise UserError(
+            "has the same value in every pixel, so there is nothing to see; export it again or remove it"
+        )
+    return least, most
+
+
 def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scale robustly: the 0.5th percentile becomes 0, the 99.5th becomes 1, the rest is clipped.
 
@@ -57,15 +75,7 @@ def scaled(values: NDArray[Any]) -> NDArray[np.float32]:
         UserError: a value that is NaN or infinite, or every pixel the same. The message lacks the file.
     """
     pixels = as_float(values)
-    least, most = float(pixels.min()), float(pixels.max())
-    if not np.isfinite((least, most)).all():
-        raise UserError(
-            "holds values that are not finite numbers (NaN or infinite); export it again without them"
-        )
-    if least == most:
-        raise UserError(
-            "has the same value in every pixel, so there is nothing to see; export it again or remove it"
-        )
+    least, most = check_values(pixels)
     if most - least > _WIDEST:
         pixels *= 0.25
         least, most = least / 4, most / 4

@@ -117,7 +117,9 @@ def _opened(stream: BoundedReader) -> Image.Image:
     try:
         return Image.open(stream, formats=_FORMATS)
     except Image.DecompressionBombError:
-        raise UserError("has far more pixels than any radiograph; scale it down or remove it") from None
+        raise UserError(
+            "has far more pixels than any radiograph; scale it down with `onemark scale` or remove it"
+        ) from None
 
 
 def _header(image: Image.Image) -> Header:

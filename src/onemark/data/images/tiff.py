@@ -1,4 +1,4 @@
-"""TIFF through tifffile: 1, 8, 16, 32 bit, float, grey, palette, colour, tiled, compressed."""
+"""TIFF through tifffile: 1, 8, 16, 32 bit, float, grey, palette, RGB, YCbCr, CMYK, tiled, compressed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from onemark.types import UserError
 # A file's fault is told by one UserError; without a handler Python would print tifffile's notes as well.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-_PHOTOMETRICS = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE")
+_PHOTOMETRICS = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "SEPARATED", "YCBCR")
+_INKS = 4
 # What scanners and radiography programs write. Each of tifffile's others is one more decoder to be attacked.
 _COMPRESSIONS = frozenset(
     (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 33004, 33005, 34712, 34892, 34925, 34926, 50000)
@@ -188,6 +189,24 @@ def _check_page(page: Any) -> None:
         check_bytes(page.tilelength, page.tilewidth, per_pixel)
     if page.imagedepth > 1:
         raise several_pages(page.imagedepth)
+    _check_colours(page)
+
+
+def _check_colours(page: Any) -> None:
+    colour = _name(tifffile.PHOTOMETRIC, page.photometric)
+    if colour not in _PHOTOMETRICS:
+        raise UserError(f"stores its colours as {colour}, not as grey, RGB, YCbCr or CMYK; save it as grey")
+    if colour == "SEPARATED" and not _is_cmyk(page):
+        raise UserError(
+            f"stores {page.samplesperpixel} inks, which are not the 8 or 16 bits of CMYK; save it as grey"
+        )
+    if colour == "YCBCR" and page.is_subsampled and page.compression != tifffile.COMPRESSION.JPEG:
+        raise UserError("stores its colours as subsampled YCbCr without JPEG; save it as grey")
+
+
+def _is_cmyk(page: Any) -> bool:
+    inks = _whole(page, "InkSet", 1)
+    return inks == 1 and page.samplesperpixel >= _INKS and page.dtype.kind == "u"
 
 
 def _check_segments(stream: BoundedReader, page: Any) -> None:
@@ -214,16 +233,26 @@ def _grey(page: Any, values: NDArray[Any]) -> NDArray[Any]:
         levels: NDArray[Any] = grey(np.asarray(page.colormap).T[np.newaxis])[0]
         # A palette of two colours comes as truth values, which would select instead of look up.
         return np.asarray(levels[values.astype(np.uint8) if values.dtype == bool else values])
-    if colour == "YCBCR" and page.compression == tifffile.COMPRESSION.JPEG:
-        colour = "RGB"  # tifffile lets the JPEG decoder convert it
-    if colour not in _PHOTOMETRICS:
-        raise UserError(f"stores its colours as {colour}, not as grey or RGB; save it as grey")
+    if colour == "SEPARATED":
+        return _from_inks(values)
+    # tifffile lets the JPEG decoder make RGB of YCbCr; otherwise Y is the luma already.
+    if colour == "YCBCR" and page.compression != tifffile.COMPRESSION.JPEG:
+        return values[..., 0]
     values = grey(values)
     if colour == "MINISWHITE":
         inverted = as_float(values)
         np.negative(inverted, out=inverted)
         return inverted
     return values
+
+
+def _from_inks(values: NDArray[Any]) -> NDArray[Any]:
+    """The luma of cyan, magenta, yellow and black `[H, W, 4]` on white paper, each ink dimming what is below it."""
+    full = np.float32(np.iinfo(values.dtype).max)
+    light = grey(values)
+    np.subtract(full, light, out=light)
+    light *= (full - values[..., 3]) / full
+    return light
 
 
 def _name(kind: Any, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,18 @@ def write_landmarks(
     contents = _contents(table, path, chosen, _needed(path, cohort), predicted_by)
     _check_free([file for file, content in contents.items() if not _holds(file, content)], overwrite)
     _write_all(contents)
+    _warn_of_unasked(table, path, chosen)
     return tuple(contents)
+
+
+def _warn_of_unasked(table: LandmarkTable, path: Path, chosen: Format) -> None:
+    count = sum(int((~one.answered).sum()) for one in table)
+    if count and not chosen.tells_asked:
+        warnings.warn(
+            f"{path}: {count} landmark{'s' if count > 1 else ''} that nobody was asked for will be read back as not "
+            "visible, because this format does not tell the two apart; CSV, COCO and 3D Slicer's do",
+            stacklevel=3,
+        )
 
 
 def _write_all(contents: Mapping[Path, bytes]) -> None:

@@ -16,12 +16,21 @@ NOWHERE = (math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Entry:
-    """One landmark on one image; `values` are x, y, score and expected error, NaN where the file has none."""
+    """One landmark on one image.
+
+    Attributes:
+        image: Name of the image.
+        name: Name of the landmark.
+        values: x, y, score and expected error, NaN where the file has none.
+        where: Its place in the file, for messages.
+        asked: Whether the file says that somebody was asked for the landmark; None where it does not tell.
+    """
 
     image: str
     name: str
     values: tuple[float, float, float, float]
     where: str
+    asked: bool | None = None
 
 
 def point(image: str, name: str, xy: tuple[float, float], where: str, score: float = math.nan) -> Entry:
@@ -50,4 +59,7 @@ def group_entries(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
 
 def _landmark_set(image: str, entries: Mapping[str, Entry]) -> LandmarkSet:
     values = np.array([entry.values for entry in entries.values()], np.float64)
-    return LandmarkSet(image, tuple(entries), values[:, :2], values[:, 2], values[:, 3])
+    # Where a file tells, a landmark that it does not list for the image was not asked for.
+    tells = any(entry.asked is not None for entry in entries.values())
+    asked = np.array([entry.asked is not False for entry in entries.values()] if tells else [], np.bool_)
+    return LandmarkSet(image, tuple(entries), values[:, :2], values[:, 2], values[:, 3], asked=asked)

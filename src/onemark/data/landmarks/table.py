@@ -21,7 +21,7 @@ from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks import reading
 from onemark.data.landmarks.checking import check_points
 from onemark.data.landmarks.formats.base import ReadOptions
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UNIT
+from onemark.data.landmarks.formats.tables.columns import ANSWER, EXTRAS, LONG, MM, UNIT, Answer
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
@@ -40,7 +40,8 @@ class LandmarkTable:
     """The landmarks of any number of radiographs; immutable. Build it with `from_sets`.
 
     Every set holds all of the table's landmarks in the table's order; one that an image does not have is a
-    row of NaN. Image and landmark names are NFC without blanks around.
+    row of NaN. In a set that says what was asked, such a landmark was not asked for. Image and landmark names are NFC
+    without blanks around.
 
     Attributes:
         names: The landmarks, in the order of their first appearance.
@@ -92,9 +93,26 @@ class LandmarkTable:
         return self.merged(LandmarkTable.from_sets([landmarks]))
 
     def merged(self, other: LandmarkTable) -> LandmarkTable:
-        """Both tables; where both have an image, `other` wins with all of its landmarks of that image."""
-        sets = {one.image: one for one in self.sets} | {one.image: one for one in other.sets}
+        """Both tables; where both have an image, `other` wins with all of its landmarks of that image.
+
+        Where `other` says what was asked, this table's answers stay for all other landmarks.
+        """
+        newer = (
+            self[one.image].update(one) if one.image in self and one.asked.size else one for one in other.sets
+        )
+        sets = {one.image: one for one in self.sets} | {one.image: one for one in newer}
         return LandmarkTable.from_sets(sets.values(), self.source or other.source)
+
+    @property
+    def answers(self) -> float:
+        """How many whole radiographs were annotated, where each counts by the share of its landmarks asked for."""
+        return float(sum(one.answered.mean() for one in self.sets)) if self.names else 0.0
+
+    def mostly_annotated(self) -> LandmarkTable:
+        """The sets that show at least half as many landmarks as the fullest one: single answers are left out."""
+        shown = [int(one.visible.sum()) for one in self.sets]
+        kept = [one for one, count in zip(self.sets, shown, strict=True) if 2 * count >= max(shown)]
+        return replace(self, sets=tuple(kept))
 
     def checked(self, cohort: Cohort) -> LandmarkTable:
         """This table with the cohort's own image names, fit to be an exemplar of it.
@@ -103,12 +121,14 @@ class LandmarkTable:
 
         Raises:
             UserError: an image is not in the cohort or may be one of several, a point lies more than half a
-                pixel outside its image, an image has no visible landmark, the table is empty.
+                pixel outside its image, an image of which all landmarks were asked has no visible one, the table is
+                empty or holds no answer.
         """
-        if not self.sets:
+        answered = [one for one in self.sets if one.answered.any()]
+        if not answered:
             raise UserError(f"{self._where}no landmarks at all; place at least one")
         sets = []
-        for one in self.sets:
+        for one in answered:
             try:
                 name = cohort.resolve(one.image)
             except UserError as error:
@@ -124,14 +144,14 @@ class LandmarkTable:
             spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
 
         Returns:
-            Columns `image,landmark,x,y` (px), then `score`, `expected_error` and its `unit` when any image has them,
-            then `x_mm,y_mm`.
+            Columns `image,landmark,x,y` (px), then `answer` where some landmark was not asked for, `score`,
+            `expected_error` and its `unit` when any image has them, then `x_mm,y_mm`.
         """
         import pandas
 
         columns = self.columns(spacing)
         frame = pandas.DataFrame(list(self.rows(columns, spacing)), columns=columns)
-        words = (*LONG[:2], *(column for column in columns if column == UNIT))
+        words = (*LONG[:2], *(column for column in columns if column in (UNIT, ANSWER)))
         numbers = [column for column in columns if column not in words]
         return frame.astype({**dict.fromkeys(words, "object"), **dict.fromkeys(numbers, "float64")})
 
@@ -160,9 +180,10 @@ class LandmarkTable:
 
     def columns(self, spacing: Spacings | None = None) -> list[str]:
         """The columns that the long table of these sets has; see `to_frame`."""
+        answer = [] if all(one.answered.all() for one in self.sets) else [ANSWER]
         extras = [extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets)]
         unit = [UNIT] if any(one.unit for one in self.sets) else []
-        return [*LONG, *extras, *unit, *(MM if spacing is not None else ())]
+        return [*LONG, *answer, *extras, *unit, *(MM if spacing is not None else ())]
 
     def rows(self, columns: Sequence[str], spacing: Spacings | None = None) -> Iterator[list[str | float]]:
         """The rows of the long table, in its order; a number that is missing is NaN.
@@ -175,10 +196,15 @@ class LandmarkTable:
         for one in self.sets:
             values = _values(one, known.get(one.image))
             for index, name in enumerate(one.names):
+                words = {UNIT: one.unit, ANSWER: _answer(one, index)}
+                numbers = columns[2:]
                 yield [
                     one.image,
                     name,
-                    *(one.unit if column == UNIT else float(values[column][index]) for column in columns[2:]),
+                    *(
+                        words[column] if column in words else float(values[column][index])
+                        for column in numbers
+                    ),
                 ]
 
     @cached_property
@@ -190,7 +216,7 @@ class LandmarkTable:
         return f"{self.source}: " if self.source else ""
 
     def _check_points(self, one: LandmarkSet, size: tuple[int, int]) -> None:
-        if not np.isfinite(one.xy).all(axis=1).any():
+        if not one.visible.any() and one.answered.all():
             raise UserError(
                 f"{self._where}{one.image!r} has no visible landmark; place at least one or leave it out"
             )
@@ -259,6 +285,7 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
         _spread(one.score, at, len(names)),
         _spread(one.expected_error, at, len(names)),
         one.unit,
+        _spread_asked(one, at, len(names)),
     )
 
 
@@ -269,6 +296,20 @@ def _spread(values: NDArray[np.float64], at: list[int], length: int) -> NDArray[
     spread = np.full(length, np.nan)
     spread[at] = values
     return spread
+
+
+def _spread_asked(one: LandmarkSet, at: list[int], length: int) -> NDArray[np.bool_]:
+    if not one.asked.size:
+        return one.asked
+    spread = np.zeros(length, np.bool_)
+    spread[at] = one.asked
+    return spread
+
+
+def _answer(one: LandmarkSet, index: int) -> str:
+    if not one.answered[index]:
+        return ""
+    return Answer.CLICKED if one.visible[index] else Answer.NOT_VISIBLE
 
 
 def _values(one: LandmarkSet, mm: Spacing | None) -> dict[str, NDArray[np.float64]]:

@@ -20,6 +20,9 @@ def in_one_unit(sets: Sequence[LandmarkSet], cohort: Cohort) -> tuple[str, tuple
     Returns:
         `mm` or `px`, and the sets.
     """
+    stated = {one.unit for one in sets if one.expected_error.size}
+    if stated in ({"mm"}, {"px"}):
+        return stated.pop(), tuple(sets)
     sides = [_pixel_side(one, cohort) for one in sets]
     known = [side for side, one in zip(sides, sets, strict=True) if one.expected_error.size]
     if all(side is not None for side in known):

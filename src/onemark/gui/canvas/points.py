@@ -81,9 +81,10 @@ class PointsEditor:
         radiograph = self.canvas.radiograph
         in_mm = radiograph is None or radiograph.spacing is not None
         usual = self.limit_mm if in_mm else round(LIMIT_SHARE * fmean(radiograph.size))  # type: ignore[union-attr]
-        if self.session.typical_error <= usual:
-            return usual
-        return ceil_to_digit(1.3 * self.session.typical_error)
+        typical = self.session.typical_error
+        if radiograph is not None and radiograph.spacing is not None and self.session.error_unit == "px":
+            typical *= fmean(radiograph.spacing)
+        return usual if typical <= usual else ceil_to_digit(1.3 * typical)
 
     @property
     def layer(self) -> Points | None:

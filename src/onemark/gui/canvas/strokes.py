@@ -30,15 +30,18 @@ def show_strokes(canvas: Canvas, strokes: Sequence[Coloured]) -> None:
         # Clicks belong to the landmarks.
         layer.editable = False
     canvas.place(layer)
-    kinds = ["line" if stroke.kind == LINE else "path" for stroke, _ in strokes]
+    _fill(layer, strokes, fmean(canvas.radiograph.size) * WIDTH_SHARE)
+    layer.refresh()
+    layer.visible = True
+
+
+def _fill(layer: Shapes, strokes: Sequence[Coloured], width: float) -> None:
     with layer.events.set_data.blocker():
         layer.data = []
         layer.add(
             [stroke.xy[:, ::-1] for stroke, _ in strokes],
-            shape_type=kinds,
-            edge_width=fmean(canvas.radiograph.size) * WIDTH_SHARE,
+            shape_type=["line" if stroke.kind == LINE else "path" for stroke, _ in strokes],
+            edge_width=width,
             edge_color=np.array([colour for _, colour in strokes]),
             face_color="transparent",
         )
-    layer.refresh()
-    layer.visible = True

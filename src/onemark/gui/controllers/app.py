@@ -8,16 +8,16 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
 from onemark.gui.controllers.context import Context
-from onemark.gui.controllers.contrast import Contrast
-from onemark.gui.controllers.evidence import EvidenceView
 from onemark.gui.controllers.exporting import Exporting
 from onemark.gui.controllers.measuring import Measuring
 from onemark.gui.controllers.opening import Opening
-from onemark.gui.controllers.preview import Preview
 from onemark.gui.controllers.second_reading import Rereading
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
-from onemark.gui.controllers.viewing import Viewing
+from onemark.gui.controllers.view.contrast import Contrast
+from onemark.gui.controllers.view.evidence import EvidenceView
+from onemark.gui.controllers.view.preview import Preview
+from onemark.gui.controllers.view.viewing import Viewing
 from onemark.gui.state.backend import Backend
 from onemark.gui.state.session import Session
 

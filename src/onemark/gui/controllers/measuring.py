@@ -15,7 +15,7 @@ from onemark.gui.canvas.palette import landmark_colours
 from onemark.gui.canvas.strokes import show_strokes
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.controllers.viewing import Viewing
+from onemark.gui.controllers.view.viewing import Viewing
 from onemark.gui.state.measuring import Column, collect_shown, load_measurable, measure_column
 
 if TYPE_CHECKING:

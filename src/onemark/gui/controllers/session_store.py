@@ -212,11 +212,7 @@ class SessionStore(QObject):
         if not count:
             return
         points = f"your points on {count} radiograph{'s' if count > 1 else ''}"
-        also = ""
-        if self._orphans:
-            also = f" {len(self._orphans)} of these are no longer in the folder; onemark keeps their points."
-        if older:
-            also += f" They come from {len(older) + 1} files, because two windows had the folder open; the newest counts."
+        also = self._describe_peculiarities(older)
         if saved["closed"]:
             self.context.tell(f"Welcome back. onemark has restored {points}.{also}", "good")
             return
@@ -227,6 +223,14 @@ class SessionStore(QObject):
             "warn",
             choices,
         )
+
+    def _describe_peculiarities(self, older: list[Path]) -> str:
+        text = ""
+        if self._orphans:
+            text = f" {len(self._orphans)} of these are no longer in the folder; onemark keeps their points."
+        if older:
+            text += f" They come from {len(older) + 1} files, because two windows had the folder open; the newest counts."
+        return text
 
     def _start_over(self) -> None:
         session = self.context.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,17 +114,16 @@ class Training(QObject):
         if not self._have_points_changed():
             self.start(kind)
             return
-        choices = [
-            (
-                "Continue with the old points",
-                lambda: self.context.try_to("training", lambda: self.start(kind)),
-            ),
-            ("Start over", lambda: self.context.try_to("training", self.start)),
-        ]
         self.context.tell(
             "You have changed points since this training started. If you continue it, it ignores the changes.",
             "warn",
-            choices,
+            [
+                (
+                    "Continue with the old points",
+                    partial(self.context.try_to, "training", partial(self.start, kind)),
+                ),
+                ("Start over", partial(self.context.try_to, "training", self.start)),
+            ],
         )
 
     def _have_points_changed(self) -> bool:
@@ -361,6 +361,7 @@ class Training(QObject):
         self.context.background.run(
             lambda: Predictions.from_sets(
                 convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm),
+                cohort,
                 predictions.verdict,
             ),
             lambda converted: self._show_predictions(cohort, converted),

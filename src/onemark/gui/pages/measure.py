@@ -116,14 +116,17 @@ class MeasurePage(QWidget):
         view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.verticalHeader().hide()
         view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 7)
-        header = view.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(VALUE, QHeaderView.ResizeMode.Stretch)
+        _fit_columns(view.horizontalHeader())
         view.setMinimumHeight(96)
         view.selectionModel().selectionChanged.connect(self._on_selected)
         return view
+
+
+def _fit_columns(header: QHeaderView) -> None:
+    header.setHighlightSections(False)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(VALUE, QHeaderView.ResizeMode.Stretch)
 
 
 def _explain(measurable: bool, landmarks: int) -> str:

@@ -148,7 +148,8 @@ class ReviewPage(Page):
 
     def _compose_median(self) -> str:
         errors = np.array([e for e in self.app.session.errors.values() if np.isfinite(e)])
-        return f"Median expected error {np.median(errors):.1f} {self._legend.unit}. " if len(errors) else ""
+        unit = self.app.session.error_unit or self._legend.unit
+        return f"Median expected error {np.median(errors):.1f} {unit}. " if len(errors) else ""
 
     def _list_unlearned(self) -> list[str]:
         session = self.app.session
@@ -164,9 +165,8 @@ class ReviewPage(Page):
         session = self.app.session
         unlearned = self._list_unlearned()
         if unlearned:
-            names = ", ".join(unlearned[:3]) + (
-                f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
-            )
+            more = f" and {len(unlearned) - 3} more" if len(unlearned) > 3 else ""
+            names = ", ".join(unlearned[:3]) + more
             return (
                 f"The model has not learned {names} yet. Place it on one of your radiographs, then retrain."
             )
@@ -179,7 +179,7 @@ class ReviewPage(Page):
         if name not in one.names or not one.expected_error.size:
             return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
-        here = f"{name.capitalize()}: {error:.1f} {self._legend.unit}."
+        here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}."
         return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
 
 

@@ -111,15 +111,13 @@ class TrainPage(Page):
             )
         if order.kind == "new":
             return f"{source} {order.recipe}, {time}, {device}."
-        return (
-            f"{source} "
-            + {
-                "follow": f"Continues from the suggestion. {order.recipe}, {time} in total, {device}.",
-                "retrain": f"Continues from the last model, {time}.",
-                "continue": "Continues the training that was stopped.",
-                "predict": "Predicts with the last model.",
-            }[order.kind]
-        )
+        ways = {
+            "follow": f"Continues from the suggestion. {order.recipe}, {time} in total, {device}.",
+            "retrain": f"Continues from the last model, {time}.",
+            "continue": "Continues the training that was stopped.",
+            "predict": "Predicts with the last model.",
+        }
+        return f"{source} {ways[order.kind]}"
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self._choices)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from onemark.data.suggestion import Suggestion
-from onemark.evaluation.verdict import judge
+from onemark.evaluation.verdict import Verdict, judge
 from onemark.gui.state.backend import Backend, Order, Trained
 from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.run_status import read_suggestion
@@ -19,6 +19,7 @@ from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
+    from onemark.data.landmarks.table import LandmarkTable
     from onemark.pipeline.runs import RunFolder
 
 KEEP = 4000  # more than a training sends between two polls; a limit in case the window stops polling
@@ -142,7 +143,10 @@ class BackgroundRun:
             note_predictions(place, self.order.cohort)
             if kept is not None:
                 raise kept[1]
-        verdict = judge(
+        self.predictions = Predictions.from_sets(table, self.order.cohort, self._judge(table))
+
+    def _judge(self, table: LandmarkTable) -> Verdict | None:
+        return judge(
             table,
             self.order.cohort,
             log=getattr(self.model, "log", ()),
@@ -150,12 +154,11 @@ class BackgroundRun:
             minutes=self.order.minutes,
             others=self._others,
         )
-        self.predictions = Predictions.from_sets(table, verdict)
 
     def _keep_part(self) -> None:
         # Predictions made before the stop are worth a look.
         if self._predicted:
-            self.predictions = Predictions.from_sets(self._predicted.values())
+            self.predictions = Predictions.from_sets(self._predicted.values(), self.order.cohort)
 
 
 def _keep_elsewhere(model: Trained) -> tuple[RunFolder, UserError] | None:

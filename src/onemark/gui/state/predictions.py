@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.verdict import Verdict
 from onemark.types import LandmarkSet
+
+if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
 
 
 @dataclass(frozen=True)
@@ -17,13 +22,15 @@ class Predictions:
 
     Attributes:
         sets: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error; NaN where the prediction has none.
+        errors: Radiograph -> its mean expected error in `unit`; NaN where the prediction has none.
         verdict: Why they are not usable; None where they are.
+        unit: `mm` where all expected errors are in mm, else `px`, so that radiographs can be ranked; empty for none.
     """
 
     sets: dict[str, LandmarkSet]
     errors: dict[str, float]
     verdict: Verdict | None = None
+    unit: str = ""
 
     def rename(self, renamed: Mapping[str, str]) -> Predictions:
         """Give landmarks other names, from the run's to those of the session."""
@@ -32,10 +39,13 @@ class Predictions:
         return replace(self, sets={image: rename(one, renamed) for image, one in self.sets.items()})
 
     @classmethod
-    def from_sets(cls, sets: Iterable[LandmarkSet], verdict: Verdict | None = None) -> Predictions:
-        """Collect the sets of a landmark table."""
+    def from_sets(
+        cls, sets: Iterable[LandmarkSet], cohort: Cohort, verdict: Verdict | None = None
+    ) -> Predictions:
+        """Collect the sets of a landmark table; the headers of a cohort of mixed units are read."""
         by_image = {one.image: one for one in sets}
-        return cls(by_image, {name: mean_error(one) for name, one in by_image.items()}, verdict)
+        unit, comparable = in_one_unit(tuple(by_image.values()), cohort)
+        return cls(by_image, {one.image: mean_error(one) for one in comparable}, verdict, unit)
 
 
 def mean_error(one: LandmarkSet) -> float:
@@ -45,9 +55,7 @@ def mean_error(one: LandmarkSet) -> float:
 
 def select_rows(one: LandmarkSet, names: Mapping[int, str]) -> LandmarkSet:
     """Keep these rows of a set, under these names."""
-    rows = list(names)
-    score, error = (values[rows] if values.size else values for values in (one.score, one.expected_error))
-    return replace(one, names=tuple(names.values()), xy=one.xy[rows], score=score, expected_error=error)
+    return replace(one.take(list(names)), names=tuple(names.values()))
 
 
 def rename(one: LandmarkSet, renamed: Mapping[str, str]) -> LandmarkSet:

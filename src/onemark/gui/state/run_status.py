@@ -71,7 +71,7 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     converted = list(convert_errors(cohort, sets, read_spacing(run)))
     placed = folder.exemplars().images if (run / "exemplars.csv").is_file() else ()
     verdict = judge(converted, cohort, log=folder.log(), annotated=placed, minutes=folder.config.minutes)
-    return Predictions.from_sets(converted, verdict)
+    return Predictions.from_sets(converted, cohort, verdict)
 
 
 def _read_status(run: Path | None) -> RunStatus | None:

@@ -26,7 +26,8 @@ class Known:
     Attributes:
         annotations: Radiograph -> the person's points.
         predictions: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error.
+        errors: Radiograph -> its mean expected error, in `error_unit`.
+        error_unit: `mm` or `px`.
         verdict: Why the predictions are not usable, or None.
         suggestion: Which radiographs to annotate first.
         undo: Radiograph -> steps to undo.
@@ -36,6 +37,7 @@ class Known:
     annotations: dict[str, Annotation] = field(default_factory=dict)
     predictions: dict[str, LandmarkSet] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    error_unit: str = ""
     verdict: Verdict | None = None
     suggestion: Suggestion | None = None
     undo: dict[str, Any] = field(default_factory=dict)

@@ -38,7 +38,8 @@ class Session:
         landmark: Index of the landmark to place next.
         annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
         predictions: Radiograph -> predicted landmarks.
-        errors: Radiograph -> its mean expected error (mm when the spacing is known, else px).
+        errors: Radiograph -> its mean expected error, all in `error_unit`.
+        error_unit: `mm` when every spacing is known, else `px`; empty where there are no predictions.
         verdict: Why the predictions are not usable; None where they are, or there are none.
         suggestion: Which radiographs to annotate first; None if nobody asked, or a training has ended since.
         reading: A second, blind reading under way, or None; the points in `annotations` are then those of that reading.
@@ -62,6 +63,7 @@ class Session:
         self.annotations: dict[str, Annotation] = {}
         self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
+        self.error_unit = ""
         self.verdict: Verdict | None = None
         self._typical: float | None = None
         self.suggestion: Suggestion | None = None
@@ -73,6 +75,7 @@ class Session:
         """Open another cohort and drop everything about the previous one, which its autosave keeps."""
         self.cohort, self.current, self.landmark = cohort, None, 0
         self.suggestion, self.reading, self.verdict, self._typical = None, None, None, None
+        self.error_unit = ""
         for kept in (self.annotations, self.predictions, self.errors, self._undo, self._redo):
             kept.clear()
         self.cohort_changed.emit()
@@ -96,6 +99,7 @@ class Session:
             self.annotations,
             self.predictions,
             self.errors,
+            self.error_unit,
             self.verdict,
             self.suggestion,
             self._undo,
@@ -128,6 +132,7 @@ class Session:
     def _know(self, known: Known) -> None:
         self.annotations, self.predictions, self.errors = known.annotations, known.predictions, known.errors
         self.verdict, self.suggestion, self._typical = known.verdict, known.suggestion, None
+        self.error_unit = known.error_unit
         self._undo, self._redo = known.undo, known.redo
         self.predictions_changed.emit()
         self.annotations_changed.emit("")
@@ -289,15 +294,15 @@ class Session:
             # A training has ended meanwhile, and the reading must stay blind.
             known = self.reading.known
             known.predictions, known.errors = predictions.sets, predictions.errors
-            known.verdict = predictions.verdict
+            known.verdict, known.error_unit = predictions.verdict, predictions.unit
             return
         self.predictions, self.errors = predictions.sets, predictions.errors
-        self.verdict, self._typical = predictions.verdict, None
+        self.verdict, self.error_unit, self._typical = predictions.verdict, predictions.unit, None
         self.predictions_changed.emit()
 
     @property
     def typical_error(self) -> float:
-        """Median over the radiographs of their mean expected errors; 0 where there are none."""
+        """Median over the radiographs of their mean expected errors, in `error_unit`; 0 where there are none."""
         if self._typical is None:
             known = [error for error in self.errors.values() if np.isfinite(error)]
             self._typical = float(np.median(known)) if known else 0.0
@@ -378,8 +383,8 @@ class Session:
         return [one for one in sets if one.names]
 
     def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
-        # A landmark listed without a position is not visible; one that is not listed is still to be placed.
-        rows = dict(zip(one.names, one.xy, strict=True))
+        # A landmark listed without a position is not visible; one that is not listed or not asked for is to be placed.
+        rows = {name: xy for name, xy, known in zip(one.names, one.xy, one.answered, strict=True) if known}
         names = self.schema.names
         xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
         return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)

@@ -18,20 +18,8 @@ class KeysDialog(QDialog):
         super().__init__(parent)
         self.setObjectName("onemark.keys")
         self.setWindowTitle("onemark: keys")
-        inside = QWidget()
-        grid = QGridLayout(inside)
-        grid.setHorizontalSpacing(18)
-        grid.setColumnStretch(1, 1)
-        listed = [action for action in actions if action.text]
-        for group, members in groupby(listed, key=lambda action: action.group):
-            grid.addWidget(make_label(group, "title", wrap=False), grid.rowCount(), 0, 1, 2)
-            for action in members:
-                at = grid.rowCount()
-                grid.addWidget(make_label(action.label, "hint", wrap=False), at, 0)
-                grid.addWidget(make_label(action.text, wrap=False), at, 1)
-        grid.setRowStretch(grid.rowCount(), 1)
         area = QScrollArea()
-        area.setWidget(inside)
+        area.setWidget(_list_keys([action for action in actions if action.text]))
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         QVBoxLayout(self).addWidget(area)
@@ -43,3 +31,18 @@ class KeysDialog(QDialog):
             self.accept()
         else:
             super().keyPressEvent(event)
+
+
+def _list_keys(actions: list[Action]) -> QWidget:
+    inside = QWidget()
+    grid = QGridLayout(inside)
+    grid.setHorizontalSpacing(18)
+    grid.setColumnStretch(1, 1)
+    for group, members in groupby(actions, key=lambda action: action.group):
+        grid.addWidget(make_label(group, "title", wrap=False), grid.rowCount(), 0, 1, 2)
+        for action in members:
+            at = grid.rowCount()
+            grid.addWidget(make_label(action.label, "hint", wrap=False), at, 0)
+            grid.addWidget(make_label(action.text, wrap=False), at, 1)
+    grid.setRowStretch(grid.rowCount(), 1)
+    return inside

@@ -147,9 +147,7 @@ def _check_name(node: Name, wanted: str, scope: Scope) -> int:
 def _check_call(node: Call, wanted: str, scope: Scope) -> int:
     signature = FUNCTIONS.get(node.function)
     if signature is None:
-        close = difflib.get_close_matches(node.function, FUNCTIONS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FUNCTIONS)}"
-        raise FormulaError(f"there is no function {node.function!r}; {hint}", node.at)
+        raise _unknown(node)
     if signature.gives != wanted:
         raise FormulaError(
             f"{node.function} gives a {signature.gives}, but a {wanted} is needed here", node.at
@@ -165,6 +163,12 @@ def _check_call(node: Call, wanted: str, scope: Scope) -> int:
             f"{node.function} of a length and a plain number; both must be of one kind", node.at
         )
     return powers[0] if signature.length is None else signature.length
+
+
+def _unknown(node: Call) -> FormulaError:
+    close = difflib.get_close_matches(node.function, FUNCTIONS, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FUNCTIONS)}"
+    return FormulaError(f"there is no function {node.function!r}; {hint}", node.at)
 
 
 def _check_operation(node: Operation, scope: Scope) -> int:

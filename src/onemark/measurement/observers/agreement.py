@@ -170,7 +170,6 @@ def _plane(difference: Floats, tests: bool) -> dict[str, Any]:
     difference = difference[np.isfinite(difference).all(axis=1)]
     count = len(difference)
     distance = np.hypot(*difference.T)
-    ellipse = scatter_ellipse(difference) if tests else (np.nan,) * 3
     spread = difference.std(axis=0, ddof=1) if count > 1 else np.full(2, np.nan)
     mean = difference.mean(axis=0) if count else np.full(2, np.nan)
     return {
@@ -182,11 +181,14 @@ def _plane(difference: Floats, tests: bool) -> dict[str, Any]:
         "distance_mean": distance.mean() if count else np.nan,
         "distance_sd": distance.std(ddof=1) if count > 1 else np.nan,
         "dahlberg": np.sqrt((distance**2).sum() / (2 * count)) if count else np.nan,
-        "ellipse_major": ellipse[0],
-        "ellipse_minor": ellipse[1],
-        "ellipse_angle": ellipse[2],
-        "bias_p": hotelling(difference) if tests else np.nan,
+        **_tests(difference if tests else None),
     }
+
+
+def _tests(difference: Floats | None) -> dict[str, Any]:
+    major, minor, angle = (np.nan,) * 3 if difference is None else scatter_ellipse(difference)
+    bias = np.nan if difference is None else hotelling(difference)
+    return {"ellipse_major": major, "ellipse_minor": minor, "ellipse_angle": angle, "bias_p": bias}
 
 
 def _value_rows(

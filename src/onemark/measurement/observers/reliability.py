@@ -79,8 +79,6 @@ def intraclass(ratings: Floats, coverage: float = 0.95) -> tuple[Estimate, Estim
 
 def compare(a: Floats, b: Floats) -> Differences:
     """Two observers' readings `[N]` of one quantity; pairs with a NaN are left out."""
-    from scipy import stats
-
     paired = np.isfinite(a) & np.isfinite(b)
     difference, size = (b - a)[paired], (a + b)[paired] / 2
     count = len(difference)
@@ -91,12 +89,17 @@ def compare(a: Floats, b: Floats) -> Differences:
     dahlberg = float(np.sqrt((difference**2).sum() / (2 * count)))
     reach = 1.96 * sd
     limit_error = sd * math.sqrt(1 / count + 1.96**2 / (2 * (count - 1))) if count > 1 else math.nan
-    bias_p = trend_p = math.nan
-    if count > 2 and sd > 0:
-        bias_p = float(stats.ttest_1samp(difference, 0.0).pvalue)
-        if size.std() > 0:
-            trend_p = float(stats.pearsonr(size, difference).pvalue)
-    return Differences(count, mean, sd, dahlberg, mean - reach, mean + reach, limit_error, bias_p, trend_p)
+    tests = _test(difference, size) if count > 2 and sd > 0 else (math.nan, math.nan)
+    return Differences(count, mean, sd, dahlberg, mean - reach, mean + reach, limit_error, *tests)
+
+
+def _test(difference: Floats, size: Floats) -> tuple[float, float]:
+    """p values of a bias, and of a difference that grows with the size."""
+    from scipy import stats
+
+    bias = float(stats.ttest_1samp(difference, 0.0).pvalue)
+    trend = float(stats.pearsonr(size, difference).pvalue) if size.std() > 0 else math.nan
+    return bias, trend
 
 
 def hotelling(difference: Floats) -> float:

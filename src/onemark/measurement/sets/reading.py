@@ -155,10 +155,7 @@ class _Reader:
                     left.append((name, text, kind))
                     errors.append(error)
             if len(left) == len(waiting):
-                # The cause is a formula that fails for another reason than one that waits as well.
-                names = [f"there is no {kind} {name!r}" for name, _, kind in waiting]
-                roots = [error for error in errors if not any(name in str(error) for name in names)]
-                raise (roots or errors)[0]
+                raise _root_of(errors, waiting)
             waiting = left
         return found[POINT], found[LINE]
 
@@ -187,8 +184,7 @@ class _Reader:
             )
         formula, length = self.formula(text, NUMBER, name)
         if length != UNITS[unit]:
-            what = {0: "an angle or a plain number", 1: "a length", 2: "an area"}.get(length, f"mm^{length}")
-            self.fail(f"measurement {name!r} is {what}, which has not the unit {unit!r}", text)
+            self.fail(f"measurement {name!r} is {_name_kind(length)}, which has not the unit {unit!r}", text)
         self.scope.numbers[name] = length
         needs = tuple(symbol for symbol in self.order if symbol in self.needs[name])
         description, source = (self.string(entry, key, name, "") for key in ("description", "source"))
@@ -257,6 +253,17 @@ class _Reader:
         lines = (n for n, line in enumerate(self.text.splitlines(), 1) if near and near in line)
         line = next(lines, None)
         raise UserError(f"{self.where}{f', line {line}' if line else ''}: {message}")
+
+
+def _root_of(errors: list[UserError], waiting: list[tuple[str, str, str]]) -> UserError:
+    """The error of a formula that fails for another reason than one that waits as well."""
+    names = [f"there is no {kind} {name!r}" for name, _, kind in waiting]
+    roots = [error for error in errors if not any(name in str(error) for name in names)]
+    return (roots or errors)[0]
+
+
+def _name_kind(length: int) -> str:
+    return {0: "an angle or a plain number", 1: "a length", 2: "an area"}.get(length, f"mm^{length}")
 
 
 def _is_number(value: Any) -> bool:

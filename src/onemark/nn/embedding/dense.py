@@ -30,6 +30,7 @@ from onemark.nn.embedding.embed import (
 from onemark.nn.embedding.locate import describe, find
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
+from onemark.nn.training.exemplars import draw_exemplars
 
 WHOLE_MAP_STRIDE = 16  # from this stride on maps are small enough to compare a point with all of their cells
 TEACHER_MEMORY = 0.98  # share of its former weights that the teacher keeps in a step
@@ -185,8 +186,7 @@ class DenseTask:
         self, level: ResolutionLevel, canvases: torch.Tensor, points: torch.Tensor, generator: torch.Generator
     ) -> list[Pairs]:
         focused = round(points.shape[1] * self.config.focus)
-        which = int(torch.randint(len(level.exemplars), (1,), generator=generator, device=generator.device))
-        exemplar = level.exemplars[which]
+        exemplar = draw_exemplars(level.exemplars, 1, generator)[0]
         annotated = level.store.read([exemplar.index]).to(canvases.device)
         with self.fabric.autocast():
             maps = self.teacher(torch.cat([canvases, annotated]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,11 +56,18 @@ class CanvasExemplar:
 
     Attributes:
         index: Position in the store.
-        xy: `[K, 2]` float32 canvas pixels (x, y); NaN where a landmark is not visible.
+        xy: `[K, 2]` float32 canvas pixels (x, y); NaN where a landmark is not visible or was not asked for.
+        asked: `[K]` bool, whether a person was asked for the landmark; None where that is all of them.
     """
 
     index: int
     xy: torch.Tensor
+    asked: torch.Tensor | None = None
+
+    @property
+    def answered(self) -> torch.Tensor:
+        """`[K]` bool: whether it is known where a landmark is, or that it is not visible."""
+        return torch.ones(len(self.xy), dtype=torch.bool) if self.asked is None else self.asked
 
     @property
     def visible(self) -> torch.Tensor:
@@ -158,7 +165,8 @@ class CanvasCache:
         for one in exemplars:
             index = self.index(one.image)
             xy = torch.from_numpy(self.letterbox(index).to_canvas(one.xy)).float()
-            placed.append(CanvasExemplar(index, xy))
+            asked = None if one.answered.all() else torch.from_numpy(one.answered)
+            placed.append(CanvasExemplar(index, xy, asked))
         return placed
 
     def put(self, index: int, radiograph: Radiograph) -> None:
@@ -239,12 +247,14 @@ class ResolutionLevel:
     Attributes:
         until: Share of the schedule, 0...1.
         store: The canvases.
-        exemplars: The exemplars on them.
+        exemplars: The exemplars on them that show a landmark.
+        hidden: Radiographs of which a person only said what is not visible.
     """
 
     until: float
     store: CanvasCache
     exemplars: list[CanvasExemplar]
+    hidden: list[CanvasExemplar] = field(default_factory=list)
 
     @property
     def side(self) -> torch.Tensor:
@@ -279,7 +289,13 @@ def resolution_levels(
     small = canvas_for([canvas], round(canvas[0] * canvas[1] * GROW_FROM**2))
     wanted = [(grow, small), (1.0, canvas)] if grow > 0 else [(1.0, canvas)]
     stores = [(until, CanvasCache(taken, size, sink, framing)) for until, size in wanted]
-    return [ResolutionLevel(until, store, store.place_exemplars(exemplars)) for until, store in stores]
+    return [_open_level(until, store, exemplars) for until, store in stores]
+
+
+def _open_level(until: float, store: CanvasCache, exemplars: LandmarkTable) -> ResolutionLevel:
+    placed = store.place_exemplars(exemplars)
+    shown = [one for one in placed if len(one.visible)]
+    return ResolutionLevel(until, store, shown, [one for one in placed if not len(one.visible)])
 
 
 def level_at(levels: Sequence[ResolutionLevel], fraction: float) -> ResolutionLevel:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from onemark.nn.training.task import Task
 
 
+# Of Adam, which trains every stage. torch takes moments of any shape and fails at the next step.
+_MOMENTS = {"exp_avg", "exp_avg_sq"}
+
+
 class Checkpoint:
     """One file that always holds the newest whole state.
 
@@ -70,7 +74,8 @@ class Checkpoint:
         try:
             _restore(tensors, task, optimizer)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise self._unusable(f"does not fit the {stage} stage: {error}") from None
+            why = " ".join(str(error).split())
+            raise self._unusable(f"does not fit the {stage} stage ({why})") from None
         clock.resume(head["step"], head["spent"])
 
     def _read(self) -> tuple[Tensors, dict[str, Any]]:
@@ -105,6 +110,9 @@ def _restore(tensors: Tensors, task: Task, optimizer: torch.optim.Optimizer) -> 
         slots.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    for parameter, state in optimizer.state.items():
+        if not state.keys() >= _MOMENTS or any(state[key].shape != parameter.shape for key in _MOMENTS):
+            raise ValueError("its optimiser has other shapes")
 
 
 def _below(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
+from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import draw_exemplars
 from onemark.types import LandmarkSet, Radiograph
 
 SHAPES = 150  # most pseudo-labels that the prior on constellations is learned from
@@ -43,12 +44,12 @@ class PseudoLabels:
         return [self(store, index).double().numpy() for index in spread if store.usable(index)]
 
 
-def exemplars_per_batch(batch: int, known: int) -> int:
+def exemplars_per_batch(batch: int, known: float) -> int:
     """Exemplars in a batch: an eighth of it where there is one, growing with the root of their number to a half.
 
     Args:
         batch: Radiographs per step.
-        known: Exemplars that there are.
+        known: Exemplars that there are; one of which few landmarks were asked for counts by their share.
     """
     return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
 
@@ -67,14 +68,21 @@ def draw_labelled(
 
     Returns:
         Their positions in the store, and their labels `[pseudo + true, K, 2]` (x, y), canvas px (NaN where unknown),
-        on the generator's device. An exemplar has its true labels wherever it is drawn.
+        on the generator's device. An exemplar has its true labels wherever it is drawn. Landmarks of it that nobody was
+        asked for have pseudo-labels among the radiographs, and no label among the exemplars.
     """
-    device = generator.device
     chosen = level.store.draw(pseudo, generator)
-    which = torch.randint(len(level.exemplars), (true,), generator=generator, device=device)
-    chosen += [level.exemplars[int(i)].index for i in which]
     # Reversed, so that the first of two exemplars of one radiograph counts.
-    placed = {one.index: one.xy for one in reversed(level.exemplars)}
-    return chosen, torch.stack([placed[i] if i in placed else label(level.store, i) for i in chosen]).to(
-        device
-    )
+    placed = {one.index: one for one in reversed([*level.exemplars, *level.hidden])}
+    labels = [_label(level, placed.get(i), i, label) for i in chosen]
+    drawn = draw_exemplars(level.exemplars, true, generator)
+    indices = [one.index for one in drawn]
+    labels += [placed[i].xy for i in indices]
+    return chosen + indices, torch.stack(labels).to(generator.device)
+
+
+def _label(level: ResolutionLevel, known: CanvasExemplar | None, index: int, label: Label) -> torch.Tensor:
+    if known is not None and known.asked is None:
+        return known.xy
+    found = label(level.store, index)
+    return found if known is None else torch.where(known.answered[:, None], known.xy, found)

@@ -231,6 +231,7 @@ class Format:
         oriented: Its programs apply the rotation flag of a picture (EXIF), so its points lie in the turned picture.
         separate: One file for each image.
         claims: It is the one that a target's suffix means when no format is named.
+        tells_asked: It tells a landmark that was not asked for from one that is not visible.
     """
 
     key: str
@@ -244,6 +245,7 @@ class Format:
     oriented: bool = False
     separate: bool = False
     claims: bool = False
+    tells_asked: bool = False
 
 
 def number(value: object, where: str) -> float:

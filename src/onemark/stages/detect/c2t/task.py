@@ -10,6 +10,7 @@ from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Geometry, Intensity, Warp, augmentation
 from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
+from onemark.nn.training.exemplars import count_whole
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.c2t.config import C2TConfig
 from onemark.stages.detect.c2t.heat import carry_heat, disagreement, heat, misfit
@@ -90,7 +91,7 @@ class C2TTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch."""
-        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, count_whole(self.levels[-1].exemplars))
 
     def batch(self, generator: torch.Generator, fraction: float) -> CoTeachingBatch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""

@@ -11,6 +11,7 @@ from torch import nn
 from onemark.imaging.augment import Warp, augmentation
 from onemark.nn.heatmaps.heatmap import divergence
 from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
+from onemark.nn.training.exemplars import count_whole
 from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.detect.tpl.config import TPLConfig
 
@@ -63,7 +64,7 @@ class HeatmapTask:
     @property
     def exemplars(self) -> int:
         """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
-        return exemplars_per_batch(self.config.batch, len(self.levels[-1].exemplars))
+        return exemplars_per_batch(self.config.batch, count_whole(self.levels[-1].exemplars))
 
     def batch(self, generator: torch.Generator, fraction: float) -> HeatmapBatch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""

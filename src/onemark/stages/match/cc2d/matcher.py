@@ -24,6 +24,7 @@ from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.loop import train
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
@@ -43,8 +44,8 @@ class CC2D(Matcher):
 
     Attributes:
         names: K landmark names.
-        templates: Unit vectors per level `[M, K, C]`, finest first, of M exemplars.
-        visible: `[M, K]`, whether exemplar m shows landmark k.
+        templates: Unit vectors per level `[M, K, C]`, finest first; at most M exemplars show a landmark.
+        visible: `[M, K]`, whether there is an m-th exemplar that shows landmark k.
     """
 
     Config = CC2DConfig
@@ -89,8 +90,10 @@ class CC2D(Matcher):
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
         vectors = [self._describe(store.read([one.index]), one.xy.nan_to_num()) for one in exemplars]
-        self.templates = [torch.cat(level).cpu() for level in zip(*vectors, strict=True)]
-        self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+        visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+        rows, landmarks = pack_rows(visible), torch.arange(visible.shape[1])
+        self.templates = [torch.cat(level).cpu()[rows, landmarks] for level in zip(*vectors, strict=True)]
+        self.visible = visible[rows, landmarks]
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""

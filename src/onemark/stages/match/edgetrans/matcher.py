@@ -17,6 +17,7 @@ from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import carriers
 from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
 from onemark.stages.base import ChosenStage, StageContext
@@ -100,6 +101,7 @@ class EdgeTrans(Matcher):
 
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' canvases and landmarks."""
+        exemplars = carriers(exemplars)
         self.exemplars = store.read([one.index for one in exemplars])
         self.xy = torch.stack([one.xy for one in exemplars])
 

@@ -13,6 +13,7 @@ from torch import nn
 from onemark.imaging.augment import UNCHANGED, Intensity
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import carriers
 from onemark.stages.match.edgetrans import synth
 from onemark.stages.match.edgetrans.config import EdgeTransConfig
 from onemark.stages.match.edgetrans.losses import (
@@ -251,7 +252,7 @@ class RegistrationTask:
         return align_by_sift(images, source, target, self.config.field_stride)
 
     def _draw_exemplar(self, generator: torch.Generator) -> CanvasExemplar:
-        exemplars = self.level.exemplars
+        exemplars = carriers(self.level.exemplars)
         if len(exemplars) == 1:
             return exemplars[0]
         return exemplars[

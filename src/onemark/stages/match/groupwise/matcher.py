@@ -19,6 +19,7 @@ from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.registration.features import blur, describe
 from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import carriers
 from onemark.nn.weights import Tensors
 from onemark.progress import Progress
 from onemark.stages.base import REGISTER, StageContext
@@ -79,6 +80,7 @@ class Groupwise(Matcher):
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Register the exemplars and a few more radiographs, evenly spread over the cohort, with each other."""
         self._known.clear()
+        exemplars = carriers(exemplars)
         self.xy = torch.stack([one.xy for one in exemplars])
         self.exemplars = store.read([one.index for one in exemplars]).to(self.fabric.device)
         joining = list(dict.fromkeys(one.index for one in exemplars))
@@ -87,6 +89,7 @@ class Groupwise(Matcher):
             joining = joining[: max(0, 2 * self.config.references - len(self.group))]
         else:
             most = self._affordable_references()
+            joining = joining[: max(2, most)]
             others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
             free = min(len(others), max(0, most - len(joining)))
             joining = joining[: self.config.references] + [

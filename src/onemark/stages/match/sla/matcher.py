@@ -18,6 +18,7 @@ from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.loop import train
 from onemark.nn.weights import Tensors
 from onemark.stages.base import ChosenStage, StageContext
@@ -39,9 +40,9 @@ class SLA(Matcher):
 
     Attributes:
         names: K landmark names.
-        templates: The decoders' unit vectors per level `[M, K, C]`, finest first, of M exemplars.
+        templates: The decoders' unit vectors per level `[M, K, C]`, finest first; at most M exemplars show a landmark.
         coarse: The same of the encoder by itself, which looks first; empty where it does not learn.
-        visible: `[M, K]`, whether exemplar m shows landmark k.
+        visible: `[M, K]`, whether there is an m-th exemplar that shows landmark k.
     """
 
     Config = SLAConfig
@@ -122,9 +123,11 @@ class SLA(Matcher):
                 if not self.network.bare:
                     embedded = self.network.embed(self.network.taps(canvas))
                     coarse.append(describe(embedded, xy[None]))
-        self.templates = [torch.cat(level).cpu() for level in zip(*fine, strict=True)]
-        self.coarse = [torch.cat(level).cpu() for level in zip(*coarse, strict=True)]
-        self.visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+        visible = torch.stack([one.xy.isfinite().all(-1) for one in exemplars])
+        rows, landmarks = pack_rows(visible), torch.arange(visible.shape[1])
+        self.templates = [torch.cat(level).cpu()[rows, landmarks] for level in zip(*fine, strict=True)]
+        self.coarse = [torch.cat(level).cpu()[rows, landmarks] for level in zip(*coarse, strict=True)]
+        self.visible = visible[rows, landmarks]
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""

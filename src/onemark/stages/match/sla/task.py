@@ -11,6 +11,7 @@ from torch import nn
 
 from onemark.nn.embedding.dense import DenseBatch, DenseOptions, DenseTask
 from onemark.nn.training.canvases import ResolutionLevel
+from onemark.nn.training.exemplars import carriers
 from onemark.progress import Progress, Sink
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.network import LandmarkNet
@@ -63,7 +64,8 @@ class SLATask:
     ) -> None:
         self.module, self.config, self.views, self.sink = module, config, views, sink
         self.remember, self.locate = remember, locate
-        self.store, self.exemplars = levels[-1].store, levels[-1].exemplars
+        self.store, self.annotated = levels[-1].store, [*levels[-1].exemplars, *levels[-1].hidden]
+        self.exemplars = carriers(levels[-1].exemplars)
         self.labels = EpochLabels(len(self.store), self.exemplars[0].xy.shape[0]).to(fabric.device)
         options = DenseOptions(batch=config.batch, temperature=config.temperature)
         self.dense = DenseTask(module, levels, options, fabric) if config.before > 0 else None
@@ -122,8 +124,9 @@ class SLATask:
             else:
                 self.remember()
                 self._relabel(labels.xy, labels.start)
-        for one in self.exemplars:
-            labels.xy[one.index] = one.xy.to(labels.xy.device)
+        for one in self.annotated:
+            answered = one.answered.to(labels.xy.device)
+            labels.xy[one.index, answered] = one.xy.to(labels.xy.device)[answered]
         labels.epoch.fill_(epoch)
         self.module.train()
 

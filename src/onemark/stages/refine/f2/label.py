@@ -10,6 +10,7 @@ import torch
 
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
 from onemark.nn.training.canvases import CanvasCache, ResolutionLevel
+from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.labels import Label
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
@@ -60,7 +61,10 @@ def crop_around(
 
 
 def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
-    """Cut crops of the exemplars around their landmarks; around the middle of the canvas where one is not visible."""
+    """Cut crops of the exemplars around their landmarks, as many of each as the landmark that is shown most often has.
+
+    They are around the middle of the canvas where a landmark is shown less often.
+    """
     views, xy = [], []
     for one in level.exemplars:
         # Every landmark needs a crop to stack; `xy` stays NaN and says that this one does not count.
@@ -68,4 +72,6 @@ def remember_crops(level: ResolutionLevel, side: int) -> ExemplarCrops:
         crops = Crops.cut(level.store.read([one.index]), centre[None], side)
         views.append(crops.views)
         xy.append(crops.inner(one.xy[None]))
-    return ExemplarCrops(torch.stack(views), torch.stack(xy))
+    rows = pack_rows(torch.stack([one.xy.isfinite().all(-1) for one in level.exemplars]))
+    landmarks = torch.arange(rows.shape[1])
+    return ExemplarCrops(torch.stack(views)[rows, landmarks], torch.stack(xy)[rows, landmarks])

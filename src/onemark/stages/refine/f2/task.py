@@ -14,6 +14,7 @@ from onemark.nn.embedding.embed import vectors_at
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.heatmaps.heatmap import divergence, on_map
 from onemark.nn.training.canvases import ResolutionLevel
+from onemark.nn.training.exemplars import draw_exemplars
 from onemark.nn.training.labels import Label, draw_labelled
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
@@ -120,8 +121,7 @@ class ExemplarTask:
     def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
         """Draw an exemplar and landmarks of it; cut and augment their crops."""
         config, device = self.config, generator.device
-        which = int(torch.randint(len(self.level.exemplars), (1,), generator=generator, device=device))
-        exemplar = self.level.exemplars[which]
+        exemplar = draw_exemplars(self.level.exemplars, 1, generator)[0]
         points = exemplar.visible.to(device)
         xy = points[torch.randint(len(points), (config.batch,), generator=generator, device=device)][None]
         centre = xy + torch.randn(xy.shape, generator=generator, device=device) * config.shift

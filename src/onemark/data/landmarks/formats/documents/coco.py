@@ -29,7 +29,8 @@ _WIDEST_POINT = 12.0
 def _render(target: Target) -> Mapping[Path, str]:
     """`images`, `annotations` (one per image) and one category with the landmarks' names.
 
-    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation.
+    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation, and in `keypoints_asked`
+    for which landmarks somebody was asked, where that were not all.
     """
     names, sets = target.table.names, target.table.sets
     category = {"id": 1, "name": "radiograph", "supercategory": "", "keypoints": list(names), "skeleton": []}
@@ -48,16 +49,13 @@ def _image(number: int, name: str, size: Size) -> dict[str, Any]:
 
 def _annotation(number: int, one: LandmarkSet) -> dict[str, Any]:
     visible = np.isfinite(one.xy).all(axis=1)
-    keypoints: list[float] = []
-    for xy in one.xy:
-        keypoints += [*xy.tolist(), _VISIBLE] if np.isfinite(xy).all() else [0, 0, 0]
     left, top, width, height = _box(one.xy[visible])
     annotation = {
         "id": number,
         "image_id": number,
         "category_id": 1,
         "iscrowd": 0,
-        "keypoints": keypoints,
+        "keypoints": _spell_points(one),
         "num_keypoints": int(visible.sum()),
         "bbox": [left, top, width, height],
         "area": width * height,
@@ -66,7 +64,16 @@ def _annotation(number: int, one: LandmarkSet) -> dict[str, Any]:
         annotation["keypoint_scores"] = _numbers(one.score)
     if one.expected_error.size:
         annotation["expected_errors"] = _numbers(one.expected_error)
+    if not one.answered.all():
+        annotation["keypoints_asked"] = one.answered.tolist()
     return annotation
+
+
+def _spell_points(one: LandmarkSet) -> list[float]:
+    found: list[float] = []
+    for xy in one.xy:
+        found += [*xy.tolist(), _VISIBLE] if np.isfinite(xy).all() else [0, 0, 0]
+    return found
 
 
 def _box(xy: Any) -> tuple[float, float, float, float]:
@@ -214,12 +221,16 @@ def _keypoints(
 ) -> Iterator[Entry]:
     flat = annotation["keypoints"]
     extras = [_extra(annotation, key, len(names)) for key in ("keypoint_scores", "expected_errors")]
+    asked = annotation.get("keypoints_asked") or [None] * len(names)
+    if len(asked) != len(names):
+        raise UserError(f"{where} has {len(asked)} keypoints_asked for {len(names)} landmarks; correct it")
     for index, name in enumerate(names):
         x, y, v = flat[3 * index : 3 * index + 3]
         xy = (float(x), float(y)) if v else NOWHERE
         if v and not all(map(math.isfinite, xy)):
             raise UserError(f"{where}: landmark {name!r} is not at a finite place; correct it")
-        yield Entry(image, canonical(str(name)), (*xy, extras[0][index], extras[1][index]), where)
+        told = False if asked[index] is False and not v else None
+        yield Entry(image, canonical(str(name)), (*xy, extras[0][index], extras[1][index]), where, told)
 
 
 def _small_box(annotation: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -258,4 +269,5 @@ FORMAT = Format(
     _render,
     rank=2,
     claims=True,
+    tells_asked=True,
 )

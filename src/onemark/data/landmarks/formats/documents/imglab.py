@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Source, number
 from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def _recognises(source: Source) -> bool:
@@ -26,16 +32,18 @@ def _read(source: Source) -> Reading:
                 f"{source.path}: image {name!r} has parts in {len(boxes)} boxes; keep one of them"
             )
         empty += not boxes
-        where = f"image {name!r}"
-        for part in boxes[0].findall("part") if boxes else ():
-            xy = tuple(number(part.get(axis), f"{source.path}: {where}") for axis in "xy")
-            entries.append(
-                point(image=name, name=canonical(part.get("name") or ""), xy=(xy[0], xy[1]), where=where)
-            )
+        parts = boxes[0].findall("part") if boxes else ()
+        entries += [_entry(source.path, name, part) for part in parts]
     if any(not entry.name for entry in entries):
         raise UserError(f"{source.path} has a part without name; save it again from imglab")
     notes = [f"{empty} images without parts were not used"] if empty else []
     return Reading(group_entries(source.path, entries), notes)
+
+
+def _entry(path: Path, image: str, part: Element) -> Entry:
+    where = f"image {image!r}"
+    x, y = (number(part.get(axis), f"{path}: {where}") for axis in "xy")
+    return point(image, canonical(part.get("name") or ""), (x, y), where)
 
 
 FORMAT = Format("imglab", "dlib and imglab (.xml)", ".xml", _recognises, _read, rank=3)

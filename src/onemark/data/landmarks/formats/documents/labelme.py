@@ -45,11 +45,12 @@ def _read(source: Source) -> Reading:
         x, y = _pair(points[0], f"{source.path}: {where}")
         entries.append(point(image, canonical(str(shape.get("label", ""))) or str(count), (x, y), where))
     notes = [f"{others} shapes that are no points were not used"] if others else []
+    return Reading(group_entries(source.path, entries), notes, _stated_size(document, image))
+
+
+def _stated_size(document: dict[str, Any], image: str) -> dict[str, tuple[int, int]]:
     height, width = document.get("imageHeight"), document.get("imageWidth")
-    sizes = {}
-    if isinstance(height, int) and isinstance(width, int):
-        sizes[image] = (height, width)
-    return Reading(group_entries(source.path, entries), notes, sizes)
+    return {image: (height, width)} if isinstance(height, int) and isinstance(width, int) else {}
 
 
 def _pair(values: object, where: str) -> tuple[float, float]:
@@ -69,16 +70,8 @@ def _render(target: Target) -> Mapping[Path, str]:
 
 def _text(one: LandmarkSet, target: Target) -> str:
     (height, width), places = target.shown(one)
-    shapes: list[dict[str, Any]] = [
-        {
-            "label": name,
-            "points": [xy],
-            "group_id": None,
-            "description": "",
-            "shape_type": "point",
-            "flags": {},
-            "mask": None,
-        }
+    shapes = [
+        _shape(name, xy)
         for name, xy in zip(one.names, places.tolist(), strict=True)
         if all(map(math.isfinite, xy))
     ]
@@ -92,6 +85,18 @@ def _text(one: LandmarkSet, target: Target) -> str:
         "imageWidth": width,
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _shape(name: str, xy: list[float]) -> dict[str, Any]:
+    return {
+        "label": name,
+        "points": [xy],
+        "group_id": None,
+        "description": "",
+        "shape_type": "point",
+        "flags": {},
+        "mask": None,
+    }
 
 
 FORMAT = Format(

@@ -30,6 +30,7 @@ _MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "dm": 100.0, 
 _SIGNS = {"LPS": (1, 1, 1), "RAS": (-1, -1, 1)}
 _POINTS = ("Fiducial", "PointList")
 _LONGEST_NUMBER = 64
+_NOT_ASKED = "not asked"
 _NOTE = re.compile(r"(score|expected_error)=([^\s;]+)")
 
 
@@ -52,12 +53,7 @@ def _text(landmarks: LandmarkSet, target: Target) -> str:
         ],
         "display": {"visibility": True, "pointLabelsVisibility": True},
     }
-    about = {
-        "image": landmarks.image,
-        "origin": geometry.origin,
-        "spacing": geometry.spacing,
-        "direction": geometry.direction,
-    }
+    about = {"image": landmarks.image, **vars(geometry)}
     document = {"@schema": _SCHEMA, "onemark": about, "markups": [markup]}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -65,12 +61,13 @@ def _text(landmarks: LandmarkSet, target: Target) -> str:
 def _control_point(landmarks: LandmarkSet, index: int, geometry: Geometry) -> dict[str, Any]:
     x, y = (float(v) for v in landmarks.xy[index])
     visible = math.isfinite(x) and math.isfinite(y)
+    unasked = [] if landmarks.answered[index] else [_NOT_ASKED]
     extras = {"score": landmarks.score, "expected_error": landmarks.expected_error}
     notes = [f"{k}={float(v[index])!r}" for k, v in extras.items() if v.size and math.isfinite(v[index])]
     return {
         "id": str(index + 1),
         "label": landmarks.names[index],
-        "description": "; ".join(notes),
+        "description": "; ".join(unasked + notes),
         "position": list(geometry.to_mm((x, y))) if visible else [0.0, 0.0, 0.0],
         "selected": True,
         "locked": False,
@@ -170,12 +167,14 @@ def _entry(point: dict[str, Any], count: int, image: str, geometry: Geometry, sc
         xy = geometry.to_pixel(mm, where)
         if not all(map(math.isfinite, xy)):
             raise UserError(f"{where} has a position that is not finite; correct it")
-    notes = dict(_NOTE.findall(point.get("description") or ""))
+    description = point.get("description") or ""
+    notes = dict(_NOTE.findall(description))
     extras = [float(notes.get(key, "nan")[:_LONGEST_NUMBER]) for key in ("score", "expected_error")]
     if any(map(math.isinf, extras)):
         raise UserError(f"{where} has a score or error that is not finite; correct it")
     label = canonical(point.get("label") or "") or str(count)
-    return Entry(image, label, (*xy, extras[0], extras[1]), where)
+    asked = False if xy is NOWHERE and description.startswith(_NOT_ASKED) else None
+    return Entry(image, label, (*xy, extras[0], extras[1]), where, asked)
 
 
 FORMAT = Format(
@@ -188,4 +187,5 @@ FORMAT = Format(
     rank=1,
     separate=True,
     claims=True,
+    tells_asked=True,
 )

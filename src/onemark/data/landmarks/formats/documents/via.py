@@ -59,19 +59,20 @@ def _read(source: Source) -> Reading:
                 continue
             image = image_key(file)
             counts[image] = counts.get(image, 0) + 1
-            where = f"region {counts[image]} of {image!r}"
-            xy = (
-                number(shape["cx"], f"{source.path}: {where}"),
-                number(shape["cy"], f"{source.path}: {where}"),
-            )
             label = next((value for value in attributes.values() if isinstance(value, str) and value), "")
-            entries.append(point(image, canonical(label) or str(counts[image]), xy, where))
+            entries.append(_entry(source, image, counts[image], label, shape))
     except (KeyError, TypeError, AttributeError, csv.Error) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{source.path} is no export of VIA ({error!r}); export it again") from error
     notes = [f"{others} regions that are no points were not used"] if others else []
     return Reading(group_entries(source.path, entries), notes)
+
+
+def _entry(source: Source, image: str, count: int, label: str, shape: Any) -> Entry:
+    where = f"region {count} of {image!r}"
+    x, y = (number(shape[key], f"{source.path}: {where}") for key in ("cx", "cy"))
+    return point(image, canonical(label) or str(count), (x, y), where)
 
 
 FORMAT = Format("via", "VGG Image Annotator (.csv, .json)", ".json", _recognises, _read, rank=4)

@@ -118,10 +118,7 @@ def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
         if key == "LM":
             if current:
                 yield current
-            if not value.isdecimal() or len(value) > _MOST_DIGITS:
-                stated = value[:20]
-                raise UserError(f"{path}, line {number}: LM={stated} is no number of landmarks; correct it")
-            current, curve = _Specimen(number, int(value)), False
+            current, curve = _Specimen(number, _count(value, f"{path}, line {number}")), False
         elif current and key:
             current.fields[key] = value
             curve = curve or key == "POINTS"
@@ -130,6 +127,12 @@ def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
     if current is None:
         raise UserError(f"{path} has no LM= line, so it is no TPS file; save it again from tpsDig")
     yield current
+
+
+def _count(value: str, where: str) -> int:
+    if not value.isdecimal() or len(value) > _MOST_DIGITS:
+        raise UserError(f"{where}: LM={value[:20]} is no number of landmarks; correct it")
+    return int(value)
 
 
 def _is_unplaced(specimen: _Specimen) -> bool:
@@ -174,10 +177,7 @@ def _entries(source: Source, specimen: _Specimen, image: str) -> list[Entry]:
             f"{source.path}, line {specimen.line}: {found} points, but its COMMENT= names {len(names)}; correct it"
         )
     if about:
-        height = about["height"]
-        if not 0 < height <= _MOST_HEIGHT:
-            where = f"{source.path}, line {specimen.line}"
-            raise UserError(f"{where}: its COMMENT= has an impossible height; correct it")
+        height = _stated_height(about, f"{source.path}, line {specimen.line}")
     elif (placed := _height(source, image)) is not None:
         image, height = placed
     else:
@@ -186,6 +186,12 @@ def _entries(source: Source, specimen: _Specimen, image: str) -> list[Entry]:
         point(image, canonical(name), _point(source.path, line, value, height), f"line {line}")
         for name, (line, value) in zip(names, specimen.points, strict=True)
     ]
+
+
+def _stated_height(about: Mapping[str, Any], where: str) -> Any:
+    if not 0 < about["height"] <= _MOST_HEIGHT:
+        raise UserError(f"{where}: its COMMENT= has an impossible height; correct it")
+    return about["height"]
 
 
 def _about(specimen: _Specimen) -> dict[str, Any]:

@@ -108,8 +108,13 @@ def _render(target: Target) -> Mapping[Path, str]:
     for one in target.table:
         name = str(PurePosixPath(one.image).with_suffix("")) if bare else one.image
         texts[safe_child(folder, f"labels/{name}.txt")] = _line(one, target.size(one.image))
+    texts[folder / "data.yaml"] = yaml.safe_dump(_describe_set(target), sort_keys=False, allow_unicode=True)
+    return texts
+
+
+def _describe_set(target: Target) -> dict[str, Any]:
     names = list(target.table.names)
-    config = {
+    return {
         "path": str(target.cohort.folder),
         "train": ".",
         "val": ".",
@@ -117,8 +122,6 @@ def _render(target: Target) -> Mapping[Path, str]:
         "names": {0: "radiograph"},
         "kpt_names": {0: names},
     }
-    texts[folder / "data.yaml"] = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    return texts
 
 
 def _line(one: LandmarkSet, size: tuple[int, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ LONG = ("image", "landmark", "x", "y")
 EXTRAS = ("score", "expected_error")
 UNIT = "unit"
 MM = ("x_mm", "y_mm")
+ANSWER = "answer"
+GUESS = ("guess_x", "guess_y")
 _IMAGE = [
     "image",
     "image_name",
@@ -86,6 +89,14 @@ _NO_LANDMARK = re.compile(
     r"|min|max|mm|cm|um|px|norm|normali[sz]ed|rel|relative|width|height|start|end",
     re.IGNORECASE,
 )
+
+
+class Answer(enum.StrEnum):
+    """What the column `answer` says of a landmark; an empty cell without a place says that nobody was asked."""
+
+    CLICKED = "clicked"
+    RIGHT = "right"
+    NOT_VISIBLE = "not visible"
 
 
 @dataclass(frozen=True)

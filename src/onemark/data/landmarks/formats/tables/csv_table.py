@@ -1,8 +1,9 @@
 """Landmark tables in CSV: long (`image,landmark,x,y`) or wide (`image`, then `NAME_x`, `NAME_y` and so on).
 
 Separator `,`, `;` or tab; a decimal comma where the separator is not one or where quotes hold it; blanks around
-cells do not count; extra columns are ignored. A landmark with neither x nor y is not visible. The usual other
-words for the columns are understood.
+cells do not count; extra columns are ignored. A landmark with neither x nor y is not visible, but where a long table has
+a column `answer`, an empty answer says that nobody was asked for the landmark. The usual other words for the columns are
+understood.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import Entry, group_entries
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target
+from onemark.data.landmarks.formats.tables.answers import read_answer
 from onemark.data.landmarks.formats.tables.cells import SHAPE, Rows, split
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, UNIT, Pair, find_column, find_pairs
+from onemark.data.landmarks.formats.tables.columns import (
+    ANSWER,
+    EXTRAS,
+    GUESS,
+    LONG,
+    UNIT,
+    Pair,
+    find_column,
+    find_pairs,
+)
 from onemark.types import LandmarkSet, UserError
 
 _SHOWN = 6
@@ -72,7 +83,7 @@ def read(source: Source) -> Reading:
 
 def _with_units(sets: Sequence[LandmarkSet], table: _Table) -> list[LandmarkSet]:
     """The sets with the unit of their expected errors, where onemark's column states it."""
-    if UNIT not in table.header or EXTRAS[1] not in table.header:
+    if UNIT not in table.header or EXTRAS[1] not in table.header or ANSWER in table.header:
         return list(sets)
     at = table.header.index(UNIT)
     units: dict[str, str] = {}
@@ -116,7 +127,7 @@ def _header(rows: Rows) -> tuple[tuple[str, ...], Rows]:
 
 
 def _column(cell: str) -> str:
-    return cell.lower() if cell.lower() in (*LONG, *EXTRAS) else cell
+    return cell.lower() if cell.lower() in (*LONG, *EXTRAS, ANSWER, *GUESS) else cell
 
 
 def _alone(source: Source, header: Sequence[str], image: int | None) -> str:
@@ -164,19 +175,34 @@ def _check_columns(
 
 def _long(table: _Table, at: tuple[int, int, int]) -> Iterator[Entry]:
     _check_columns(table.rows.path, table.header, LONG[1:], True)
-    extras = [table.header.index(name) if name in table.header else None for name in EXTRAS]
+    answer = table.header.index(ANSWER) if ANSWER in table.header else None
+    # Predictions have no answers: beside these, scores and expected errors are those of the guesses.
+    extras = [
+        table.header.index(name) if name in table.header and answer is None else None for name in EXTRAS
+    ]
     last = max(*at, table.image or 0)
     for line, row in table.rows.rows:
         cells = _cells(table, line, row, last)
         image, name = table.image_of(line, cells), canonical(cells[at[0]])
         if not name:
             raise UserError(f"{table.rows.at(line)}: the landmark has no name; fill it in or remove the line")
-        x, y = table.rows.point(line, (f"{name!r} x", cells[at[1]]), (f"{name!r} y", cells[at[2]]))
+        xy = table.rows.point(line, (f"{name!r} x", cells[at[1]]), (f"{name!r} y", cells[at[2]]))
+        asked = None
+        if answer is not None:
+            asked, xy = read_answer(table.rows.at(line), cells[answer], xy, _guess(table, line, cells))
         more = [
             table.rows.number(line, EXTRAS[i], cells[k]) if k is not None else math.nan
             for i, k in enumerate(extras)
         ]
-        yield Entry(image, name, (x, y, more[0], more[1]), f"line {line}")
+        yield Entry(image, name, (*xy, more[0], more[1]), f"line {line}", asked)
+
+
+def _guess(table: _Table, line: int, cells: Sequence[str]) -> tuple[float, float]:
+    """What the model predicted, in a file of questions; NaN in another one."""
+    if not set(GUESS) <= set(table.header):
+        return NOWHERE
+    x, y = (cells[table.header.index(name)] for name in GUESS)
+    return table.rows.point(line, (GUESS[0], x), (GUESS[1], y))
 
 
 def _wide(table: _Table, pairs: Sequence[Pair]) -> Iterator[Entry]:
@@ -226,5 +252,13 @@ def _render(target: Target) -> Mapping[Path, str]:
 
 
 FORMAT = Format(
-    "csv", "CSV table (px, and mm where known)", ".csv", _recognises, read, _render, rank=99, claims=True
+    "csv",
+    "CSV table (px, and mm where known)",
+    ".csv",
+    _recognises,
+    read,
+    _render,
+    rank=99,
+    claims=True,
+    tells_asked=True,
 )

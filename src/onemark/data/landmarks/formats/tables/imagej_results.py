@@ -28,11 +28,8 @@ def _recognises(source: Source) -> bool:
 def _read(source: Source) -> Reading:
     rows = split(source.path, source.text)
     header = rows.rows[0][1]
-    x_at, y_at, label = (
-        header.index("X"),
-        header.index("Y"),
-        header.index("Label") if "Label" in header else None,
-    )
+    x_at, y_at = header.index("X"), header.index("Y")
+    label = header.index("Label") if "Label" in header else None
     alone = source.own_image() if label is None else ""
     counts: Counter[str] = Counter()
     entries = []

@@ -31,7 +31,7 @@ class Radiographs(QAbstractTableModel):
 
     Attributes:
         order: The names shown, in the order shown.
-        unit: Unit of the expected errors.
+        unit: Unit of the radiograph in view, for the title until predictions have theirs.
         column: The measurement to show in place of the expected error, or None.
     """
 
@@ -74,7 +74,7 @@ class Radiographs(QAbstractTableModel):
         return None
 
     def _title(self, section: int) -> str:
-        text, unit = HEADERS[section], self.unit
+        text, unit = HEADERS[section], self.session.error_unit or self.unit
         if section != ERROR:
             return text
         if self.column is not None:
@@ -180,7 +180,7 @@ class Radiographs(QAbstractTableModel):
             return name
         worst = int(np.nanargmax(prediction.expected_error))
         error = prediction.expected_error[worst]
-        return f"{name}\nlargest expected error: {prediction.names[worst]}, {error:.1f} {self.unit}"
+        return f"{name}\nlargest expected error: {prediction.names[worst]}, {error:.1f} {prediction.unit or self.unit}"
 
 
 def _side(column: int) -> Qt.AlignmentFlag:

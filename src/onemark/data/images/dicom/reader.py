@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images import dicom_space
 from onemark.data.images.codestream import check_codestream
-from onemark.data.images.dicom_repair import closed, decode_otherwise
-from onemark.data.images.dicom_tags import Tags
-from onemark.data.images.dicom_window import modality_values, show
+from onemark.data.images.dicom import space
+from onemark.data.images.dicom.repair import closed, decode_otherwise
+from onemark.data.images.dicom.tags import Tags
+from onemark.data.images.dicom.window import modality_values, show
 from onemark.data.images.header import (
     Decoded,
     Header,
@@ -26,16 +26,15 @@ from onemark.data.images.header import (
 )
 from onemark.data.images.intensity import grey
 from onemark.data.images.itk import Geometry
+from onemark.data.images.limits import current_limits
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
 
-_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *dicom_space.TAGS]
+_HEADER_TAGS = ["Rows", "Columns", "NumberOfFrames", *space.TAGS]
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _META_GROUP, _PIXEL_GROUP, _UNDEFINED = 0x0002, 0x7FE0, 0xFFFFFFFF
 _LONGEST = {_META_GROUP: 1 << 16, 0x0008: 1 << 20, 0x0028: 1 << 20}
 """Group of tags -> most bytes of a value that is read for every picture."""
-_MAX_FILE = 320 << 20
-_MAX_INFLATED = 128 << 20
 _MAX_FRAGMENTS = 100_000
 _CALLS = 200_000
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -50,7 +49,7 @@ def read_header(stream: BoundedReader) -> Header:
 
 def read_geometry(stream: BoundedReader) -> Geometry:
     """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
-    return dicom_space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+    return space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
 
 
 def read_values(stream: BoundedReader) -> Decoded:
@@ -85,9 +84,9 @@ def _is_compressed(dataset: Any) -> bool:
 
 
 def _header(tags: Tags) -> Header:
-    dicom_space.flatten(tags)
+    space.flatten(tags)
     size = tags.size()
-    return Header(size, dicom_space.measured_spacing(tags, size))
+    return Header(size, space.measured_spacing(tags, size))
 
 
 def _pydicom() -> Any:
@@ -102,8 +101,9 @@ def _pydicom() -> Any:
 
 
 def _read(stream: BoundedReader, stop_when: Any, tags: list[str] | None = None) -> Any:
-    if stream.size > _MAX_FILE:
-        raise UserError(f"is a DICOM file of more than {_MAX_FILE >> 20} MiB; scale it down")
+    most = current_limits().file
+    if stream.size > most:
+        raise UserError(f"is a DICOM file of more than {most >> 20} MiB; scale it down with `onemark scale`")
     read_partial = _pydicom().filereader.read_partial
     source = _inflated(stream)
     source.calls = _CALLS
@@ -138,11 +138,10 @@ def _inflated(stream: BoundedReader) -> BoundedReader:
     if meta.get("TransferSyntaxUID") != _pydicom().uid.DeflatedExplicitVRLittleEndian:
         stream.seek(0)
         return stream
-    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), _MAX_INFLATED + 1)
-    if len(inflated) > _MAX_INFLATED:
-        raise UserError(
-            f"inflates to more than {_MAX_INFLATED >> 20} MiB; save it with another transfer syntax"
-        )
+    most = current_limits().inflated
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), most + 1)
+    if len(inflated) > most:
+        raise UserError(f"inflates to more than {most >> 20} MiB; save it with another transfer syntax")
     return BoundedReader(io.BytesIO(inflated), Path(stream.name))
 
 

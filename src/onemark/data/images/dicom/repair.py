@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.data.images.codestream import JP2, JPEG, JPEG2000
-from onemark.data.images.dicom_tags import Tags
+from onemark.data.images.dicom.tags import Tags
 from onemark.data.images.stream import BoundedReader
 
 _CLOSING = b"\xfe\xff\xdd\xe0\0\0\0\0"

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from onemark.gui.canvas.layers import RADIOGRAPH
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
-from onemark.gui.controllers.viewing import Viewing
+from onemark.gui.controllers.view.viewing import Viewing
 
 RIGHT = 2
 WHOLE = (0.0, 1.0)

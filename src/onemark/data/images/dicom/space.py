@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onemark.data.images.dicom_tags import Tags
+from onemark.data.images.dicom.tags import Tags
 from onemark.data.images.header import checked_spacing
 from onemark.data.images.itk import Geometry, from_dicom
 from onemark.data.images.spacing import Spacing

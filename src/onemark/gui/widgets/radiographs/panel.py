@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit,
 from onemark.gui.controllers.app import App
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.parts import group, lay_column, lay_flow, make_label, make_tool, name_control
-from onemark.gui.widgets.radiograph_table import ERROR, NAME, STATE, Radiographs
+from onemark.gui.widgets.radiographs.table import ERROR, NAME, STATE, Radiographs
 
 
 class RadiographPanel(QWidget):
@@ -20,13 +20,7 @@ class RadiographPanel(QWidget):
         self.model = Radiographs(app.session, self)
         self.view = self._make_table()
         self._where = make_label("", "hint", wrap=False)
-        self._filter: QLineEdit = name_control(
-            QLineEdit(), "filter", "Show only radiographs whose name or state contains this"
-        )
-        self._filter.setPlaceholderText("Find…")
-        self._filter.setClearButtonEnabled(True)
-        self._filter.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._filter.setMinimumWidth(8 * self._filter.fontMetrics().averageCharWidth() + 30)
+        self._filter = _make_filter()
         self._filter.textChanged.connect(self.model.filter)
         previous = make_tool("previous", "◀", "Previous radiograph (B)", lambda: app.viewing.step(-1))
         following = make_tool("next", "▶", "Next radiograph (N)", lambda: app.viewing.step(1))
@@ -135,3 +129,14 @@ def _fit_columns(view: KeyedTable) -> None:
     header.resizeSection(ERROR, text.horizontalAdvance("Exp. error (mm)") + 30)
     header.setMinimumHeight(text.height() + 10)
     header.setMinimumSectionSize(text.horizontalAdvance("Radiograph") + 26)
+
+
+def _make_filter() -> QLineEdit:
+    box: QLineEdit = name_control(
+        QLineEdit(), "filter", "Show only radiographs whose name or state contains this"
+    )
+    box.setPlaceholderText("Find…")
+    box.setClearButtonEnabled(True)
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    box.setMinimumWidth(8 * box.fontMetrics().averageCharWidth() + 30)
+    return box

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images.dicom_tags import Tags
+from onemark.data.images.dicom.tags import Tags
 from onemark.data.images.intensity import SAMPLE, as_float
 
 _SHOWN = 0.05

@@ -1,0 +1,1 @@
+"""How a radiograph is shown: decoding, contrast, evidence, and predictions while a training runs."""

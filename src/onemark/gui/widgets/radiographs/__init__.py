@@ -1,0 +1,1 @@
+"""The list of radiographs: its table and the panel around it."""

@@ -1,0 +1,147 @@
+"""What a model predicted just before it learned from answers: kept until the teaching ends, for the mean errors."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from onemark.data.cohort import Cohort
+from onemark.data.landmarks.table import LandmarkTable
+from onemark.nn.weights import read_weights, write_weights
+from onemark.pipeline.model import Model
+from onemark.stages.answers import Stages
+from onemark.stages.mean_error import SLOT, MeanError
+from onemark.stages.trust import Trust, ask
+from onemark.types import LandmarkSet, Radiograph
+
+OTHERS = 16  # radiographs without answers on which it is seen how the predictions move
+_FORMER = "former"
+
+
+@dataclass(frozen=True)
+class FormerAnswers:
+    """A model before a teaching.
+
+    Attributes:
+        mean_error: The answers so far and the new ones, by how far that model was off.
+        images: R radiographs that nobody annotated.
+        xy: `[R, K, 2]` what it predicted on them, px of the upright radiographs.
+    """
+
+    mean_error: MeanError
+    images: tuple[str, ...]
+    xy: NDArray[np.float64]
+
+    def save(self, path: Path) -> None:
+        """Write it. Raises UserError where that is not possible."""
+        former = ({"xy": torch.from_numpy(self.xy)}, {"images": list(self.images)})
+        write_weights(path, {SLOT: self.mean_error.state(), _FORMER: former}, make_folder=False)
+
+    @classmethod
+    def read(cls, path: Path) -> FormerAnswers:
+        """What `save` wrote.
+
+        Raises:
+            UserError: it is damaged.
+            ValueError: its parts do not fit together.
+        """
+        slots = read_weights(path)
+        tensors, head = slots[_FORMER]
+        return cls(
+            MeanError.restore(*slots[SLOT]), tuple(map(str, head["images"])), tensors["xy"].double().numpy()
+        )
+
+
+def note_answers(
+    model: Model, known: LandmarkTable, corrected: LandmarkTable, cohort: Cohort
+) -> FormerAnswers:
+    """Note how far a model is off from new answers, and what it predicts on a few other radiographs.
+
+    Args:
+        model: The model, which has not learned from them.
+        known: The exemplars that it learned from; what they answer already is no news.
+        corrected: The answers.
+        cohort: The radiographs.
+    """
+    mean_error = model.mean_error or _begin(model, cohort)
+    images, errors = [], []
+    for one in corrected:
+        fresh = _fresh_answers(one, known, model.names)
+        if not np.isfinite(fresh).any():
+            continue
+        radiograph = cohort[one.image]
+        orientation = model.orientation(radiograph)
+        upright = orientation.turn(radiograph)
+        predicted = ask(model.stages, upright, model.trust).final.xy
+        way = orientation.turn_points(fresh, radiograph.size) - predicted
+        images.append(one.image)
+        errors.append(mean_error.measure(way, predicted, upright.size))
+    if errors:
+        mean_error = mean_error.with_errors(images, np.stack(errors))
+    others = _choose_others(cohort, {*known.images, *corrected.images})
+    uprights = [model.orientation(one).turn(one) for one in cohort.readable(others)]
+    return FormerAnswers(
+        mean_error,
+        tuple(one.name for one in uprights),
+        _predict(model.stages, model.trust, uprights, len(model.names)),
+    )
+
+
+def learn_mean_error(
+    former: FormerAnswers, stages: Stages, trust: Trust | None, names: tuple[str, ...], cohort: Cohort
+) -> MeanError:
+    """The mean errors of newly taught stages.
+
+    Args:
+        former: The model before the teaching.
+        stages: Slot -> fitted stage.
+        trust: How far detector and refiner are believed.
+        names: The landmarks that the stages predict.
+        cohort: The radiographs, upright.
+    """
+    frame = former.mean_error
+    common = [names.index(name) for name in frame.names if name in names]
+    at = [n for n, name in enumerate(frame.names) if name in names]
+    moved = []
+    for image, then in zip(former.images, former.xy, strict=True):
+        for radiograph in cohort.readable([image] if image in cohort else []):
+            now = np.full_like(then, np.nan)
+            now[at] = ask(stages, radiograph, trust).final.xy[common]
+            moved.append(frame.measure(now - then, then, radiograph.size))
+    return (frame.after(np.mean(moved, 0)) if moved else frame).align(names)
+
+
+def _begin(model: Model, cohort: Cohort) -> MeanError:
+    """No answers yet, in the frame of the exemplar that shows most landmarks."""
+    fullest = max(model.exemplars, key=lambda one: int(one.visible.sum()))
+    radiograph = cohort[fullest.image]
+    orientation = model.orientation(radiograph)
+    upright = orientation.turn_landmarks(fullest, radiograph.size)
+    return MeanError.begin(upright, orientation.turn(radiograph).size)
+
+
+def _fresh_answers(one: LandmarkSet, known: LandmarkTable, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """`[K, 2]` the places that are news, px; NaN elsewhere."""
+    former = [known[one.image]] if one.image in known else []
+    answered = {old.names[k] for old in former for k in np.flatnonzero(old.answered)}
+    places = dict(zip(one.names, one.xy, strict=True))
+    nowhere = np.full(2, np.nan)
+    return np.stack([nowhere if name in answered else places.get(name, nowhere) for name in names])
+
+
+def _choose_others(cohort: Cohort, annotated: Container[str]) -> list[str]:
+    others = [name for name in cohort.names if name not in annotated]
+    count = min(OTHERS, len(others))
+    return [others[n * len(others) // count] for n in range(count)]
+
+
+def _predict(
+    stages: Stages, trust: Trust | None, radiographs: list[Radiograph], landmarks: int
+) -> NDArray[np.float64]:
+    found = [ask(stages, one, trust).final.xy for one in radiographs]
+    return np.stack(found) if found else np.empty((0, landmarks, 2))

@@ -1,0 +1,60 @@
+"""Which questions are asked: landmarks in turn, doubtful points of typical radiographs first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onemark.pipeline.questions import choose_questions, measure_typicality
+
+
+def choose(errors: Any, number: int, typical: Any = None, **changes: Any) -> list[tuple[int, int]]:
+    table = np.asarray(errors, float)
+    given: dict[str, Any] = {
+        "typical": np.ones(len(table)) if typical is None else np.asarray(typical),
+        "open_": np.ones(table.shape, bool),
+        "answers": np.zeros(table.shape[1], int),
+    }
+    return choose_questions(table, number=number, **{**given, **changes})
+
+
+def test_every_landmark_is_asked_for_before_any_is_asked_for_again():
+    errors = np.random.default_rng(0).uniform(1, 2, (10, 5)) * [9, 1, 1, 1, 1]
+    chosen = choose(errors, 5)
+    assert sorted(k for _, k in chosen) == [0, 1, 2, 3, 4]
+    assert chosen[0][1] == 0
+
+
+def test_landmarks_with_a_greater_mean_error_get_more_of_the_rest():
+    counts = Counter(k for _, k in choose(np.ones((20, 3)) * [8, 2, 1], 12))
+    assert counts[0] > counts[1] > counts[2] >= 1
+
+
+def test_questions_are_spread_over_radiographs():
+    assert len({i for i, _ in choose(np.ones((6, 6)), 6)}) == 6
+
+
+def test_doubtful_points_of_typical_radiographs_come_first():
+    assert choose([[1.0], [3.0], [1.0]], 1) == [(1, 0)]
+    assert choose([[1.0], [3.0], [1.0]], 1, typical=[1, 0.2, 0.9]) == [(0, 0)]
+
+
+def test_nothing_is_asked_twice_and_earlier_answers_count():
+    open_ = np.array([[True, False], [False, True]])
+    assert sorted(choose(np.ones((2, 2)), 9, open_=open_)) == [(0, 0), (1, 1)]
+    assert choose(np.ones((2, 2)), 1, answers=np.array([1, 0]))[0][1] == 1
+
+
+def test_unknown_expected_errors_are_usual_ones():
+    assert len(choose([[np.nan, 1.0], [0.0, np.nan]], 4)) == 4
+
+
+def test_a_radiograph_unlike_the_others_is_less_typical():
+    descriptors = np.array([[0.0], [1.0], [-1.0], [0.5], [30.0]])
+    typical = measure_typicality(descriptors - 0.0)
+    assert typical.argmin() == 4
+    assert ((typical > 0) & (typical <= 1)).all()
+    assert measure_typicality(np.ones((3, 2))) == pytest.approx(1)
