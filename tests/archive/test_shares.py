@@ -6,7 +6,7 @@ import pytest
 
 from onemark import UserError
 from onemark.archive.plan import Plan
-from onemark.archive.shares import Share, parse_share, share_of
+from onemark.archive.shares import Share, hint_of, parse_share, share_of
 
 
 def slurm(number: int, count: int, first: int, step: int = 1) -> dict[str, str]:
@@ -42,6 +42,12 @@ def test_what_is_no_share_is_one_sentence(text: str):
 def test_an_array_with_gaps_is_one_sentence(environment: dict[str, str]):
     with pytest.raises(UserError, match="--part i/n"):
         share_of(environment)
+
+
+def test_a_task_that_predicts_everything_hears_of_its_share():
+    assert "task 2/4 (RANK=1)" in str(hint_of({"RANK": "1", "WORLD_SIZE": "4"}))
+    assert hint_of({"RANK": "0", "WORLD_SIZE": "1"}) is None
+    assert hint_of(slurm(9, 2, 1)) is None
 
 
 def test_together_the_shares_are_all_shards_once():

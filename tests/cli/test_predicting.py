@@ -40,3 +40,12 @@ def test_merging_says_what_is_missing(trained: Path, cohort: Path, tmp_path: Pat
     assert "2 of the 3 parts" in fails("merge", out)
     out.write_text("mine")
     assert "--overwrite" in fails("merge", out)
+
+
+def test_one_way_to_share_the_work(trained: Path, cohort: Path, tmp_path: Path, fails: Callable[..., str]):
+    words = ["predict", trained, cohort / "xrays", "--out", tmp_path / "p.csv"]
+    assert "give one of them" in fails(*words, "--part", "1/2", "--workers", "2")
+    assert "write i/n" in fails(*words, "--part", "half")
+    assert "credentials" in fails(
+        "predict", trained, "s3://key:secret@bucket/xrays", "--out", tmp_path / "p.csv"
+    )

@@ -60,6 +60,17 @@ def parse_share(text: str, environment: Mapping[str, str]) -> Share:
     return Share(int(match[1]), int(match[2]))
 
 
+def hint_of(environment: Mapping[str, str]) -> str | None:
+    """A sentence for who predicts everything although the environment tells of a job array; None otherwise."""
+    try:
+        share = share_of(environment)
+    except UserError:
+        return None
+    if share is None or share.count == 1:
+        return None
+    return f"this is task {share} ({share.source}) and predicts everything; add --part auto to predict its share only"
+
+
 def share_of(environment: Mapping[str, str]) -> Share | None:
     """The share of this process by the variables of Slurm's job arrays or of torchrun; None where there are none.
 

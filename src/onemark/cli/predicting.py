@@ -27,6 +27,39 @@ def register_predicting(app: App) -> None:
         app.command(command)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """The options that share the work."""
+
+    part: Annotated[
+        str | None,
+        Parameter(
+            help="i/n, as 3/8: predict only this part of the work, for job arrays; auto: what Slurm or torchrun say. "
+            "`onemark merge` joins the parts."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None, Parameter(help="Processes of this machine to share the work (Dask, extra `cluster`).")
+    ] = None
+    scheduler: Annotated[
+        str | None, Parameter(help="A Dask cluster to share the work, such as tcp://host:8786.")
+    ] = None
+    shard_size: Annotated[
+        int | None, Parameter(help="Radiographs that are written at a time; 256 when left out.")
+    ] = None
+
+    def check(self) -> None:
+        """Check that they do not contradict each other. Raises UserError."""
+        if sum(way is not None for way in (self.part, self.workers, self.scheduler)) > 1:
+            raise UserError(
+                "--part, --workers and --scheduler are three ways to share the work; give one of them"
+            )
+
+
+NOT_SHARED = Sharing()
+
+
 def predict(
     run_folder: Path,
     xrays: str,
@@ -42,22 +75,7 @@ def predict(
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
     safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
-    part: Annotated[
-        str | None,
-        Parameter(
-            help="i/n, as 3/8: predict only this part of the work, for job arrays; auto: what Slurm or torchrun say. "
-            "`onemark merge` joins the parts."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, Parameter(help="Processes of this machine to share the work (Dask, extra `cluster`).")
-    ] = None,
-    scheduler: Annotated[
-        str | None, Parameter(help="A Dask cluster to share the work, such as tcp://host:8786.")
-    ] = None,
-    shard_size: Annotated[
-        int | None, Parameter(help="Radiographs that are written at a time; 256 when left out.")
-    ] = None,
+    sharing: Sharing = NOT_SHARED,
 ) -> None:
     """Predict the landmarks of a folder of radiographs with a trained run.
 
@@ -68,26 +86,27 @@ def predict(
         xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
     from onemark.archive.job import check_free, check_result
-    from onemark.archive.shares import parse_share
+    from onemark.archive.shares import hint_of, parse_share
 
+    sharing.check()
     check_free(out, overwrite)
-    share = None if part is None else parse_share(part, os.environ)
-    if sum(way is not None for way in (part, workers, scheduler)) > 1:
-        raise UserError(
-            "--part, --workers and --scheduler are three ways to share the work; give one of them"
-        )
+    share = None if sharing.part is None else parse_share(sharing.part, os.environ)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     # A target that cannot be written must fail before minutes of predicting, not after.
     check_result(out, cohort, mm=mm, overwrite=overwrite)
-    way = _Way(out, mm, shard_size, overwrite, safe_csv)
+    on_cluster = sharing.workers is not None or sharing.scheduler is not None
+    model = onemark.load(run_folder, "cpu" if on_cluster else device)
+    way = _Way(out, mm, sharing.shard_size, overwrite, safe_csv)
     with Show() as show:
-        if workers is None and scheduler is None:
-            model = onemark.load(run_folder, device)
-            say_unfinished(run_folder, model, show)
-            line = way.alone(model, cohort, show) if share is None else way.share(model, cohort, share, show)
+        say_unfinished(run_folder, model, show)
+        if on_cluster:
+            line = way.on_cluster(run_folder, cohort, sharing, device, show)
+        elif share is not None:
+            line = way.share(model, cohort, share, show)
         else:
-            say_unfinished(run_folder, onemark.load(run_folder, "cpu"), show)
-            line = way.on_cluster(run_folder, cohort, workers, scheduler, device, show)
+            if hint := hint_of(os.environ):
+                show.say(hint)
+            line = way.alone(model, cohort, show)
     print(line)
 
 
@@ -139,8 +158,7 @@ class _Way:
         self,
         run_folder: Path,
         cohort: Cohort,
-        workers: int | None,
-        scheduler: str | None,
+        sharing: Sharing,
         device: str,
         show: Show,
     ) -> str:
@@ -150,8 +168,8 @@ class _Way:
             run_folder,
             cohort,
             self.out,
-            workers=workers,
-            scheduler=scheduler,
+            workers=sharing.workers,
+            scheduler=sharing.scheduler,
             device=device,
             mm=self.mm,
             shard_size=self.shard_size,

@@ -27,7 +27,8 @@ def key_fault(key: str) -> str | None:
         return "its name starts with a drive letter"
     if any(part in ("", ".", "..") for part in re.split(r"[/\\]", key)):
         return "a part of its name is empty, '.' or '..'"
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+    plain = key.isascii() and key.isprintable()  # most names; a list may hold a million
+    if not plain and any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
         return "its name holds control characters"
     return None
 
