@@ -81,9 +81,7 @@ def test_a_round_by_keys_and_a_click(asked: Desktop, truth: LandmarkTable, backe
 
 def test_answers_come_back_with_the_folder(asked: Desktop, xrays: Path, truth: LandmarkTable) -> None:
     press(asked, KEY.Key_N)
-    asked.app.session_store.end()
     answers = asked.app.session_store.answers
-    answers.load({})
     asked.open(xrays)
     asked.until(lambda: asked.app.asking.round is None)
     asked.until(lambda: answers.answers == {truth.images[1]: {truth.names[0]: None}})

@@ -90,7 +90,7 @@ class SessionStore(QObject):
         self.save()
         self.flush()
         if self._autosave is None:
-            return not self.context.session.annotations
+            return not self.context.session.annotations and not self.answers.answers
         return self._autosave.error is None
 
     def end(self) -> None:
