@@ -25,6 +25,7 @@ class QuestionsDialog(QDialog):
         self._ask = make_label("", "ask", name="questions.ask")
         self._crop = Crop()
         self._progress: QProgressBar = name_control(QProgressBar(), "questions.progress", "Questions done")
+        self._progress.setTextVisible(False)
         make = make_button
         self._buttons = [
             make(
@@ -69,7 +70,6 @@ class QuestionsDialog(QDialog):
         self._teach.setEnabled(bool(self.app.session_store.answers.answers))
         self._progress.setRange(0, len(round_.questions) if round_ is not None else 0)
         self._progress.setValue(round_.at if round_ is not None else 0)
-        self._progress.setFormat("%v of %m")
         self._ask.setText(self._compose(question))
         if question is None or round_ is None:
             self._crop.clear()
@@ -109,7 +109,9 @@ class QuestionsDialog(QDialog):
 
     def _compose(self, question: Question | None) -> str:
         if question is not None:
-            return f"Where is {self.app.asking.landmark}?  ({question.image})"
+            round_ = self.app.asking.round
+            count = "" if round_ is None else f"{round_.at + 1} of {len(round_.questions)}: "
+            return f"{count}where is {self.app.asking.landmark}?  ({question.image})"
         if self.app.asking.waiting:
             return "Choosing the questions that teach most…"
         return "All questions are done. Teach the answers, or close this window and do that later."
