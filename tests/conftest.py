@@ -8,6 +8,8 @@ from pathlib import Path
 
 # torch reads this when it loads; tiny convolutions are no faster on more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests replace parts of the readers, which another process would not see; `test_time_limit.py` reads there.
+os.environ.setdefault("ONEMARK_PICTURE_SECONDS", "0")
 
 import pytest
 import torch

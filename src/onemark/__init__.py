@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onemark.archive.cluster import predict_dask
     from onemark.data.cohort import Cohort, open_cohort
     from onemark.data.images.read import read_radiograph
     from onemark.data.landmarks.convert import write_landmarks
@@ -40,6 +41,7 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys(
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 _HOMES = {
+    "archive.cluster": ("predict_dask",),
     "data.cohort": ("Cohort", "open_cohort"),
     "data.landmarks.convert": ("write_landmarks",),
     "data.images.read": ("read_radiograph",),
@@ -79,6 +81,7 @@ __all__ = [
     "load",
     "measure",
     "open_cohort",
+    "predict_dask",
     "read_landmarks",
     "read_radiograph",
     "resume",

@@ -109,3 +109,30 @@ def test_every_setting_that_is_listed_can_be_set(capsys: pytest.CaptureFixture[s
         assert recipe.configure_selector(settings) == recipe.configure_selector()
         slots = {"select": recipe.configure_selector(), **recipe.configure()}
         assert set(settings) == {f"{slot}.{name}" for slot, config in slots.items() for name in vars(config)}
+
+
+def test_safe_csv_keeps_names_from_running_as_formulas(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "l.csv").write_text(
+        "image,landmark,x,y\nphantom-001.png,=1+1,13,24\nphantom-001.png,b,15,30\n"
+    )
+    for more, name in (([], "=1+1"), (["--safe-csv"], "'=1+1")):
+        words = ["convert", str(tmp_path / "l.csv"), str(tmp_path / f"{len(more)}.csv"), *more]
+        assert main(words) == 0
+        assert pd.read_csv(tmp_path / f"{len(more)}.csv").landmark.tolist() == [name, "b"]
+    capsys.readouterr()
+
+
+def test_links_are_followed_unless_told_otherwise(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails
+):
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "phantom-001.png").symlink_to(cohort / "xrays" / "phantom-001.png")
+    (folder / "other.png").write_bytes((cohort / "xrays" / "phantom-002.png").read_bytes())
+    (tmp_path / "l.csv").write_text("image,landmark,x,y\nphantom-001.png,a,13,24\n")
+    words = ["convert", tmp_path / "l.csv", tmp_path / "l.tps", "--images", folder]
+    assert "no radiograph 'phantom-001.png'" in fails(*words, "--no-follow")
+    assert main([str(word) for word in words]) == 0
+    capsys.readouterr()

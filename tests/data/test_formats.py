@@ -282,7 +282,9 @@ def test_yolo_without_a_configuration(tmp_path: Path, cohort: Cohort) -> None:
 
 
 def test_unknown_formats_to_write(tmp_path: Path, cohort: Cohort, table: LandmarkTable) -> None:
-    with pytest.raises(UserError, match=r"no format 'excel' to write; choose one of coco, csv, labelme, pts"):
+    with pytest.raises(
+        UserError, match=r"no format 'excel' to write; choose one of coco, csv, dicom-sr, labelme, pts"
+    ):
         write_landmarks(table, tmp_path / "o.csv", cohort=cohort, format="excel")
 
 
@@ -427,7 +429,14 @@ def test_what_is_not_read_is_named(
 def test_one_module_is_one_format() -> None:
     keys = [one.key for one in all_formats()]
     assert len(set(keys)) == len(keys)
-    assert {one.key for one in writers()} <= {one.key for one in readers()}
+    assert {one.key for one in writers()} - {"dicom-sr"} <= {one.key for one in readers()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all_formats() is all_formats()
+
+
+def test_a_stated_size_below_zero_is_one_sentence(tmp_path: Path, cohort: Cohort) -> None:
+    shape = {"label": "a", "shape_type": "point", "points": [[1, 2]]}
+    content = {"shapes": [shape], "imagePath": "p1.png", "imageHeight": -3, "imageWidth": 60}
+    with pytest.raises(UserError, match="states a size of 60 x -3 px"):
+        read(tmp_path, cohort, "a.json", json.dumps(content))

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from onemark.data.cohort import open_cohort
 from onemark.data.landmarks import text
-from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.data.landmarks.table import LandmarkTable, read_landmarks, read_table
 from onemark.types import UserError
 
+Folder = Callable[..., Path]
 NAN = (math.nan, math.nan)
 LONG = "image,landmark,x,y\na.png,s,1.5,2\na.png,t,3,4\nb.png,t,5,6\n"
 POINTS = {"a.png": [(1.5, 2), (3, 4)], "b.png": [NAN, (5, 6)]}
@@ -213,3 +216,26 @@ def test_a_file_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(text, "MAX_BYTES", 10)
     with pytest.raises(UserError, match="larger than 10 bytes"):
         read(tmp_path, LONG)
+
+
+@pytest.mark.parametrize("column", ["sample", "name", "subject", ""])
+def test_words_for_the_image_column_of_a_wide_table(tmp_path: Path, folder: Folder, column: str) -> None:
+    """`name` may also be the landmark's in a long table, and R writes row names without a title."""
+    cohort = open_cohort(folder("p1.png", "p2.png"))
+    (tmp_path / "c.csv").write_text(f"{column},nose_x,nose_y\np1,10,20\np2,30,25\n")
+    table = read_table(tmp_path / "c.csv", cohort)
+    assert {one.image: one.xy.tolist() for one in table} == {"p1.png": [[10, 20]], "p2.png": [[30, 25]]}
+    said = "the first column, which has no name," if not column else f"the column {column!r}"
+    assert any(f"{said} names the images" in note for note in table.notes)
+
+
+def test_name_stays_the_landmark_of_a_long_table(tmp_path: Path, folder: Folder) -> None:
+    (tmp_path / "p1.csv").write_text("name,x,y\nnose,10,20\nchin,30,25\n")
+    table = read_table(tmp_path / "p1.csv", open_cohort(folder("p1.png")))
+    assert (table.images, table.names) == (("p1.png",), ("nose", "chin"))
+
+
+def test_an_unnamed_column_of_numbers_is_no_image(tmp_path: Path, folder: Folder) -> None:
+    """As pandas writes its index."""
+    (tmp_path / "p1.csv").write_text(",nose_x,nose_y\n0,10,20\n")
+    assert read_table(tmp_path / "p1.csv", open_cohort(folder("p1.png"))).images == ("p1.png",)

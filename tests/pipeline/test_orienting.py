@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import onemark
-from onemark import Cohort, LandmarkTable, Progress
+from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
-from onemark.pipeline.orienting import learn_orientations
+from onemark.pipeline.orienting import Orienter, learn_orientations
 
 SIZE = (160, 128)
 QUICK = {"match.area": 20480, "match.references": 3, "match.field_steps": 25}
@@ -50,6 +50,32 @@ def test_every_orientation_is_found(tmp_path: Path):
     )
     assert orienter.mirrors
     assert orienter.known == {truth.images[0]: UPRIGHT, **ways}
+
+
+def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+):
+    """A radiograph may be less like the exemplar than its own mirror image; then others of the cohort decide."""
+    cohort, truth, ways = lying
+    orienter = learn_orientations(cohort, LandmarkTable.from_sets(truth.sets[:1]), lambda _: None)
+    assert len(orienter.canvas) > 1
+    one = truth.images[3]
+    assert one not in ways
+    misled = replace(orienter, usual=0.0)  # nothing is taken as upright without trying
+    unlikeness = Orienter.unlikeness
+
+    def mislead(
+        self: Orienter, seen: Radiograph, orientations: list[Orientation], reference: int = 0
+    ) -> list[float]:
+        found = unlikeness(self, seen, orientations, reference)
+        mirror = orientations.index(ALL[4]) if ALL[4] in orientations else None
+        if reference == 0 and mirror is not None:
+            found[mirror] = 0.7 * unlikeness(self, seen, [UPRIGHT], 0)[0]
+        return found
+
+    monkeypatch.setattr(Orienter, "unlikeness", mislead)
+    assert misled.find(cohort[one]).is_upright
+    assert replace(misled, canvas=orienter.canvas[:1]).find(cohort[one]) == ALL[4]
 
 
 def test_predictions_lie_on_the_files_as_they_are(

@@ -65,7 +65,7 @@ def join(
         table = LandmarkTable.from_sets(
             one for part in done if part.predicted for one in parts.read(part.number).sets()
         )
-        write_landmarks(table, parts.target.local, cohort=cohort, overwrite=overwrite)
+        write_landmarks(table, parts.target.local, cohort=cohort, overwrite=overwrite, predicted_by=plan.run)
     parts.remove()
     return joined
 

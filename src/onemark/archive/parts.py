@@ -144,9 +144,9 @@ class Parts:
             )
         return Rows.from_csv(io.StringIO(data.decode("utf-8", "replace"), newline=""), where)
 
-    def held_shard(self, number: int) -> contextlib.AbstractContextManager[None]:
-        """Hold one shard. Raises UserError when another process predicts it."""
-        return self._held(f"{_stem(number)}.lock", 0.0, f"part {number + 1} of {self.target.name}")
+    def held_shard(self, number: int, seconds: float = 0.0) -> contextlib.AbstractContextManager[None]:
+        """Hold one shard. Raises UserError when another process predicts it, and does not end within so long."""
+        return self._held(f"{_stem(number)}.lock", seconds, f"part {number + 1} of {self.target.name}")
 
     def held_job(self) -> contextlib.AbstractContextManager[None]:
         """Hold all of the result. Raises UserError when another process predicts or merges it."""

@@ -112,6 +112,11 @@ class Plan:
             digest.update(line.encode())
         return digest.hexdigest()
 
+    @property
+    def digest(self) -> str:
+        """Digest of all of it."""
+        return hashlib.blake2b(json.dumps(self.to_json()).encode(), digest_size=16).hexdigest()
+
     def list_lines(self) -> Iterator[str]:
         """The list as lines of JSON: the name and, where the disk spells it otherwise, the file."""
         for name in self.names:

@@ -25,6 +25,7 @@ class Predictor:
         plan: The plan.
         parts: Where the parts are kept.
         progress: Takes an event for each radiograph, and messages about those that are skipped.
+        patience: Seconds to wait for a process that predicts the same shard.
     """
 
     model: Model
@@ -32,6 +33,7 @@ class Predictor:
     plan: Plan
     parts: Parts
     progress: Sink = silent
+    patience: float = 0.0
     _done: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
     _noted: dict[str, int] = field(default_factory=dict, init=False)
@@ -51,7 +53,7 @@ class Predictor:
 
     def predict(self, shard: Shard) -> Part:
         """Predict one shard unless it is done; then only repeat what was said of it. Raises as `run` does."""
-        with self.parts.held_shard(shard.number):
+        with self.parts.held_shard(shard.number, self.patience):
             part = self.parts.part(shard.number)
             if part is None:
                 return self._predict(shard)

@@ -30,6 +30,7 @@ from onemark.cli.steps import (
     announce_device,
     check_same_options,
     explain_stop,
+    find_identity,
     fit_run,
     hold,
     open_run_cohort,
@@ -284,7 +285,8 @@ def convert(
     format: Annotated[
         str | None,
         Parameter(
-            help="Format to write: csv, slicer, tps, coco, pts, labelme or yolo; by default by the suffix."
+            name=("--format", "--to"),
+            help="Format to write: csv, slicer, tps, coco, pts, labelme, yolo or dicom-sr; by default by the suffix.",
         ),
     ] = None,
     y_from_top: Annotated[
@@ -295,7 +297,7 @@ def convert(
 ) -> None:
     """Convert a landmark file to another format, chosen by the target's suffix or by --format.
 
-    The suffixes are .csv .mrk.json .tps .pts and .json (COCO). docs/files.md lists what is read.
+    The suffixes are .csv .mrk.json .tps .pts .sr.dcm and .json (COCO). docs/files.md lists what is read.
 
     Args:
         source: File to read, or a folder of files of one image each.
@@ -310,7 +312,14 @@ def convert(
     )
     table = read_table(source, cohort, y_from_top=y_from_top)
     files = onemark.write_landmarks(
-        table, target, cohort=cohort, format=format, mm=mm, overwrite=overwrite, safe_csv=safe_csv
+        table,
+        target,
+        cohort=cohort,
+        format=format,
+        mm=mm,
+        overwrite=overwrite,
+        safe_csv=safe_csv,
+        predicted_by=find_identity(source),
     )
     print(*files, sep="\n")
 

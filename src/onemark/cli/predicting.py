@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,12 @@ from cyclopts import App, Parameter
 import onemark
 from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm
 from onemark.cli.show import Show
-from onemark.cli.steps import is_trained, print_predicted
+from onemark.cli.steps import count_predicted, is_trained
+from onemark.types import UserError
 
 if TYPE_CHECKING:
+    from onemark.archive.shares import Share
+    from onemark.data.cohort import Cohort
     from onemark.pipeline.model import Model
 
 
@@ -25,13 +29,13 @@ def register_predicting(app: App) -> None:
 
 def predict(
     run_folder: Path,
-    xrays: Path,
+    xrays: str,
     /,
     *,
     out: Annotated[
-        Path,
+        str,
         Parameter(help="File to write; its suffix chooses the format. A .parquet becomes a folder of parts."),
-    ] = Path("landmarks.csv"),
+    ] = "landmarks.csv",
     device: Device = "auto",
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
@@ -45,6 +49,12 @@ def predict(
             "`onemark merge` joins the parts."
         ),
     ] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Processes of this machine to share the work (Dask, extra `cluster`).")
+    ] = None,
+    scheduler: Annotated[
+        str | None, Parameter(help="A Dask cluster to share the work, such as tcp://host:8786.")
+    ] = None,
     shard_size: Annotated[
         int | None, Parameter(help="Radiographs that are written at a time; 256 when left out.")
     ] = None,
@@ -57,38 +67,99 @@ def predict(
         run_folder: Run folder of `onemark fit` or `onemark run`.
         xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
-    from onemark.archive.job import check_free, check_result, predict_into, predict_share
+    from onemark.archive.job import check_free, check_result
     from onemark.archive.shares import parse_share
 
     check_free(out, overwrite)
     share = None if part is None else parse_share(part, os.environ)
+    if sum(way is not None for way in (part, workers, scheduler)) > 1:
+        raise UserError(
+            "--part, --workers and --scheduler are three ways to share the work; give one of them"
+        )
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     # A target that cannot be written must fail before minutes of predicting, not after.
     check_result(out, cohort, mm=mm, overwrite=overwrite)
-    model = onemark.load(run_folder, device)
+    way = _Way(out, mm, shard_size, overwrite, safe_csv)
     with Show() as show:
-        say_unfinished(run_folder, model, show)
-        if share is None:
-            joined = predict_into(
-                out,
-                model,
-                cohort,
-                mm=mm,
-                shard_size=shard_size,
-                overwrite=overwrite,
-                safe_csv=safe_csv,
-                progress=show,
-            )
+        if workers is None and scheduler is None:
+            model = onemark.load(run_folder, device)
+            say_unfinished(run_folder, model, show)
+            line = way.alone(model, cohort, show) if share is None else way.share(model, cohort, share, show)
         else:
-            show.say(f"predicting part {share}, by {share.source}")
-            done = predict_share(
-                out, model, cohort, share, mm=mm, shard_size=shard_size, overwrite=overwrite, progress=show
-            )
-    if share is None:
-        print_predicted(joined.predicted, joined.total, out)
-    else:
+            say_unfinished(run_folder, onemark.load(run_folder, "cpu"), show)
+            line = way.on_cluster(run_folder, cohort, workers, scheduler, device, show)
+    print(line)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The ways to predict. Each returns the line that says what came of it."""
+
+    out: str
+    mm: bool
+    shard_size: int | None
+    overwrite: bool
+    safe_csv: bool
+
+    def alone(self, model: Model, cohort: Cohort, show: Show) -> str:
+        from onemark.archive.job import predict_into
+
+        joined = predict_into(
+            self.out,
+            model,
+            cohort,
+            mm=self.mm,
+            shard_size=self.shard_size,
+            overwrite=self.overwrite,
+            safe_csv=self.safe_csv,
+            progress=show,
+        )
+        return count_predicted(joined.predicted, joined.total, self.out)
+
+    def share(self, model: Model, cohort: Cohort, share: Share, show: Show) -> str:
+        from onemark.archive.job import predict_share
+
+        show.say(f"predicting part {share}, by {share.source}")
+        done = predict_share(
+            self.out,
+            model,
+            cohort,
+            share,
+            mm=self.mm,
+            shard_size=self.shard_size,
+            overwrite=self.overwrite,
+            progress=show,
+        )
         predicted = sum(one.predicted for one in done)
-        print(f"part {share}: predicted {predicted} radiographs; when all parts are: onemark merge {out}")
+        return (
+            f"part {share}: predicted {predicted} radiographs; when all parts are: onemark merge {self.out}"
+        )
+
+    def on_cluster(
+        self,
+        run_folder: Path,
+        cohort: Cohort,
+        workers: int | None,
+        scheduler: str | None,
+        device: str,
+        show: Show,
+    ) -> str:
+        from onemark.archive.cluster import predict_on_cluster
+
+        joined = predict_on_cluster(
+            run_folder,
+            cohort,
+            self.out,
+            workers=workers,
+            scheduler=scheduler,
+            device=device,
+            mm=self.mm,
+            shard_size=self.shard_size,
+            overwrite=self.overwrite,
+            safe_csv=self.safe_csv,
+            progress=show,
+        )
+        return count_predicted(joined.predicted, joined.total, self.out)
 
 
 def merge(
@@ -108,7 +179,7 @@ def merge(
 
     check_free(out, overwrite)
     joined = merge_parts(out, overwrite=overwrite, safe_csv=safe_csv)
-    print_predicted(joined.predicted, joined.total, out)
+    print(count_predicted(joined.predicted, joined.total, out))
 
 
 def say_unfinished(run_folder: Path, model: Model, show: Show) -> None:

@@ -274,13 +274,18 @@ def _write_results(
     return verdict
 
 
-def print_predicted(predicted: int, total: int, path: Path | str, verdict: Verdict | None = None) -> None:
-    """Print `predicted 149 of 150 radiographs: out.csv`; a result that is not usable says that first."""
-    counted = f"predicted {predicted} of {total} radiographs: {path}"
+def count_predicted(predicted: int, total: int, path: Path | str) -> str:
+    """Say `predicted 149 of 150 radiographs: out.csv`."""
+    return f"predicted {predicted} of {total} radiographs: {path}"
+
+
+def print_predicted(predicted: int, total: int, path: Path, verdict: Verdict | None = None) -> None:
+    """Print `count_predicted`; a result that is not usable says that first."""
+    counted = count_predicted(predicted, total, path)
     if verdict is None:
         print(counted)
         return
-    run = Path(path).parent
+    run = path.parent
     go_on = f"`onemark fit --resume {run} --exemplar {run / 'exemplars.csv'} --minutes {verdict.minutes:g}`"
     print(f"{verdict.headline}. {verdict.explain(go_on)} {counted}")
 
@@ -300,6 +305,16 @@ def judge_run(
         minutes=RunFolder.open(run_folder).config.minutes,
         others=others,
     )
+
+
+def find_identity(landmarks: Path) -> str:
+    """The identity of the run in whose folder a table of predictions lies; empty for any other table."""
+    from onemark.data.cohort import is_run_folder
+    from onemark.pipeline.runs import RunFolder
+
+    if landmarks.name != "landmarks.csv" or not is_run_folder(landmarks.parent):
+        return ""
+    return RunFolder.open(landmarks.parent).config.identity
 
 
 def score_in_percent(

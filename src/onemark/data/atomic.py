@@ -154,6 +154,12 @@ def write_text(path: Path | str, text: str) -> None:
         stream.write(text)
 
 
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write bytes, atomically. Raises UserError as `writing` does."""
+    with writing(path, "wb") as stream:
+        stream.write(data)
+
+
 def sweep_leftovers(folder: Path) -> None:
     """Remove the unfinished files that killed writers left in a folder. Only its owner may: nobody else writes there."""
     for part in folder.glob(f"{PREFIX}*.tmp"):

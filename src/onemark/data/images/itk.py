@@ -7,15 +7,15 @@ and takes another DICOM tag for each kind of image (GDCM's `ImageHelper`). The t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onemark.data.images.read import named_errors, reader_name
+from onemark.data.images.read import named_errors, run_reader
 from onemark.data.images.spacing import Spacing
 from onemark.data.images.stream import BoundedReader
 from onemark.types import UserError
@@ -77,10 +77,15 @@ def read_geometry(path: Path | str) -> Geometry:
         UserError: missing, unreadable, damaged.
     """
     path = Path(path)
-    with named_errors(path), BoundedReader.open(path) as stream:
-        module = import_module(f"onemark.data.images.{reader_name(stream)}")
-        found: Geometry = module.read_geometry(stream)
-        return found
+    with named_errors(path):
+        found = run_reader(lambda: BoundedReader.open(path), "read_geometry")
+        return found if isinstance(found, Geometry) else _restored(found)
+
+
+def _restored(fields: Mapping[str, Any]) -> Geometry:
+    origin, spacing = (tuple(map(float, fields[key])) for key in ("origin", "spacing"))
+    direction = tuple(tuple(map(float, row)) for row in fields["direction"])
+    return Geometry(origin, spacing, direction)  # type: ignore[arg-type]
 
 
 def from_density(x: float, y: float, mm: float) -> Geometry:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from PIL import Image
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -42,6 +40,8 @@ def current_limits() -> Limits:
 @contextlib.contextmanager
 def use_limits(chosen: Limits) -> Iterator[None]:
     """Read pictures under other limits inside this block, for a program that does nothing else meanwhile."""
+    from PIL import Image  # listing a folder needs no decoder
+
     before, pillow = _current.set(chosen), Image.MAX_IMAGE_PIXELS
     # Pillow has a limit of its own, which it counts twice.
     Image.MAX_IMAGE_PIXELS = max(pillow or 0, chosen.pixels)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+from numpy.typing import NDArray
+
+from onemark.data.images import aside
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Decoded, Header, check_decoded, check_size, checked_spacing
 from onemark.data.images.intensity import scaled
@@ -89,8 +92,8 @@ def read_decoded(path: Path | str) -> Decoded:
 
 
 def _decode(source: Callable[[], BoundedReader], where: object) -> Decoded:
-    with named_errors(where), source() as stream:
-        found: Decoded = _reader(stream).read_values(stream)
+    with named_errors(where):
+        found: Decoded = run_reader(source, "read_values")
         check_decoded(found)
         header = Header(found.header.size, checked_spacing(found.header.spacing))
         return found._replace(header=header)
@@ -108,8 +111,8 @@ def read_header(path: Path | str) -> Header:
 
 def decode_header(source: Callable[[], BoundedReader], where: object) -> Header:
     """As `read_header`, from wherever the file is; see `decode_radiograph`."""
-    with named_errors(where), source() as stream:
-        header: Header = _reader(stream).read_header(stream)
+    with named_errors(where):
+        header: Header = run_reader(source, "read_header")
         check_size(*header.size)
         return Header(header.size, checked_spacing(header.spacing))
 
@@ -126,11 +129,12 @@ def named_errors(path: object) -> Iterator[None]:
         yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, UserError) else error
-        shown, reason = printable(path), _reason(error)
+        shown, reason = printable(path), explain_fault(error)
         raise UserError(reason if reason.startswith(shown) else f"{shown} {reason}") from cause
 
 
-def _reason(error: Exception) -> str:
+def explain_fault(error: Exception) -> str:
+    """The end of a sentence that starts with a file's name: what is wrong with it, and the way out."""
     if isinstance(error, UserError):
         return printable(error)
     if isinstance(error, FileNotFoundError):
@@ -145,8 +149,27 @@ def _reason(error: Exception) -> str:
     return "is damaged or cut off; export it again or remove it"
 
 
-def _reader(stream: BoundedReader) -> ModuleType:
-    return import_module(f"onemark.data.images.{reader_name(stream)}")
+def run_reader(source: Callable[[], BoundedReader], what: str) -> Any:
+    """What the function `what` of a file's reader gives, in a process that can be ended where its kind needs that.
+
+    From there only headers and decoded values come whole; of anything else come its fields.
+
+    Raises:
+        UserError: as that function, or it takes too long; without the file's name.
+    """
+    with source() as stream:
+        kind = reader_name(stream)
+        if kind in aside.KINDS and aside.time_limit():
+            with contextlib.suppress(aside.CannotStart), stream.as_file() as path:
+                return _restored(*aside.ask(kind, what, path))
+        return getattr(import_module(f"onemark.data.images.{kind}"), what)(stream)
+
+
+def _restored(answer: Mapping[str, Any], values: NDArray[Any] | None) -> Any:
+    if "size" not in answer:
+        return answer
+    header = Header(tuple(answer["size"]), tuple(answer["spacing"]) if answer["spacing"] else None)
+    return header if values is None else Decoded(header, values, tuple(answer["notes"]))
 
 
 def reader_name(stream: BoundedReader) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +51,24 @@ class BoundedReader(io.BufferedReader):
     def name(self) -> str:
         """The file's path."""
         return self._path
+
+    @contextlib.contextmanager
+    def as_file(self) -> Iterator[Path]:
+        """A file with this content, for a reader in another process: the file itself, or a copy that is removed again.
+
+        Raises:
+            OSError: there is no space for a copy, or the stream cannot be read.
+        """
+        if isinstance(self.raw, io.FileIO):
+            yield Path(self._path)
+            return
+        with tempfile.TemporaryDirectory(prefix="onemark-") as folder:
+            path = Path(folder) / f"picture{Path(self._path).suffix}"
+            with path.open("wb") as copy:
+                while piece := super().read(_SPARE):
+                    copy.write(piece)
+            self.seek(0)
+            yield path
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any stream. Raises UserError, without the file's name, when the budget is spent."""

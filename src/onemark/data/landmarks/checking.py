@@ -80,7 +80,7 @@ class _Check:
         return 1
 
     def _scale(self, name: str, stated: Size, shown: Size) -> NDArray[np.float64]:
-        if not all(stated):
+        if min(stated) <= 0:
             raise UserError(f"the file states a size of {stated[1]} x {stated[0]} px")
         x, y = shown[1] / stated[1], shown[0] / stated[0]
         words = f"{stated[1]} x {stated[0]} px"

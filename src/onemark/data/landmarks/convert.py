@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from onemark.data.atomic import check_writable, user_errors, write_text
+from onemark.data.atomic import check_writable, user_errors, write_bytes
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.formats import writers
 from onemark.data.landmarks.formats.base import Format, Target
@@ -27,6 +27,7 @@ def write_landmarks(
     mm: bool = False,
     overwrite: bool = False,
     safe_csv: bool = False,
+    predicted_by: str = "",
 ) -> tuple[Path, ...]:
     """Write a table in the format of the suffix, or in a named one.
 
@@ -37,10 +38,11 @@ def write_landmarks(
         table: What to write.
         path: The file, or for several images of such a format the folder's name with the suffix.
         cohort: The radiographs; needed by all formats but CSV, for image sizes and the place in Slicer.
-        format: `csv`, `slicer`, `tps`, `coco`, `labelme`, `pts` or `yolo`; by default the suffix decides.
+        format: `csv`, `slicer`, `tps`, `coco`, `labelme`, `pts`, `yolo` or `dicom-sr`; by default the suffix decides.
         mm: CSV only: add the columns `x_mm,y_mm`; needs `cohort`.
         overwrite: Replace files that are there. Off by default: nothing is lost by a mistyped name.
         safe_csv: CSV only: see `LandmarkTable.to_csv`.
+        predicted_by: DICOM SR only: identity of the run that predicted the landmarks.
 
     Returns:
         The files written.
@@ -58,11 +60,11 @@ def write_landmarks(
         _check_free([path], overwrite)
         table.to_csv(path, spacing, safe=safe_csv)
         return (path,)
-    texts = _texts(table, path, chosen, _needed(path, cohort))
-    _check_free([file for file, text in texts.items() if not _holds(file, text)], overwrite)
-    _write_all(texts)
+    contents = _contents(table, path, chosen, _needed(path, cohort), predicted_by)
+    _check_free([file for file, content in contents.items() if not _holds(file, content)], overwrite)
+    _write_all(contents)
     _warn_of_unasked(table, path, chosen)
-    return tuple(texts)
+    return tuple(contents)
 
 
 def _warn_of_unasked(table: LandmarkTable, path: Path, chosen: Format) -> None:
@@ -75,14 +77,14 @@ def _warn_of_unasked(table: LandmarkTable, path: Path, chosen: Format) -> None:
         )
 
 
-def _write_all(texts: Mapping[Path, str]) -> None:
+def _write_all(contents: Mapping[Path, bytes]) -> None:
     """Write all files, or none that was not there before: the same call then works once the disk has room."""
     new: list[Path] = []
     try:
-        for file, text in texts.items():
+        for file, content in contents.items():
             if not file.exists():
                 new.append(file)
-            write_text(file, text)
+            write_bytes(file, content)
     except UserError:
         for file in new:
             with contextlib.suppress(OSError):
@@ -90,10 +92,10 @@ def _write_all(texts: Mapping[Path, str]) -> None:
         raise
 
 
-def _holds(file: Path, text: str) -> bool:
+def _holds(file: Path, content: bytes) -> bool:
     """Whether a file is there already as it is to be, such as after a death in the middle of many."""
     try:
-        return file.is_file() and file.read_bytes() == text.encode()
+        return file.is_file() and file.read_bytes() == content
     except OSError:
         return False
 
@@ -146,11 +148,14 @@ def choose_format(path: Path, key: str | None = None) -> Format:
     return max(claiming, key=lambda one: len(one.suffix))
 
 
-def _texts(table: LandmarkTable, path: Path, chosen: Format, cohort: Cohort) -> dict[Path, str]:
+def _contents(
+    table: LandmarkTable, path: Path, chosen: Format, cohort: Cohort, predicted_by: str
+) -> dict[Path, bytes]:
     """File -> what it will hold."""
     table = LandmarkTable.from_sets(replace(one, image=cohort.resolve(one.image)) for one in table)
     assert chosen.render is not None
-    return dict(chosen.render(Target(table, cohort, path)))
+    rendered = chosen.render(Target(table, cohort, path, predicted_by))
+    return {file: found if isinstance(found, bytes) else found.encode() for file, found in rendered.items()}
 
 
 def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacings:

@@ -44,6 +44,7 @@ FORMATS = (
     Format("labelme", "labelme (.json for each radiograph)", "labelme.json"),
     Format("pts", "BoneFinder (.pts for each radiograph)", "points.pts"),
     Format("yolo", "YOLO-pose (folder)", "yolo"),
+    Format("dicom-sr", "DICOM structured report (.sr.dcm for each DICOM file)", "reports.sr.dcm"),
     Format("report", "Report with pictures (.html)", "report.html"),
 )
 
@@ -154,5 +155,8 @@ def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
 
 def _find_written(path: Path) -> Path:
     # Some formats hold one radiograph in a file; several become a folder of that name.
-    folder = path.with_name(path.name.removesuffix(".mrk.json").removesuffix(".json").removesuffix(".pts"))
+    name = path.name
+    for suffix in (".mrk.json", ".json", ".pts", ".sr.dcm"):
+        name = name.removesuffix(suffix)
+    folder = path.with_name(name)
     return folder if folder.is_dir() else path

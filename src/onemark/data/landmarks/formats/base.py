@@ -189,11 +189,13 @@ class Target:
         table: Landmarks, images named as in the cohort.
         cohort: Their radiographs.
         path: The file or, where there are several, what their folder is named after.
+        predicted_by: Identity of the run that predicted them; empty where that is unknown.
     """
 
     table: LandmarkTable
     cohort: Cohort
     path: Path
+    predicted_by: str = ""
 
     def size(self, image: str) -> Size:
         """`(H, W)` in px."""
@@ -223,7 +225,7 @@ class Format:
         suffix: Of the files it writes or, where it only reads, usually has; empty for folders.
         recognises: Whether a file is of this format, by its content first.
         read: Its points; None for a format that is only recognised, and then `way_out` says what to do.
-        render: File -> text, of everything to be written; None for a format that is only read.
+        render: File -> text or bytes, of everything to be written; None for a format that is only read.
         rank: Those with a lower rank are asked first whether they recognise a file.
         way_out: End of a sentence, for formats that are only recognised.
         oriented: Its programs apply the rotation flag of a picture (EXIF), so its points lie in the turned picture.
@@ -237,7 +239,7 @@ class Format:
     suffix: str
     recognises: Callable[[Source], bool]
     read: Callable[[Source], Reading] | None = None
-    render: Callable[[Target], Mapping[Path, str]] | None = None
+    render: Callable[[Target], Mapping[Path, str | bytes]] | None = None
     rank: int = 50
     way_out: str = ""
     oriented: bool = False

@@ -32,11 +32,7 @@ def _recognises(source: Source) -> bool:
         values = [float(cell) for cell in cells]
     except ValueError:
         return False
-    return (
-        len(values) > _BOX
-        and values[0] == int(values[0])
-        and all(0 <= value <= 1 for value in values[1:_BOX])
-    )
+    return len(values) > _BOX and values[0].is_integer() and all(0 <= value <= 1 for value in values[1:_BOX])
 
 
 def _read(source: Source) -> Reading:

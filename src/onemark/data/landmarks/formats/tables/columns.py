@@ -50,6 +50,9 @@ _IMAGE = [
     "case",
     "case_id",
     "individual",
+    "sample",
+    "sample_id",
+    "sample_name",
 ]
 _LANDMARK = [
     "landmark",

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onemark.data.cohort import Cohort
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries
 from onemark.data.landmarks.formats.base import Format, Reading, Source, Target
@@ -73,12 +74,28 @@ def read(source: Source) -> Reading:
         header, "image", () if landmark is None or header[landmark] != "name" else (landmark,)
     )
     if landmark is not None and (image == landmark or not _is_long(header, landmark, x, y)):
-        landmark = None
+        landmark, image = None, find_column(header, "image")
+    if image is None:
+        image = _row_names(source, header, rows)
     if landmark is not None and x is not None and y is not None:
         table = _Table(rows, header, image, _alone(source, header, image))
         sets = group_entries(source.path, list(_long(table, (landmark, x, y))))
         return Reading(_with_units(sets, table), _renamed(header, image))
     return _read_wide(source, rows, header, image)
+
+
+def _row_names(source: Source, header: Sequence[str], rows: Rows) -> int | None:
+    """The first column where it has no name and holds radiographs, as R and pandas write row names."""
+    if header[0] or source.cohort is None:
+        return None
+    return 0 if any(row and row[0] and _is_known(source.cohort, row[0]) for _, row in rows.rows) else None
+
+
+def _is_known(cohort: Cohort, name: str) -> bool:
+    try:
+        return bool(cohort.resolve(name))
+    except UserError:
+        return False
 
 
 def _with_units(sets: Sequence[LandmarkSet], table: _Table) -> list[LandmarkSet]:
@@ -145,6 +162,8 @@ def _alone(source: Source, header: Sequence[str], image: int | None) -> str:
 def _renamed(header: Sequence[str], image: int | None) -> list[str]:
     if image is None or header[image].lower() == "image":
         return []
+    if not header[image]:
+        return ["the first column, which has no name, names the images"]
     return [f"the column {header[image]!r} names the images"]
 
 
