@@ -1,6 +1,6 @@
 """Error against clicks: whole radiographs at random, by `suggest` or the worst first, and single questions.
 
-    python benchmarks/clicks.py IMAGES LANDMARKS EXEMPLAR --learn 150 --spacing-mm 0.1 --minutes 10 --out clicks.csv
+    python benchmarks/clicks.py IMAGES LANDMARKS EXEMPLAR --learn 150 --spacing-mm 0.1 --minutes 10 --plot clicks.png
 
 IMAGES is a folder of radiographs and LANDMARKS their truth. The first `--learn` of them are the cohort that is learned
 from; the others are scored. Every arm starts from the same run of one exemplar and spends as many clicks in a round as
@@ -77,7 +77,8 @@ def main() -> None:
             file.flush()
             print(*row, flush=True)
             rows.append(row)
-    plot(rows, options.out.with_suffix(".png"), "px" if options.spacing_mm is None else "mm")
+    if options.plot:
+        plot(rows, options.plot, "px" if options.spacing_mm is None else "mm")
 
 
 def _fit(trial: Trial, exemplar: str) -> None:
@@ -200,7 +201,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     parser.add_argument("--run", type=Path, help="finished run to start from instead; it stays as it is")
     parser.add_argument("--work", type=Path, help="folder to keep the runs in")
-    parser.add_argument("--out", type=Path, default=Path("clicks.csv"), help="table to write, and a plot")
+    parser.add_argument("--out", type=Path, default=Path("clicks.csv"), help="table to write")
+    parser.add_argument("--plot", type=Path, help="picture to write")
     return parser.parse_args()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from onemark.data.atomic import write_text
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.questions import Question, Questions
 from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.options import option
 from onemark.pipeline.run_config import RunConfig, RunState
@@ -158,6 +159,15 @@ class FakeBackend:
         return RunConfig(
             order.recipe, _of_match(order), 0, "cpu", None, str(cohort.folder), None, cohort.names, state
         )
+
+    def ask(self, run: Path, cohort: Cohort, number: int) -> Questions:
+        names = list(self.truth.images)[1:]
+        guesses = [self.model(self.truth).locate(name) for name in names]
+        rows = [
+            Question(one.image, one.names[k], *map(float, one.xy[k]), 2.0, "px")
+            for k, one in enumerate(guesses)
+        ]
+        return Questions(tuple(rows[:number]), run)
 
     def load(self, run: Path) -> FakeModel:
         return self.model(self.truth)

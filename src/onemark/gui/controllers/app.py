@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
 
+from onemark.gui.controllers.asking import Asking
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.exporting import Exporting
 from onemark.gui.controllers.measuring import Measuring
@@ -33,6 +34,7 @@ class App(QObject):
         opening: Step 1.
         viewing: The radiograph in view.
         training: Step 3.
+        asking: The questions of step 4.
         evidence: The evidence of step 4.
         preview: The predictions on the radiograph in view during a training.
         exporting: Step 5.
@@ -53,6 +55,7 @@ class App(QObject):
         self.viewing = Viewing(self.context, self)
         self.opening = Opening(self.context, self.session_store, self)
         self.training = Training(self.context, self.session_store, self)
+        self.asking = Asking(self.context, self.session_store, self.training, self)
         self.evidence = EvidenceView(self.context, self.training, self)
         self.preview = Preview(self.context, self.training, self)
         self.exporting = Exporting(self.context, self.session_store, self)

@@ -14,9 +14,10 @@ from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
+from onemark.gui.state.questioning import AnswerBook
 from onemark.gui.state.run_status import awaits_exemplar, has_learned
 from onemark.gui.state.schema import Schema
-from onemark.types import UserError
+from onemark.types import LandmarkSet, UserError
 
 
 class SessionStore(QObject):
@@ -29,6 +30,7 @@ class SessionStore(QObject):
         suggestion_run: Folder of the run that the last suggestion has made, or None if a training has ended since.
         aliases: Run folder -> the run's name of a landmark -> the person's name for it, where they differ now.
         preferences: What the person has chosen.
+        answers: What the person has answered to questions.
     """
 
     _troubled = Signal(str, str)
@@ -42,6 +44,7 @@ class SessionStore(QObject):
         self.suggestion_run: Path | None = None
         self.aliases: dict[str, dict[str, str]] = {}
         self.preferences = Preferences.from_napari()
+        self.answers = AnswerBook()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
         self._reading: dict[str, Any] | None = None
@@ -62,6 +65,7 @@ class SessionStore(QObject):
         newest, *older = kept or [autosave.find_unused(self.work / autosave.NAME)]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         self._reading, self.aliases = None, {}
+        self.answers.load({})
         self.preferences.contrast, self.preferences.inverted = None, False  # those of another cohort
         if kept:
             saved = autosave.merge(list(kept.values()))
@@ -86,7 +90,7 @@ class SessionStore(QObject):
         self.save()
         self.flush()
         if self._autosave is None:
-            return not self.context.session.annotations
+            return not self.context.session.annotations and not self.answers.answers
         return self._autosave.error is None
 
     def end(self) -> None:
@@ -105,7 +109,16 @@ class SessionStore(QObject):
         """The last run's name of a landmark -> the person's name for it, where they differ."""
         return self.aliases.get(str(self.run), {})
 
+    def collect_sets(self) -> list[LandmarkSet]:
+        """The person's finished points, and the answers on all other radiographs."""
+        session = self.context.session
+        finished = session.exemplar_sets()
+        known = {one.image for one in finished}
+        answers = self.answers.sets(session.schema.names, session.cohort or ())
+        return [*finished, *(one for one in answers if one.image not in known)]
+
     def _follow_names(self, renamed: dict[str, str]) -> None:
+        self.answers.rename(renamed)
         # The networks of a run go by its own names, so they stay there, and the window translates.
         for run in filter(None, (self.run, self.former)):
             names = self.aliases.setdefault(str(run), {})
@@ -179,6 +192,7 @@ class SessionStore(QObject):
             "run": str(self.run) if self.run else None,
             "former": str(self.former) if self.former else None,
             "suggested": str(self.suggestion_run) if self.suggestion_run else None,
+            "answers": self.answers.to_json(),
         }
         return lambda: {
             **plain,
@@ -194,6 +208,7 @@ class SessionStore(QObject):
         self._restore_annotations(saved["annotations"])
         self.preferences.update(saved["preferences"])
         self._reading, self.aliases = saved.get("reading"), saved.get("aliases", {})
+        self.answers.load(saved.get("answers", {}))
         self.run, self.former, self.suggestion_run = (
             _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")
         )
@@ -245,6 +260,7 @@ class SessionStore(QObject):
         kept = autosave.set_aside(self._autosave.path)
         self._autosave = autosave.Autosave(self._autosave.path, self._post)
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
+        self.answers.load({})
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)

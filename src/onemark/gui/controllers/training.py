@@ -135,7 +135,7 @@ class Training(QObject):
         except UserError:
             return False
         own = {name: mine for mine, name in self.session_store.names_of_run().items()}
-        sets = [rename(one, own) for one in self.context.session.exemplar_sets()]
+        sets = [rename(one, own) for one in self.session_store.collect_sets()]
         new = {one.image: one for one in LandmarkTable.from_sets(sets)}
         if old.keys() != new.keys():
             return True
@@ -201,7 +201,7 @@ class Training(QObject):
         cohort, preferences = self.context.session.cohort, self.session_store.preferences
         if cohort is None:
             raise UserError("no radiographs are open; open a folder in step 1 first")
-        sets = self.context.session.exemplar_sets()
+        sets = self.session_store.collect_sets()
         if not sets and kind != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
         own = {name: mine for mine, name in self.session_store.names_of_run().items()}

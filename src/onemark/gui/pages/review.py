@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
 from onemark.gui.canvas.palette import error_colours
 from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.page import Page
+from onemark.gui.pages.questions import QuestionsDialog
 from onemark.gui.pages.switches import Switches
 from onemark.gui.state.annotation import State
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, name_control
@@ -49,6 +50,13 @@ class ReviewPage(Page):
             self.retrain,
             main=True,
         )
+        self._ask = make_button(
+            "review.ask",
+            "Answer questions…",
+            "Place single landmarks that teach the model most, one after the other",
+            self.ask,
+        )
+        self._questions: QuestionsDialog | None = None
         self._minutes = self._make_minutes_box()
         self.switches = Switches(app)
         box = lay_column(self)
@@ -58,6 +66,7 @@ class ReviewPage(Page):
         box.addWidget(self._legend)
         box.addWidget(self._point)
         box.addLayout(lay_flow(self._confirm, self._undo, self._minutes, self._retrain))
+        box.addLayout(lay_flow(self._ask))
         box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
         box.addStretch(1)
@@ -83,6 +92,14 @@ class ReviewPage(Page):
         self.app.context.try_to("training", lambda: self.app.training.start("retrain"))
         self.app.go(TRAIN)
 
+    def ask(self) -> None:
+        """Show the dialog of questions, with a new round."""
+        if self._questions is None:
+            self._questions = QuestionsDialog(self.app, self)
+        self._questions.show()
+        self._questions.raise_()
+        self.app.context.try_to("choosing questions", self.app.asking.start)
+
     def go_on(self) -> None:
         """Train on for as long as the verdict says."""
         verdict = self.app.session.verdict
@@ -104,6 +121,11 @@ class ReviewPage(Page):
         self._confirm.setEnabled(predicted and session.shown_annotation.complete)
         self._retrain.setEnabled(
             (corrected > 0 or self._can_learn_more())
+            and self.app.training.running is None
+            and self.app.session_store.run is not None
+        )
+        self._ask.setEnabled(
+            bool(session.predictions)
             and self.app.training.running is None
             and self.app.session_store.run is not None
         )

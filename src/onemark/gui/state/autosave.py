@@ -91,6 +91,9 @@ def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if annotation is not None:
                 annotations[image] = annotation
     trained = next((one for one in sessions if one["run"]), sessions[0])
+    whole["answers"] = {
+        image: known for one in reversed(sessions) for image, known in one.get("answers", {}).items()
+    }
     return whole | {"annotations": annotations} | {key: trained.get(key) for key in ("run", "former")}
 
 

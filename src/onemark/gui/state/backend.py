@@ -13,6 +13,7 @@ from onemark.types import Evidence, Radiograph
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.data.questions import Questions
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ class Backend(Protocol):
 
     def load(self, run: Path) -> Trained:
         """Load the model of a finished run."""
+
+    def ask(self, run: Path, cohort: Cohort, number: int) -> Questions:
+        """Choose the single landmarks whose places teach a finished run most."""
 
 
 class Pipeline:
@@ -222,3 +226,9 @@ class Pipeline:
         from onemark.pipeline import fit as pipeline
 
         return pipeline.load(run)
+
+    def ask(self, run: Path, cohort: Cohort, number: int) -> Questions:
+        """See `Backend`."""
+        from onemark.pipeline.asking import ask
+
+        return ask(run, number=number, cohort=cohort)

@@ -34,6 +34,7 @@ def check_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
         "saved": _is_number(session["saved"]),
         "schema": _is_schema(session["schema"]),
     }
+    checks["answers"] = _are_answers(session.get("answers", {}))
     checks |= {key: _is_text_or_none(session.get(key)) for key in ("run", "former", "suggested")}
     wrong = [key for key, is_right in checks.items() if not is_right]
     if wrong:
@@ -80,6 +81,12 @@ def _is_annotation(value: object) -> bool:
         return False
     return all(_is_point(row) for row in value["xy"]) and all(
         type(index) is int and 0 <= index < count and value["xy"][index] is None for index in hidden
+    )
+
+
+def _are_answers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, dict) and all(map(_is_point, one.values())) for one in value.values()
     )
 
 

@@ -1,0 +1,125 @@
+"""The questions of step 4: fetch them, show one after the other, keep the answers, teach them."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QObject, Signal
+
+from onemark.data.questions import Questions
+from onemark.gui.controllers.context import Context
+from onemark.gui.controllers.session_store import SessionStore
+from onemark.gui.controllers.training import Training
+from onemark.gui.state.questioning import Place, Round
+from onemark.types import Radiograph, UserError
+
+NUMBER = 20  # questions in a round: about two minutes
+
+
+class Asking(QObject):
+    """One round of questions at a time.
+
+    Signals:
+        changed: another question is in view, its radiograph has been decoded, or the round has ended.
+
+    Attributes:
+        round: The round, or None before the first.
+        radiograph: The radiograph of the question in view, once it is decoded.
+        waiting: Whether questions are being chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        context: Context,
+        session_store: SessionStore,
+        training: Training,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.context, self.session_store, self.training = context, session_store, training
+        self.round: Round | None = None
+        self.radiograph: Radiograph | None = None
+        self.waiting = False
+        context.session.cohort_changed.connect(self._forget)
+
+    def start(self) -> None:
+        """Choose questions, outside the GUI thread.
+
+        Raises:
+            UserError: there is no trained run, or a training is under way.
+        """
+        run, cohort = self.session_store.run, self.context.session.cohort
+        if run is None or cohort is None:
+            raise UserError("there is no trained run to ask; train in step 3 first")
+        if self.training.running is not None:
+            raise UserError("a training is under way; ask when it has ended")
+        self.context.session.check_not_reading()
+        self.round, self.waiting = None, True
+        self.context.background.run(
+            lambda: self.context.backend.ask(run, cohort, NUMBER), self._take, self._fail
+        )
+        self.changed.emit()
+
+    @property
+    def landmark(self) -> str:
+        """The window's name of the landmark in question; empty when there is none."""
+        question = self.round.current if self.round is not None else None
+        return "" if question is None else self._own_name(question.landmark)
+
+    def answer(self, place: Place | None) -> None:
+        """Take a place in px, or None for "not visible", as the answer, and go on."""
+        if self.round is None or self.round.current is None:
+            return
+        self.session_store.answers.put(self.round.current.image, self.landmark, place)
+        self.session_store.save()
+        self.round.answer(place)
+        self._show()
+
+    def skip(self) -> None:
+        """Go on without an answer."""
+        if self.round is None or self.round.current is None:
+            return
+        self.session_store.answers.drop(self.round.current.image, self.landmark)
+        self.session_store.save()
+        self.round.skip()
+        self._show()
+
+    def back(self) -> None:
+        """Return to the question before."""
+        if self.round is not None:
+            self.round.back()
+            self._show()
+
+    def teach(self) -> None:
+        """Train on with the answers. Raises UserError where that is not possible."""
+        self.training.start("retrain")
+
+    def _own_name(self, landmark: str) -> str:
+        return self.session_store.names_of_run().get(landmark, landmark)
+
+    def _take(self, questions: Questions) -> None:
+        self.waiting, self.round = False, Round(questions.questions)
+        self._show()
+
+    def _fail(self, error: BaseException) -> None:
+        self.waiting = False
+        self.context.fail(error, "choosing questions")
+        self.changed.emit()
+
+    def _show(self) -> None:
+        self.radiograph = None
+        question = self.round.current if self.round is not None else None
+        if question is not None:
+            self.context.loader.get(question.image, self._on_decoded, self._fail)
+        self.changed.emit()
+
+    def _on_decoded(self, radiograph: Radiograph) -> None:
+        question = self.round.current if self.round is not None else None
+        # The person may have gone on during the decoding.
+        if question is not None and question.image == radiograph.name:
+            self.radiograph = radiograph
+            self.changed.emit()
+
+    def _forget(self) -> None:
+        self.round, self.radiograph, self.waiting = None, None, False
+        self.changed.emit()

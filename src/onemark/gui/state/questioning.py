@@ -1,0 +1,104 @@
+"""A round of questions, and all answers that a person has given to questions."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onemark.data.questions import Question
+from onemark.types import LandmarkSet
+
+Place = tuple[float, float]
+HIDDEN = None
+"""The answer "not visible"."""
+
+
+@dataclass
+class Round:
+    """Questions that are answered one after the other.
+
+    Attributes:
+        questions: The questions, the most useful first.
+        at: Position of the one in view; their number when all are done.
+        answers: Position -> place in px, or `HIDDEN`; skipped ones are missing.
+    """
+
+    questions: Sequence[Question]
+    at: int = 0
+    answers: dict[int, Place | None] = field(default_factory=dict)
+
+    @property
+    def current(self) -> Question | None:
+        """The question in view; None when all are done."""
+        return self.questions[self.at] if self.at < len(self.questions) else None
+
+    @property
+    def place(self) -> Place:
+        """Where the point of the question in view is: the former answer, else the guess."""
+        question = self.questions[self.at]
+        return self.answers.get(self.at) or (question.x, question.y)
+
+    def answer(self, place: Place | None) -> None:
+        """Take a place, or `HIDDEN`, and go to the next question."""
+        self.answers[self.at] = place
+        self.at += 1
+
+    def skip(self) -> None:
+        """Take the answer back, if there is one, and go to the next question."""
+        self.answers.pop(self.at, None)
+        self.at += 1
+
+    def back(self) -> None:
+        """Return to the question before."""
+        self.at = max(0, self.at - 1)
+
+
+class AnswerBook:
+    """Answers by radiograph and landmark, in the names of the window.
+
+    Attributes:
+        answers: Radiograph -> landmark -> place in px, or `HIDDEN`.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, Place | None]] = {}
+
+    def put(self, image: str, landmark: str, place: Place | None) -> None:
+        """Keep an answer."""
+        self.answers.setdefault(image, {})[landmark] = place
+
+    def drop(self, image: str, landmark: str) -> None:
+        """Take an answer back."""
+        self.answers.get(image, {}).pop(landmark, None)
+
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Follow new names of landmarks."""
+        for image, known in self.answers.items():
+            self.answers[image] = {renamed.get(name, name): place for name, place in known.items()}
+
+    def sets(self, names: tuple[str, ...], cohort: Container[str]) -> list[LandmarkSet]:
+        """The answers as landmarks of each radiograph of the cohort; nobody was asked for the others."""
+        found = []
+        for image, known in self.answers.items():
+            asked = np.array([name in known for name in names], np.bool_)
+            if image in cohort and asked.any():
+                places = [known.get(name) or (np.nan, np.nan) for name in names]
+                found.append(LandmarkSet(image, names, np.array(places, float), asked=asked))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to plain values for the autosave."""
+        return {
+            image: {name: place and list(place) for name, place in known.items()}
+            for image, known in self.answers.items()
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take what `to_json` returned in the place of the present answers."""
+        self.answers = {
+            image: {name: place and (place[0], place[1]) for name, place in known.items()}
+            for image, known in saved.items()
+        }

@@ -1,0 +1,87 @@
+"""Questions, answered by keys and clicks in their dialog, kept at once, and taught."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from onemark.data.landmarks.table import LandmarkTable
+
+from .desktop import Desktop
+from .fake_backend import FakeBackend
+
+KEY = Qt.Key
+
+
+@pytest.fixture
+def asked(annotated: Desktop) -> Desktop:
+    """The first question is in view."""
+    annotated.train()
+    annotated.go(4)
+    annotated.push("review.ask")
+    annotated.until(lambda: annotated.app.asking.radiograph is not None)
+    return annotated
+
+
+def press(desktop: Desktop, key: Any) -> None:
+    """Press a key in the dialog, and wait for the next question."""
+    QTest.keyClick(desktop.control("questions"), key)
+    round_ = desktop.app.asking.round
+    desktop.until(lambda: round_.current is None or desktop.app.asking.radiograph is not None)
+
+
+def saved_answers(desktop: Desktop) -> dict[str, Any]:
+    desktop.app.session_store.flush()
+    answers: dict[str, Any] = json.loads((desktop.app.session_store.work / "session.json").read_text())[
+        "answers"
+    ]
+    return answers
+
+
+def test_a_round_by_keys_and_a_click(asked: Desktop, truth: LandmarkTable, backend: FakeBackend) -> None:
+    questions = asked.app.asking.round.questions
+    names = truth.names
+    assert names[0] in asked.control("questions.ask").text()
+    press(asked, KEY.Key_Return)
+    assert saved_answers(asked) == {truth.images[1]: {names[0]: [questions[0].x, questions[0].y]}}
+
+    crop = asked.control("questions.crop")
+    at = crop.to_widget((questions[1].x + 4, questions[1].y - 3)).toPoint()
+    QTest.mouseClick(crop, Qt.MouseButton.LeftButton, pos=at)
+    assert asked.app.asking.round.at == 1, "a click only moves the point"
+    press(asked, KEY.Key_Return)
+    place = saved_answers(asked)[truth.images[2]][names[1]]
+    np.testing.assert_allclose(place, (questions[1].x + 4, questions[1].y - 3), atol=0.5)
+
+    press(asked, KEY.Key_N)
+    press(asked, KEY.Key_S)
+    assert saved_answers(asked)[truth.images[3]] == {names[2]: None}
+    assert asked.control("questions.progress").value() == 4
+    press(asked, KEY.Key_Backspace)
+    press(asked, KEY.Key_Backspace)
+    assert names[2] in asked.control("questions.ask").text()
+    press(asked, KEY.Key_S)
+    assert saved_answers(asked)[truth.images[3]] == {}
+
+    asked.control("questions.teach").click()
+    asked.until_idle()
+    order = backend.orders[-1]
+    assert order.kind == "retrain"
+    assert order.exemplars.images == truth.images[:3]
+    assert order.exemplars.sets[0].answered.all()
+    assert np.flatnonzero(order.exemplars.sets[1].answered).tolist() == [0]
+    assert np.flatnonzero(order.exemplars.sets[2].answered).tolist() == [1]
+
+
+def test_answers_come_back_with_the_folder(asked: Desktop, xrays: Path, truth: LandmarkTable) -> None:
+    press(asked, KEY.Key_N)
+    answers = asked.app.session_store.answers
+    asked.open(xrays)
+    asked.until(lambda: asked.app.asking.round is None)
+    asked.until(lambda: answers.answers == {truth.images[1]: {truth.names[0]: None}})
