@@ -229,6 +229,6 @@ class Pipeline:
 
     def ask(self, run: Path, cohort: Cohort, number: int) -> Questions:
         """See `Backend`."""
-        from onemark.pipeline.asking import ask
+        from onemark.pipeline.questions.asking import ask
 
         return ask(run, number=number, cohort=cohort)
