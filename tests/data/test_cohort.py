@@ -104,7 +104,7 @@ def test_nothing_is_decoded_or_opened_at_open(folder: Folder, monkeypatch: pytes
         raise AssertionError("a file was opened")
 
     monkeypatch.setattr(cohort_module, "kind_of_file", fail)
-    monkeypatch.setattr(images, "read_radiograph", fail)
+    monkeypatch.setattr(images, "run_reader", fail)
     assert len(open_cohort(where)) == 2
 
 

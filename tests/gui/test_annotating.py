@@ -72,13 +72,13 @@ def test_points_wait_for_a_radiograph_that_is_slow_to_decode(
 ) -> None:
     first, last = truth.images[0], truth.images[5]
     placed = begun.session.annotations[first].xy[2].copy()
-    decoded, original = threading.Event(), cohorts.read_radiograph
+    decoded, original = threading.Event(), cohorts.decode_radiograph
 
     def slow(*args: object) -> object:
         decoded.wait(20)
         return original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cohorts, "read_radiograph", slow)
+    monkeypatch.setattr(cohorts, "decode_radiograph", slow)
     begun.session.show(last)
     begun.settle()
     begun.drag(placed, placed + 20)

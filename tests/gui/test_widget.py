@@ -167,13 +167,13 @@ def test_ten_thousand_radiographs_open_without_reading_one(
     for number in range(10_000):
         (folder / f"x{number}.png").hardlink_to(xrays / "phantom-001.png")
     read: list[str] = []
-    original = cohorts.read_radiograph
+    original = cohorts.decode_radiograph
 
-    def counted(path: Path, name: str, spacing: object = None) -> object:
+    def counted(source: object, where: object, name: str, spacing: object = None) -> object:
         read.append(name)
-        return original(path, name, spacing)
+        return original(source, where, name, spacing)
 
-    monkeypatch.setattr(cohorts, "read_radiograph", counted)
+    monkeypatch.setattr(cohorts, "decode_radiograph", counted)
     desktop.open(folder)
     model = desktop.widget.panel.model
     assert model.rowCount() == 10_000
