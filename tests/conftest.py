@@ -22,10 +22,14 @@ SIZE = (160, 128)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share a process, so that what they share is made once."""
+    """The tests of a file share a process, so that what they share is made once; all windows share another.
+
+    Two windows at a time would take the keyboard from each other.
+    """
+    windows = Path(__file__).parent / "gui"
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        group = "gui" if windows in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,6 @@ from .fake_backend import FakeBackend, folder_of_phantoms
 TINY = {"steps": 3, "area": 4096, "batch": 2}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All windows in one process: two would take the keyboard from each other."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("gui"))
-
-
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recent folders, caches and data of the tests stay theirs."""
