@@ -185,10 +185,10 @@ def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, star
     if not what.teaches:
         folder.update(**changes)
     else:
+        if what.former is not None:
+            what.former.save(folder.answers)  # before the teaching counts; `settle` removes what does not
         folder.teach(what.known, **changes)
         checkpoint_of(folder).remove()
-        if what.former is not None:
-            what.former.save(folder.answers)
     late = time.monotonic() - started
     trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late)
     with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():

@@ -173,6 +173,8 @@ class RunFolder:
         with user_errors(pending):
             if not self.config.teaching:  # it died before it counted
                 pending.unlink(missing_ok=True)
+                if self.status().is_trained:
+                    self.answers.unlink(missing_ok=True)
                 return
             if pending.exists():
                 pending.replace(self.path / EXEMPLARS)

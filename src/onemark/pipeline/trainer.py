@@ -32,6 +32,7 @@ from onemark.pipeline.rescue import moved_error, rescue
 from onemark.pipeline.restoring import note_of, restore, saved_orientation
 from onemark.pipeline.run_config import RunConfig, RunState
 from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.teaching import choose_better
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext
 from onemark.stages.detector import Detector
@@ -223,7 +224,12 @@ class Trainer:
             former=self._former(slot, former),
             before=dict(before),
         )
-        return stage.fit(context)
+        fitted, seed = stage.fit(context), self.config.seed
+        kept = choose_better(fitted, context.former, before, self.exemplars, self.cohort, seed)
+        if kept is not fitted:
+            message = f"the {slot} stage stays as it was, because it had too little time to learn; more minutes help"
+            self.sink(Progress(slot, 1, 1, message=message))
+        return kept
 
     @property
     def shares(self) -> dict[str, float]:
