@@ -312,10 +312,10 @@ class Trainer:
         }
         states = {name: stage.state() for name, stage in stages.items()}
         self._states = states | {name: one.state() for name, one in learned.items() if one is not None}
-        self._write_states(self.folder, done)
+        self._follow_folder()
+        self._write_states(self.folder, done)  # in the folder that there is now
 
     def _write_states(self, folder: RunFolder, done: Mapping[str, float]) -> None:
-        self._follow_folder()
         folder.write_log(self.log)
         note = note_of(folder, self.exemplars.names, done, len(self.log))
         write_weights(folder.weights, self._states, note, make_folder=False)
