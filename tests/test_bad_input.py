@@ -256,7 +256,9 @@ def test_a_folder_without_radiographs(words: list[str], tmp_path: Path, fails: F
     (tmp_path / "none" / "notes.txt").write_text("")
     assert "no radiographs in" in fails(words[0], str(tmp_path / "none"), *words[2:])
     assert "does not exist" in fails(words[0], str(tmp_path / "missing"), *words[2:])
-    assert "is a file" in fails(words[0], str(tmp_path / "none" / "notes.txt"), *words[2:])
+    assert "lists no radiographs" in fails(words[0], str(tmp_path / "none" / "notes.txt"), *words[2:])
+    (tmp_path / "notes.md").write_text("")
+    assert "is a file" in fails(words[0], str(tmp_path / "notes.md"), *words[2:])
 
 
 def test_an_output_folder_that_cannot_be_written(words: list[str], tmp_path: Path, fails: Fails):

@@ -265,7 +265,8 @@ def matcher(phantoms: Cohort, truth: LandmarkTable) -> CC2D:
 
 def test_every_exemplar_is_a_template(matcher: CC2D, truth: LandmarkTable):
     assert [level.shape for level in matcher.templates] == [(3, len(truth.names), 8)] * 5
-    assert matcher.visible.sum(1).tolist() == [len(truth.names), len(truth.names) - 2, len(truth.names)]
+    # The m-th row is of the m-th exemplar that shows a landmark, and two landmarks are on two exemplars only.
+    assert matcher.visible.sum(1).tolist() == [len(truth.names), len(truth.names), len(truth.names) - 2]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
