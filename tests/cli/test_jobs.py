@@ -140,7 +140,7 @@ def test_the_demo_prints_its_error(
     Path("onemark-demo").mkdir()  # an earlier demo, which must stay
     assert main(["demo", "--count", "3", "--minutes", "0.05"]) == 0
     out = capsys.readouterr().out
-    assert "Not usable yet" in out  # three seconds are too few
+    assert "Not usable yet" not in out  # three seconds train nothing, but registration needs no training
     px, _, percent = map(float, re.findall(r"([\d.]+) (?:px|mm|%)", out[out.index("mean radial error") :]))
     assert percent == pytest.approx(px / 288 * 100, abs=0.05)  # 320 x 256: the mean side is 288 px
     folder = Path("onemark-demo-2")

@@ -148,3 +148,11 @@ def test_a_matcher_that_has_learned_nothing_does_not_inflate_expected_errors():
     one = lost[3]
     further = replace(one, apart=3 * one.apart, similar=one.similar - 0.5)
     np.testing.assert_allclose(found(further), found(one))
+
+
+def test_a_detector_that_has_learned_nothing_does_not_inflate_expected_errors():
+    near = learned(back=None)
+    for away, as_near in ((0.5, True), (0.02, False)):
+        far = ErrorModel.learn(COHORT, UNTAUGHT, {"teacher": np.full_like(BACK, away)})
+        assert far is not None
+        assert np.array_equal(far.level, near.level) is as_near

@@ -28,7 +28,9 @@ SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1}
 """What lengths are on average, as a share of the true error."""
 OTHER_SHARE = 0.6
 """The same for distances to the constellation and widths of peaks, which count where none of those lengths is known."""
-WITNESS_FAR = 0.03  # of the mean side: a matcher that is usually so far from the final answer knows nothing
+WITNESS_FAR = (
+    0.03  # of the mean side: a matcher, or a detector, that is usually so far from the other knows nothing
+)
 FEW_EXEMPLARS = 3  # further exemplars whose errors count as much as what is estimated without labels
 SLOPE = 0.3  # how much a standard deviation of the signals together changes the logarithm of the error
 LEVEL_SLOPE = 0.6  # the same between landmarks, for signals that all say the same
@@ -148,7 +150,13 @@ class ErrorModel:
         without = OF_WITNESS if _mean(apart, (0, 1)) > WITNESS_FAR else ()
         scale[[ROWS.index(name) for name in without]] = np.inf
         width = float(np.std(_together(table, centre, scale)))
-        level = _level(signals, shapes, lengths or {}, without)
+        # So far from its teacher, a detector has learned nothing yet; it then answers nothing, either.
+        known = {
+            name: rows
+            for name, rows in (lengths or {}).items()
+            if name != "teacher" or _mean(rows, (0, 1)) <= WITNESS_FAR
+        }
+        level = _level(signals, shapes, known, without)
         level = level if labelled is None else labelled.shrink_to(level)
         return cls(level, centre, scale, max(width, 1e-9), Constellation.learn(points), calibration)
 
