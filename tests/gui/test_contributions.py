@@ -59,6 +59,7 @@ def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: An
     viewer.open(str(xrays), plugin="onemark")
     widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
+    desktop.until(lambda: desktop.session.current)
     desktop.until_shown(desktop.session.current)
     assert len(desktop.session.cohort) == 6
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"]
