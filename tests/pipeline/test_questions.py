@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from onemark.nn.weights import write_weights
+from onemark.pipeline.questions.answering import FormerAnswers
 from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
+from onemark.stages.mean_error import MeanError
+from onemark.types import UserError
 
 
 def choose(errors: Any, number: int, typical: Any = None, **changes: Any) -> list[tuple[int, int]]:
@@ -58,3 +64,19 @@ def test_a_radiograph_unlike_the_others_is_less_typical():
     assert typical.argmin() == 4
     assert ((typical > 0) & (typical <= 1)).all()
     assert measure_typicality(np.ones((3, 2))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("fault", ["cut off", "another kind", "fewer predictions"])
+def test_damaged_measures_of_answers_are_one_sentence(tmp_path: Path, fault: str):
+    frame = MeanError(("a", "b"), np.zeros((2, 2)), (), np.empty((0, 2, 2)))
+    former, path = FormerAnswers(frame, ("x.png",), np.ones((1, 2, 2))), tmp_path / "answers.safetensors"
+    former.save(path)
+    assert FormerAnswers.read(path).images == ("x.png",)
+    if fault == "cut off":
+        path.write_bytes(path.read_bytes()[:-8])
+    elif fault == "another kind":
+        write_weights(path, {"match": ({"w": torch.ones(1)}, {})})
+    else:
+        FormerAnswers(frame, ("x.png", "y.png"), np.ones((1, 2, 2))).save(path)
+    with pytest.raises(UserError, match="damaged"):
+        FormerAnswers.read(path)

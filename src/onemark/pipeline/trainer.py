@@ -283,7 +283,11 @@ class Trainer:
         """Learn the mean errors from the answers of this teaching, if it is one of a trained model."""
         if self.folder is None or not self.folder.answers.exists():
             return
-        former = FormerAnswers.read(self.folder.answers)
+        try:
+            former = FormerAnswers.read(self.folder.answers)
+        except UserError as error:  # the stages have learned the answers; only the mean errors need the file
+            self.sink(Progress(MEAN_ERROR, 1, 1, message=f"{error}; mean errors stay as they were"))
+            return
         self.mean_error = learn_mean_error(former, stages, trust, self.exemplars.names, self.cohort)
         if self.mean_error.describe():
             self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))

@@ -59,6 +59,11 @@ class ReviewPage(Page):
         self._questions: QuestionsDialog | None = None
         self._minutes = self._make_minutes_box()
         self.switches = Switches(app)
+        self._lay_out()
+        self._follow_changes()
+        self.refresh()
+
+    def _lay_out(self) -> None:
         box = lay_column(self)
         box.addWidget(self._summary)
         box.addWidget(self._why)
@@ -70,7 +75,9 @@ class ReviewPage(Page):
         box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
         box.addStretch(1)
-        session = app.session
+
+    def _follow_changes(self) -> None:
+        session, training = self.app.session, self.app.training
         for signal in (
             session.predictions_changed,
             session.current_changed,
@@ -79,9 +86,8 @@ class ReviewPage(Page):
         ):
             signal.connect(self.note_change)
         session.annotations_changed.connect(self.note_change)
-        app.training.began.connect(self.note_change)
-        app.training.ended.connect(self.note_change)
-        self.refresh()
+        training.began.connect(self.note_change)
+        training.ended.connect(self.note_change)
 
     def confirm(self) -> None:
         """Confirm the points in view."""

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.paths import printable
 from onemark.nn.weights import read_weights, write_weights
 from onemark.pipeline.model import Model
 from onemark.stages.answers import Stages
 from onemark.stages.mean_error import SLOT, MeanError
 from onemark.stages.trust import Trust, ask
-from onemark.types import LandmarkSet, Radiograph
+from onemark.types import LandmarkSet, Radiograph, UserError
 
 OTHERS = 16  # radiographs without answers on which it is seen how the predictions move
 _FORMER = "former"
@@ -47,14 +48,20 @@ class FormerAnswers:
         """What `save` wrote.
 
         Raises:
-            UserError: it is damaged.
-            ValueError: its parts do not fit together.
+            UserError: it is damaged, or its parts do not fit together.
         """
         slots = read_weights(path)
-        tensors, head = slots[_FORMER]
-        return cls(
-            MeanError.restore(*slots[SLOT]), tuple(map(str, head["images"])), tensors["xy"].double().numpy()
-        )
+        try:
+            tensors, head = slots[_FORMER]
+            images, xy = tuple(map(str, head["images"])), tensors["xy"].double().numpy()
+            mean_error = MeanError.restore(*slots[SLOT])
+            if xy.shape != (len(images), len(mean_error.names), 2):
+                raise ValueError("its predictions do not fit its radiographs")
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise UserError(
+                f"{printable(path)} is damaged ({printable(error)}): give the answers again"
+            ) from None
+        return cls(mean_error, images, xy)
 
 
 def note_answers(
