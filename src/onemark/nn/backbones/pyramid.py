@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from onemark.nn.backbones.efficientnet import EfficientUNet
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.backbones.vgg import Norm, VGGUNet
 
-Encoder = Literal["compact", "vgg19"]
-Pyramid = UNet | VGGUNet
+Encoder = Literal["compact", "vgg19", "efficientnet_lite0"]
+Pyramid = UNet | VGGUNet | EfficientUNet
 
 
 def pyramid(encoder: Encoder, norm: Norm = "batch", centred: bool = False) -> Pyramid:
@@ -19,4 +20,6 @@ def pyramid(encoder: Encoder, norm: Norm = "batch", centred: bool = False) -> Py
         norm: Normalisation in the decoder of `vgg19`.
         centred: Whether `vgg19` takes grey values in [-1, 1] instead of [0, 1].
     """
-    return UNet() if encoder == "compact" else VGGUNet(norm, centred)
+    if encoder == "vgg19":
+        return VGGUNet(norm, centred)
+    return UNet() if encoder == "compact" else EfficientUNet()

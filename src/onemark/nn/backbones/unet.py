@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -46,8 +48,7 @@ class UNet(nn.Module):
             nn.Sequential(conv(i, o, 2), Residual(o) if n else conv(o, o))
             for n, (i, o) in enumerate(zip(inputs, widths, strict=True))
         )
-        self.lateral = nn.ModuleList(nn.Conv2d(widths[n + 1], widths[n], 1) for n in range(len(widths) - 1))
-        self.up = nn.ModuleList(conv(width, width) for width in widths[:-1])
+        self.lateral, self.up = way_up(widths)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`[B, colours, H, W]` -> five maps, finest first."""
@@ -57,10 +58,19 @@ class UNet(nn.Module):
         for stage in self.down:
             x = stage(x)
             skips.append(x)
-        maps = [x]
-        for skip, lateral, stage in zip(
-            reversed(skips[:-1]), reversed(self.lateral), reversed(self.up), strict=True
-        ):
-            wide = F.interpolate(lateral(maps[0]), scale_factor=2, mode="bilinear", align_corners=False)
-            maps.insert(0, stage(wide + skip))
-        return maps
+        return climb(skips, self.lateral, self.up)
+
+
+def way_up(widths: Sequence[int]) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """What `climb` needs: convolutions from each width to the finer one, and those of the sums, finest first."""
+    lateral = nn.ModuleList(nn.Conv2d(widths[n + 1], widths[n], 1) for n in range(len(widths) - 1))
+    return lateral, nn.ModuleList(conv(width, width) for width in widths[:-1])
+
+
+def climb(skips: Sequence[torch.Tensor], lateral: nn.ModuleList, up: nn.ModuleList) -> list[torch.Tensor]:
+    """An encoder's maps, finest first, each with all coarser ones added to it; of the same shapes."""
+    maps = [skips[-1]]
+    for skip, across, stage in zip(reversed(skips[:-1]), reversed(lateral), reversed(up), strict=True):
+        wide = F.interpolate(across(maps[0]), scale_factor=2, mode="bilinear", align_corners=False)
+        maps.insert(0, stage(wide + skip))
+    return maps

@@ -21,7 +21,9 @@ class TPLConfig(EncoderConfig):
         "heatmap: softmax heatmap and soft peak; voting: sigmoid disc and offset votes, as published",
     )
     encoder: Encoder = option("compact", "network; compact starts from the matcher's where it has one")
-    weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
+    weights: str = option(
+        "none", "starting weights of vgg19 and efficientnet_lite0: none, imagenet, or a .safetensors file"
+    )
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )

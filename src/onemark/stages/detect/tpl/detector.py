@@ -83,7 +83,10 @@ class TPL(Detector):
         return kind(self.network, levels, labels, self.config)
 
     def start_from(self, weights: Tensors) -> None:
-        """Take weights that fit; a VGG19 starts from ImageNet's unless the weights are a former detector's."""
-        if self.config.encoder == "vgg19" and weights.keys() != self.network.state_dict().keys():
-            return pretrained.start(self.network, "vgg19", self.config.weights, self.slot)
+        """Take weights that fit; a pretrained encoder starts as published, unless they are a former detector's."""
+        encoder = self.config.encoder
+        if encoder != "compact" and weights.keys() != self.network.state_dict().keys():
+            pretrained.start(self.network, encoder, self.config.weights, self.slot)
+            if encoder == "vgg19":  # as published: the detector learns from ImageNet, not from the matcher
+                return
         take_fitting(self.network, weights)

@@ -19,7 +19,9 @@ class CC2DConfig(EncoderConfig):
     """Self-supervised cascade matching; the defaults are the compact, dense form."""
 
     encoder: Encoder = option("compact", "network that reads the radiographs")
-    weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
+    weights: str = option(
+        "none", "starting weights of vgg19 and efficientnet_lite0: none, imagenet, or a .safetensors file"
+    )
     length: int = option(32, "numbers per embedding vector", low=4, high=512)
     temperature: float = option(
         DenseOptions.temperature, "factor on cosines before the softmax", low=0.1, high=1000

@@ -20,7 +20,9 @@ class SLAConfig(EncoderConfig):
     encoder: Encoder = option(
         "compact", "network that reads the radiographs; frozen for the landmarks' decoders"
     )
-    weights: str = option("none", "starting weights of vgg19: none, imagenet, or a .safetensors file")
+    weights: str = option(
+        "none", "starting weights of vgg19 and efficientnet_lite0: none, imagenet, or a .safetensors file"
+    )
     grow: float = option(
         0.0, "share of the encoder's schedule at two thirds of the canvas' sides first", low=0, high=1
     )
