@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.spacing import Spacing, given
 from onemark.data.keys import image_key
+from onemark.imaging.ellipses import to_covariance
 from onemark.measurement.formulas.duals import Floats
 from onemark.measurement.sets.schema import MeasurementSet
 from onemark.types import LandmarkSet, UserError
@@ -109,17 +110,6 @@ def isotropic(expected_error: Floats) -> Floats:
     return np.asarray((sigma**2)[..., None, None] * np.eye(2))
 
 
-def from_axes(sd_major: Floats, sd_minor: Floats, degrees: Floats) -> Floats:
-    """Covariances `[N, 2, 2]` from the standard deviations `[N]` along an ellipse's axes.
-
-    `degrees` is the angle of the major axis, from +x (right) towards +y (down).
-    """
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    axes = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
-    squares = np.stack([sd_major, sd_minor], -1)[..., None, :] ** 2
-    return np.asarray((axes * squares) @ np.swapaxes(axes, -1, -2))
-
-
 def spacings_of(
     sets: Iterable[LandmarkSet],
     cohort: object | None,
@@ -156,17 +146,13 @@ def _lay_ellipses(
         for k, name in enumerate(names):
             found = axes.get(name)
             if found is not None and np.isfinite(found).all():
-                major, minor, degrees = (np.array(value) for value in found)
-                covariance[row, k] = from_axes(major, minor, degrees)
+                covariance[row, k] = to_covariance(np.array(found))
 
 
 def _own_axes(one: LandmarkSet) -> Mapping[str, tuple[float, float, float] | None]:
-    # Landmark sets need not have these columns; where they have, they know more than one expected error does.
-    columns = [getattr(one, column, None) for column in ("sd_major", "sd_minor", "angle")]
-    if any(column is None or not np.size(column) for column in columns):
-        return {}
-    major, minor, degrees = (np.asarray(column, float).tolist() for column in columns)
-    return dict(zip(one.names, zip(major, minor, degrees, strict=True), strict=True))
+    # Where a set has ellipses, they say more than its expected errors do.
+    rows = one.ellipse.tolist() or [None] * len(one.names)
+    return {name: row and (row[0], row[1], row[2]) for name, row in zip(one.names, rows, strict=True)}
 
 
 def _is_doubtful(errors: Floats, is_mm: NDArray[np.bool_], limit: float | None) -> NDArray[np.bool_]:

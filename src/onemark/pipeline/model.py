@@ -11,6 +11,8 @@ import numpy as np
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.landmarks.units import scale_errors
+from onemark.imaging.ellipses import scale_to, shapes_of, to_ellipse
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs import RunFolder
@@ -21,6 +23,8 @@ from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors, doubt_stranger
+
+_ROUND = np.eye(2)
 
 
 @dataclass
@@ -70,13 +74,16 @@ class Model:
         seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
         score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
         if placed.answered.all():
-            return replace(placed, score=score, expected_error=error, unit=unit)
+            return replace(
+                placed, score=score, expected_error=error, unit=unit, ellipse=scale_to(_ROUND, error)
+            )
         rest, known = self.predict_one(radiograph), placed.answered
         return replace(
             rest,
             xy=np.where(known[:, None], placed.xy, rest.xy),
             score=np.where(known, score, rest.score),
             expected_error=np.where(known, error, rest.expected_error),
+            ellipse=np.where(known[:, None], scale_to(_ROUND, error), rest.ellipse),
         )
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
@@ -87,7 +94,9 @@ class Model:
         found = answers.final
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)
-        found = replace(found, expected_error=found.expected_error * doubt_stranger(unlike))
+        if not found.ellipse.size:
+            found = replace(found, ellipse=to_ellipse(shapes_of(found)))
+        found = scale_errors(found, doubt_stranger(unlike), found.unit)
         if self.mean_error is not None:
             found = self.mean_error.correct(found, upright.size)
         return orientation.restore(found, radiograph.size)

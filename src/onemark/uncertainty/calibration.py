@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.uncertainty.directions import from_angles
+
 Table = NDArray[np.float64]
+Rows = Sequence[Sequence[float | None]]
+"""Rows of one number for each landmark, one row for each radiograph; None where a landmark is not visible."""
 
 DOUBT = 5.0
 """Imagined errors that are just as expected, against which all real ones together are weighed."""
@@ -18,20 +22,45 @@ LANDMARK_DOUBT = 3.0
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """What corrections showed, as the run keeps it.
+
+    Attributes:
+        ratios: Rows of actual to expected error, one for each corrected radiograph.
+        angles: Rows of the errors' directions on upright radiographs, degrees from +x (right) towards +y (down).
+    """
+
+    ratios: tuple[tuple[float | None, ...], ...] = ()
+    angles: tuple[tuple[float | None, ...], ...] = ()
+
+
+def to_row(values: Table) -> tuple[float | None, ...]:
+    """Numbers `[K]` as JSON holds them, None where one is unknown."""
+    return tuple(float(value) if math.isfinite(value) else None for value in values)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Ratios of actual to expected error on radiographs that a person corrected, before the model learned from them.
 
     Attributes:
         ratios: `[N, K]`, N corrected radiographs; NaN where a landmark was not visible.
+        angles: `[M, K]` directions of the errors on upright radiographs, in degrees from +x (right) towards +y (down);
+            earlier versions did not note them, so M may be less than N.
     """
 
     ratios: Table
+    angles: Table = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[float | None]], landmarks: int) -> Calibration:
-        """From rows of ratios as JSON holds them; none at all is no correction."""
-        table = [[math.nan if value is None else value for value in row] for row in rows]
-        return cls(np.array(table, np.float64).reshape(len(table), landmarks))
+    def of(cls, ratios: Rows, landmarks: int, angles: Rows = ()) -> Calibration:
+        """From rows as JSON holds them. Rows of another number of landmarks are of no use; none is no correction."""
+        return cls(_to_table(ratios, landmarks), _to_table(angles, landmarks))
+
+    @property
+    def ways(self) -> Table:
+        """`[M, K, 2]` unit vectors of the errors."""
+        return from_angles(self.angles)
 
     @property
     def factors(self) -> NDArray[np.float64]:
@@ -58,6 +87,12 @@ class Calibration:
         known = np.sort(known[np.isfinite(known)])
         rank = math.ceil((len(known) + 1) * coverage)
         return float(known[rank - 1]) if rank <= len(known) else None
+
+
+def _to_table(rows: Rows, landmarks: int) -> Table:
+    fitting = [row for row in rows if len(row) == landmarks]
+    table = [[math.nan if value is None else value for value in row] for row in fitting]
+    return np.array(table, np.float64).reshape(len(table), landmarks)
 
 
 def _factors(ratios: Table) -> NDArray[np.float64]:
