@@ -92,6 +92,23 @@ def test_every_radiograph_is_shown_worst_expected_error_first(tmp_path, cohort, 
     assert not shown.all("path", "true")
 
 
+def test_ellipses_are_drawn_as_80_percent_regions_in_px(tmp_path, cohort, predictions):
+    shape = np.tile([2.0, 1.0, 30.0], (len(LANDMARKS), 1))
+    shaped = LandmarkTable.from_sets(
+        LandmarkSet(p.image, p.names, p.xy, p.score, p.expected_error, "mm", ellipse=shape)
+        for p in predictions
+    )
+    shown = page(tmp_path, cohort, shaped)
+    regions = shown.all("ellipse", "region")
+    assert len(regions) == COUNT * len(LANDMARKS)
+    # 0.8 mm per px, and 1.79 standard deviations hold 80 % of a normal distribution in the plane.
+    assert float(regions[0]["rx"]) == pytest.approx(1.794 * 2 / 0.8, abs=0.06)
+    assert float(regions[0]["ry"]) == pytest.approx(1.794 / 0.8, abs=0.06)
+    assert "rotate(30.0)" in regions[0]["transform"]
+    assert "sd 2.00 mm along 30°, 1.00 mm across" in shown.said
+    assert not page(tmp_path, cohort, predictions).all("ellipse", "region")
+
+
 def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, predictions, truth):
     shown = page(tmp_path, cohort, predictions, truth=truth)
     assert shown.cards == [f"phantom-00{k}.png" for k in (4, 3, 2, 1)]

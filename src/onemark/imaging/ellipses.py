@@ -62,6 +62,12 @@ def scale_to(covariance: Floats, expected_error: Floats) -> Floats:
     return np.where(np.isfinite(expected_error)[..., None], ellipse, np.nan)
 
 
+def make_round(expected_error: Floats) -> Floats:
+    """Circles `[..., 3]` whose mean distance is `expected_error` `[...]`."""
+    sd = np.asarray(expected_error) / math.sqrt(math.pi / 2)
+    return np.stack([sd, sd, np.where(np.isfinite(sd), 0.0, np.nan)], -1)
+
+
 def region_factor(share: float) -> float:
     """By what to multiply an ellipse so that it holds a share of a normal distribution: 1.79 for 80 %."""
     return math.sqrt(-2 * math.log(1 - share))
@@ -82,7 +88,7 @@ def shapes_of(landmarks: LandmarkSet) -> Floats:
     errors = (
         landmarks.expected_error if landmarks.expected_error.size else np.full(len(landmarks.names), np.nan)
     )
-    return to_covariance(scale_to(np.full((len(errors), 2, 2), np.nan), errors))
+    return to_covariance(make_round(errors))
 
 
 def pixel_scale(spacing: tuple[float, float] | None) -> Floats:

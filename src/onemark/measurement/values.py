@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.spacing import Spacing, given
 from onemark.data.keys import image_key
-from onemark.imaging.ellipses import to_covariance
+from onemark.imaging.ellipses import make_round, to_covariance
 from onemark.measurement.formulas.duals import Floats
 from onemark.measurement.sets.schema import MeasurementSet
 from onemark.types import LandmarkSet, UserError
@@ -84,7 +83,7 @@ def gather_points(
         errors = np.stack(
             [one.expected_error[at] if one.expected_error.size else np.full(len(at), np.nan) for one in sets]
         )
-        covariance = isotropic(errors)
+        covariance = to_covariance(make_round(errors))
         _lay_ellipses(covariance, sets, list(matched.values()), ellipses)
     suspicious = _is_doubtful(errors, is_mm, doubtful)
     # Each coordinate of each landmark in one piece of memory: formulas read them one by one.
@@ -98,16 +97,6 @@ def gather_points(
         {s: suspicious[:, k] for s, k in by_symbol.items()},
         is_mm,
     )
-
-
-def isotropic(expected_error: Floats) -> Floats:
-    """Covariances `[..., 2, 2]` of errors that are alike in all directions.
-
-    The length of such an error has a Rayleigh distribution, whose mean is sigma sqrt(pi / 2); so the expected error
-    `e` `[...]` means sigma = e / sqrt(pi / 2) along each axis.
-    """
-    sigma = np.asarray(expected_error, float) / math.sqrt(math.pi / 2)
-    return np.asarray((sigma**2)[..., None, None] * np.eye(2))
 
 
 def spacings_of(

@@ -12,7 +12,7 @@ import numpy as np
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
-from onemark.imaging.ellipses import scale_to, shapes_of, to_ellipse
+from onemark.imaging.ellipses import make_round
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs import RunFolder
@@ -23,8 +23,6 @@ from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors, doubt_stranger
-
-_ROUND = np.eye(2)
 
 
 @dataclass
@@ -74,16 +72,14 @@ class Model:
         seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
         score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
         if placed.answered.all():
-            return replace(
-                placed, score=score, expected_error=error, unit=unit, ellipse=scale_to(_ROUND, error)
-            )
+            return replace(placed, score=score, expected_error=error, unit=unit, ellipse=make_round(error))
         rest, known = self.predict_one(radiograph), placed.answered
         return replace(
             rest,
             xy=np.where(known[:, None], placed.xy, rest.xy),
             score=np.where(known, score, rest.score),
             expected_error=np.where(known, error, rest.expected_error),
-            ellipse=np.where(known[:, None], scale_to(_ROUND, error), rest.ellipse),
+            ellipse=np.where(known[:, None], make_round(error), rest.ellipse),
         )
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
@@ -95,7 +91,7 @@ class Model:
         if self.error_model is not None:
             found = add_expected_errors(self.error_model, self.stages, upright, answers)
         if not found.ellipse.size:
-            found = replace(found, ellipse=to_ellipse(shapes_of(found)))
+            found = replace(found, ellipse=make_round(found.expected_error))
         found = scale_errors(found, doubt_stranger(unlike), found.unit)
         if self.mean_error is not None:
             found = self.mean_error.correct(found, upright.size)

@@ -3,13 +3,14 @@
 Landmarks slide along contours, so errors are longer along some direction than across it. For landmark k of a radiograph,
 the covariance is proportional to
 
-    S = n I + w sum_m 2 d_m d_m' + sum_c 2 u_c u_c' + v 2 d d' + h 2 H / tr H
+    S = n I + w sum_m 2 d_m d_m' + sum_c 2 u_c u_c' + v 2 d d' + h 2 H^2 / tr H^2
 
 with unit vectors d_m from the detector's to the matcher's (or the registration's) answer on the cohort's radiographs,
 unit vectors u_c of labelled errors (corrections, and changed copies of several exemplars), d the same disagreement on
 this very radiograph and H the second moments of its last heatmap. Vectors count by their directions alone, as in Tyler's
-M-estimator of shape (1987), because a few long errors would otherwise decide. Every sum counts as so many imagined
-errors; `n I`, which knows no direction, draws to a circle where there are few.
+M-estimator of shape (1987), because a few long errors would otherwise decide. H is squared because the round targets of
+training have widened it alike in all directions. Every term counts as so many imagined errors; `n I`, which knows no
+direction, draws to a circle where there are few.
 """
 
 from __future__ import annotations
@@ -24,13 +25,11 @@ Table = NDArray[np.float64]
 
 ROUND = 8.0
 """Imagined errors that lie in all directions alike (n)."""
-COHORT = 0.5
-"""What a disagreement on one of the cohort's radiographs counts (w): it is a hint, and no error. At most `MOST`."""
-MOST = 8.0
-"""What all of them together count at most."""
-OWN = 3.0
+COHORT, MOST = 0.5, 4.0
+"""What a disagreement on one of the cohort's radiographs counts (w), and all of them at most: hints, no errors."""
+OWN = 2.0
 """What the disagreement on the very radiograph counts (v)."""
-PEAK = 4.0
+PEAK = 16.0
 """What the shape of its heatmap counts (h)."""
 
 
@@ -79,9 +78,10 @@ class Directions:
         if way.size:
             found = found + OWN * _moments(way)
         if peak.size:
-            trace = np.trace(peak, axis1=-2, axis2=-1)[:, None, None]
+            sharp = peak @ peak
             with np.errstate(invalid="ignore", divide="ignore"):
-                found = found + PEAK * np.nan_to_num(2 * peak / trace, nan=0, posinf=0, neginf=0)
+                shape = 2 * sharp / np.trace(sharp, axis1=-2, axis2=-1)[:, None, None]
+            found = found + PEAK * np.nan_to_num(shape, nan=0, posinf=0, neginf=0)
         return found
 
 
