@@ -29,7 +29,7 @@ COHORT, MOST = 0.5, 4.0
 """What a disagreement on one of the cohort's radiographs counts (w), and all of them at most: hints, no errors."""
 OWN = 2.0
 """What the disagreement on the very radiograph counts (v)."""
-PEAK = 16.0
+PEAK = 24.0
 """What the shape of its heatmap counts (h)."""
 
 
