@@ -109,6 +109,20 @@ def test_ellipses_are_drawn_as_80_percent_regions_in_px(tmp_path, cohort, predic
     assert not page(tmp_path, cohort, predictions).all("ellipse", "region")
 
 
+def test_it_says_what_a_review_would_leave(tmp_path, cohort, predictions, truth):
+    estimated = page(tmp_path, cohort, predictions).said
+    # 52 landmarks on 4 radiographs with 4, 3, 2 and 1 mm each: five of the first remove 20 of 130 mm.
+    assert (
+        "Reviewing the first 5 landmarks in the order that pays most leaves 85 % of the expected error"
+        in estimated
+    )
+    assert "as many random ones leave 90 %" in estimated
+    known = page(tmp_path, cohort, predictions, truth=truth).said
+    # Expected errors that decrease where the true ones grow: the worst order.
+    assert "leaves 96 % of the error" in known
+    assert "the best order 85 %" in known
+
+
 def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, predictions, truth):
     shown = page(tmp_path, cohort, predictions, truth=truth)
     assert shown.cards == [f"phantom-00{k}.png" for k in (4, 3, 2, 1)]
@@ -257,7 +271,7 @@ def test_settings_title_and_training_are_shown(tmp_path, cohort, predictions):
     shown = page(tmp_path, cohort, predictions, title="Knees", settings={"match.steps": 900}, log=log)
     assert shown.said.startswith("Knees - onemark")
     assert "match.steps 900" in shown.said
-    assert len(shown.all("polyline", "curve")) == 2
+    assert len(shown.all("polyline", "curve")) == 3  # two losses, and what a review would leave
 
 
 def test_loss_charts_keep_stages_apart_and_skip_lines_without_loss():

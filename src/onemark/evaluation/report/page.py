@@ -22,6 +22,8 @@ from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
 from onemark.evaluation.report.cards import Card, make_card
+from onemark.evaluation.report.reviewing import draw_review
+from onemark.evaluation.review import rank_radiographs
 from onemark.evaluation.verdict import Verdict, judge
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
@@ -75,7 +77,8 @@ def write_report(
 ) -> None:
     """Write a self-contained HTML report: the exemplars, then every radiograph, the worst first.
 
-    The worst has the largest mean true error where the truth is known, else the largest mean expected error.
+    The worst has the largest mean true error where the truth is known; else the one comes first whose review is expected
+    to remove most error in a minute.
 
     Args:
         path: The file; an existing one is replaced.
@@ -114,6 +117,7 @@ def write_report(
         confidences=_summarise_confidence(predictions.names, comparable),
         confidence_unit=unit,
         all_cards=cards,
+        review=draw_review([one for one in comparable if one.image not in placed], scores),
         settings=settings or {},
         addition=addition or Addition(Markup(), {}),
         verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
@@ -196,8 +200,11 @@ def _sort_worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: 
 
     def place(name: str) -> tuple[bool, float, float, float]:
         # Imported predictions may have scores but no expected errors.
-        expected, score = _mean(points[name].expected_error), _mean(points[name].score)
-        return name not in placed, -true.get(name, -1), -np.nan_to_num(expected, nan=-1), np.nan_to_num(score)
+        pays, score = (
+            rank_radiographs(np.atleast_2d(points[name].expected_error))[0],
+            _mean(points[name].score),
+        )
+        return name not in placed, -true.get(name, -1), -np.nan_to_num(pays, nan=-1), np.nan_to_num(score)
 
     return sorted(names, key=place)
 
