@@ -63,6 +63,7 @@ class LandmarkSet:
             asked, so that every row of NaN is a landmark that is not visible.
         ellipse: `[K, 3]` which way the error may lie: `sd_major`, `sd_minor`, `angle`, as `onemark.imaging.ellipses`
             explains them, in the unit of the expected errors; empty where nothing is known of it.
+        visible_probability: `[K]` how probable it is that the landmark is visible at all; empty where nothing is known.
 
     Raises:
         ValueError: `xy`, `asked` or `ellipse` does not fit the names, a name occurs twice, or a landmark that was not
@@ -77,6 +78,7 @@ class LandmarkSet:
     unit: str = ""
     asked: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     ellipse: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    visible_probability: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), 2):
@@ -96,6 +98,13 @@ class LandmarkSet:
     def visible(self) -> NDArray[np.bool_]:
         """`[K]` whether a landmark has a place."""
         return np.asarray(np.isfinite(self.xy).all(axis=1))
+
+    @property
+    def probably_hidden(self) -> NDArray[np.bool_]:
+        """`[K]` whether a landmark has a place although it is probably not visible."""
+        if not self.visible_probability.size:
+            return np.zeros(len(self.names), np.bool_)
+        return np.asarray(self.visible & (self.visible_probability < 0.5))
 
     @property
     def answered(self) -> NDArray[np.bool_]:
@@ -120,11 +129,12 @@ class LandmarkSet:
     def take(self, rows: Sequence[int]) -> LandmarkSet:
         """The set with these landmarks, by their positions, in this order."""
         at = list(rows)
-        score, error = (v[at] if v.size else v for v in (self.score, self.expected_error))
+        numbers = (self.score, self.expected_error, self.visible_probability)
+        score, error, seen = (v[at] if v.size else v for v in numbers)
         asked = self.asked[at] if self.asked.size else self.asked
         ellipse = self.ellipse[at] if self.ellipse.size else self.ellipse
         names = tuple(self.names[n] for n in at)
-        return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked, ellipse)
+        return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked, ellipse, seen)
 
     def update(self, newer: LandmarkSet) -> LandmarkSet:
         """What two persons' answers say together: the newer one counts wherever it was asked for.

@@ -109,6 +109,19 @@ def test_ellipses_are_drawn_as_80_percent_regions_in_px(tmp_path, cohort, predic
     assert not page(tmp_path, cohort, predictions).all("ellipse", "region")
 
 
+def test_landmarks_that_are_probably_not_visible_are_named(tmp_path, cohort, predictions):
+    probable = np.full(len(LANDMARKS), 0.9)
+    probable[1] = 0.2
+    first, *others = predictions
+    unsure = LandmarkSet(
+        first.image, first.names, first.xy, first.score, first.expected_error, visible_probability=probable
+    )
+    shown = page(tmp_path, cohort, LandmarkTable.from_sets([unsure, *others]))
+    assert f"probably not visible: {first.names[1]}" in shown.said
+    assert shown.said.count("probably not visible") == 1
+    assert len(shown.all("circle", "point")) == COUNT * len(LANDMARKS)
+
+
 def test_it_says_what_a_review_would_leave(tmp_path, cohort, predictions, truth):
     estimated = page(tmp_path, cohort, predictions).said
     # 52 landmarks on 4 radiographs with 4, 3, 2 and 1 mm each: five of the first remove 20 of 130 mm.

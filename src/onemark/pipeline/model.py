@@ -80,6 +80,9 @@ class Model:
             score=np.where(known, score, rest.score),
             expected_error=np.where(known, error, rest.expected_error),
             ellipse=np.where(known[:, None], make_round(error), rest.ellipse),
+            visible_probability=np.where(known, seen, rest.visible_probability)
+            if rest.visible_probability.size
+            else rest.visible_probability,
         )
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:

@@ -21,6 +21,7 @@ from onemark.imaging.ellipses import scale_to
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.constellation import Constellation, left_out
 from onemark.uncertainty.directions import Directions
+from onemark.uncertainty.visibility import Visibility
 
 Table = NDArray[np.float64]
 
@@ -125,6 +126,7 @@ class ErrorModel:
         constellation: Where landmarks lie relative to each other, or None.
         calibration: What corrections taught.
         directions: Which way errors lie; None in runs of earlier versions.
+        visibility: How probable it is that a landmark is visible; None where exemplars show all, or do not tell.
     """
 
     level: Table
@@ -134,6 +136,7 @@ class ErrorModel:
     constellation: Constellation | None
     calibration: Calibration = field(default_factory=lambda: Calibration(np.empty((0, 0))))
     directions: Directions | None = None
+    visibility: Visibility | None = None
 
     @classmethod
     def learn(
@@ -191,10 +194,13 @@ class ErrorModel:
 
     def uncalibrated(self, signals: Signals) -> Table:
         """The same without what corrections taught."""
+        return np.asarray(self.level * np.exp(SLOPE * self.doubt(signals)))
+
+    def doubt(self, signals: Signals) -> Table:
+        """How doubtful the answers `[K]` are, in standard deviations of all answers from their landmarks' means."""
         unknown = np.full(len(self.level), np.nan)
         shape = unknown if self.constellation is None else self.constellation.residuals(signals.xy)
-        total = _together(signals.table(shape), self.centre, self.scale) / self.width
-        return np.asarray(self.level * np.exp(SLOPE * total))
+        return _together(signals.table(shape), self.centre, self.scale) / self.width
 
     def ellipses(self, signals: Signals, errors: Table) -> Table:
         """Ellipses `[K, 3]` of one radiograph in its pixels' frame: `onemark.imaging.ellipses` explains them.
@@ -218,7 +224,8 @@ class ErrorModel:
         arrays["angles"] = self.calibration.angles
         if self.directions is not None:
             arrays["directions"] = self.directions.moments
-        return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}, {}
+        tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
+        return tensors | dict(self.visibility.state() if self.visibility is not None else {}), {}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor]) -> ErrorModel:
@@ -232,7 +239,8 @@ class ErrorModel:
             centre[rows], scale[rows] = a["centre"], a["scale"]
         directions = Directions(a["directions"]) if "directions" in a else None
         calibration = Calibration(a["ratios"], a.get("angles", np.empty((0, 0))))
-        return cls(a["level"], centre, scale, float(a["width"][0]), shape, calibration, directions)
+        width, visibility = float(a["width"][0]), Visibility.restore(a)
+        return cls(a["level"], centre, scale, width, shape, calibration, directions, visibility)
 
 
 def _errors_of(labelled: Labelled | None) -> tuple[Table, float]:

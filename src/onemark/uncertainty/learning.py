@@ -22,6 +22,7 @@ from onemark.types import LandmarkSet, Radiograph
 from onemark.uncertainty.calibration import Calibration, Corrections, to_row
 from onemark.uncertainty.directions import to_angles
 from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
+from onemark.uncertainty.visibility import Visibility
 
 SLOT = "error_model"
 """Names the error model beside the stages' slots, in weights files and progress."""
@@ -70,7 +71,10 @@ def add_expected_errors(
     unit = "px" if radiograph.spacing is None else "mm"
     errors = share * radiograph.side * radiograph.pixel_length
     shapes = to_covariance(error_model.ellipses(signals, share)) * pixel_scale(radiograph.spacing)
-    return replace(answers.final, expected_error=errors, unit=unit, ellipse=scale_to(shapes, errors))
+    found = replace(answers.final, expected_error=errors, unit=unit, ellipse=scale_to(shapes, errors))
+    if error_model.visibility is None:
+        return found
+    return replace(found, visible_probability=error_model.visibility(error_model.doubt(signals)))
 
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
@@ -157,7 +161,34 @@ def learn_error_model(
         tables["cycle"] = cycles
     calibration = Calibration.of(corrections.ratios, len(exemplars.names), corrections.angles)
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
-    return ErrorModel.learn(signals, calibration, tables, labelled, ways)
+    found = ErrorModel.learn(signals, calibration, tables, labelled, ways)
+    if found is None:
+        return None
+    doubts = np.stack([found.doubt(one) for one in signals])
+    return replace(
+        found, visibility=_learn_visibility(found, stages, trust, exemplars, cohort, doubts, cycles)
+    )
+
+
+def _learn_visibility(
+    error_model: ErrorModel,
+    stages: Stages,
+    trust: Trust | None,
+    exemplars: LandmarkTable,
+    cohort: Cohort,
+    doubts: NDArray[np.float64],
+    cycles: NDArray[np.float64] | None,
+) -> Visibility | None:
+    """What the exemplars that lack landmarks show, and `doubts` and `cycles` `[N, K]` on the cohort's radiographs."""
+    shown = np.array([np.where(one.answered, one.visible.astype(float), np.nan) for one in exemplars])
+    lacking = [one for one, row in zip(exemplars, shown, strict=True) if (row == 0).any()]
+    step = max(1, math.ceil(len(lacking) / COPIES))
+    unseen = []
+    for one in lacking[::step]:
+        radiograph = cohort[one.image]
+        doubt = error_model.doubt(read_signals(stages, radiograph, ask(stages, radiograph, trust)))
+        unseen.append(doubt[one.answered & ~one.visible])
+    return Visibility.learn(shown, np.concatenate(unseen) if unseen else np.empty(0), doubts, cycles)
 
 
 def _judge_copies(

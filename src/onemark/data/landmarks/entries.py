@@ -83,4 +83,5 @@ def make_set(
         numbers["expected_error"],
         unit,
         ellipse=np.stack(ellipse, 1) if len(ellipse) == len(ELLIPSE) else np.empty((0, 3)),
+        visible_probability=numbers.get("visible_probability", np.empty(0)),
     )

@@ -145,8 +145,8 @@ class LandmarkTable:
 
         Returns:
             Columns `image,landmark,x,y` (px), then `answer` where some landmark was not asked for, `score`,
-            `expected_error`, `sd_major,sd_minor,angle` and the `unit` of them when any image has them, then
-            `x_mm,y_mm`.
+            `expected_error`, `sd_major,sd_minor,angle`, `visible_probability` and the `unit` when any image has
+            them, then `x_mm,y_mm`.
         """
         import pandas
 
@@ -288,6 +288,7 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
         one.unit,
         _spread_asked(one, at, len(names)),
         _spread(one.ellipse, at, len(names)),
+        _spread(one.visible_probability, at, len(names)),
     )
 
 

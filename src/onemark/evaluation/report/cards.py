@@ -67,6 +67,7 @@ class Card:
         unit: Unit of the expected errors, `mm` or `px`.
         points: Visible landmarks.
         hidden: Names of the landmarks that are not visible.
+        doubted: Names of the landmarks that have a point and are probably not visible.
         exemplar: Whether a person placed the points.
         error: Mean true error; None without truth.
     """
@@ -77,6 +78,7 @@ class Card:
     unit: str
     points: tuple[Point, ...]
     hidden: tuple[str, ...]
+    doubted: tuple[str, ...]
     exemplar: bool
     error: float | None
 
@@ -132,6 +134,7 @@ def make_card(
         unit="px" if radiograph.spacing is None else "mm",
         points=tuple(_collect_points(points, truth, errors or {}, _draw_regions(points, radiograph))),
         hidden=tuple(name for name, there in zip(points.names, visible, strict=True) if not there),
+        doubted=tuple(np.array(points.names)[points.probably_hidden].tolist()),
         exemplar=exemplar,
         error=mean_known(list(errors.values())) if errors else None,
     )

@@ -74,6 +74,8 @@ def _additions(one: LandmarkSet) -> dict[str, Any]:
         found["expected_errors"] = _numbers(one.expected_error)
     for name in ELLIPSE if one.ellipse.size else ():
         found[f"expected_errors_{name}"] = _numbers(getattr(one, name))
+    if one.visible_probability.size:
+        found["visible_probabilities"] = _numbers(one.visible_probability)
     if not one.answered.all():
         found["keypoints_asked"] = one.answered.tolist()
     return found
@@ -230,7 +232,8 @@ def _keypoints(
     annotation: Mapping[str, Any], image: str, names: Sequence[str], where: str
 ) -> Iterator[Entry]:
     flat = annotation["keypoints"]
-    keys = ("keypoint_scores", "expected_errors", *(f"expected_errors_{name}" for name in ELLIPSE))
+    ellipse = (f"expected_errors_{name}" for name in ELLIPSE)
+    keys = ("keypoint_scores", "expected_errors", *ellipse, "visible_probabilities")
     extras = [_extra(annotation, key, len(names)) for key in keys]
     asked = annotation.get("keypoints_asked") or [None] * len(names)
     if len(asked) != len(names):

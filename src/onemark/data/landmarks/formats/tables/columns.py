@@ -11,7 +11,7 @@ from onemark.data.keys import canonical
 
 LONG = ("image", "landmark", "x", "y")
 ELLIPSE = ("sd_major", "sd_minor", "angle")
-EXTRAS = ("score", "expected_error", *ELLIPSE)
+EXTRAS = ("score", "expected_error", *ELLIPSE, "visible_probability")
 UNIT = "unit"
 MM = ("x_mm", "y_mm")
 ANSWER = "answer"
