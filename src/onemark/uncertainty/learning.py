@@ -136,12 +136,7 @@ def learn_error_model(
         sink: Takes the progress.
         seed: Seed of the copies of exemplars on which the stages are judged.
     """
-    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
-    others = [name for name in cohort.names if name not in known]
-    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
-        others = list(cohort.names)
-    count = min(RADIOGRAPHS, len(others))
-    names = [others[n * len(others) // count] for n in range(count)]
+    names = _choose_radiographs(exemplars, cohort)
     signals, answered = [], []
     lengths: dict[str, list[NDArray[np.float64]]] = {}
     ways: list[NDArray[np.float64]] = []
@@ -161,13 +156,22 @@ def learn_error_model(
         tables["cycle"] = cycles
     calibration = Calibration.of(corrections.ratios, len(exemplars.names), corrections.angles)
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
-    found = ErrorModel.learn(signals, calibration, tables, labelled, ways)
-    if found is None:
+    learned = ErrorModel.learn(signals, calibration, tables, labelled, ways)
+    if learned is None:
         return None
-    doubts = np.stack([found.doubt(one) for one in signals])
-    return replace(
-        found, visibility=_learn_visibility(found, stages, trust, exemplars, cohort, doubts, cycles)
-    )
+    doubts = np.stack([learned.doubt(one) for one in signals])
+    visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
+    return replace(learned, visibility=visibility)
+
+
+def _choose_radiographs(exemplars: LandmarkTable, cohort: Cohort) -> list[str]:
+    """Up to 48 radiographs of the cohort, evenly spread, that the stages do not know from a person."""
+    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
+    others = [name for name in cohort.names if name not in known]
+    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
+        others = list(cohort.names)
+    count = min(RADIOGRAPHS, len(others))
+    return [others[n * len(others) // count] for n in range(count)]
 
 
 def _learn_visibility(

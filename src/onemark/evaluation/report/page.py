@@ -105,8 +105,7 @@ def write_report(
     # What a person placed replaces the prediction.
     points = {**_index_images(predictions), **placed}
     unit, comparable = in_one_unit(predictions.sets, cohort)
-    ranked = {**{one.image: one for one in comparable}, **placed}
-    order = _sort_worst_first([name for name in cohort.names if name in points], ranked, placed, scores)
+    order = _sort_worst_first(cohort, {**{one.image: one for one in comparable}, **placed}, placed, scores)
     messages = [_strip_prefix(problem) for problem in problems]
     cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
     html = _render(
@@ -114,16 +113,25 @@ def write_report(
         names=predictions.names,
         scores=scores,
         loss_charts=charts.draw_loss_charts(log),
-        confidences=_summarise_confidence(predictions.names, comparable),
-        confidence_unit=unit,
         all_cards=cards,
-        review=draw_review([one for one in comparable if one.image not in placed], scores),
         settings=settings or {},
         addition=addition or Addition(Markup(), {}),
         verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
+        **_describe_errors(comparable, unit, predictions.names, placed, scores),
         **_count_shown(cohort, predictions, points, order, cap, messages),
     )
     write_text(path, html)
+
+
+def _describe_errors(
+    sets: Sequence[LandmarkSet], unit: str, names: Sequence[str], placed: Sets, scores: Scores | None
+) -> dict[str, object]:
+    """What the report says about expected errors, all in `unit`, and about a review of the predictions."""
+    return {
+        "confidences": _summarise_confidence(names, sets),
+        "confidence_unit": unit,
+        "review": draw_review([one for one in sets if one.image not in placed], scores),
+    }
 
 
 def _count_shown(
@@ -195,7 +203,7 @@ def _make_cards(
     return cards
 
 
-def _sort_worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
+def _sort_worst_first(cohort: Cohort, points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
     true = scores.per_image if scores else {}
 
     def place(name: str) -> tuple[bool, float, float, float]:
@@ -206,7 +214,7 @@ def _sort_worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: 
         )
         return name not in placed, -true.get(name, -1), -np.nan_to_num(pays, nan=-1), np.nan_to_num(score)
 
-    return sorted(names, key=place)
+    return sorted((name for name in cohort.names if name in points), key=place)
 
 
 def _group_errors(scores: Scores | None) -> dict[str, dict[str, float]]:
