@@ -77,15 +77,13 @@ def write_report(
 ) -> None:
     """Write a self-contained HTML report: the exemplars, then every radiograph, the worst first.
 
-    The worst has the largest mean true error where the truth is known; else the one comes first whose review is expected
-    to remove most error in a minute.
+    The worst has the largest mean true error if the truth is known, else the largest gain of `evaluation.review`.
 
     Args:
         path: The file; an existing one is replaced.
         cohort: Where the radiographs are; they are decoded one at a time.
         predictions: Predicted landmarks.
-        truth: True landmarks to show with the predictions. They are scored without the exemplars, in mm when
-            every spacing is known.
+        truth: True landmarks, scored without the exemplars and in mm when every spacing is known.
         scores: Scores to show instead of scoring `predictions` against `truth`.
         log: Lines `{stage, step, loss, seconds}` of the training.
         title: Heading; the cohort folder's name when empty.
@@ -102,12 +100,11 @@ def write_report(
     """
     placed = _index_images(exemplars)
     scores = scores or _score(cohort, predictions, truth, placed)
-    # What a person placed replaces the prediction.
-    points = {**_index_images(predictions), **placed}
+    points = {**_index_images(predictions), **placed}  # what a person placed replaces the prediction
     unit, comparable = in_one_unit(predictions.sets, cohort)
     order = _sort_worst_first(cohort, {**{one.image: one for one in comparable}, **placed}, placed, scores)
-    messages = [_strip_prefix(problem) for problem in problems]
-    cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
+    messages, true = [_strip_prefix(problem) for problem in problems], _index_images(truth)
+    cards = _make_cards(cohort, order[:cap], points, placed, true, scores, messages, progress)
     html = _render(
         title=title or canonical(cohort.folder.resolve().name),
         names=predictions.names,
