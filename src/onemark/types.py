@@ -61,10 +61,13 @@ class LandmarkSet:
         unit: Of the expected errors, `mm` or `px`; empty where it is not stated.
         asked: `[K]` False where nobody was asked for the landmark: its row of NaN then says nothing. Empty where all were
             asked, so that every row of NaN is a landmark that is not visible.
+        ellipse: `[K, 3]` which way the error may lie: `sd_major`, `sd_minor`, `angle`, as `onemark.imaging.ellipses`
+            explains them, in the unit of the expected errors; empty where nothing is known of it.
+        visible_probability: `[K]` how probable it is that the landmark is visible at all; empty where nothing is known.
 
     Raises:
-        ValueError: `xy` or `asked` does not fit the names, a name occurs twice, or a landmark that was not asked for has
-            a place.
+        ValueError: `xy`, `asked` or `ellipse` does not fit the names, a name occurs twice, or a landmark that was not
+            asked for has a place.
     """
 
     image: str
@@ -74,6 +77,8 @@ class LandmarkSet:
     expected_error: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     unit: str = ""
     asked: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    ellipse: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    visible_probability: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), 2):
@@ -82,6 +87,10 @@ class LandmarkSet:
             raise ValueError(f"{self.image}: a landmark name occurs twice")
         if self.asked.size and self.asked.shape != (len(self.names),):
             raise ValueError(f"{self.image}: {len(self.names)} names but asked of shape {self.asked.shape}")
+        if self.ellipse.size and self.ellipse.shape != (len(self.names), 3):
+            raise ValueError(
+                f"{self.image}: {len(self.names)} names but ellipse of shape {self.ellipse.shape}"
+            )
         if self.asked.size and (self.visible & ~self.asked).any():
             raise ValueError(f"{self.image}: a landmark that was not asked for has a place")
 
@@ -91,17 +100,41 @@ class LandmarkSet:
         return np.asarray(np.isfinite(self.xy).all(axis=1))
 
     @property
+    def probably_hidden(self) -> NDArray[np.bool_]:
+        """`[K]` whether a landmark has a place although it is probably not visible."""
+        if not self.visible_probability.size:
+            return np.zeros(len(self.names), np.bool_)
+        return np.asarray(self.visible & (self.visible_probability < 0.5))
+
+    @property
     def answered(self) -> NDArray[np.bool_]:
         """`[K]` whether it is known where a landmark is, or that it is not visible."""
         return self.asked if self.asked.size else np.ones(len(self.names), np.bool_)
 
+    @property
+    def sd_major(self) -> NDArray[np.float64]:
+        """`[K]` standard deviation of the error along its main direction; empty where unknown."""
+        return np.asarray(self.ellipse[:, 0])
+
+    @property
+    def sd_minor(self) -> NDArray[np.float64]:
+        """`[K]` the same across it."""
+        return np.asarray(self.ellipse[:, 1])
+
+    @property
+    def angle(self) -> NDArray[np.float64]:
+        """`[K]` angle of the main direction in degrees, from +x (right) towards +y (down)."""
+        return np.asarray(self.ellipse[:, 2])
+
     def take(self, rows: Sequence[int]) -> LandmarkSet:
         """The set with these landmarks, by their positions, in this order."""
         at = list(rows)
-        score, error = (v[at] if v.size else v for v in (self.score, self.expected_error))
+        numbers = (self.score, self.expected_error, self.visible_probability)
+        score, error, seen = (v[at] if v.size else v for v in numbers)
         asked = self.asked[at] if self.asked.size else self.asked
+        ellipse = self.ellipse[at] if self.ellipse.size else self.ellipse
         names = tuple(self.names[n] for n in at)
-        return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked)
+        return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked, ellipse, seen)
 
     def update(self, newer: LandmarkSet) -> LandmarkSet:
         """What two persons' answers say together: the newer one counts wherever it was asked for.

@@ -33,7 +33,8 @@ def test_run_leaves_landmarks_report_and_model(
     assert [(row["image"], row["landmark"]) for row in predictions] == [
         (row["image"], row["landmark"]) for row in truth
     ]
-    assert list(predictions[0]) == ["image", "landmark", "x", "y", "score", "expected_error", "unit"]
+    numbers = ["x", "y", "score", "expected_error", "sd_major", "sd_minor", "angle"]
+    assert list(predictions[0]) == ["image", "landmark", *numbers, "unit"]
     assert all(np.isfinite(float(row["x"])) for row in predictions)
     assert "phantom-002.png" in (trained / "report.html").read_text("utf-8")
     assert len(list((trained / "overlays").iterdir())) == 3

@@ -349,6 +349,16 @@ def test_coco_document(tmp_path: Path, cohort: Cohort, table: LandmarkTable) -> 
     assert second["expected_errors"] == [2.0, None]
 
 
+@pytest.mark.parametrize("name", ["o.csv", "o.json"])
+def test_ellipses_are_kept(tmp_path: Path, cohort: Cohort, table: LandmarkTable, name: str) -> None:
+    ellipse = np.array([[2.5, 1.25, -30.0], [math.nan] * 3])
+    shaped = table.with_set(replace(table["sub/é.png"], ellipse=ellipse))
+    files = write_landmarks(shaped, tmp_path / name, cohort=cohort)
+    read = back(files, tmp_path / name)
+    np.testing.assert_array_equal(read["sub/é.png"].ellipse, ellipse)
+    assert not read["a 1.png"].ellipse.size
+
+
 def coco_annotation(**changes: Any) -> dict[str, Any]:
     return {"id": 1, "image_id": 7, "category_id": 3, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0], **changes}
 

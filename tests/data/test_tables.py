@@ -33,6 +33,13 @@ def assert_points(table: LandmarkTable, points: dict[str, list[tuple[float, floa
         assert one.score.size == 0
 
 
+def test_only_all_three_columns_of_an_ellipse_count(tmp_path: Path) -> None:
+    foreign = read(tmp_path, "image,landmark,x,y,angle\na.png,s,1,2,steep\n")
+    assert not foreign["a.png"].ellipse.size
+    own = read(tmp_path, "image,landmark,x,y,sd_major,sd_minor,angle\na.png,s,1,2,3,1,45\na.png,t,1,2,,,\n")
+    np.testing.assert_array_equal(own["a.png"].ellipse, [[3, 1, 45], [math.nan] * 3])
+
+
 @pytest.mark.parametrize(
     "content",
     [

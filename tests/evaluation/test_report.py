@@ -92,6 +92,50 @@ def test_every_radiograph_is_shown_worst_expected_error_first(tmp_path, cohort, 
     assert not shown.all("path", "true")
 
 
+def test_ellipses_are_drawn_as_80_percent_regions_in_px(tmp_path, cohort, predictions):
+    shape = np.tile([2.0, 1.0, 30.0], (len(LANDMARKS), 1))
+    shaped = LandmarkTable.from_sets(
+        LandmarkSet(p.image, p.names, p.xy, p.score, p.expected_error, "mm", ellipse=shape)
+        for p in predictions
+    )
+    shown = page(tmp_path, cohort, shaped)
+    regions = shown.all("ellipse", "region")
+    assert len(regions) == COUNT * len(LANDMARKS)
+    # 0.8 mm per px, and 1.79 standard deviations hold 80 % of a normal distribution in the plane.
+    assert float(regions[0]["rx"]) == pytest.approx(1.794 * 2 / 0.8, abs=0.06)
+    assert float(regions[0]["ry"]) == pytest.approx(1.794 / 0.8, abs=0.06)
+    assert "rotate(30.0)" in regions[0]["transform"]
+    assert "sd 2.00 mm along 30°, 1.00 mm across" in shown.said
+    assert not page(tmp_path, cohort, predictions).all("ellipse", "region")
+
+
+def test_landmarks_that_are_probably_not_visible_are_named(tmp_path, cohort, predictions):
+    probable = np.full(len(LANDMARKS), 0.9)
+    probable[1] = 0.2
+    first, *others = predictions
+    unsure = LandmarkSet(
+        first.image, first.names, first.xy, first.score, first.expected_error, visible_probability=probable
+    )
+    shown = page(tmp_path, cohort, LandmarkTable.from_sets([unsure, *others]))
+    assert f"probably not visible: {first.names[1]}" in shown.said
+    assert shown.said.count("probably not visible") == 1
+    assert len(shown.all("circle", "point")) == COUNT * len(LANDMARKS)
+
+
+def test_it_says_what_a_review_would_leave(tmp_path, cohort, predictions, truth):
+    estimated = page(tmp_path, cohort, predictions).said
+    # 52 landmarks on 4 radiographs with 4, 3, 2 and 1 mm each: five of the first remove 20 of 130 mm.
+    assert (
+        "Reviewing the first 5 landmarks in the order that pays most leaves 85 % of the expected error"
+        in estimated
+    )
+    assert "as many random ones leave 90 %" in estimated
+    known = page(tmp_path, cohort, predictions, truth=truth).said
+    # Expected errors that decrease where the true ones grow: the worst order.
+    assert "leaves 96 % of the error" in known
+    assert "the best order 85 %" in known
+
+
 def test_with_truth_the_worst_true_error_comes_first(tmp_path, cohort, predictions, truth):
     shown = page(tmp_path, cohort, predictions, truth=truth)
     assert shown.cards == [f"phantom-00{k}.png" for k in (4, 3, 2, 1)]
@@ -240,7 +284,7 @@ def test_settings_title_and_training_are_shown(tmp_path, cohort, predictions):
     shown = page(tmp_path, cohort, predictions, title="Knees", settings={"match.steps": 900}, log=log)
     assert shown.said.startswith("Knees - onemark")
     assert "match.steps 900" in shown.said
-    assert len(shown.all("polyline", "curve")) == 2
+    assert len(shown.all("polyline", "curve")) == 3  # two losses, and what a review would leave
 
 
 def test_loss_charts_keep_stages_apart_and_skip_lines_without_loss():

@@ -46,7 +46,8 @@ class FakeModel:
         error = rng.uniform(0.2, 1.8, len(one.names)) * rng.uniform(0.3, 2.0)
         angle = rng.uniform(0, 2 * np.pi, len(one.names))
         shift = self.offset * error[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-        return LandmarkSet(image, one.names, one.xy + shift, 1 / (1 + error), 2 * error)
+        ellipse = np.stack([2 * error, 0.8 * error, np.degrees(angle)], 1)
+        return LandmarkSet(image, one.names, one.xy + shift, 1 / (1 + error), 2 * error, ellipse=ellipse)
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         names = [name for name in cohort.names if name in self.truth]

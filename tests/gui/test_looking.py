@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, Qt
 
+from onemark.gui.canvas.layers import REGION
 from onemark.gui.controllers.view.contrast import adjust
 from onemark.gui.state.schema import schema_from_names
+from onemark.imaging.ellipses import to_covariance
 
 from .desktop import Desktop
 
@@ -61,6 +63,29 @@ def test_the_right_button_changes_the_contrast_and_nothing_else(looking: Desktop
     assert looking.layer.mode == "add"
     _drag_right(looking, 1, 0)  # a click of the right button places nothing
     assert len(looking.layer.data) == 0
+
+
+def test_the_selected_prediction_shows_its_region_when_zoomed_in(annotated: Desktop) -> None:
+    annotated.train()
+    session, canvas = annotated.session, annotated.app.context.canvas
+    name = next(n for n in session.predictions if n not in session.annotations)
+    annotated.show(name)
+    at = int(np.argmax(session.predictions[name].sd_major))
+    session.select(at)
+    annotated.viewer.scene.camera.zoom = 0.5
+    annotated.settle()
+    assert canvas.layer(REGION) is None or not canvas.layer(REGION).visible
+    annotated.viewer.scene.camera.zoom = 40
+    annotated.settle()
+    layer, one = canvas.layer(REGION), session.predictions[name]
+    assert layer.visible
+    away = layer.data[0][:, ::-1] - one.xy[at]
+    squared = (away * np.linalg.solve(to_covariance(one.ellipse[at]), away.T).T).sum(1)
+    np.testing.assert_allclose(squared, -2 * np.log(0.2), rtol=1e-3)
+    assert annotated.viewer.layers.selection.active is annotated.layer
+    session.place(at, one.xy[at] + 3)  # a person's point has no region
+    annotated.settle()
+    assert not layer.visible
 
 
 def test_keys_invert_and_bring_the_original_back(looking: Desktop) -> None:

@@ -36,6 +36,19 @@ def test_displacements_come_back_with_the_points(orientation: Orientation):
     assert np.allclose(orientation.restore_field(field)[3, 1], (end - start)[0])
 
 
+@pytest.mark.parametrize("orientation", ALL, ids=str)
+def test_ellipses_turn_with_the_points(orientation: Orientation):
+    angle = 25.0
+    step = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+    start = np.array([[3.0, 2.0]])
+    there = orientation.turn_points(np.concatenate([start, start + step]), SIZE)
+    one = LandmarkSet("a.png", ("tip",), start, ellipse=np.array([[2.0, 1.0, angle]]))
+    turned = orientation.turn_landmarks(one, SIZE)
+    along = np.array([np.cos(np.radians(turned.angle[0])), np.sin(np.radians(turned.angle[0]))])
+    assert abs(along @ (there[1] - there[0])) == pytest.approx(1)
+    np.testing.assert_allclose(orientation.restore(turned, SIZE).ellipse, one.ellipse)
+
+
 def test_the_eight_differ():
     pixels = np.arange(35, dtype=np.float32).reshape(SIZE)
     assert len({orientation.turn_pixels(pixels).tobytes() for orientation in ALL}) == 8

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.imaging.ellipses import to_covariance
 from onemark.measurement.sets import load_set
 from onemark.measurement.sets.reading import parse_set
 from onemark.measurement.table import measure, widen
-from onemark.measurement.values import from_axes
 from onemark.types import UserError
 
 from .faces import FACE, SCHEMA, SYMBOLS, face, faces, mirrored, turned
@@ -253,7 +253,7 @@ def test_ellipses_go_before_the_expected_error():
 
 
 def test_the_angle_of_an_ellipse_turns_from_x_to_y():
-    turned_up = from_axes(np.array([2.0]), np.array([1.0]), np.array([30.0]))[0]
+    turned_up = to_covariance(np.array([2.0, 1.0, 30.0]))
     axis = np.array([math.cos(math.radians(30)), math.sin(math.radians(30))])
     assert axis @ turned_up @ axis == pytest.approx(4.0)
     assert np.linalg.det(turned_up) == pytest.approx(4.0)

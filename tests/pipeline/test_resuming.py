@@ -18,7 +18,7 @@ from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, Use
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
 from onemark.pipeline.locks import LOCK
-from onemark.pipeline.resuming import align_ratios
+from onemark.pipeline.resuming import align_rows
 
 Settings = dict[str, object]
 
@@ -197,7 +197,7 @@ def test_as_many_other_landmarks_begin_with_other_heads(
 
 
 def test_what_corrections_showed_follows_its_landmarks():
-    assert align_ratios(((1.0, 2.0), (None, 3.0), (4.0,)), ("a", "b"), ("b", "c", "a")) == (
+    assert align_rows(((1.0, 2.0), (None, 3.0), (4.0,)), ("a", "b"), ("b", "c", "a")) == (
         (2.0, None, 1.0),
         (3.0, None, None),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onemark.uncertainty.calibration import Calibration
+from onemark.uncertainty.calibration import Calibration, least_corrections
 
 
 def test_without_corrections_nothing_changes():
@@ -55,3 +55,43 @@ def test_too_few_corrections_promise_nothing():
     for coverage in (0.0, 1.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
             one.conformal_factor(coverage)
+
+
+@pytest.mark.parametrize(("coverage", "least"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19)])
+def test_a_promise_takes_so_many_corrections(coverage: float, least: int):
+    assert least_corrections(coverage) == least
+    ratios = np.random.default_rng(0).rayleigh(size=(least, 3))
+    assert np.isfinite(Calibration(ratios).conformal_factors(coverage)).all()
+    assert np.isinf(Calibration(ratios[1:]).conformal_factors(coverage)).all()
+
+
+def test_of_one_landmark_it_is_the_usual_quantile():
+    ratios = np.arange(1.0, 61)[:, None]
+    taught = Calibration(ratios)
+    assert taught.conformal_factors(0.9)[0] * taught.factors[0] == pytest.approx(55)  # ceil(61 * 0.9)
+
+
+def test_the_promise_holds_where_the_errors_of_a_radiograph_go_together():
+    draw, coverage, held = np.random.default_rng(1), 0.8, []
+    hard = np.linspace(0.5, 2, 12)
+    for _ in range(300):
+        bad = draw.exponential(size=(9, 1))  # all landmarks of a radiograph are bad, or none
+        ratios = bad * draw.uniform(0.8, 1.2, size=(9, 12)) * hard
+        taught = Calibration(ratios[:8])
+        held.append(ratios[8] <= taught.conformal_factors(coverage) * taught.factors)
+    # Standard error of the mean over 300 radiographs: 0.023.
+    assert 0.78 < np.mean(held) < 0.95
+    assert np.mean(held, 0).min() > 0.4
+
+
+def test_with_many_corrections_every_landmark_has_its_own_disc():
+    ratios = np.random.default_rng(2).rayleigh(size=(400, 2)) * [1, 4]
+    taught = Calibration(ratios)
+    radii = taught.conformal_factors(0.9) * taught.factors
+    np.testing.assert_allclose(radii, np.sqrt(-2 * np.log(0.1)) * np.array([1, 4]), rtol=0.1)
+
+
+def test_landmarks_that_were_never_visible_have_no_promise():
+    ratios = np.random.default_rng(3).rayleigh(size=(60, 2))
+    ratios[:, 1] = np.nan
+    assert np.isfinite(Calibration(ratios).conformal_factors(0.9)).tolist() == [True, False]

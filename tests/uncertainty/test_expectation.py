@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from onemark.imaging.ellipses import mean_distance
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.error_model import ErrorModel, Labelled, Signals
 
@@ -87,11 +88,10 @@ def test_a_matcher_alone_has_expected_errors_too():
 
 def test_the_more_exemplars_the_more_their_own_errors_count():
     hard = np.array([0.01, 0.01, 0.06, 0.01, 0.01, np.nan])
+    ways = np.stack([np.stack([hard, np.zeros(6)], -1)] * 8)
     free, levels = learned().level, []
     for exemplars in (2, 10, 100):
-        taught = ErrorModel.learn(
-            COHORT, UNTAUGHT, {"cycle": BACK}, Labelled(np.stack([hard] * 8), exemplars)
-        )
+        taught = ErrorModel.learn(COHORT, UNTAUGHT, {"cycle": BACK}, Labelled(ways, exemplars))
         assert taught is not None
         levels.append(taught.level)
     few, some, many = levels
@@ -104,6 +104,25 @@ def test_corrections_scale_it():
     taught = learned(Calibration(np.full((50, 6), 2.0)))
     np.testing.assert_allclose(taught(COHORT[0]), 2 * learned()(COHORT[0]), rtol=0.05)
     np.testing.assert_allclose(taught.uncalibrated(COHORT[0]), learned()(COHORT[0]))
+
+
+def test_ellipses_lie_along_the_corrected_errors_and_keep_the_expected_error():
+    corrected = Calibration(np.ones((12, 6)), np.tile([40.0, 40, 40, -50, -50, np.nan], (12, 1)))
+    expect, one = learned(corrected), replace(COHORT[0], way=MEAN[::-1] - MEAN)
+    errors = expect(one)
+    found = expect.ellipses(replace(one, way=np.empty((0, 2))), errors)
+    np.testing.assert_allclose(mean_distance(found), errors)
+    np.testing.assert_allclose(found[:5, 2], [40, 40, 40, -50, -50])
+    assert found[5, 0] == pytest.approx(found[5, 1])
+    assert not np.allclose(expect.ellipses(one, errors), found)  # the radiograph's own disagreement
+
+
+def test_a_matcher_that_knows_nothing_gives_no_direction():
+    lost = [replace(one, apart=one.apart + 0.5, way=MEAN) for one in COHORT]
+    found = ErrorModel.learn(lost, UNTAUGHT)
+    assert found is not None
+    ellipses = found.ellipses(lost[0], found(lost[0]))
+    np.testing.assert_allclose(ellipses[:, 0], ellipses[:, 1])
 
 
 def test_small_cohorts_teach_nothing():
@@ -119,11 +138,14 @@ def test_few_landmarks_do_without_a_constellation():
 
 
 def test_it_comes_back_from_its_state():
-    for expect in (learned(), learned(Calibration.of([[1.0, 2.0, None, 4.0, 5.0, 6.0]], 6))):
+    corrected = Calibration.of([[1.0, 2.0, None, 4.0, 5.0, 6.0]], 6, [[10.0, 20.0, None, 40.0, 50.0, 60.0]])
+    for expect in (learned(), learned(corrected)):
         tensors, head = expect.state()
         assert head == {}
         again = ErrorModel.restore(tensors)
         np.testing.assert_array_equal(again(COHORT[5]), expect(COHORT[5]))
+        errors = expect(COHORT[5])
+        np.testing.assert_array_equal(again.ellipses(COHORT[5], errors), expect.ellipses(COHORT[5], errors))
         assert again.calibration.conformal_factor(0.5) == expect.calibration.conformal_factor(0.5)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
+from onemark.imaging.ellipses import mean_distance
 from onemark.stages.trust import ask
 
 
@@ -43,6 +44,31 @@ def test_expected_errors_are_in_mm_where_the_spacing_is_known(fitted: tuple[Mode
     np.testing.assert_allclose(in_mm.expected_error, model.locate(radiograph).expected_error / 2)
 
 
+def test_every_predicted_point_has_an_ellipse_as_large_as_its_expected_error(
+    fitted: tuple[Model, Path], phantoms: Cohort
+):
+    model, run = fitted
+    radiograph = phantoms[phantoms.names[3]]
+    found = model.locate(radiograph)
+    np.testing.assert_allclose(mean_distance(found.ellipse), found.expected_error)
+    assert (found.sd_major > 1.01 * found.sd_minor).any()
+    np.testing.assert_allclose(onemark.load(run).locate(radiograph).ellipse, found.ellipse)
+    again = onemark.load(run)
+    assert again.error_model is not None
+    again.error_model = dataclasses.replace(again.error_model, directions=None)  # an earlier version's
+    old = again.locate(radiograph)
+    np.testing.assert_allclose(mean_distance(old.ellipse), found.expected_error)
+
+
+def test_ellipses_are_in_mm_where_pixels_are_not_square(fitted: tuple[Model, Path], phantoms: Cohort):
+    model, _ = fitted
+    radiograph = dataclasses.replace(phantoms[phantoms.names[3]], spacing=(0.2, 0.8))
+    found, square = model.locate(radiograph), model.locate(dataclasses.replace(radiograph, spacing=None))
+    np.testing.assert_allclose(mean_distance(found.ellipse), found.expected_error)
+    tall = np.abs(found.angle) > 45  # mm are long along y
+    assert tall.mean() > (np.abs(square.angle) > 45).mean()
+
+
 def test_a_loaded_run_expects_the_same(fitted: tuple[Model, Path], phantoms: Cohort):
     model, run = fitted
     radiograph = phantoms[phantoms.names[5]]
@@ -65,6 +91,9 @@ def test_corrections_recalibrate(
         away = np.linalg.norm(found.xy - truth[name].xy, axis=1)
         expected.append(away / found.expected_error)
     np.testing.assert_allclose(ratios, expected, rtol=1e-4)
+    angles = json.loads((tmp_path / "run" / "config.json").read_text())["angles"]
+    way = model.locate(phantoms[names[1]]).xy - truth[names[1]].xy
+    np.testing.assert_allclose(angles[1], np.degrees(np.arctan2(way[:, 1], way[:, 0])), rtol=1e-4, atol=1e-3)
     assert more.error_model is not None
     np.testing.assert_allclose(more.error_model.calibration.ratios, expected, rtol=1e-4)
     assert more.conformal_factor(0.8) == onemark.load(tmp_path / "run").conformal_factor(0.8)

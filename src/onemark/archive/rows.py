@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from onemark.data.landmarks.entries import make_set
 from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UNIT
 from onemark.data.landmarks.table import LandmarkTable, Spacings, show_name, show_number
 from onemark.data.paths import printable
@@ -79,8 +80,13 @@ class Rows:
         writer = csv.writer(stream, lineterminator="\n")
         if header:
             writer.writerow(columns)
-        at = [(self.columns.index(column), safe and column in WORDS) for column in columns]
-        writer.writerows([show_name(row[i], is_safe) for i, is_safe in at] for row in self.cells)
+        at = [
+            (self.columns.index(column) if column in self.columns else None, safe and column in WORDS)
+            for column in columns
+        ]
+        writer.writerows(
+            ["" if i is None else show_name(row[i], is_safe) for i, is_safe in at] for row in self.cells
+        )
 
     def sets(self) -> Iterator[LandmarkSet]:
         """The landmarks of each radiograph, in px."""
@@ -90,12 +96,7 @@ class Rows:
             numbers = {
                 column: np.array([float(row[place[column]] or "nan") for row in rows])
                 for column in ("x", "y", *EXTRAS)
+                if column in place  # parts of earlier versions lack some
             }
-            yield LandmarkSet(
-                image,
-                tuple(row[1] for row in rows),
-                np.stack([numbers["x"], numbers["y"]], 1),
-                numbers["score"],
-                numbers["expected_error"],
-                next((row[place[UNIT]] for row in rows if row[place[UNIT]]), ""),
-            )
+            unit = next((row[place[UNIT]] for row in rows if row[place[UNIT]]), "")
+            yield make_set(image, tuple(row[1] for row in rows), numbers, unit)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +79,6 @@ def measure(
         spacing_mm=spacing_mm,
         coverage=coverage,
         doubtful=doubtful,
-        ellipses=_read_ellipses(landmarks),
     )
     _write_frame(out, widen(frame) if wide else frame)
     if html is not None:
@@ -215,26 +213,6 @@ def _spacing_source(landmarks: Path, images: Path | None, spacing_mm: float | No
     from onemark.cli.steps import open_run_cohort
 
     return open_run_cohort(landmarks.parent, None, None)
-
-
-def _read_ellipses(landmarks: Path) -> Mapping[tuple[str, str], tuple[float, float, float]] | None:
-    """Columns `sd_major,sd_minor,angle` of a long CSV, where it has them."""
-    if landmarks.suffix.lower() != ".csv" or not landmarks.is_file():
-        return None
-    import pandas
-
-    from onemark.data.keys import canonical, image_key
-
-    wanted = ["image", "landmark", "sd_major", "sd_minor", "angle"]
-    with landmarks.open(encoding="utf-8-sig", errors="replace") as stream:
-        header = [cell.strip().strip('"') for cell in stream.readline().split(",")]
-    if not set(wanted) <= set(header):
-        return None
-    frame = pandas.read_csv(landmarks, encoding="utf-8-sig", dtype={"image": str, "landmark": str})
-    numbers = [pandas.to_numeric(frame[name], errors="coerce").astype(float) for name in wanted[2:]]
-    keys = zip(frame["image"].map(image_key), frame["landmark"].map(canonical), strict=True)
-    values = zip(*numbers, strict=True)
-    return {key: axes for key, axes in zip(keys, values, strict=True) if all(map(math.isfinite, axes))}
 
 
 def _read_observers(

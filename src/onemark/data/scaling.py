@@ -24,6 +24,7 @@ from onemark.data.images.read import named_errors, read_decoded
 from onemark.data.images.spacing import Spacing
 from onemark.data.json import read_json
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.landmarks.units import scale_errors
 from onemark.data.paths import printable, safe_child
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.progress import SKIPPED, Progress, Sink, silent
@@ -205,5 +206,4 @@ def _write_picture(path: Path, values: NDArray[np.uint16], spacing: Spacing | No
 
 
 def _moved(one: LandmarkSet, image: str, xy: NDArray[np.float64], scale: float) -> LandmarkSet:
-    error = one.expected_error if one.unit == "mm" else one.expected_error * scale
-    return replace(one, image=image, xy=xy, expected_error=error)
+    return replace(scale_errors(one, 1 if one.unit == "mm" else scale, one.unit), image=image, xy=xy)

@@ -82,19 +82,35 @@ class Orientation:
 
     def turn_landmarks(self, landmarks: LandmarkSet, size: Size) -> LandmarkSet:
         """The landmarks of a radiograph `(H, W)` as it lies, on the upright one."""
-        return landmarks if self.is_upright else replace(landmarks, xy=self.turn_points(landmarks.xy, size))
+        if self.is_upright:
+            return landmarks
+        angles = self._turn_angles(landmarks.angle)
+        return _turned(landmarks, self.turn_points(landmarks.xy, size), angles)
 
     def restore(self, landmarks: LandmarkSet, size: Size) -> LandmarkSet:
         """The landmarks of the upright radiograph on the one that lies there, whose size is `(H, W)`."""
-        return (
-            landmarks if self.is_upright else replace(landmarks, xy=self.restore_points(landmarks.xy, size))
-        )
+        if self.is_upright:
+            return landmarks
+        # A mirrored turn undoes itself.
+        back = self if self.mirrored else replace(self, quarters=-self.quarters % 4)
+        angles = back._turn_angles(landmarks.angle)
+        return _turned(landmarks, self.restore_points(landmarks.xy, size), angles)
+
+    def _turn_angles(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Directions in degrees from +x (right) towards +y (down), after the turn; -90...90."""
+        first = -angles if self.mirrored else angles
+        return np.asarray((first - 90 * self.quarters + 90) % 180 - 90)
 
     def __str__(self) -> str:
         if self.is_upright:
             return "upright"
         turned = {0: "", 1: "turned to the right", 2: "upside down", 3: "turned to the left"}[self.quarters]
         return " and ".join(word for word in ("mirrored" * self.mirrored, turned) if word)
+
+
+def _turned(landmarks: LandmarkSet, xy: NDArray[np.float64], angles: NDArray[np.float64]) -> LandmarkSet:
+    ellipse = np.column_stack([landmarks.ellipse[:, :2], angles])
+    return replace(landmarks, xy=xy, ellipse=ellipse)
 
 
 UPRIGHT = Orientation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.spacing import Spacing, given
 from onemark.data.keys import image_key
+from onemark.imaging.ellipses import make_round, to_covariance
 from onemark.measurement.formulas.duals import Floats
 from onemark.measurement.sets.schema import MeasurementSet
 from onemark.types import LandmarkSet, UserError
@@ -83,7 +83,7 @@ def gather_points(
         errors = np.stack(
             [one.expected_error[at] if one.expected_error.size else np.full(len(at), np.nan) for one in sets]
         )
-        covariance = isotropic(errors)
+        covariance = to_covariance(make_round(errors))
         _lay_ellipses(covariance, sets, list(matched.values()), ellipses)
     suspicious = _is_doubtful(errors, is_mm, doubtful)
     # Each coordinate of each landmark in one piece of memory: formulas read them one by one.
@@ -97,27 +97,6 @@ def gather_points(
         {s: suspicious[:, k] for s, k in by_symbol.items()},
         is_mm,
     )
-
-
-def isotropic(expected_error: Floats) -> Floats:
-    """Covariances `[..., 2, 2]` of errors that are alike in all directions.
-
-    The length of such an error has a Rayleigh distribution, whose mean is sigma sqrt(pi / 2); so the expected error
-    `e` `[...]` means sigma = e / sqrt(pi / 2) along each axis.
-    """
-    sigma = np.asarray(expected_error, float) / math.sqrt(math.pi / 2)
-    return np.asarray((sigma**2)[..., None, None] * np.eye(2))
-
-
-def from_axes(sd_major: Floats, sd_minor: Floats, degrees: Floats) -> Floats:
-    """Covariances `[N, 2, 2]` from the standard deviations `[N]` along an ellipse's axes.
-
-    `degrees` is the angle of the major axis, from +x (right) towards +y (down).
-    """
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    axes = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
-    squares = np.stack([sd_major, sd_minor], -1)[..., None, :] ** 2
-    return np.asarray((axes * squares) @ np.swapaxes(axes, -1, -2))
 
 
 def spacings_of(
@@ -156,17 +135,13 @@ def _lay_ellipses(
         for k, name in enumerate(names):
             found = axes.get(name)
             if found is not None and np.isfinite(found).all():
-                major, minor, degrees = (np.array(value) for value in found)
-                covariance[row, k] = from_axes(major, minor, degrees)
+                covariance[row, k] = to_covariance(np.array(found))
 
 
 def _own_axes(one: LandmarkSet) -> Mapping[str, tuple[float, float, float] | None]:
-    # Landmark sets need not have these columns; where they have, they know more than one expected error does.
-    columns = [getattr(one, column, None) for column in ("sd_major", "sd_minor", "angle")]
-    if any(column is None or not np.size(column) for column in columns):
-        return {}
-    major, minor, degrees = (np.asarray(column, float).tolist() for column in columns)
-    return dict(zip(one.names, zip(major, minor, degrees, strict=True), strict=True))
+    # Where a set has ellipses, they say more than its expected errors do.
+    rows = one.ellipse.tolist() or [None] * len(one.names)
+    return {name: row and (row[0], row[1], row[2]) for name, row in zip(one.names, rows, strict=True)}
 
 
 def _is_doubtful(errors: Floats, is_mm: NDArray[np.bool_], limit: float | None) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
+from onemark.imaging.ellipses import pixel_scale, scale_to
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
@@ -55,21 +56,29 @@ def landmark_set(
     xy: torch.Tensor,
     score: torch.Tensor,
     spread: torch.Tensor,
+    covariance: torch.Tensor | None = None,
 ) -> LandmarkSet:
     """Canvas points `[K, 2]`, scores `[K]` and spreads `[K]` (canvas px) as landmarks of a radiograph.
 
     A point on the canvas' padding is moved to the radiograph's border. Expected errors are in mm where the spacing is
-    known, else in original px.
+    known, else in original px. Covariances `[K, 2, 2]` (square canvas px) of the probability around the points, where
+    there are any, become ellipses whose mean distance is the expected error.
     """
     per_pixel = (1 / frame.scale).mean() * radiograph.pixel_length
+    errors = spread.double().cpu().numpy() * per_pixel
+    ellipse = np.empty((0, 3))
+    if covariance is not None:
+        shapes = covariance.double().cpu().numpy() / np.outer(frame.scale, frame.scale)
+        ellipse = scale_to(shapes * pixel_scale(radiograph.spacing), errors)
     last = (radiograph.size[1] - 1, radiograph.size[0] - 1)
     return LandmarkSet(
         radiograph.name,
         names,
         np.clip(frame.to_image(xy.double().cpu().numpy()), 0, last),
         score.double().cpu().numpy(),
-        spread.double().cpu().numpy() * per_pixel,
+        errors,
         "px" if radiograph.spacing is None else "mm",
+        ellipse=ellipse,
     )
 
 

@@ -27,7 +27,8 @@ from onemark.pipeline.starting import new_config
 from onemark.pipeline.trainer import Trainer, checkpoint_of, shown_landmarks
 from onemark.progress import Progress, Sink, silent
 from onemark.types import UserError
-from onemark.uncertainty.learning import Ratios, correction_ratios
+from onemark.uncertainty.calibration import Corrections
+from onemark.uncertainty.learning import compare_corrections
 
 
 def fit(
@@ -171,8 +172,9 @@ def _plan_teaching(
     _report_unshown(known, progress)
     model = load(folder.path, device) if folder.status().is_trained else None
     before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
-    ratios = (*folder.config.ratios, *_correction_ratios(model, corrected, cohort))
-    changes["ratios"] = resuming.align_ratios(ratios, former, names)
+    shown = _compare_corrections(model, corrected, cohort)
+    changes["ratios"] = resuming.align_rows((*folder.config.ratios, *shown.ratios), former, names)
+    changes["angles"] = resuming.align_rows((*folder.config.angles, *shown.angles), former, names)
     changes["radiographs"] = cohort.names
     changes["fingerprints"] = {**folder.config.fingerprints, **prints}
     return _Prepared(cohort, known, changes, teaches=True, former=before)
@@ -232,13 +234,13 @@ def load(run: Path | str, device: str = "auto") -> Model:
     )
 
 
-def _correction_ratios(model: Model | None, corrected: LandmarkTable, cohort: Cohort) -> Ratios:
+def _compare_corrections(model: Model | None, corrected: LandmarkTable, cohort: Cohort) -> Corrections:
     """What corrections of a finished run show about its expected errors."""
     if model is None:
-        return ()
+        return Corrections()
     ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
     corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
-    return correction_ratios(
+    return compare_corrections(
         model.error_model,
         model.stages,
         model.trust,

@@ -17,7 +17,7 @@ from onemark.pipeline.runs import RunFolder
 from onemark.pipeline.trainer import checkpoint_of, unfinished_head
 from onemark.stages.base import MATCH
 from onemark.types import LandmarkSet, UserError
-from onemark.uncertainty.learning import Ratios
+from onemark.uncertainty.calibration import Rows
 
 WARM_MINUTES = 1.0
 
@@ -171,10 +171,12 @@ def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkT
     )
 
 
-def align_ratios(ratios: Ratios, former: Sequence[str], names: Sequence[str]) -> Ratios:
-    """Rows of actual to expected error, for the former landmarks, as rows for these."""
-    rows = [dict(zip(former, row, strict=True)) for row in ratios if len(row) == len(former)]
-    return tuple(tuple(row.get(name) for name in names) for row in rows)
+def align_rows(
+    rows: Rows, former: Sequence[str], names: Sequence[str]
+) -> tuple[tuple[float | None, ...], ...]:
+    """What corrections showed of the former landmarks, as rows for these."""
+    known = [dict(zip(former, row, strict=True)) for row in rows if len(row) == len(former)]
+    return tuple(tuple(row.get(name) for name in names) for row in known)
 
 
 def _check_landmarks(former: tuple[str, ...], names: tuple[str, ...]) -> None:

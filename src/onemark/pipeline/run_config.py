@@ -48,6 +48,7 @@ class RunConfig:
         done: Slot -> seconds, of the stages that have learned in the present training.
         warm: Slots whose stages go on from what an earlier training left.
         ratios: Rows of actual to expected error, one for each corrected radiograph.
+        angles: Rows of the directions of their errors, in degrees.
         fingerprints: Exemplar -> digest of its pixels, taken when it was read.
         fits: How many trainings were finished.
         predicted: Which of them the predictions in the folder were made after; 0 where there are none.
@@ -71,6 +72,7 @@ class RunConfig:
     done: Mapping[str, float] = field(default_factory=dict)
     warm: tuple[str, ...] = ()
     ratios: tuple[tuple[Ratio, ...], ...] = ()
+    angles: tuple[tuple[Ratio, ...], ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     fits: int = 0
     predicted: int = 0
@@ -251,6 +253,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "done": _mapping_of(_number),
     "warm": _list_of(_text),
     "ratios": _list_of(_list_of(_or_none(_number))),
+    "angles": _list_of(_list_of(_or_none(_number))),
     "fingerprints": _mapping_of(_text),
     "identity": _text,
     "training": _count,
@@ -261,7 +264,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
-    *("ratios", "fingerprints", "fits", "predicted", "orient"),
+    *("ratios", "angles", "fingerprints", "fits", "predicted", "orient"),
     *("identity", "training", "teaching", "threads"),
 }
 """What every version has written."""

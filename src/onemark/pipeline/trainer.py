@@ -42,6 +42,7 @@ from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import SLOT as TRUST
 from onemark.stages.trust import Trust, measure_trust
 from onemark.types import LandmarkSet, UserError
+from onemark.uncertainty.calibration import Corrections
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import SLOT as ERROR_MODEL
 from onemark.uncertainty.learning import learn_error_model, seconds_to_train
@@ -293,8 +294,9 @@ class Trainer:
             self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))
 
     def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
+        shown = Corrections(self.config.ratios, self.config.angles)
         error_model = learn_error_model(
-            stages, trust, self.exemplars, self.cohort, self.config.ratios, self.sink, self.config.seed
+            stages, trust, self.exemplars, self.cohort, shown, self.sink, self.config.seed
         )
         self._write_weights(stages, self.config.done, trust, error_model)
         return error_model

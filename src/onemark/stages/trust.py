@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.imaging.ellipses import scale_to, shapes_of
 from onemark.stages.answers import Stages, locators_of, matcher_of, refiner_of
 from onemark.stages.copies import draw_copies, errors_of
 from onemark.stages.matcher import Matcher
@@ -145,11 +146,13 @@ def mix(first: LandmarkSet, second: LandmarkSet, share: Shares) -> LandmarkSet:
         # A share of 0 must hold for an answer that is no number, too.
         return np.where(part == 0, a, np.where(part == 1, b, (1 - part) * a + part * b))
 
+    errors = between(first.expected_error, second.expected_error)
     return replace(
         second,
         xy=between(first.xy, second.xy),
         score=between(first.score, second.score),
-        expected_error=between(first.expected_error, second.expected_error),
+        expected_error=errors,
+        ellipse=scale_to(between(shapes_of(first), shapes_of(second)), errors),
     )
 
 

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.uncertainty.directions import from_angles
+
 Table = NDArray[np.float64]
+Rows = Sequence[Sequence[float | None]]
+"""Rows of one number for each landmark, one row for each radiograph; None where a landmark is not visible."""
 
 DOUBT = 5.0
 """Imagined errors that are just as expected, against which all real ones together are weighed."""
+GROUP_ERRORS = 50
+"""Corrected errors that a group of landmarks has at least, if there are so many."""
 LANDMARK_DOUBT = 3.0
 """Imagined errors of a landmark that are as the others', against which its real ones are weighed."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What corrections showed, as the run keeps it.
+
+    Attributes:
+        ratios: Rows of actual to expected error, one for each corrected radiograph.
+        angles: Rows of the errors' directions on upright radiographs, degrees from +x (right) towards +y (down).
+    """
+
+    ratios: tuple[tuple[float | None, ...], ...] = ()
+    angles: tuple[tuple[float | None, ...], ...] = ()
+
+
+def to_row(values: Table) -> tuple[float | None, ...]:
+    """Numbers `[K]` as JSON holds them, None where one is unknown."""
+    return tuple(float(value) if math.isfinite(value) else None for value in values)
 
 
 @dataclass(frozen=True)
@@ -23,15 +47,22 @@ class Calibration:
 
     Attributes:
         ratios: `[N, K]`, N corrected radiographs; NaN where a landmark was not visible.
+        angles: `[M, K]` directions of the errors on upright radiographs, in degrees from +x (right) towards +y (down);
+            earlier versions did not note them, so M may be less than N.
     """
 
     ratios: Table
+    angles: Table = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[float | None]], landmarks: int) -> Calibration:
-        """From rows of ratios as JSON holds them; none at all is no correction."""
-        table = [[math.nan if value is None else value for value in row] for row in rows]
-        return cls(np.array(table, np.float64).reshape(len(table), landmarks))
+    def of(cls, ratios: Rows, landmarks: int, angles: Rows = ()) -> Calibration:
+        """From rows as JSON holds them. Rows of another number of landmarks are of no use; none is no correction."""
+        return cls(_to_table(ratios, landmarks), _to_table(angles, landmarks))
+
+    @property
+    def ways(self) -> Table:
+        """`[M, K, 2]` unit vectors of the errors."""
+        return from_angles(self.angles)
 
     @property
     def factors(self) -> NDArray[np.float64]:
@@ -58,6 +89,62 @@ class Calibration:
         known = np.sort(known[np.isfinite(known)])
         rank = math.ceil((len(known) + 1) * coverage)
         return float(known[rank - 1]) if rank <= len(known) else None
+
+    def conformal_factors(self, coverage: float = 0.9) -> Table:
+        """Multiples of the expected errors whose discs hold a share of true points with a promise (Mondrian conformal).
+
+        Neighbours in the order of the landmarks form a group, because groups may not depend on the corrections; from 50
+        corrections on, each landmark is its own. If the corrected radiographs and a new one are exchangeable, such as a
+        random choice of the cohort, a landmark that is drawn from a group lies in its disc with a probability of at least
+        `coverage`; for a group of one landmark, corrected on n radiographs, it is at most `coverage + 1 / (n + 1)`.
+
+        The promise is for the model that was corrected, and on average over the choice of the corrected radiographs: for
+        one choice, the coverage of a landmark's disc has a Beta(k, n + 1 - k) distribution, k = ceil((n + 1) coverage).
+        Landmarks of one radiograph need not be independent (hierarchical conformal prediction, Lee, Barber and Willett,
+        arXiv 2306.06342).
+
+        Args:
+            coverage: The share, between 0 and 1.
+
+        Returns:
+            `[K]`; infinite where there are fewer corrections than `least_corrections` says: then nothing is promised.
+
+        Raises:
+            ValueError: a coverage outside 0...1.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must lie between 0 and 1, not {coverage}")
+        count, landmarks = self.ratios.shape
+        found = np.full(landmarks, np.inf)
+        together = math.ceil(GROUP_ERRORS / max(count, 1))
+        for group in np.array_split(np.arange(landmarks), max(1, landmarks // together)):
+            found[group] = _hierarchical_quantile(self.ratios[:, group], coverage)
+        # They are multiples of what corrections have made of the expected errors.
+        return found / self.factors
+
+
+def least_corrections(coverage: float) -> int:
+    """How many corrected radiographs it takes to promise anything: 4 for 80 %, 9 for 90 %, 19 for 95 %."""
+    return math.ceil(round(coverage / (1 - coverage), 9))
+
+
+def _hierarchical_quantile(scores: Table, coverage: float) -> float:
+    """The value below which a share of the weights of scores `[N, M]` lies, where one radiograph more is infinite.
+
+    Every radiograph has the weight 1 / (N + 1), which its known scores share.
+    """
+    known = np.isfinite(scores)
+    scores, known = scores[known.any(1)], known[known.any(1)]
+    weights = known / known.sum(1, keepdims=True) / (len(scores) + 1)
+    order = np.argsort(scores[known], kind="stable")
+    reached = np.cumsum(weights[known][order]) >= coverage - 1e-9
+    return float(scores[known][order][reached.argmax()]) if reached.any() else math.inf
+
+
+def _to_table(rows: Rows, landmarks: int) -> Table:
+    fitting = [row for row in rows if len(row) == landmarks]
+    table = [[math.nan if value is None else value for value in row] for row in fitting]
+    return np.array(table, np.float64).reshape(len(table), landmarks)
 
 
 def _factors(ratios: Table) -> NDArray[np.float64]:

@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.imaging.ellipses import scale_to
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.constellation import Constellation, left_out
+from onemark.uncertainty.directions import Directions
+from onemark.uncertainty.visibility import Visibility
 
 Table = NDArray[np.float64]
 
@@ -56,6 +59,8 @@ class Signals:
         similar: `[K]` score of the matcher.
         sure: `[K]` score of the last peak.
         detector_sure: `[K]` score of the detector, where a refiner follows.
+        way: `[K, 2]` from the detector's to the matcher's answer; empty where one of them was not asked.
+        peak: `[K, 2, 2]` second moments of the last heatmap, in any unit; empty where there is none.
     """
 
     xy: Table
@@ -66,6 +71,8 @@ class Signals:
     similar: Table
     sure: Table
     detector_sure: Table
+    way: Table = field(default_factory=lambda: np.empty((0, 2)))
+    peak: Table = field(default_factory=lambda: np.empty((0, 2, 2)))
 
     def table(self, shape: Table) -> Table:
         """`[8, K]` each signal so that more is worse, distances to the constellation `[K]` among them."""
@@ -81,12 +88,23 @@ class Labelled:
     nearly all (0.7 and 0.9 %, rank correlation of the landmarks' means 0.8), of 150 as much as can be known (0.8, 0.8).
 
     Attributes:
-        errors: `[C, K]` on C copies, share of the mean side; NaN where a landmark is not visible.
+        ways: `[C, K, 2]` from the true places to the answers on C copies, shares of the mean side; NaN where a landmark
+            is not visible.
         exemplars: Of how many radiographs.
     """
 
-    errors: Table
+    ways: Table
     exemplars: int
+
+    @property
+    def errors(self) -> Table:
+        """`[C, K]` lengths of the errors."""
+        return np.asarray(np.linalg.norm(self.ways, axis=-1))
+
+    @property
+    def weight(self) -> float:
+        """What the direction of an error counts: copies of one radiograph say the same."""
+        return min(1.0, (self.exemplars - 1) / max(len(self.ways), 1))
 
     def shrink_to(self, level: Table) -> Table:
         """The usual errors `[K]`: these, as far as exemplars are many, and `level`, which knows no label."""
@@ -107,6 +125,8 @@ class ErrorModel:
         width: Standard deviation of the signals' mean.
         constellation: Where landmarks lie relative to each other, or None.
         calibration: What corrections taught.
+        directions: Which way errors lie; None in runs of earlier versions.
+        visibility: How probable it is that a landmark is visible; None where exemplars show all, or do not tell.
     """
 
     level: Table
@@ -115,6 +135,8 @@ class ErrorModel:
     width: float
     constellation: Constellation | None
     calibration: Calibration = field(default_factory=lambda: Calibration(np.empty((0, 0))))
+    directions: Directions | None = None
+    visibility: Visibility | None = None
 
     @classmethod
     def learn(
@@ -123,6 +145,7 @@ class ErrorModel:
         calibration: Calibration,
         lengths: Mapping[str, Table] | None = None,
         labelled: Labelled | None = None,
+        ways: Sequence[Table] = (),
     ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
@@ -134,6 +157,7 @@ class ErrorModel:
                 answers lie from those that it learned from; `matcher_spread`, how far the matcher's own answers for a
                 place lie apart.
             labelled: What the exemplars tell, where there are several.
+            ways: Disagreements `[K, 2]` between detector and registration, where only some radiographs have them.
 
         Returns:
             None where there are fewer than 3 radiographs.
@@ -158,7 +182,10 @@ class ErrorModel:
         }
         level = _level(signals, shapes, known, without)
         level = level if labelled is None else labelled.shrink_to(level)
-        return cls(level, centre, scale, max(width, 1e-9), Constellation.learn(points), calibration)
+        hints = [*ways, *(one.way for one in signals if one.way.size and not without)]
+        directions = Directions.learn(points.shape[1], hints, *_errors_of(labelled))
+        shape = Constellation.learn(points)
+        return cls(level, centre, scale, max(width, 1e-9), shape, calibration, directions)
 
     def __call__(self, signals: Signals) -> Table:
         """Expected errors `[K]` of one radiograph, share of its mean side."""
@@ -167,10 +194,26 @@ class ErrorModel:
 
     def uncalibrated(self, signals: Signals) -> Table:
         """The same without what corrections taught."""
+        return np.asarray(self.level * np.exp(SLOPE * self.doubt(signals)))
+
+    def doubt(self, signals: Signals) -> Table:
+        """How doubtful the answers `[K]` are, in standard deviations of all answers from their landmarks' means."""
         unknown = np.full(len(self.level), np.nan)
         shape = unknown if self.constellation is None else self.constellation.residuals(signals.xy)
-        total = _together(signals.table(shape), self.centre, self.scale) / self.width
-        return np.asarray(self.level * np.exp(SLOPE * total))
+        return _together(signals.table(shape), self.centre, self.scale) / self.width
+
+    def ellipses(self, signals: Signals, errors: Table) -> Table:
+        """Ellipses `[K, 3]` of one radiograph in its pixels' frame: `onemark.imaging.ellipses` explains them.
+
+        Args:
+            signals: Of the radiograph.
+            errors: `[K]` the expected errors, which are the mean distances of the ellipses.
+        """
+        directions = self.directions or Directions.unknown(len(errors))
+        directions = directions.add(self.calibration.ways)
+        # A matcher that knows nothing disagrees in some direction, too.
+        way = signals.way if np.isfinite(self.scale[ROWS.index("apart")]) else np.empty((0, 2))
+        return scale_to(directions.covariances(way, signals.peak), errors)
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
@@ -178,7 +221,11 @@ class ErrorModel:
         arrays |= {"width": np.array([self.width]), "ratios": self.calibration.ratios}
         if self.constellation is not None:
             arrays |= {"mean": self.constellation.mean, "precision": self.constellation.precision}
-        return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}, {}
+        arrays["angles"] = self.calibration.angles
+        if self.directions is not None:
+            arrays["directions"] = self.directions.moments
+        tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
+        return tensors | dict(self.visibility.state() if self.visibility is not None else {}), {}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor]) -> ErrorModel:
@@ -190,7 +237,15 @@ class ErrorModel:
             rows = [ROWS.index(name) for name in FIRST_ROWS]
             centre, scale = np.zeros((len(ROWS), len(a["level"]))), np.full(len(ROWS), np.inf)
             centre[rows], scale[rows] = a["centre"], a["scale"]
-        return cls(a["level"], centre, scale, float(a["width"][0]), shape, Calibration(a["ratios"]))
+        directions = Directions(a["directions"]) if "directions" in a else None
+        calibration = Calibration(a["ratios"], a.get("angles", np.empty((0, 0))))
+        width, visibility = float(a["width"][0]), Visibility.restore(a)
+        return cls(a["level"], centre, scale, width, shape, calibration, directions, visibility)
+
+
+def _errors_of(labelled: Labelled | None) -> tuple[Table, float]:
+    """The labelled errors `[C, K, 2]` and what each counts for the directions."""
+    return (np.empty((0, 0, 2)), 0.0) if labelled is None else (labelled.ways, labelled.weight)
 
 
 def _log(distances: Table) -> Table:

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.imaging.ellipses import pixel_scale, scale_to, shapes_of, to_covariance
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
-from onemark.stages.copies import draw_copies, errors_of
+from onemark.stages.copies import draw_copies
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
 from onemark.types import LandmarkSet, Radiograph
-from onemark.uncertainty.calibration import Calibration
+from onemark.uncertainty.calibration import Calibration, Corrections, to_row
+from onemark.uncertainty.directions import to_angles
 from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
+from onemark.uncertainty.visibility import Visibility
 
 SLOT = "error_model"
 """Names the error model beside the stages' slots, in weights files and progress."""
@@ -39,9 +42,6 @@ KNOWN = 0.5  # share of the landmarks that must be annotated for the stages to k
 
 # Seconds of a time budget that the stages do not get: for trust and error model, and for starting and saving.
 LEARNING_SECONDS, OTHER_SECONDS = 10.0, 3.0
-
-Ratios = tuple[tuple[float | None, ...], ...]
-"""Rows of actual to expected error, one for each corrected radiograph; None where a landmark is not visible."""
 
 
 def seconds_to_train(minutes: float | None) -> float | None:
@@ -66,10 +66,15 @@ def add_expected_errors(
     error_model: ErrorModel, stages: Stages, radiograph: Radiograph, answers: Answers
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
-    share = error_model(read_signals(stages, radiograph, answers))
+    signals = read_signals(stages, radiograph, answers)
+    share = error_model(signals)
     unit = "px" if radiograph.spacing is None else "mm"
     errors = share * radiograph.side * radiograph.pixel_length
-    return replace(answers.final, expected_error=errors, unit=unit)
+    shapes = to_covariance(error_model.ellipses(signals, share)) * pixel_scale(radiograph.spacing)
+    found = replace(answers.final, expected_error=errors, unit=unit, ellipse=scale_to(shapes, errors))
+    if error_model.visibility is None:
+        return found
+    return replace(found, visible_probability=error_model.visibility(error_model.doubt(signals)))
 
 
 def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
@@ -97,7 +102,18 @@ def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Si
         similar=unknown if matched is None else matched.score,
         sure=last.score,
         detector_sure=unknown if detected is None or detected is last else detected.score,
+        way=_way_between(matched, detected, side),
+        peak=shapes_of(last) / pixel_scale(radiograph.spacing) if last.ellipse.size else np.empty((0, 2, 2)),
     )
+
+
+def _way_between(
+    matched: LandmarkSet | None, detected: LandmarkSet | None, side: float
+) -> NDArray[np.float64]:
+    """`[K, 2]` from the detector's to the matcher's answer, share of the mean side; empty where one is missing."""
+    if matched is None or detected is None:
+        return np.empty((0, 2))
+    return np.asarray((matched.xy - detected.xy) / side)
 
 
 def learn_error_model(
@@ -105,7 +121,7 @@ def learn_error_model(
     trust: Trust | None,
     exemplars: LandmarkTable,
     cohort: Cohort,
-    ratios: Ratios,
+    corrections: Corrections,
     sink: Sink,
     seed: int = 0,
 ) -> ErrorModel | None:
@@ -116,23 +132,21 @@ def learn_error_model(
         trust: How far detector and refiner are believed.
         exemplars: What a person annotated; these radiographs do not count, because the stages know them.
         cohort: The radiographs.
-        ratios: What corrections taught.
+        corrections: What they showed.
         sink: Takes the progress.
         seed: Seed of the copies of exemplars on which the stages are judged.
     """
-    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
-    others = [name for name in cohort.names if name not in known]
-    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
-        others = list(cohort.names)
-    count = min(RADIOGRAPHS, len(others))
-    names = [others[n * len(others) // count] for n in range(count)]
+    names = _choose_radiographs(exemplars, cohort)
     signals, answered = [], []
     lengths: dict[str, list[NDArray[np.float64]]] = {}
+    ways: list[NDArray[np.float64]] = []
     for radiograph in cohort.subset(names).readable(sink=sink):
         answered.append((radiograph, ask(stages, radiograph, trust)))
         signals.append(read_signals(stages, *answered[-1]))
         if len(signals) % math.ceil(len(names) / REGISTERED) == 0:
-            for name, length in _registered_lengths(stages, *answered[-1]).items():
+            found, way = _ask_registration(stages, *answered[-1])
+            ways += [way] if way.size and not signals[-1].way.size else []
+            for name, length in found.items():
                 lengths.setdefault(name, []).append(length)
         sink(Progress(SLOT, len(signals), len(names)))
     tables = {name: np.stack(rows) for name, rows in lengths.items()}
@@ -140,12 +154,45 @@ def learn_error_model(
     cycles = None if _registers(stages) else _measure_cycles(stages, exemplars, cohort, answered)
     if cycles is not None:
         tables["cycle"] = cycles
-    # Rows of other landmarks are of no use: landmarks may have been added since.
-    fitting = [row for row in ratios if len(row) == len(exemplars.names)]
-    calibration = Calibration.of(fitting, len(exemplars.names))
-    return ErrorModel.learn(
-        signals, calibration, tables, _judge_copies(stages, trust, exemplars, cohort, seed)
-    )
+    calibration = Calibration.of(corrections.ratios, len(exemplars.names), corrections.angles)
+    labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
+    learned = ErrorModel.learn(signals, calibration, tables, labelled, ways)
+    if learned is None:
+        return None
+    doubts = np.stack([learned.doubt(one) for one in signals])
+    visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
+    return replace(learned, visibility=visibility)
+
+
+def _choose_radiographs(exemplars: LandmarkTable, cohort: Cohort) -> list[str]:
+    """Up to 48 radiographs of the cohort, evenly spread, that the stages do not know from a person."""
+    known = {one.image for one in exemplars if one.answered.mean() >= KNOWN}
+    others = [name for name in cohort.names if name not in known]
+    if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
+        others = list(cohort.names)
+    count = min(RADIOGRAPHS, len(others))
+    return [others[n * len(others) // count] for n in range(count)]
+
+
+def _learn_visibility(
+    error_model: ErrorModel,
+    stages: Stages,
+    trust: Trust | None,
+    exemplars: LandmarkTable,
+    cohort: Cohort,
+    doubts: NDArray[np.float64],
+    cycles: NDArray[np.float64] | None,
+) -> Visibility | None:
+    """What the exemplars that lack landmarks show, and `doubts` and `cycles` `[N, K]` on the cohort's radiographs."""
+    shown = np.array([np.where(one.answered, one.visible.astype(float), np.nan) for one in exemplars])
+    lacking = [one for one, row in zip(exemplars, shown, strict=True) if (row == 0).any()]
+    step = max(1, math.ceil(len(lacking) / COPIES))
+    unseen = []
+    for one in lacking[::step]:
+        radiograph = cohort[one.image]
+        doubt = error_model.doubt(read_signals(stages, radiograph, ask(stages, radiograph, trust)))
+        unseen.append(doubt[one.answered & ~one.visible])
+    return Visibility.learn(shown, np.concatenate(unseen) if unseen else np.empty(0), doubts, cycles)
 
 
 def _judge_copies(
@@ -156,8 +203,8 @@ def _judge_copies(
     if len(exemplars) < 2:
         return None
     copies = draw_copies(exemplars, cohort, seed, COPIES, COPIES)
-    errors = [errors_of(ask(stages, copy, trust).final, xy, copy) for copy, xy in copies]
-    return Labelled(np.stack(errors), len(exemplars))
+    ways = [(ask(stages, copy, trust).final.xy - xy) / copy.side for copy, xy in copies]
+    return Labelled(np.stack(ways), len(exemplars))
 
 
 def _registers(stages: Stages) -> bool:
@@ -165,22 +212,26 @@ def _registers(stages: Stages) -> bool:
     return matcher_of(stages) is not locators_of(stages)[0]
 
 
-def _registered_lengths(
+def _ask_registration(
     stages: Stages, radiograph: Radiograph, answers: Answers
-) -> dict[str, NDArray[np.float64]]:
-    """How far registration's answers lie apart, and the detector's from them: `[K]`, shares of the mean side."""
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """How far registration's answers lie apart, and the detector's from them: `[K]`, shares of the mean side.
+
+    And the way from the detector's to them, `[K, 2]`; empty where there is no registration or no detector.
+    """
+    nowhere = np.empty((0, 2))
     if not _registers(stages):
-        return {}
+        return {}, nowhere
     last, side = locators_of(stages)[-1], radiograph.side
     matched = answers.matched or matcher_of(stages).locate(radiograph)
     lengths = {"matcher_spread": matched.expected_error / radiograph.pixel_length / side}
-    if not isinstance(last, Matcher):
-        detected = answers.detected or last.locate(radiograph)
-        lengths["teacher"] = np.asarray(np.linalg.norm(matched.xy - detected.xy, axis=1) / side)
-    return lengths
+    if isinstance(last, Matcher):
+        return lengths, nowhere
+    way = _way_between(matched, answers.detected or last.locate(radiograph), side)
+    return lengths | {"teacher": np.asarray(np.linalg.norm(way, axis=1))}, way
 
 
-def correction_ratios(
+def compare_corrections(
     error_model: ErrorModel | None,
     stages: Stages,
     trust: Trust | None,
@@ -188,11 +239,11 @@ def correction_ratios(
     corrected: LandmarkTable,
     cohort: Cohort,
     mean_error: MeanError | None = None,
-) -> Ratios:
-    """Ratios of actual to expected error on radiographs that a person corrected, before the stages learn from them.
+) -> Corrections:
+    """Compare predictions with what a person corrected, before the stages learn from it.
 
     Args:
-        error_model: The error model; without one there are no ratios.
+        error_model: The error model; without one nothing is compared.
         stages: Slot -> fitted stage.
         trust: How far detector and refiner are believed.
         known: Names of the radiographs that the stages have learned from, which do not count.
@@ -201,8 +252,8 @@ def correction_ratios(
         mean_error: What is taken away from the stages' answers.
     """
     if error_model is None:
-        return ()
-    rows = []
+        return Corrections()
+    ratios, angles = [], []
     for one in corrected:
         if one.image in known:
             continue
@@ -211,11 +262,11 @@ def correction_ratios(
         true = dict(zip(one.names, one.xy, strict=True))
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
         final = answers.final if mean_error is None else mean_error.correct(answers.final, radiograph.size)
-        actual = np.linalg.norm(final.xy - place, axis=1) / radiograph.side
+        way = (final.xy - place) / radiograph.side
         expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
-        ratio = actual / np.maximum(expected, 1e-9)
-        rows.append(tuple(float(value) if math.isfinite(value) else None for value in ratio))
-    return tuple(rows)
+        ratios.append(to_row(np.linalg.norm(way, axis=1) / np.maximum(expected, 1e-9)))
+        angles.append(to_row(to_angles(way)))
+    return Corrections(tuple(ratios), tuple(angles))
 
 
 def _measure_cycles(

@@ -47,6 +47,25 @@ def test_a_prior_chooses_the_peak_and_does_not_move_it():
     assert found.spread.item() == pytest.approx(8, abs=0.01)
 
 
+def test_second_moments_are_those_of_the_bump():
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+    along, across = (x - 20 + y - 22) / 2**0.5, (x - 20 - y + 22) / 2**0.5
+    found = soft_peaks(-(along**2 / 8 + across**2 / 2)[None])  # variances 4 along 45 degrees, 1 across
+    assert found.covariance is not None
+    # A cell is 1 wide, which adds 1/12 along each axis.
+    torch.testing.assert_close(
+        found.covariance[0], torch.tensor([[2.5, 1.5], [1.5, 2.5]]) + torch.eye(2) / 12, atol=0.02, rtol=0.02
+    )
+
+
+def test_a_faint_background_does_not_drown_the_second_moments():
+    y, x = torch.meshgrid(torch.arange(90.0), torch.arange(90.0), indexing="ij")
+    bump = (-((x - 45) ** 2 + (y - 45) ** 2) / 2).exp()
+    found = soft_peaks((0.5 * bump / bump.sum() + 0.5 / bump.numel()).log()[None])
+    assert found.covariance is not None
+    assert found.covariance[0, 0, 0] < 3
+
+
 def test_maps_are_decoded_one_by_one():
     maps = torch.cat([bump(5, 7, 0.7), bump(20.5, 11.25, 0.7)])
     together, second = soft_peaks(maps), soft_peaks(maps[1:])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from onemark.data.landmarks.formats.tables.columns import ELLIPSE, EXTRAS
 from onemark.types import LandmarkSet, UserError
 
 NOWHERE = (math.nan, math.nan)
@@ -21,14 +23,14 @@ class Entry:
     Attributes:
         image: Name of the image.
         name: Name of the landmark.
-        values: x, y, score and expected error, NaN where the file has none.
+        values: x, y, then what `EXTRAS` lists, as far as the file may have it; NaN where it has none.
         where: Its place in the file, for messages.
         asked: Whether the file says that somebody was asked for the landmark; None where it does not tell.
     """
 
     image: str
     name: str
-    values: tuple[float, float, float, float]
+    values: tuple[float, ...]
     where: str
     asked: bool | None = None
 
@@ -58,8 +60,28 @@ def group_entries(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:
 
 
 def _landmark_set(image: str, entries: Mapping[str, Entry]) -> LandmarkSet:
-    values = np.array([entry.values for entry in entries.values()], np.float64)
+    columns = ("x", "y", *EXTRAS)
+    rows = [(*entry.values, *[math.nan] * (len(columns) - len(entry.values))) for entry in entries.values()]
+    values = np.array(rows, np.float64)
     # Where a file tells, a landmark that it does not list for the image was not asked for.
     tells = any(entry.asked is not None for entry in entries.values())
     asked = np.array([entry.asked is not False for entry in entries.values()] if tells else [], np.bool_)
-    return LandmarkSet(image, tuple(entries), values[:, :2], values[:, 2], values[:, 3], asked=asked)
+    found = make_set(image, tuple(entries), dict(zip(columns, values.T, strict=True)))
+    return replace(found, asked=asked)
+
+
+def make_set(
+    image: str, names: tuple[str, ...], numbers: Mapping[str, NDArray[np.float64]], unit: str = ""
+) -> LandmarkSet:
+    """A landmark set from the columns of a table: `x`, `y` and what it has of `EXTRAS`, each `[K]`."""
+    ellipse = [numbers[name] for name in ELLIPSE if name in numbers]
+    return LandmarkSet(
+        image,
+        names,
+        np.stack([numbers["x"], numbers["y"]], 1),
+        numbers["score"],
+        numbers["expected_error"],
+        unit,
+        ellipse=np.stack(ellipse, 1) if len(ellipse) == len(ELLIPSE) else np.empty((0, 3)),
+        visible_probability=numbers.get("visible_probability", np.empty(0)),
+    )

@@ -145,7 +145,8 @@ class LandmarkTable:
 
         Returns:
             Columns `image,landmark,x,y` (px), then `answer` where some landmark was not asked for, `score`,
-            `expected_error` and its `unit` when any image has them, then `x_mm,y_mm`.
+            `expected_error`, `sd_major,sd_minor,angle`, `visible_probability` and the `unit` when any image has
+            them, then `x_mm,y_mm`.
         """
         import pandas
 
@@ -286,14 +287,16 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
         _spread(one.expected_error, at, len(names)),
         one.unit,
         _spread_asked(one, at, len(names)),
+        _spread(one.ellipse, at, len(names)),
+        _spread(one.visible_probability, at, len(names)),
     )
 
 
 def _spread(values: NDArray[np.float64], at: list[int], length: int) -> NDArray[np.float64]:
     # A column without numbers is no column: a person's points stay a person's after a way through a file.
     if values.size == 0 or np.isnan(values).all():
-        return np.empty(0)
-    spread = np.full(length, np.nan)
+        return np.empty((0, *values.shape[1:]))
+    spread = np.full((length, *values.shape[1:]), np.nan)
     spread[at] = values
     return spread
 
@@ -319,8 +322,7 @@ def _values(one: LandmarkSet, mm: Spacing | None) -> dict[str, NDArray[np.float6
     return {
         "x": one.xy[:, 0],
         "y": one.xy[:, 1],
-        "score": one.score if one.score.size else empty,
-        "expected_error": one.expected_error if one.expected_error.size else empty,
+        **{name: values if (values := getattr(one, name)).size else empty for name in EXTRAS},
         "x_mm": xy_mm[:, 0],
         "y_mm": xy_mm[:, 1],
     }

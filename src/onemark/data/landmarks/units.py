@@ -28,8 +28,18 @@ def in_one_unit(sets: Sequence[LandmarkSet], cohort: Cohort) -> tuple[str, tuple
     if all(side is not None for side in known):
         return ("mm" if known else "px"), tuple(sets)
     return "px", tuple(
-        one if side is None else replace(one, expected_error=one.expected_error / side, unit="px")
+        one if side is None else scale_errors(one, 1 / side, "px")
         for side, one in zip(sides, sets, strict=True)
+    )
+
+
+def scale_errors(one: LandmarkSet, factor: float, unit: str) -> LandmarkSet:
+    """The set with its expected errors and ellipses multiplied by `factor`, in `unit`."""
+    return replace(
+        one,
+        expected_error=one.expected_error * factor,
+        ellipse=one.ellipse * (factor, factor, 1),
+        unit=unit,
     )
 
 

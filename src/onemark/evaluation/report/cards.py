@@ -12,16 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onemark.imaging.ellipses import pixel_scale, region_factor, to_covariance, to_ellipse
 from onemark.types import LandmarkSet, Radiograph
 
 # Large enough to see a misplaced point, small enough that hundreds of them fit into one file.
 SIDE = 320
 """px along the long side of a thumbnail."""
+SHARE = 0.8
+"""Of cases in which an ellipse holds its landmark."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A landmark on a card; x, y and the true position in original px, None where unknown."""
+    """A landmark on a card; x, y, the true position and the region in original px, None where unknown.
+
+    `axes` are `sd_major`, `sd_minor` in the unit of the expected errors and the angle; `region` has the radii and the
+    angle of the ellipse that holds the landmark in 80 % of cases.
+    """
 
     name: str
     hue: int
@@ -31,6 +38,8 @@ class Point:
     score: float | None
     expected: float | None
     error: float | None
+    axes: tuple[float, ...] | None = None
+    region: tuple[float, ...] | None = None
 
     def describe(self, unit: str, error_unit: str) -> str:
         """Return the text of the tooltip."""
@@ -39,6 +48,9 @@ class Point:
             parts.append(f"error {self.error:.2f} {error_unit}")
         if self.expected is not None:
             parts.append(f"expected error {self.expected:.2f} {unit}")
+        if self.axes is not None:
+            major, minor, angle = self.axes
+            parts.append(f"sd {major:.2f} {unit} along {angle:.0f}°, {minor:.2f} {unit} across")
         if self.score is not None:
             parts.append(f"score {self.score:.2f}")
         return " · ".join(parts)
@@ -55,6 +67,7 @@ class Card:
         unit: Unit of the expected errors, `mm` or `px`.
         points: Visible landmarks.
         hidden: Names of the landmarks that are not visible.
+        doubted: Names of the landmarks that have a point and are probably not visible.
         exemplar: Whether a person placed the points.
         error: Mean true error; None without truth.
     """
@@ -65,6 +78,7 @@ class Card:
     unit: str
     points: tuple[Point, ...]
     hidden: tuple[str, ...]
+    doubted: tuple[str, ...]
     exemplar: bool
     error: float | None
 
@@ -72,6 +86,11 @@ class Card:
     def expected(self) -> float | None:
         """Mean expected error of the points that have one."""
         return mean_known([p.expected for p in self.points])
+
+    @property
+    def shaped(self) -> bool:
+        """Whether any point has an ellipse."""
+        return any(p.axes for p in self.points)
 
     @property
     def score(self) -> float | None:
@@ -113,8 +132,9 @@ def make_card(
         picture=encode_thumbnail(radiograph.pixels),
         size=radiograph.size,
         unit="px" if radiograph.spacing is None else "mm",
-        points=tuple(_collect_points(points, truth, errors or {})),
+        points=tuple(_collect_points(points, truth, errors or {}, _draw_regions(points, radiograph))),
         hidden=tuple(name for name, there in zip(points.names, visible, strict=True) if not there),
+        doubted=tuple(np.array(points.names)[points.probably_hidden].tolist()),
         exemplar=exemplar,
         error=mean_known(list(errors.values())) if errors else None,
     )
@@ -136,7 +156,10 @@ def pick_hue(index: int, count: int) -> int:
 
 
 def _collect_points(
-    points: LandmarkSet, truth: LandmarkSet | None, errors: Mapping[str, float]
+    points: LandmarkSet,
+    truth: LandmarkSet | None,
+    errors: Mapping[str, float],
+    regions: NDArray[np.float64],
 ) -> Iterator[Point]:
     true = {} if truth is None else dict(zip(truth.names, truth.xy.tolist(), strict=True))
     for k, (name, (x, y)) in enumerate(zip(points.names, points.xy.tolist(), strict=True)):
@@ -152,7 +175,22 @@ def _collect_points(
             score=_get_known(points.score, k),
             expected=_get_known(points.expected_error, k),
             error=errors.get(name),
+            axes=_get_row(points.ellipse, k),
+            region=_get_row(regions, k),
         )
+
+
+def _draw_regions(points: LandmarkSet, radiograph: Radiograph) -> NDArray[np.float64]:
+    """`[K, 3]` the 80 % ellipses in px of the radiograph; empty where there are none."""
+    if not points.ellipse.size:
+        return points.ellipse
+    scale = pixel_scale(radiograph.spacing if points.unit == "mm" else None)
+    return to_ellipse(to_covariance(points.ellipse) / scale) * (*[region_factor(SHARE)] * 2, 1)
+
+
+def _get_row(values: NDArray[np.float64], k: int) -> tuple[float, ...] | None:
+    known = len(values) and np.isfinite(values[k]).all() and values[k][0] > 0
+    return tuple(map(float, values[k])) if known else None
 
 
 def _get_known(values: NDArray[np.float64], k: int) -> float | None:

@@ -22,6 +22,8 @@ from onemark.data.landmarks.units import in_one_unit
 from onemark.evaluation.metrics import THRESHOLDS, Scores, Spacing, evaluate
 from onemark.evaluation.report import charts
 from onemark.evaluation.report.cards import Card, make_card
+from onemark.evaluation.report.reviewing import draw_review
+from onemark.evaluation.review import rank_radiographs
 from onemark.evaluation.verdict import Verdict, judge
 from onemark.progress import SKIPPED, Progress, Sink, silent
 from onemark.types import LandmarkSet, UserError
@@ -75,14 +77,13 @@ def write_report(
 ) -> None:
     """Write a self-contained HTML report: the exemplars, then every radiograph, the worst first.
 
-    The worst has the largest mean true error where the truth is known, else the largest mean expected error.
+    The worst has the largest mean true error if the truth is known, else the largest gain of `evaluation.review`.
 
     Args:
         path: The file; an existing one is replaced.
         cohort: Where the radiographs are; they are decoded one at a time.
         predictions: Predicted landmarks.
-        truth: True landmarks to show with the predictions. They are scored without the exemplars, in mm when
-            every spacing is known.
+        truth: True landmarks, scored without the exemplars and in mm when every spacing is known.
         scores: Scores to show instead of scoring `predictions` against `truth`.
         log: Lines `{stage, step, loss, seconds}` of the training.
         title: Heading; the cohort folder's name when empty.
@@ -99,27 +100,35 @@ def write_report(
     """
     placed = _index_images(exemplars)
     scores = scores or _score(cohort, predictions, truth, placed)
-    # What a person placed replaces the prediction.
-    points = {**_index_images(predictions), **placed}
+    points = {**_index_images(predictions), **placed}  # what a person placed replaces the prediction
     unit, comparable = in_one_unit(predictions.sets, cohort)
-    ranked = {**{one.image: one for one in comparable}, **placed}
-    order = _sort_worst_first([name for name in cohort.names if name in points], ranked, placed, scores)
-    messages = [_strip_prefix(problem) for problem in problems]
-    cards = _make_cards(cohort, order[:cap], points, placed, _index_images(truth), scores, messages, progress)
+    order = _sort_worst_first(cohort, {**{one.image: one for one in comparable}, **placed}, placed, scores)
+    messages, true = [_strip_prefix(problem) for problem in problems], _index_images(truth)
+    cards = _make_cards(cohort, order[:cap], points, placed, true, scores, messages, progress)
     html = _render(
         title=title or canonical(cohort.folder.resolve().name),
         names=predictions.names,
         scores=scores,
         loss_charts=charts.draw_loss_charts(log),
-        confidences=_summarise_confidence(predictions.names, comparable),
-        confidence_unit=unit,
         all_cards=cards,
         settings=settings or {},
         addition=addition or Addition(Markup(), {}),
         verdict=verdict or judge(predictions, cohort, log=log, annotated=list(placed)),
+        **_describe_errors(comparable, unit, predictions.names, placed, scores),
         **_count_shown(cohort, predictions, points, order, cap, messages),
     )
     write_text(path, html)
+
+
+def _describe_errors(
+    sets: Sequence[LandmarkSet], unit: str, names: Sequence[str], placed: Sets, scores: Scores | None
+) -> dict[str, object]:
+    """What the report says about expected errors, all in `unit`, and about a review of the predictions."""
+    return {
+        "confidences": _summarise_confidence(names, sets),
+        "confidence_unit": unit,
+        "review": draw_review([one for one in sets if one.image not in placed], scores),
+    }
 
 
 def _count_shown(
@@ -191,15 +200,18 @@ def _make_cards(
     return cards
 
 
-def _sort_worst_first(names: Sequence[str], points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
+def _sort_worst_first(cohort: Cohort, points: Sets, placed: Sets, scores: Scores | None) -> list[str]:
     true = scores.per_image if scores else {}
 
     def place(name: str) -> tuple[bool, float, float, float]:
         # Imported predictions may have scores but no expected errors.
-        expected, score = _mean(points[name].expected_error), _mean(points[name].score)
-        return name not in placed, -true.get(name, -1), -np.nan_to_num(expected, nan=-1), np.nan_to_num(score)
+        pays, score = (
+            rank_radiographs(np.atleast_2d(points[name].expected_error))[0],
+            _mean(points[name].score),
+        )
+        return name not in placed, -true.get(name, -1), -np.nan_to_num(pays, nan=-1), np.nan_to_num(score)
 
-    return sorted(names, key=place)
+    return sorted((name for name in cohort.names if name in points), key=place)
 
 
 def _group_errors(scores: Scores | None) -> dict[str, dict[str, float]]:

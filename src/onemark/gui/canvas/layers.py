@@ -15,6 +15,7 @@ from onemark.types import Radiograph
 LayerT = TypeVar("LayerT", bound=Layer)
 TAG = "onemark"
 RADIOGRAPH, LANDMARKS, PREVIEW, STROKES = "radiograph", "landmarks", "preview", "measurements"
+REGION = "80 % region"
 # napari accepts short names of units but returns long ones.
 LONG_UNITS = {"mm": ("millimeter", "millimeter"), "pixel": ("pixel", "pixel")}
 

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from onemark.gui.canvas.layers import Canvas
 from onemark.gui.canvas.points import PointsEditor
+from onemark.gui.canvas.region import RegionView
 from onemark.gui.controllers.background import Background
 from onemark.gui.controllers.loader import Loader
 from onemark.gui.state.backend import Backend, Pipeline
@@ -47,6 +48,7 @@ class Context(QObject):
         loader: Decodes radiographs.
         canvas: The layers.
         points: The editor of the landmarks layer.
+        region: Where the selected landmark may be.
     """
 
     said = Signal(object)
@@ -62,6 +64,7 @@ class Context(QObject):
         self.loader = Loader(self.background)
         self.canvas = Canvas(viewer)
         self.points = PointsEditor(self.canvas, self.session, self.tell)
+        self.region = RegionView(self.canvas, self.session, self.points)
 
     def tell(self, text: str, kind: str = "info", choices: Sequence[Choice] = (), details: str = "") -> None:
         """Tell the person something."""
@@ -81,6 +84,7 @@ class Context(QObject):
 
     def close(self) -> None:
         """Release the viewer and the threads."""
+        self.region.close()
         self.points.close()
         self.canvas.close()
         self.background.close()

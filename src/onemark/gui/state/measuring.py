@@ -63,12 +63,15 @@ def collect_shown(session: Session) -> LandmarkSet | None:
     if prediction is None or not annotation.corrects or not prediction.expected_error.size:
         return one
     rows = {name: i for i, name in enumerate(prediction.names)}
-    errors = np.zeros(len(one.names))
+    errors, ellipse = np.zeros(len(one.names)), np.zeros((len(one.names), 3))
     for k, name in enumerate(one.names):
         row = rows.get(name)
         if row is not None and np.allclose(prediction.xy[row], annotation.xy[k]):
             errors[k] = prediction.expected_error[row]
-    return replace(one, score=np.ones(len(errors)), expected_error=errors, unit=prediction.unit)
+            ellipse[k] = prediction.ellipse[row] if prediction.ellipse.size else np.nan
+    return replace(
+        one, score=np.ones(len(errors)), expected_error=errors, unit=prediction.unit, ellipse=ellipse
+    )
 
 
 def measure_column(sets: Iterable[LandmarkSet], cohort: Cohort, chosen: MeasurementSet, name: str) -> Column:

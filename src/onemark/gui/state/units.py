@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onemark.data.landmarks.units import scale_errors
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def convert_errors(
         else:
             scale = _pixel_side(cohort, one.image, cohort.spacing_mm) / _pixel_side(cohort, one.image, before)
             unit = "mm" if _pixel_size(cohort, one.image, cohort.spacing_mm) else "px"
-            yield replace(one, expected_error=one.expected_error * scale, unit=unit)
+            yield scale_errors(one, scale, unit)
 
 
 def _pixel_side(cohort: Cohort, name: str, typed: Spacing | None) -> float:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+ROUNDING = 1 / 12  # variance of a place within its cell, along each axis
 FARTHEST = 8.0  # cells; a faint background over the whole map must not drown the peak's own spread
 
 Points = TypeVar("Points", torch.Tensor, NDArray[np.float64])
@@ -24,11 +25,14 @@ class Peaks:
         score: `[N]` probability mass inside the window around the peak, 0...1.
         spread: `[N]` expected distance to the peak, in cells; a cell farther than 8 counts as 8, so that a faint
             background over the whole map does not drown the peak.
+        covariance: `[N, 2, 2]` second moments of the probability around the peak, square cells, of cells no farther
+            than 8; None where the peaks are not of heatmaps.
     """
 
     xy: torch.Tensor
     score: torch.Tensor
     spread: torch.Tensor
+    covariance: torch.Tensor | None = None
 
 
 def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None = None) -> Peaks:
@@ -60,8 +64,18 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
     grid_y, grid_x = torch.meshgrid(
         torch.arange(h, device=logits.device), torch.arange(w, device=logits.device), indexing="ij"
     )
-    distance = torch.hypot(grid_x.flatten()[None] - x[:, None], grid_y.flatten()[None] - y[:, None])
-    return Peaks(torch.stack([x, y], 1), score.clamp(max=1), (p * distance.clamp(max=FARTHEST)).sum(1))
+    away = torch.stack([grid_x.flatten()[None] - x[:, None], grid_y.flatten()[None] - y[:, None]])
+    distance = torch.hypot(*away)
+    spread = (p * distance.clamp(max=FARTHEST)).sum(1)
+    return Peaks(torch.stack([x, y], 1), score.clamp(max=1), spread, _second_moments(p, away, distance))
+
+
+def _second_moments(p: torch.Tensor, away: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    """`[N, 2, 2]` of probabilities `[N, C]` in cells that lie `away` `[2, N, C]` from the peak."""
+    near = p * (distance <= FARTHEST)
+    near = near / near.sum(1, keepdim=True).clamp(min=1e-12)
+    moments = torch.einsum("nc,inc,jnc->nij", near, away, away)
+    return moments + ROUNDING * torch.eye(2, device=p.device)
 
 
 def cells_to_pixels(cells: Points, stride: int) -> Points:

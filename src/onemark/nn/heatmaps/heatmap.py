@@ -82,4 +82,5 @@ def fitting_peaks(
         cells = Shape(pixels_to_cells(shape.mean, stride), shape.stray / stride)
         prior = cells.logits(peaks.xy.double().numpy(), (logits.shape[-2], logits.shape[-1]))
         peaks = soft_peaks(logits, radius, prior)
-    return Peaks(cells_to_pixels(peaks.xy, stride), peaks.score, peaks.spread * stride)
+    covariance = None if peaks.covariance is None else peaks.covariance * stride**2
+    return Peaks(cells_to_pixels(peaks.xy, stride), peaks.score, peaks.spread * stride, covariance)

@@ -92,6 +92,7 @@ class Viewing(QObject):
         if radiograph is None or radiograph.name != self.context.session.current:
             return
         self.context.points.draw()
+        self.context.region.draw()
         self.shown.emit(radiograph.name)
         self.context.loader.fetch_ahead(self._list_neighbours(radiograph.name))
 
@@ -108,6 +109,7 @@ class Viewing(QObject):
     def _redraw(self, image: str) -> None:
         if image in (self.context.session.current, ""):
             self.context.points.draw()
+            self.context.region.draw()
 
     def _on_removed(self, tag: str) -> None:
         self.removed.emit(tag)

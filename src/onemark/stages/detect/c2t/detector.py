@@ -39,7 +39,8 @@ class C2T(Detector):
         together = torch.stack(maps).mean(0)
         radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
         peaks = fitting_peaks(together, self.shape, radius, self.canvas[0] // together.shape[-2])
-        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+        found = (peaks.xy, peaks.score, peaks.spread, peaks.covariance)
+        return landmark_set(radiograph, self.names, frame, *found)
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The heatmaps of a landmark, or the strongest of all when none is named: of each detector, and joined.

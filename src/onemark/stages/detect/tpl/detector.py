@@ -37,7 +37,8 @@ class TPL(Detector):
         """Landmarks of a radiograph, in original pixels."""
         output, frame = self.reader.read(radiograph)
         peaks = self._peaks(output[0].float().cpu())
-        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+        found = (peaks.xy, peaks.score, peaks.spread, peaks.covariance)
+        return landmark_set(radiograph, self.names, frame, *found)
 
     def _peaks(self, output: torch.Tensor) -> Peaks:
         """Peaks in canvas px: of votes, or of heatmaps `[K, h, w]`, those chosen that fit together."""

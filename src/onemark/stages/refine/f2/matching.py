@@ -62,8 +62,8 @@ class Matching:
             Log-probabilities up to a constant `[K, h, w]`, and peaks in cells.
         """
         found = [self._find_part(views[part], part, prior[part], top) for part in _parts(views)]
-        logits, xy, score, spread = (torch.cat(one) for one in zip(*found, strict=True))
-        return logits, Peaks(xy, score, spread)
+        logits, *peaks = (torch.cat(one) for one in zip(*found, strict=True))
+        return logits, Peaks(*peaks)
 
     def _find_part(
         self, views: torch.Tensor, part: slice, prior: torch.Tensor, top: int
@@ -82,7 +82,8 @@ class Matching:
             places = candidates(logits, top)
             missed = self._cycle_errors(maps, places, which, part)
             peaks = peaks_at(logits, places[k, missed.argmin(1)])
-        return tuple(t.cpu() for t in (logits, peaks.xy, peaks.score, peaks.spread))
+        assert peaks.covariance is not None
+        return tuple(t.cpu() for t in (logits, peaks.xy, peaks.score, peaks.spread, peaks.covariance))
 
     def _cycle_errors(
         self, maps: torch.Tensor, places: torch.Tensor, which: torch.Tensor, part: slice

@@ -111,7 +111,8 @@ class F2(Refiner):
     def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels, moved from where a coarse stage put them."""
         peaks, _, _, frame = self._look(radiograph, coarse)
-        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+        found = (peaks.xy, peaks.score, peaks.spread, peaks.covariance)
+        return landmark_set(radiograph, self.names, frame, *found)
 
     def explain(self, radiograph: Radiograph, coarse: LandmarkSet, landmark: str | None = None) -> Evidence:
         """Where in its crop a landmark may lie: that of one, or of all when none is named.
@@ -144,7 +145,8 @@ class F2(Refiner):
         else:
             logits, peaks = self._matching_with(self.known).find(crops.views, prior, self.config.top)
         xy = crops.outer(cells_to_pixels(peaks.xy, stride))
-        return Peaks(xy, peaks.score, peaks.spread * stride), logits, crops, frame
+        covariance = None if peaks.covariance is None else peaks.covariance * stride**2
+        return Peaks(xy, peaks.score, peaks.spread * stride, covariance), logits, crops, frame
 
     def _matching_with(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:

@@ -18,6 +18,7 @@ import numpy as np
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, Target, number, numbered
+from onemark.data.landmarks.formats.tables.columns import ELLIPSE
 from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
 
@@ -29,8 +30,9 @@ _WIDEST_POINT = 12.0
 def _render(target: Target) -> Mapping[Path, str]:
     """`images`, `annotations` (one per image) and one category with the landmarks' names.
 
-    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation, and in `keypoints_asked`
-    for which landmarks somebody was asked, where that were not all.
+    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation, their ellipses in
+    `expected_errors_sd_major`, `_sd_minor` and `_angle`, and in `keypoints_asked` for which landmarks somebody was asked,
+    where that were not all.
     """
     names, sets = target.table.names, target.table.sets
     category = {"id": 1, "name": "radiograph", "supercategory": "", "keypoints": list(names), "skeleton": []}
@@ -70,6 +72,10 @@ def _additions(one: LandmarkSet) -> dict[str, Any]:
         found["keypoint_scores"] = _numbers(one.score)
     if one.expected_error.size:
         found["expected_errors"] = _numbers(one.expected_error)
+    for name in ELLIPSE if one.ellipse.size else ():
+        found[f"expected_errors_{name}"] = _numbers(getattr(one, name))
+    if one.visible_probability.size:
+        found["visible_probabilities"] = _numbers(one.visible_probability)
     if not one.answered.all():
         found["keypoints_asked"] = one.answered.tolist()
     return found
@@ -226,7 +232,9 @@ def _keypoints(
     annotation: Mapping[str, Any], image: str, names: Sequence[str], where: str
 ) -> Iterator[Entry]:
     flat = annotation["keypoints"]
-    extras = [_extra(annotation, key, len(names)) for key in ("keypoint_scores", "expected_errors")]
+    ellipse = (f"expected_errors_{name}" for name in ELLIPSE)
+    keys = ("keypoint_scores", "expected_errors", *ellipse, "visible_probabilities")
+    extras = [_extra(annotation, key, len(names)) for key in keys]
     asked = annotation.get("keypoints_asked") or [None] * len(names)
     if len(asked) != len(names):
         raise UserError(f"{where} has {len(asked)} keypoints_asked for {len(names)} landmarks; correct it")
@@ -236,7 +244,8 @@ def _keypoints(
         if v and not all(map(math.isfinite, xy)):
             raise UserError(f"{where}: landmark {name!r} is not at a finite place; correct it")
         told = False if asked[index] is False and not v else None
-        yield Entry(image, canonical(str(name)), (*xy, extras[0][index], extras[1][index]), where, told)
+        values = (*xy, *(extra[index] for extra in extras))
+        yield Entry(image, canonical(str(name)), values, where, told)
 
 
 def _small_box(annotation: Mapping[str, Any]) -> tuple[float, float] | None:

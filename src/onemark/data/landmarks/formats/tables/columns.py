@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from onemark.data.keys import canonical
 
 LONG = ("image", "landmark", "x", "y")
-EXTRAS = ("score", "expected_error")
+ELLIPSE = ("sd_major", "sd_minor", "angle")
+EXTRAS = ("score", "expected_error", *ELLIPSE, "visible_probability")
 UNIT = "unit"
 MM = ("x_mm", "y_mm")
 ANSWER = "answer"

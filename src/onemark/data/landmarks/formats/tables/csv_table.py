@@ -22,6 +22,7 @@ from onemark.data.landmarks.formats.tables.answers import read_answer
 from onemark.data.landmarks.formats.tables.cells import SHAPE, Rows, split
 from onemark.data.landmarks.formats.tables.columns import (
     ANSWER,
+    ELLIPSE,
     EXTRAS,
     GUESS,
     LONG,
@@ -196,9 +197,8 @@ def _long(table: _Table, at: tuple[int, int, int]) -> Iterator[Entry]:
     _check_columns(table.rows.path, table.header, LONG[1:], True)
     answer = table.header.index(ANSWER) if ANSWER in table.header else None
     # Predictions have no answers: beside these, scores and expected errors are those of the guesses.
-    extras = [
-        table.header.index(name) if name in table.header and answer is None else None for name in EXTRAS
-    ]
+    known = _own_columns(table.header) if answer is None else ()
+    extras = [table.header.index(name) if name in known else None for name in EXTRAS]
     last = max(*at, table.image or 0)
     for line, row in table.rows.rows:
         cells = _cells(table, line, row, last)
@@ -213,7 +213,13 @@ def _long(table: _Table, at: tuple[int, int, int]) -> Iterator[Entry]:
             table.rows.number(line, EXTRAS[i], cells[k]) if k is not None else math.nan
             for i, k in enumerate(extras)
         ]
-        yield Entry(image, name, (*xy, more[0], more[1]), f"line {line}", asked)
+        yield Entry(image, name, (*xy, *more), f"line {line}", asked)
+
+
+def _own_columns(header: Sequence[str]) -> tuple[str, ...]:
+    """The columns that onemark writes for predictions. An `angle` alone is another program's."""
+    whole = set(ELLIPSE) <= set(header)
+    return tuple(name for name in EXTRAS if name in header and (whole or name not in ELLIPSE))
 
 
 def _guess(table: _Table, line: int, cells: Sequence[str]) -> tuple[float, float]:
