@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from onemark.data.cohort import Cohort
@@ -11,6 +12,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state import background_run
 from onemark.gui.state.activity import describe_speed
 from onemark.gui.state.backend import Order
+from onemark.gui.state.predictions import Predictions
 from onemark.progress import Progress, Sink, silent
 
 from .desktop import Desktop
@@ -96,3 +98,16 @@ def test_a_note_of_the_pipeline_is_not_counted_as_a_skipped_radiograph(
     monkeypatch.setattr(backend, "train", train)
     annotated.train()
     assert annotated.said == "The detector has not learned enough yet."
+
+
+def test_it_says_how_probably_a_landmark_is_visible(annotated: Desktop, truth: LandmarkTable) -> None:
+    probable = np.linspace(0.2, 0.9, len(truth.names))
+    known = {"expected_error": np.ones(len(probable)), "unit": "px", "visible_probability": probable}
+    other = replace(truth[truth.images[1]], **known)
+    annotated.session.set_predictions(Predictions.from_sets([other], annotated.session.cohort))
+    annotated.show(other.image)
+    annotated.go(4)
+    for landmark, hint in ((0, ", if it is visible (20%)."), (len(probable) - 1, "1.0 px. Drag")):
+        annotated.session.select(landmark)
+        annotated.settle()
+        assert hint in annotated.control("review.point").text()

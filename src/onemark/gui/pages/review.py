@@ -14,6 +14,7 @@ from onemark.gui.pages.questions import QuestionsDialog
 from onemark.gui.pages.switches import Switches
 from onemark.gui.state.annotation import State
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, name_control
+from onemark.types import LandmarkSet
 
 
 class ReviewPage(Page):
@@ -31,7 +32,7 @@ class ReviewPage(Page):
             self.go_on,
             main=True,
         )
-        self._point = make_label("", "hint")
+        self._point = make_label("", "hint", name="review.point")
         self._legend = Legend(app)
         self._confirm = make_button(
             "confirm",
@@ -203,8 +204,13 @@ class ReviewPage(Page):
         if name not in one.names or not one.expected_error.size:
             return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
-        here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}."
+        here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}{_compose_doubt(one, name)}."
         return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
+
+
+def _compose_doubt(one: LandmarkSet, name: str) -> str:
+    k = one.names.index(name)
+    return f", if it is visible ({one.visible_probability[k]:.0%})" if one.probably_hidden[k] else ""
 
 
 def _compose_unlearned(names: list[str]) -> str:
