@@ -33,6 +33,7 @@ from onemark.stages.match.groupwise.group import (
     extend_group,
     fit_between,
 )
+from onemark.stages.match.groupwise.placement import describe_odd_placement, find_odd_placements
 from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
@@ -104,6 +105,20 @@ class Groupwise(Matcher):
         with memory_errors(REMEDY):
             canvases = store.read(joining).to(self.fabric.device)
             self.group = extend_group(self.group, canvases, self.config, report)
+        self._name_odd_placements(store, exemplars)
+
+    def _name_odd_placements(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
+        """Tell the person which points lie elsewhere than the other exemplars agree on."""
+        members = [self.group.index(canvas) for canvas in self.exemplars]
+        rows = [n for n, member in enumerate(members) if member is not None]
+        inside = [member for member in members if member is not None]
+        for odd in find_odd_placements(self.group, inside, self.xy[rows]):
+            index = exemplars[rows[odd.exemplar]].index
+            away = odd.away.numpy() / store.letterbox(index).scale
+            message = describe_odd_placement(
+                self.names[odd.landmark], store.cohort.names[index], float(np.hypot(*away)), odd
+            )
+            store.sink(Progress(self.slot, 1, 1, message=message))
 
     def _affordable_references(self) -> int:
         """References whose pairs can be registered in the time there is."""
