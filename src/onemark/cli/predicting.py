@@ -1,4 +1,4 @@
-"""The subcommands that predict with a trained run: predict, merge. Each imports what it needs when it runs."""
+"""The subcommands that predict with a trained run: predict, merge, export. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def register_predicting(app: App) -> None:
     """Add the subcommands to the command line."""
-    for command in (predict, merge):
+    for command in (predict, merge, export):
         app.command(command)
 
 
@@ -198,6 +198,25 @@ def merge(
     check_free(out, overwrite)
     joined = merge_parts(out, overwrite=overwrite, safe_csv=safe_csv)
     print(count_predicted(joined.predicted, joined.total, out))
+
+
+def export(
+    run_folder: Path,
+    out: Path,
+    /,
+    *,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a trained run as an ONNX file, for programs without onemark (extra `onnx`).
+
+    Args:
+        run_folder: Run folder of `onemark fit` or `onemark run`.
+        out: File to write, such as model.onnx; it says what it lacks of `onemark predict`.
+    """
+    from onemark.pipeline.export.onnx import export_onnx
+
+    differs = export_onnx(onemark.load(run_folder, "cpu"), out, overwrite=overwrite)
+    print(f"wrote {out}; unlike onemark predict: {'; '.join(differs)}")
 
 
 def say_unfinished(run_folder: Path, model: Model, show: Show) -> None:
