@@ -72,3 +72,19 @@ def test_shares_merge_from_the_list_that_the_first_has_made(
 def test_an_address_that_cannot_hold_a_result_is_one_sentence(out: str, said: str, few: Cohort):
     with pytest.raises(UserError, match=said):
         check_result(out, few)
+
+
+def test_a_run_at_an_address_predicts_as_it_does_here(bucket: Any, run: Path, few: Cohort, model: Model):
+    for path in run.iterdir():
+        if path.is_file():
+            bucket.pipe_file(f"/runs/few/{path.name}", path.read_bytes())
+    there = onemark.load("memory://runs/few", "cpu")
+    assert (there.locate(few[4]).xy == model.locate(few[4]).xy).all()
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "exemplars.csv"])
+def test_an_address_without_a_run_is_one_sentence(bucket: Any, run: Path, lacking: str):
+    for name in {"config.json", "exemplars.csv"} - {lacking}:
+        bucket.pipe_file(f"/runs/few/{name}", (run / name).read_bytes())
+    with pytest.raises(UserError, match=f"memory://runs/few holds no run .no {lacking}"):
+        onemark.load("memory://runs/few", "cpu")

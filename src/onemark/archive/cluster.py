@@ -15,6 +15,7 @@ from onemark.archive.plan import Plan
 from onemark.archive.tasks import Order, Report, predict_shard_of
 from onemark.data.cohort import Cohort
 from onemark.data.paths import printable
+from onemark.data.urls import parse_place
 from onemark.progress import Progress, Sink, silent
 from onemark.types import UserError
 
@@ -40,7 +41,7 @@ def predict_dask(
     all futures are done.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its address.
         cohort: The radiographs.
         out: As for `onemark.archive.job.predict_into`.
         client: A `distributed.Client`. Give its workers one thread each.
@@ -60,9 +61,7 @@ def predict_dask(
     check_free(out, overwrite)
     parts = Parts(out)
     plan = begin(parts, load(run, "cpu"), cohort, mm, shard_size, discard=overwrite)
-    place = parts.target.place
-    where = str(place.absolute() if isinstance(place, Path) else place)
-    order = Order(str(Path(run).resolve()), where, device, plan.digest)
+    order = Order(_whole(parse_place(run)), _whole(parts.target.place), device, plan.digest)
     missing = sorted(set(range(plan.count)) - parts.numbers())
     return [client.submit(predict_shard_of, order, n, pure=False, retries=_RETRIES) for n in missing]
 
@@ -84,7 +83,7 @@ def predict_on_cluster(
     """Predict a cohort with worker processes of this machine or with a cluster, and write the result.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its address.
         cohort: As for `predict_dask`.
         out: As for `predict_dask`.
         workers: Number of processes to start on this machine.
@@ -183,6 +182,11 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def _whole(place: Path | str) -> str:
+    """A place as workers find it, which run in folders of their own."""
+    return str(place.absolute()) if isinstance(place, Path) else place
 
 
 def _result(future: Any) -> Report:

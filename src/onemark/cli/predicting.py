@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 import onemark
 from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm
 from onemark.cli.show import Show
-from onemark.cli.steps import count_predicted, is_trained
+from onemark.cli.steps import count_predicted
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ NOT_SHARED = Sharing()
 
 
 def predict(
-    run_folder: Path,
+    run_folder: str,
     xrays: str,
     /,
     *,
@@ -82,7 +82,7 @@ def predict(
     What is predicted is kept beside the output while the work goes on: the same command continues it after a stop.
 
     Args:
-        run_folder: Run folder of `onemark fit` or `onemark run`.
+        run_folder: Run folder of `onemark fit` or `onemark run`, or its address, such as s3://bucket/my-run.
         xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
     from onemark.archive.job import check_free, check_result
@@ -156,7 +156,7 @@ class _Way:
 
     def on_cluster(
         self,
-        run_folder: Path,
+        run_folder: str,
         cohort: Cohort,
         sharing: Sharing,
         device: str,
@@ -201,7 +201,7 @@ def merge(
 
 
 def export(
-    run_folder: Path,
+    run_folder: str,
     out: Path,
     /,
     *,
@@ -210,7 +210,7 @@ def export(
     """Write a trained run as an ONNX file, for programs without onemark (extra `onnx`).
 
     Args:
-        run_folder: Run folder of `onemark fit` or `onemark run`.
+        run_folder: Run folder of `onemark fit` or `onemark run`, or its address, such as s3://bucket/my-run.
         out: File to write, such as model.onnx; it says what it lacks of `onemark predict`.
     """
     from onemark.pipeline.export.onnx import export_onnx
@@ -219,9 +219,9 @@ def export(
     print(f"wrote {out}; unlike onemark predict: {'; '.join(differs)}")
 
 
-def say_unfinished(run_folder: Path, model: Model, show: Show) -> None:
+def say_unfinished(run_folder: Path | str, model: Model, show: Show) -> None:
     """Say that a run is not finished, if so, and with which stages it predicts."""
-    if not is_trained(run_folder):
+    if model.folder is not None and not model.folder.status().is_trained:
         learned = ", ".join(model.stages)
         show.say(
             f"{run_folder} is not finished: it predicts with the stages trained so far ({learned}); "
