@@ -11,7 +11,8 @@ WINDOW := xvfb xauth libxcb-icccm4 libxcb-keysyms1 libxcb-cursor0 libxcb-image0 
           libdbus-1-3 libfontconfig1 libglib2.0-0
 
 LINUX  := $(filter Linux,$(shell uname -s))
-PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a)) $(BIN)/python -m pytest -n 2 --dist loadgroup
+# pytest-xvfb gives each process its own screen, so that windows do not take the keyboard from each other.
+PYTEST := QT_API=pyside6 PYTEST_QT_API=pyside6 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help demo test fuzz screenshots lint window clean
 .DEFAULT_GOAL := help
@@ -25,9 +26,10 @@ demo: $(VENV)/.with-demo ## Install, then mark a folder of synthetic radiographs
 test: window $(VENV)/.with-test ## Install, then run every test, the ones that open windows included
 	$(PYTEST) $(ARGS)
 
-fuzz: $(VENV)/.with-test ## Try 100,000 changed files on every reader; FUZZ="--count 1000 tiff dicom" tries fewer
+fuzz: $(VENV)/.with-test ## Try 100,000 changed files on every reader, and deaths at every write; FUZZ="--count 1000 tiff dicom" tries fewer
 	$(BIN)/python tests/fuzz/run.py $(FUZZ)
 	$(if $(FUZZ),,$(BIN)/python tests/fuzz/run_folders.py)
+	$(if $(FUZZ),,ONEMARK_EVERY_DEATH=1 $(BIN)/python -m pytest --timeout 3600 tests/pipeline/test_deaths.py)
 
 screenshots: window $(VENV)/.with-test ## Take the pictures of docs/gui.md again, in a real window
 	QT_API=pyside6 $(if $(LINUX),$(if $(DISPLAY),,xvfb-run -a -s "-screen 0 1280x720x24")) $(BIN)/python docs/make_screenshots.py $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +22,10 @@ from onemark.phantom import write_phantom_cohort
 SIZE = (160, 128)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share a process, so that what they share is made once; all windows share another.
-
-    Two windows at a time would take the keyboard from each other.
-    """
-    windows = Path(__file__).parent / "gui"
-    for item in items:
-        group = "gui" if windows in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_collection_finish() -> None:
+    """Keep what the libraries made out of every garbage collection: a window's test collects three times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Nothing is half written, going on always finishes, and the end is that of a run 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from onemark.pipeline.locks import locked
 from onemark.pipeline.runs import RunFolder
 from onemark.stages import trust
 from onemark.stages.base import StageContext
+
+
+EVERY = int(os.environ.get("ONEMARK_EVERY_DEATH", "4"))
+"""Deaths at every one of that many events; `make fuzz` dies at each."""
+FIRST = min(2, EVERY)
 
 
 class Quiet:
@@ -94,7 +100,7 @@ def end_of(out: Path) -> dict[str, Any]:
 
 def test_a_run_that_dies_anywhere_is_finished_by_the_same_command_or_by_resume(few: Cohort, tmp_path: Path):
     run(few, tmp_path / "unbroken")
-    unbroken, fatal, out = end_of(tmp_path / "unbroken"), 1, tmp_path / "run"
+    unbroken, fatal, out = end_of(tmp_path / "unbroken"), FIRST, tmp_path / "run"
     while die(lambda: run(few, out), fatal):
         if (out / "config.json").exists():
             resume(few, out)
@@ -102,7 +108,7 @@ def test_a_run_that_dies_anywhere_is_finished_by_the_same_command_or_by_resume(f
             run(few, out)
         assert end_of(out) == unbroken, f"after a death at event {fatal}"
         shutil.rmtree(out)
-        fatal += 1
+        fatal += EVERY
     assert fatal > 60
 
 
@@ -113,7 +119,7 @@ def test_teaching_that_dies_anywhere_learns_the_correction_or_has_changed_nothin
     shutil.copytree(tmp_path / "once", tmp_path / "unbroken")
     teach(few, tmp_path / "unbroken")
     before, unbroken = end_of(tmp_path / "once"), end_of(tmp_path / "unbroken")
-    fatal, out, taken = 1, tmp_path / "run", 0
+    fatal, out, taken = FIRST, tmp_path / "run", 0
     shutil.copytree(tmp_path / "once", out)
     while die(lambda: teach(few, out), fatal):
         resume(few, out)
@@ -125,8 +131,8 @@ def test_teaching_that_dies_anywhere_learns_the_correction_or_has_changed_nothin
         assert end_of(out) == unbroken, f"after a death at event {fatal}"
         shutil.rmtree(out)
         shutil.copytree(tmp_path / "once", out)
-        fatal += 1
-    assert taken > 40
+        fatal += EVERY
+    assert taken > 40 // EVERY
 
 
 def test_a_run_that_dies_again_and_again_ends_all_the_same(few: Cohort, tmp_path: Path):

@@ -35,6 +35,7 @@ CLEARLY = 0.85  # of the unlikeness of the radiograph as it lies: a better orien
 WITNESSES = (
     3  # with the exemplar alone, 2 of 150 cephalograms that lie as it does were taken for mirror images
 )
+TOGETHER = 16  # radiographs that are compared at once
 STRETCH = 1.5  # as for mixed cohorts: upright radiographs of any shape fill the canvas
 NAMED = 5  # radiographs that a message names
 
@@ -68,6 +69,16 @@ class Orienter:
     def find(self, radiograph: Radiograph) -> Orientation:
         """The orientation of a radiograph; upright where no other is clearly better."""
         return self.look(radiograph)[0]
+
+    def find_all(self, radiographs: Sequence[Radiograph]) -> dict[str, Orientation]:
+        """Name -> orientation of several radiographs at once."""
+        limit = USUAL * self.usual
+        unlike = self.compare(radiographs, [UPRIGHT], enough=limit) if radiographs else []
+        usual = [values[0] <= limit for values in unlike]
+        return {
+            one.name: UPRIGHT if upright else self.find(one)
+            for one, upright in zip(radiographs, usual, strict=True)
+        }
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
         """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual.
@@ -122,11 +133,24 @@ class Orienter:
         Returns:
             For each orientation, the mean squared difference after the best affine map.
         """
+        return self.compare([radiograph], orientations, reference, enough)[0]
+
+    def compare(
+        self,
+        radiographs: Sequence[Radiograph],
+        orientations: Sequence[Orientation],
+        reference: int = 0,
+        enough: float | None = None,
+    ) -> list[list[float]]:
+        """The same for several radiographs at once, which takes much less time."""
         size = (self.canvas.shape[2], self.canvas.shape[3])
-        turned = torch.cat([_render(one.turn_pixels(radiograph.pixels), size) for one in orientations])
+        turned = torch.cat(
+            [_render(way.turn_pixels(one.pixels), size) for one in radiographs for way in orientations]
+        )
         ours = self._features[reference : reference + 1].expand(len(turned), -1, -1, -1)
         _, unlike = fit_affine(ours, describe(turned, STRIDE), STEPS, STRIDE, scales=(1.0,), enough=enough)
-        return [float(value) for value in unlike]
+        values: list[list[float]] = unlike.view(len(radiographs), -1).tolist()
+        return values
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
@@ -158,11 +182,10 @@ def learn_orientations(
     others = [name for name in cohort.names if name != first]
     orienter = Orienter.restore(*saved) if saved else _start(cohort, first, others)
     known = {first: UPRIGHT, **orienter.known}
-    for step, name in enumerate(others, 1):
-        if name not in known:
-            for radiograph in cohort.readable([name]):
-                known[name] = orienter.find(radiograph)
-        sink(Progress(SLOT, step, len(others)))
+    for start in range(0, len(others), TOGETHER):
+        some = others[start : start + TOGETHER]
+        known |= orienter.find_all(list(cohort.readable([name for name in some if name not in known])))
+        sink(Progress(SLOT, start + len(some), len(others)))
     return replace(orienter, known=known)
 
 
@@ -172,9 +195,10 @@ def _start(cohort: Cohort, first: str, others: Sequence[str]) -> Orienter:
     orienter = Orienter(_render(exemplar.pixels, canvas_for([exemplar.size], AREA)))
     count = min(FIRST, len(others))
     tried = [others[n * len(others) // count] for n in range(count)]
-    unlike = {one.name: orienter.unlikeness(one, ALL) for one in cohort.readable(tried)}
-    if not unlike:
+    readable = list(cohort.readable(tried))
+    if not readable:
         return orienter
+    unlike = dict(zip((one.name for one in readable), orienter.compare(readable, ALL), strict=True))
     turned = [n for n, one in enumerate(ALL) if not one.mirrored]
     usual = float(np.median([min(values) for values in unlike.values()]))
     # A chest is as like its mirror image as other chests: then a better fit of a mirror image means nothing.
