@@ -11,6 +11,7 @@ import pytest
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive.job import check_result, merge, predict_into, predict_share
+from onemark.archive.options import PredictOptions
 from onemark.archive.shares import Share
 
 fsspec = pytest.importorskip("fsspec")
@@ -39,7 +40,7 @@ def test_a_prediction_from_and_to_a_bucket_goes_on_after_a_stop(
             raise Cancelled
 
     with pytest.raises(Cancelled, match="kept"):
-        predict_into(out, model, cohort, shard_size=3, progress=sink)
+        predict_into(out, model, cohort, PredictOptions(shard_size=3), progress=sink)
     assert not bucket.exists("/out/p.csv")
     located.names.clear()
     predict_into(out, model, cohort)
@@ -55,7 +56,7 @@ def test_shares_merge_from_the_list_that_the_first_has_made(
     bucket: Any, model: Model, few: Cohort, tmp_path: Path, located: Any
 ):
     for index in (1, 2):
-        predict_share("memory://out/p.csv", model, few, Share(index, 2), shard_size=3)
+        predict_share("memory://out/p.csv", model, few, Share(index, 2), PredictOptions(shard_size=3))
     assert merge("memory://out/p.csv").predicted == 10
     model.predict(few).to_csv(tmp_path / "p.csv")
     assert bucket.cat_file("/out/p.csv") == (tmp_path / "p.csv").read_bytes()

@@ -10,6 +10,7 @@ from typing import Any
 
 from onemark.archive.job import begin, check_free, kept, say_left_out
 from onemark.archive.joining import Joined, join
+from onemark.archive.options import DEFAULTS, PredictOptions
 from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
 from onemark.archive.tasks import Order, Report, predict_shard_of
@@ -27,12 +28,10 @@ def predict_dask(
     run: Path | str,
     cohort: Cohort,
     out: Path | str,
+    options: PredictOptions = DEFAULTS,
     *,
     client: Any,
     device: str = "auto",
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
 ) -> list[Any]:
     """Start to predict a cohort on a Dask cluster.
 
@@ -44,11 +43,9 @@ def predict_dask(
         run: The run folder, or its address.
         cohort: The radiographs.
         out: As for `onemark.archive.job.predict_into`.
+        options: As for `predict_into`.
         client: A `distributed.Client`. Give its workers one thread each.
         device: As for `onemark.load`, on the workers.
-        mm: As for `predict_into`.
-        shard_size: As for `predict_into`.
-        overwrite: As for `predict_into`.
 
     Returns:
         A `distributed.Future` for each part that is missing; its result is a `Report`.
@@ -58,9 +55,9 @@ def predict_dask(
     """
     from onemark.pipeline.fit import load
 
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
-    plan = begin(parts, load(run, "cpu"), cohort, mm, shard_size, discard=overwrite)
+    plan = begin(parts, load(run, "cpu"), cohort, options, discard=options.overwrite)
     order = Order(_whole(parse_place(run)), _whole(parts.target.place), device, plan.digest)
     missing = sorted(set(range(plan.count)) - parts.numbers())
     return [client.submit(predict_shard_of, order, n, pure=False, retries=_RETRIES) for n in missing]
@@ -70,14 +67,11 @@ def predict_on_cluster(
     run: Path | str,
     cohort: Cohort,
     out: Path | str,
+    options: PredictOptions = DEFAULTS,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
-    safe_csv: bool = False,
     progress: Sink = silent,
 ) -> Joined:
     """Predict a cohort with worker processes of this machine or with a cluster, and write the result.
@@ -86,13 +80,10 @@ def predict_on_cluster(
         run: The run folder, or its address.
         cohort: As for `predict_dask`.
         out: As for `predict_dask`.
+        options: As for `predict_dask`.
         workers: Number of processes to start on this machine.
         scheduler: Address of a cluster to use instead, such as `tcp://host:8786`.
         device: As for `predict_dask`.
-        mm: As for `predict_dask`.
-        shard_size: As for `predict_dask`.
-        overwrite: As for `predict_dask`.
-        safe_csv: See `LandmarkTable.to_csv`.
         progress: Takes an event whenever a part is done.
 
     Raises:
@@ -100,19 +91,10 @@ def predict_on_cluster(
             again and again.
         Cancelled: `progress` asked to stop; finished parts are kept.
     """
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
     with parts.held_job(), kept(parts), open_client(workers, scheduler) as client:
-        futures = predict_dask(
-            run,
-            cohort,
-            out,
-            client=client,
-            device=device,
-            mm=mm,
-            shard_size=shard_size,
-            overwrite=overwrite,
-        )
+        futures = predict_dask(run, cohort, out, options, client=client, device=device)
         plan = parts.plan()
         assert plan is not None
         say_left_out(cohort, progress)
@@ -122,7 +104,7 @@ def predict_on_cluster(
             collect(futures, plan, progress)
         finally:
             client.cancel(futures)
-        return join(parts, plan, cohort, overwrite=overwrite, safe_csv=safe_csv)
+        return join(parts, plan, cohort, overwrite=options.overwrite, safe_csv=options.safe_csv)
 
 
 def collect(futures: Sequence[Any], plan: Plan, progress: Sink) -> list[Part]:

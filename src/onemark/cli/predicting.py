@@ -16,6 +16,7 @@ from onemark.cli.steps import count_predicted
 from onemark.types import UserError
 
 if TYPE_CHECKING:
+    from onemark.archive.options import PredictOptions
     from onemark.archive.shares import Share
     from onemark.data.cohort import Cohort
     from onemark.pipeline.model import Model
@@ -86,6 +87,7 @@ def predict(
         xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
     from onemark.archive.job import check_free, check_result
+    from onemark.archive.options import PredictOptions
     from onemark.archive.shares import hint_of, parse_share
 
     sharing.check()
@@ -96,7 +98,8 @@ def predict(
     check_result(out, cohort, mm=mm, overwrite=overwrite)
     on_cluster = sharing.workers is not None or sharing.scheduler is not None
     model = onemark.load(run_folder, "cpu" if on_cluster else device)
-    way = _Way(out, mm, sharing.shard_size, overwrite, safe_csv)
+    options = PredictOptions(mm=mm, shard_size=sharing.shard_size, overwrite=overwrite, safe_csv=safe_csv)
+    way = _Way(out, options)
     with Show() as show:
         say_unfinished(run_folder, model, show)
         if on_cluster:
@@ -115,40 +118,19 @@ class _Way:
     """The ways to predict. Each returns the line that says what came of it."""
 
     out: str
-    mm: bool
-    shard_size: int | None
-    overwrite: bool
-    safe_csv: bool
+    options: PredictOptions
 
     def alone(self, model: Model, cohort: Cohort, show: Show) -> str:
         from onemark.archive.job import predict_into
 
-        joined = predict_into(
-            self.out,
-            model,
-            cohort,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            safe_csv=self.safe_csv,
-            progress=show,
-        )
+        joined = predict_into(self.out, model, cohort, self.options, progress=show)
         return count_predicted(joined.predicted, joined.total, self.out)
 
     def share(self, model: Model, cohort: Cohort, share: Share, show: Show) -> str:
         from onemark.archive.job import predict_share
 
         show.say(f"predicting part {share}, by {share.source}")
-        done = predict_share(
-            self.out,
-            model,
-            cohort,
-            share,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            progress=show,
-        )
+        done = predict_share(self.out, model, cohort, share, self.options, progress=show)
         predicted = sum(one.predicted for one in done)
         return (
             f"part {share}: predicted {predicted} radiographs; when all parts are: onemark merge {self.out}"
@@ -168,13 +150,10 @@ class _Way:
             run_folder,
             cohort,
             self.out,
+            self.options,
             workers=sharing.workers,
             scheduler=sharing.scheduler,
             device=device,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            safe_csv=self.safe_csv,
             progress=show,
         )
         return count_predicted(joined.predicted, joined.total, self.out)
