@@ -17,6 +17,7 @@ import pytest
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive.cluster import open_client, predict_on_cluster
+from onemark.archive.options import PredictOptions
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
@@ -72,14 +73,14 @@ def test_a_stop_cancels_and_a_killed_worker_costs_its_shard_only(
     cluster: tuple[str, Path], run: Path, model: Model, few: Cohort, tmp_path: Path
 ):
     address, located = cluster
-    out, options = tmp_path / "p.csv", {"scheduler": address, "shard_size": 1}
+    out, options = tmp_path / "p.csv", PredictOptions(shard_size=1)
 
     def stop(event: Progress) -> None:
         if event.stage == "predict" and event.step >= 2:
             raise Cancelled
 
     with pytest.raises(Cancelled, match="kept"):
-        predict_on_cluster(run, few, out, progress=stop, **options)  # type: ignore[arg-type]
+        predict_on_cluster(run, few, out, options, scheduler=address, progress=stop)
     killed: list[int] = []
 
     def kill(event: Progress) -> None:
@@ -87,7 +88,7 @@ def test_a_stop_cancels_and_a_killed_worker_costs_its_shard_only(
             killed.append(noted(located)[-1][0])
             os.kill(killed[0], signal.SIGKILL)
 
-    joined = predict_on_cluster(run, few, out, progress=kill, **options)  # type: ignore[arg-type]
+    joined = predict_on_cluster(run, few, out, options, scheduler=address, progress=kill)
     assert killed
     assert joined.predicted == len(few)
     model.predict(few).to_csv(tmp_path / "whole.csv")
@@ -107,7 +108,9 @@ def test_futures_for_those_who_orchestrate_themselves(
 
     cohort = few.subset(few.names[:2])
     with distributed.Client(cluster[0]) as client:
-        futures = onemark.predict_dask(run, cohort, tmp_path / "p.csv", client=client, shard_size=1)
+        futures = onemark.predict_dask(
+            run, cohort, tmp_path / "p.csv", PredictOptions(shard_size=1), client=client
+        )
         reports: list[Any] = client.gather(futures)
     assert [report.part.predicted for report in reports] == [1, 1]
     assert merge(tmp_path / "p.csv").predicted == 2

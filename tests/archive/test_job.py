@@ -15,12 +15,14 @@ from filelock import FileLock
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive.job import merge, predict_into, predict_share
+from onemark.archive.options import PredictOptions
 from onemark.archive.shares import Share
 from onemark.data.images.spacing import given
+from onemark.progress import Sink, silent
 
 
-def predict(out: Path, model: Model, cohort: Cohort, **options: Any) -> bytes:
-    predict_into(out, model, cohort, shard_size=3, **options)
+def predict(out: Path, model: Model, cohort: Cohort, progress: Sink = silent, **options: Any) -> bytes:
+    predict_into(out, model, cohort, PredictOptions(shard_size=3, **options), progress=progress)
     return out.read_bytes()
 
 
@@ -116,7 +118,7 @@ def test_a_cohort_of_bad_files_is_one_sentence_and_leaves_nothing(model: Model, 
 def test_parts_of_another_plan_are_never_taken_for_this_one(
     change: str, model: Model, run: Path, few: Cohort, tmp_path: Path, located: Any
 ):
-    out, options = tmp_path / "p.csv", {"shard_size": 3}
+    out, options = tmp_path / "p.csv", dict[str, Any](shard_size=3)
     with pytest.raises(Cancelled):
         predict(out, model, few, progress=stop_after(8))
     said = {"run": "had learned", "list": "list of rad", "settings": "--mm", "size": "--shard-size"}[change]
@@ -135,9 +137,9 @@ def test_parts_of_another_plan_are_never_taken_for_this_one(
     else:
         options["shard_size"] = 4
     with pytest.raises(UserError, match=rf"2 parts .*{said}.*--overwrite"):
-        predict_into(out, model, cohort, **options)
+        predict_into(out, model, cohort, PredictOptions(**options))
     located.names.clear()
-    predict_into(out, model, cohort, overwrite=True, **options)
+    predict_into(out, model, cohort, PredictOptions(overwrite=True, **options))
     assert located.names == list(cohort.names)
 
 
@@ -148,7 +150,7 @@ def test_shares_of_several_processes_merge_into_the_same_table(
     for index in (3, 1, 2):
         with pytest.raises(UserError, match=r"to merge|are missing \("):
             merge(out)
-        predict_share(out, model, few, Share(index, 3), shard_size=3)
+        predict_share(out, model, few, Share(index, 3), PredictOptions(shard_size=3))
     assert sorted(located.names) == list(few.names)
     assert merge(out).predicted == 10
     assert out.read_bytes() == whole(tmp_path / "whole.csv", model, few)
@@ -156,7 +158,7 @@ def test_shares_of_several_processes_merge_into_the_same_table(
 
 
 def test_one_process_at_a_time(model: Model, few: Cohort, tmp_path: Path):
-    predict_share(tmp_path / "p.csv", model, few, Share(2, 2), shard_size=3)
+    predict_share(tmp_path / "p.csv", model, few, Share(2, 2), PredictOptions(shard_size=3))
     with holding(tmp_path / ".p.csv.parts" / "job.lock"), pytest.raises(UserError, match="another process"):
         predict_into(tmp_path / "p.csv", model, few)
     with (

@@ -11,6 +11,7 @@ import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive import parquet
 from onemark.archive.job import check_free, check_result, predict_into
+from onemark.archive.options import PredictOptions
 from onemark.data.images.spacing import given
 
 pytest.importorskip("pyarrow")
@@ -34,11 +35,11 @@ def test_parquet_holds_the_same_table_and_can_be_read_while_it_grows(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        predict_into(out, model, few, mm=True, shard_size=3, progress=sink)
+        predict_into(out, model, few, PredictOptions(mm=True, shard_size=3), progress=sink)
     assert set(seen) == {3, 6}
     check_free(out, overwrite=False)
     located.names.clear()
-    assert predict_into(out, model, few, mm=True).predicted == 10
+    assert predict_into(out, model, few, PredictOptions(mm=True)).predicted == 10
     assert located.names == list(few.names[6:])
     expected = model.predict(few).to_frame(spacing=dict.fromkeys(few.names))
     found = read(out)
@@ -51,14 +52,14 @@ def test_parquet_holds_the_same_table_and_can_be_read_while_it_grows(
 
 def test_only_parts_are_replaced(model: Model, few: Cohort, tmp_path: Path, located: Any):
     out = tmp_path / "p.parquet"
-    predict_into(out, model, few, shard_size=1)
+    predict_into(out, model, few, PredictOptions(shard_size=1))
     with pytest.raises(UserError, match="--overwrite"):
         check_free(out, overwrite=False)
-    predict_into(out, model, few, shard_size=5, overwrite=True)
+    predict_into(out, model, few, PredictOptions(shard_size=5, overwrite=True))
     assert len(list(out.iterdir())) == 2
     (out / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match=r"mine\.txt"):
-        predict_into(out, model, few, overwrite=True)
+        predict_into(out, model, few, PredictOptions(overwrite=True))
     assert (out / "mine.txt").exists()
 
 

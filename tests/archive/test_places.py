@@ -11,6 +11,7 @@ import pytest
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive.job import check_result, merge, predict_into, predict_share
+from onemark.archive.options import PredictOptions
 from onemark.archive.shares import Share
 
 fsspec = pytest.importorskip("fsspec")
@@ -39,7 +40,7 @@ def test_a_prediction_from_and_to_a_bucket_goes_on_after_a_stop(
             raise Cancelled
 
     with pytest.raises(Cancelled, match="kept"):
-        predict_into(out, model, cohort, shard_size=3, progress=sink)
+        predict_into(out, model, cohort, PredictOptions(shard_size=3), progress=sink)
     assert not bucket.exists("/out/p.csv")
     located.names.clear()
     predict_into(out, model, cohort)
@@ -55,7 +56,7 @@ def test_shares_merge_from_the_list_that_the_first_has_made(
     bucket: Any, model: Model, few: Cohort, tmp_path: Path, located: Any
 ):
     for index in (1, 2):
-        predict_share("memory://out/p.csv", model, few, Share(index, 2), shard_size=3)
+        predict_share("memory://out/p.csv", model, few, Share(index, 2), PredictOptions(shard_size=3))
     assert merge("memory://out/p.csv").predicted == 10
     model.predict(few).to_csv(tmp_path / "p.csv")
     assert bucket.cat_file("/out/p.csv") == (tmp_path / "p.csv").read_bytes()
@@ -72,3 +73,19 @@ def test_shares_merge_from_the_list_that_the_first_has_made(
 def test_an_address_that_cannot_hold_a_result_is_one_sentence(out: str, said: str, few: Cohort):
     with pytest.raises(UserError, match=said):
         check_result(out, few)
+
+
+def test_a_run_at_an_address_predicts_as_it_does_here(bucket: Any, run: Path, few: Cohort, model: Model):
+    for path in run.iterdir():
+        if path.is_file():
+            bucket.pipe_file(f"/runs/few/{path.name}", path.read_bytes())
+    there = onemark.load("memory://runs/few", "cpu")
+    assert (there.locate(few[4]).xy == model.locate(few[4]).xy).all()
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "exemplars.csv"])
+def test_an_address_without_a_run_is_one_sentence(bucket: Any, run: Path, lacking: str):
+    for name in {"config.json", "exemplars.csv"} - {lacking}:
+        bucket.pipe_file(f"/runs/few/{name}", (run / name).read_bytes())
+    with pytest.raises(UserError, match=f"memory://runs/few holds no run .no {lacking}"):
+        onemark.load("memory://runs/few", "cpu")

@@ -65,7 +65,11 @@ def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
     unlikeness = Orienter.unlikeness
 
     def mislead(
-        self: Orienter, seen: Radiograph, orientations: list[Orientation], reference: int = 0
+        self: Orienter,
+        seen: Radiograph,
+        orientations: list[Orientation],
+        reference: int = 0,
+        enough: float | None = None,
     ) -> list[float]:
         found = unlikeness(self, seen, orientations, reference)
         mirror = orientations.index(ALL[4]) if ALL[4] in orientations else None

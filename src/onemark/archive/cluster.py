@@ -10,11 +10,13 @@ from typing import Any
 
 from onemark.archive.job import begin, check_free, kept, say_left_out
 from onemark.archive.joining import Joined, join
+from onemark.archive.options import DEFAULTS, PredictOptions
 from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
 from onemark.archive.tasks import Order, Report, predict_shard_of
 from onemark.data.cohort import Cohort
 from onemark.data.paths import printable
+from onemark.data.urls import parse_place
 from onemark.progress import Progress, Sink, silent
 from onemark.types import UserError
 
@@ -26,12 +28,10 @@ def predict_dask(
     run: Path | str,
     cohort: Cohort,
     out: Path | str,
+    options: PredictOptions = DEFAULTS,
     *,
     client: Any,
     device: str = "auto",
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
 ) -> list[Any]:
     """Start to predict a cohort on a Dask cluster.
 
@@ -40,14 +40,12 @@ def predict_dask(
     all futures are done.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its address.
         cohort: The radiographs.
         out: As for `onemark.archive.job.predict_into`.
+        options: As for `predict_into`.
         client: A `distributed.Client`. Give its workers one thread each.
         device: As for `onemark.load`, on the workers.
-        mm: As for `predict_into`.
-        shard_size: As for `predict_into`.
-        overwrite: As for `predict_into`.
 
     Returns:
         A `distributed.Future` for each part that is missing; its result is a `Report`.
@@ -57,12 +55,10 @@ def predict_dask(
     """
     from onemark.pipeline.fit import load
 
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
-    plan = begin(parts, load(run, "cpu"), cohort, mm, shard_size, discard=overwrite)
-    place = parts.target.place
-    where = str(place.absolute() if isinstance(place, Path) else place)
-    order = Order(str(Path(run).resolve()), where, device, plan.digest)
+    plan = begin(parts, load(run, "cpu"), cohort, options, discard=options.overwrite)
+    order = Order(_whole(parse_place(run)), _whole(parts.target.place), device, plan.digest)
     missing = sorted(set(range(plan.count)) - parts.numbers())
     return [client.submit(predict_shard_of, order, n, pure=False, retries=_RETRIES) for n in missing]
 
@@ -71,29 +67,23 @@ def predict_on_cluster(
     run: Path | str,
     cohort: Cohort,
     out: Path | str,
+    options: PredictOptions = DEFAULTS,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
-    safe_csv: bool = False,
     progress: Sink = silent,
 ) -> Joined:
     """Predict a cohort with worker processes of this machine or with a cluster, and write the result.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its address.
         cohort: As for `predict_dask`.
         out: As for `predict_dask`.
+        options: As for `predict_dask`.
         workers: Number of processes to start on this machine.
         scheduler: Address of a cluster to use instead, such as `tcp://host:8786`.
         device: As for `predict_dask`.
-        mm: As for `predict_dask`.
-        shard_size: As for `predict_dask`.
-        overwrite: As for `predict_dask`.
-        safe_csv: See `LandmarkTable.to_csv`.
         progress: Takes an event whenever a part is done.
 
     Raises:
@@ -101,19 +91,10 @@ def predict_on_cluster(
             again and again.
         Cancelled: `progress` asked to stop; finished parts are kept.
     """
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
     with parts.held_job(), kept(parts), open_client(workers, scheduler) as client:
-        futures = predict_dask(
-            run,
-            cohort,
-            out,
-            client=client,
-            device=device,
-            mm=mm,
-            shard_size=shard_size,
-            overwrite=overwrite,
-        )
+        futures = predict_dask(run, cohort, out, options, client=client, device=device)
         plan = parts.plan()
         assert plan is not None
         say_left_out(cohort, progress)
@@ -123,7 +104,7 @@ def predict_on_cluster(
             collect(futures, plan, progress)
         finally:
             client.cancel(futures)
-        return join(parts, plan, cohort, overwrite=overwrite, safe_csv=safe_csv)
+        return join(parts, plan, cohort, overwrite=options.overwrite, safe_csv=options.safe_csv)
 
 
 def collect(futures: Sequence[Any], plan: Plan, progress: Sink) -> list[Part]:
@@ -183,6 +164,11 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def _whole(place: Path | str) -> str:
+    """A place as workers find it, which run in folders of their own."""
+    return str(place.absolute()) if isinstance(place, Path) else place
 
 
 def _result(future: Any) -> Report:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from onemark.archive.joining import Joined, join
+from onemark.archive.options import DEFAULTS, PredictOptions
 from onemark.archive.parquet import check_parquet
 from onemark.archive.parts import Part, Parts
 from onemark.archive.places import check_remote
@@ -24,11 +25,8 @@ def predict_into(
     out: Path | str,
     model: Model,
     cohort: Cohort,
+    options: PredictOptions = DEFAULTS,
     *,
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
-    safe_csv: bool = False,
     progress: Sink = silent,
 ) -> Joined:
     """Predict a cohort into a file, part by part; after a death the same call goes on with what is missing.
@@ -39,10 +37,7 @@ def predict_into(
         out: File to write, or its address; its suffix chooses the format, and `.parquet` becomes a folder.
         model: A model that is kept in a run folder.
         cohort: The radiographs.
-        mm: CSV: add the columns `x_mm,y_mm`.
-        shard_size: Radiographs of a part; by default 256, or that of the parts that are there.
-        overwrite: Replace the file, and discard parts of another run, list or settings.
-        safe_csv: See `LandmarkTable.to_csv`.
+        options: How to predict and write it.
         progress: Takes an event for each radiograph.
 
     Raises:
@@ -50,16 +45,16 @@ def predict_into(
             radiograph could be read, or something cannot be written.
         Cancelled: `progress` asked to stop; finished parts are kept.
     """
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
     with parts.held_job(), kept(parts):
-        plan = begin(parts, model, cohort, mm, shard_size, discard=overwrite)
+        plan = begin(parts, model, cohort, options, discard=options.overwrite)
         say_left_out(cohort, progress)
         if there := len(parts.numbers()):
             message = f"going on: {there} of {plan.count} parts are predicted already"
             progress(Progress("predict", 0, len(cohort), message=message))
         Predictor(model, cohort, plan, parts, progress).run()
-        return join(parts, plan, cohort, overwrite=overwrite, safe_csv=safe_csv)
+        return join(parts, plan, cohort, overwrite=options.overwrite, safe_csv=options.safe_csv)
 
 
 def predict_share(
@@ -67,10 +62,8 @@ def predict_share(
     model: Model,
     cohort: Cohort,
     share: Share,
+    options: PredictOptions = DEFAULTS,
     *,
-    mm: bool = False,
-    shard_size: int | None = None,
-    overwrite: bool = False,
     progress: Sink = silent,
 ) -> list[Part]:
     """Predict the share of one process of a job array; `merge` then joins the parts of all.
@@ -80,18 +73,16 @@ def predict_share(
         model: The same for all processes.
         cohort: The radiographs; the list that the first process has made counts for all.
         share: Which part of the work is this process's.
-        mm: As for `predict_into`.
-        shard_size: As for `predict_into`.
-        overwrite: Whether the file may be there; `merge` replaces it then.
+        options: As for `predict_into`; `overwrite` says only that the file may be there, and `merge` replaces it.
         progress: As for `predict_into`.
 
     Raises:
         UserError: as `predict_into`.
         Cancelled: as `predict_into`.
     """
-    check_free(out, overwrite)
+    check_free(out, options.overwrite)
     parts = Parts(out)
-    plan = begin(parts, model, cohort, mm, shard_size)
+    plan = begin(parts, model, cohort, options)
     say_left_out(cohort, progress)
     return Predictor(model, cohort, plan, parts, progress).run(share.numbers(plan))
 
@@ -147,13 +138,14 @@ def check_free(out: Path | str, overwrite: bool) -> None:
 
 
 def begin(
-    parts: Parts, model: Model, cohort: Cohort, mm: bool, shard_size: int | None, *, discard: bool = False
+    parts: Parts, model: Model, cohort: Cohort, options: PredictOptions, *, discard: bool = False
 ) -> Plan:
     """Make the plan, or go on with the one that is there; a size of the shards that nobody gave is that one's."""
+    shard_size = options.shard_size
     if shard_size is None:
         there = parts.plan()
         shard_size = SHARD_SIZE if there is None else there.shard_size
-    return parts.begin(Plan.make(model, cohort, mm=mm, shard_size=shard_size), discard=discard)
+    return parts.begin(Plan.make(model, cohort, mm=options.mm, shard_size=shard_size), discard=discard)
 
 
 def say_left_out(cohort: Cohort, progress: Sink) -> None:

@@ -66,7 +66,7 @@ class Predictor:
     def _predict(self, shard: Shard) -> Part:
         before, skipped, sets = self._done, _Skipped(self.progress), list[LandmarkSet]()
         spacing = {}
-        for radiograph in self.cohort.readable(shard.names, skipped, self._noted):
+        for radiograph in self.cohort.readable(shard.names, skipped, self._noted, ahead=True):
             sets.append(self.model.locate(radiograph))
             spacing[radiograph.name] = radiograph.spacing
             self._done = before + len(sets)

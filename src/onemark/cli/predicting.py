@@ -1,4 +1,4 @@
-"""The subcommands that predict with a trained run: predict, merge. Each imports what it needs when it runs."""
+"""The subcommands that predict with a trained run: predict, merge, export. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from cyclopts import App, Parameter
 import onemark
 from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm
 from onemark.cli.show import Show
-from onemark.cli.steps import count_predicted, is_trained
+from onemark.cli.steps import count_predicted
 from onemark.types import UserError
 
 if TYPE_CHECKING:
+    from onemark.archive.options import PredictOptions
     from onemark.archive.shares import Share
     from onemark.data.cohort import Cohort
     from onemark.pipeline.model import Model
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def register_predicting(app: App) -> None:
     """Add the subcommands to the command line."""
-    for command in (predict, merge):
+    for command in (predict, merge, export):
         app.command(command)
 
 
@@ -61,7 +62,7 @@ NOT_SHARED = Sharing()
 
 
 def predict(
-    run_folder: Path,
+    run_folder: str,
     xrays: str,
     /,
     *,
@@ -82,10 +83,11 @@ def predict(
     What is predicted is kept beside the output while the work goes on: the same command continues it after a stop.
 
     Args:
-        run_folder: Run folder of `onemark fit` or `onemark run`.
+        run_folder: Run folder of `onemark fit` or `onemark run`, or its address, such as s3://bucket/my-run.
         xrays: Folder of radiographs; or a list of files (.txt, .csv, .parquet), or an address such as s3://bucket/xrays.
     """
     from onemark.archive.job import check_free, check_result
+    from onemark.archive.options import PredictOptions
     from onemark.archive.shares import hint_of, parse_share
 
     sharing.check()
@@ -96,7 +98,8 @@ def predict(
     check_result(out, cohort, mm=mm, overwrite=overwrite)
     on_cluster = sharing.workers is not None or sharing.scheduler is not None
     model = onemark.load(run_folder, "cpu" if on_cluster else device)
-    way = _Way(out, mm, sharing.shard_size, overwrite, safe_csv)
+    options = PredictOptions(mm=mm, shard_size=sharing.shard_size, overwrite=overwrite, safe_csv=safe_csv)
+    way = _Way(out, options)
     with Show() as show:
         say_unfinished(run_folder, model, show)
         if on_cluster:
@@ -115,40 +118,19 @@ class _Way:
     """The ways to predict. Each returns the line that says what came of it."""
 
     out: str
-    mm: bool
-    shard_size: int | None
-    overwrite: bool
-    safe_csv: bool
+    options: PredictOptions
 
     def alone(self, model: Model, cohort: Cohort, show: Show) -> str:
         from onemark.archive.job import predict_into
 
-        joined = predict_into(
-            self.out,
-            model,
-            cohort,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            safe_csv=self.safe_csv,
-            progress=show,
-        )
+        joined = predict_into(self.out, model, cohort, self.options, progress=show)
         return count_predicted(joined.predicted, joined.total, self.out)
 
     def share(self, model: Model, cohort: Cohort, share: Share, show: Show) -> str:
         from onemark.archive.job import predict_share
 
         show.say(f"predicting part {share}, by {share.source}")
-        done = predict_share(
-            self.out,
-            model,
-            cohort,
-            share,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            progress=show,
-        )
+        done = predict_share(self.out, model, cohort, share, self.options, progress=show)
         predicted = sum(one.predicted for one in done)
         return (
             f"part {share}: predicted {predicted} radiographs; when all parts are: onemark merge {self.out}"
@@ -156,7 +138,7 @@ class _Way:
 
     def on_cluster(
         self,
-        run_folder: Path,
+        run_folder: str,
         cohort: Cohort,
         sharing: Sharing,
         device: str,
@@ -168,13 +150,10 @@ class _Way:
             run_folder,
             cohort,
             self.out,
+            self.options,
             workers=sharing.workers,
             scheduler=sharing.scheduler,
             device=device,
-            mm=self.mm,
-            shard_size=self.shard_size,
-            overwrite=self.overwrite,
-            safe_csv=self.safe_csv,
             progress=show,
         )
         return count_predicted(joined.predicted, joined.total, self.out)
@@ -200,9 +179,28 @@ def merge(
     print(count_predicted(joined.predicted, joined.total, out))
 
 
-def say_unfinished(run_folder: Path, model: Model, show: Show) -> None:
+def export(
+    run_folder: str,
+    out: Path,
+    /,
+    *,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a trained run as an ONNX file, for programs without onemark (extra `onnx`).
+
+    Args:
+        run_folder: Run folder of `onemark fit` or `onemark run`, or its address, such as s3://bucket/my-run.
+        out: File to write, such as model.onnx; it says what it lacks of `onemark predict`.
+    """
+    from onemark.pipeline.export.onnx import export_onnx
+
+    differs = export_onnx(onemark.load(run_folder, "cpu"), out, overwrite=overwrite)
+    print(f"wrote {out}; unlike onemark predict: {'; '.join(differs)}")
+
+
+def say_unfinished(run_folder: Path | str, model: Model, show: Show) -> None:
     """Say that a run is not finished, if so, and with which stages it predicts."""
-    if not is_trained(run_folder):
+    if model.folder is not None and not model.folder.status().is_trained:
         learned = ", ".join(model.stages)
         show.say(
             f"{run_folder} is not finished: it predicts with the stages trained so far ({learned}); "

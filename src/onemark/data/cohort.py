@@ -10,6 +10,7 @@ from pathlib import Path
 
 from natsort import natsort_keygen
 
+from onemark.data.ahead import call_ahead
 from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
@@ -123,6 +124,8 @@ class Cohort:
         names: Iterable[str] | None = None,
         sink: Sink = silent,
         noted: dict[str, int] | None = None,
+        *,
+        ahead: bool = False,
     ) -> Iterator[Radiograph]:
         """Decode one radiograph after the other and pass over the bad ones.
 
@@ -132,14 +135,15 @@ class Cohort:
                 one for each kind of note of the readers.
             noted: Note -> how often it came so far, for a caller that reads a cohort in several calls and says with
                 `say_repeated` at the end how often each came.
+            ahead: Decode the next one in a thread while the caller works on the last, so two are in memory.
         """
         wanted = self.names if names is None else tuple(names)
         is_whole, noted = noted is None, {} if noted is None else noted
         for message in self.left_out if names is None else ():
             sink(Progress("read", 0, len(wanted), message=message))
-        for step, name in enumerate(wanted, 1):
+        for step, (name, decode) in enumerate(call_ahead(self.__getitem__, wanted, ahead), 1):
             try:
-                radiograph = self[name]
+                radiograph = decode()
             except UserError as error:
                 sink(Progress("read", step, len(wanted), message=f"{SKIPPED}{error}"))
                 continue

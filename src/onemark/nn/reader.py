@@ -13,7 +13,8 @@ from torch import nn
 
 from onemark.imaging.ellipses import pixel_scale, scale_to
 from onemark.imaging.letterbox import Letterbox, Size
-from onemark.nn.device import memory_errors
+from onemark.nn.device import memory_errors, precision
+from onemark.nn.folding import fold, is_training
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 REMEDY = "use --device cpu, or fit with smaller areas (--set match.area=...)"
@@ -31,6 +32,7 @@ class Reader:
 
     def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric, stretch: float = 1.0) -> None:
         self.module, self.canvas, self.fabric, self.stretch = module, canvas, fabric, stretch
+        self._asked: nn.Module | None = None
 
     def __call__(self, canvases: torch.Tensor) -> Any:
         """The network's answer to canvases `[B, 1, H, W]`, without gradients, in evaluation mode.
@@ -38,10 +40,18 @@ class Reader:
         Raises:
             UserError: the device has too little memory.
         """
-        # In every call, because previews interrupt a training, which leaves the module in training mode.
-        self.module.to(self.fabric.device).eval()
+        module = self._settle()
         with memory_errors(REMEDY), torch.inference_mode(), self.fabric.autocast():
-            return self.module(canvases.to(self.fabric.device))
+            return module(canvases.to(self.fabric.device))
+
+    def _settle(self) -> nn.Module:
+        """The network to ask, made again whenever the module has been trained since the last call."""
+        # Previews interrupt a training, which leaves the module, or what it holds, in training mode.
+        if self._asked is None or is_training(self.module):
+            module = self.module.to(self.fabric.device).eval()
+            exact = self.fabric.device.type == "cpu" and precision("cpu") == "32-true"
+            self._asked = fold(module) if exact else module
+        return self._asked
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:
         """The network's answer to one radiograph, and where that lies on the canvas."""

@@ -15,6 +15,7 @@ from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
+from onemark.pipeline.fetching import find_run
 from onemark.pipeline.locks import locked
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import turn_table
@@ -206,10 +207,14 @@ def open_own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:
 def load(run: Path | str, device: str = "auto") -> Model:
     """The model of a finished run; of an unfinished one, as far as it came.
 
+    Args:
+        run: The run folder, or its address, such as `s3://bucket/runs/hips`.
+        device: auto, cpu, cuda or mps.
+
     Raises:
         UserError: no run there, or nothing learned yet.
     """
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(find_run(run))
     if folder.status().waits_for_exemplar:
         raise UserError(
             f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"

@@ -66,23 +66,23 @@ class Model:
         A landmark that the person said is not visible stays so. Where the person was asked for some landmarks only, the
         others are predicted.
         """
-        if self.fingerprints.get(radiograph.name) != fingerprint(radiograph):
+        known = self.fingerprints.get(radiograph.name)
+        if known is None or known != fingerprint(radiograph):
             return self.predict_one(radiograph)
         placed = self.exemplars[radiograph.name]
         seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
         score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
         if placed.answered.all():
             return replace(placed, score=score, expected_error=error, unit=unit, ellipse=make_round(error))
-        rest, known = self.predict_one(radiograph), placed.answered
+        rest, answered = self.predict_one(radiograph), placed.answered
+        probable = rest.visible_probability
         return replace(
             rest,
-            xy=np.where(known[:, None], placed.xy, rest.xy),
-            score=np.where(known, score, rest.score),
-            expected_error=np.where(known, error, rest.expected_error),
-            ellipse=np.where(known[:, None], make_round(error), rest.ellipse),
-            visible_probability=np.where(known, seen, rest.visible_probability)
-            if rest.visible_probability.size
-            else rest.visible_probability,
+            xy=np.where(answered[:, None], placed.xy, rest.xy),
+            score=np.where(answered, score, rest.score),
+            expected_error=np.where(answered, error, rest.expected_error),
+            ellipse=np.where(answered[:, None], make_round(error), rest.ellipse),
+            visible_probability=np.where(answered, seen, probable) if probable.size else probable,
         )
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
@@ -127,7 +127,7 @@ class Model:
             Cancelled: `progress` asked to stop.
         """
         predictions: list[LandmarkSet] = []
-        for radiograph in cohort.readable(sink=progress):
+        for radiograph in cohort.readable(sink=progress, ahead=True):
             predictions.append(self.locate(radiograph))
             progress(Progress("predict", len(predictions), len(cohort), preview=predictions[-1:]))
         if not predictions:

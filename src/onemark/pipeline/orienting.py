@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,10 @@ class Orienter:
     mirrors: bool = True
     known: Mapping[str, Orientation] = field(default_factory=dict)
 
+    @cached_property
+    def _features(self) -> torch.Tensor:
+        return describe(self.canvas, STRIDE)
+
     @property
     def other_ways(self) -> dict[str, Orientation]:
         """Name -> orientation of the radiographs that lie otherwise than the exemplar."""
@@ -67,18 +72,24 @@ class Orienter:
 
     def find_all(self, radiographs: Sequence[Radiograph]) -> dict[str, Orientation]:
         """Name -> orientation of several radiographs at once."""
-        unlike = self.compare(radiographs, [UPRIGHT]) if radiographs else []
-        usual = [values[0] <= USUAL * self.usual for values in unlike]
+        limit = USUAL * self.usual
+        unlike = self.compare(radiographs, [UPRIGHT], enough=limit) if radiographs else []
+        usual = [values[0] <= limit for values in unlike]
         return {
             one.name: UPRIGHT if upright else self.find(one)
             for one, upright in zip(radiographs, usual, strict=True)
         }
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
-        """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual."""
+        """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual.
+
+        The multiple is at most so much where the radiograph is as like the exemplar as upright ones usually are: it is
+        then not fitted to the end.
+        """
         usual = self.usual or float("inf")
-        as_it_lies = self.unlikeness(radiograph, [UPRIGHT])[0]
-        if as_it_lies <= USUAL * self.usual:
+        limit = USUAL * self.usual
+        as_it_lies = self.unlikeness(radiograph, [UPRIGHT], enough=limit)[0]
+        if as_it_lies <= limit:
             return UPRIGHT, as_it_lies / usual
         unlike = self._all(radiograph, as_it_lies)
         found = self.choose(unlike)
@@ -105,25 +116,39 @@ class Orienter:
         return turned < CLEARLY * as_it_lies
 
     def unlikeness(
-        self, radiograph: Radiograph, orientations: Sequence[Orientation], reference: int = 0
+        self,
+        radiograph: Radiograph,
+        orientations: Sequence[Orientation],
+        reference: int = 0,
+        enough: float | None = None,
     ) -> list[float]:
         """How unlike the exemplar, or a witness, a radiograph is in some orientations.
+
+        Args:
+            radiograph: The radiograph.
+            orientations: How to turn it.
+            reference: 0 for the exemplar, n for the nth witness.
+            enough: As for `fit_affine`.
 
         Returns:
             For each orientation, the mean squared difference after the best affine map.
         """
-        return self.compare([radiograph], orientations, reference)[0]
+        return self.compare([radiograph], orientations, reference, enough)[0]
 
     def compare(
-        self, radiographs: Sequence[Radiograph], orientations: Sequence[Orientation], reference: int = 0
+        self,
+        radiographs: Sequence[Radiograph],
+        orientations: Sequence[Orientation],
+        reference: int = 0,
+        enough: float | None = None,
     ) -> list[list[float]]:
         """The same for several radiographs at once, which takes much less time."""
         size = (self.canvas.shape[2], self.canvas.shape[3])
         turned = torch.cat(
             [_render(way.turn_pixels(one.pixels), size) for one in radiographs for way in orientations]
         )
-        ours = describe(self.canvas[reference : reference + 1], STRIDE).expand(len(turned), -1, -1, -1)
-        _, unlike = fit_affine(ours, describe(turned, STRIDE), STEPS, STRIDE, scales=(1.0,))
+        ours = self._features[reference : reference + 1].expand(len(turned), -1, -1, -1)
+        _, unlike = fit_affine(ours, describe(turned, STRIDE), STEPS, STRIDE, scales=(1.0,), enough=enough)
         values: list[list[float]] = unlike.view(len(radiographs), -1).tolist()
         return values
 

@@ -18,10 +18,10 @@ from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
 CONFIG, EXEMPLARS, TEACHING, LOG = "config.json", "exemplars.csv", "teaching.csv", "log.jsonl"
-ANSWERS = "answers.safetensors"
+WEIGHTS, ANSWERS = "weights.safetensors", "answers.safetensors"
 OURS = (
     CONFIG,
-    "weights.safetensors",
+    WEIGHTS,
     "checkpoint.safetensors",
     EXEMPLARS,
     TEACHING,
@@ -205,7 +205,7 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         """The network weights and templates."""
-        return self.path / "weights.safetensors"
+        return self.path / WEIGHTS
 
     @property
     def checkpoint(self) -> Path:

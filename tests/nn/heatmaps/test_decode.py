@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells, soft_peaks
+from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells, soft_peaks, soft_places
 
 SHAPE = (24, 30)
 
@@ -79,3 +79,8 @@ def test_cells_and_pixels_share_their_edges(x: float, stride: int):
     torch.testing.assert_close(pixels_to_cells(cells_to_pixels(cell, stride), stride), cell)
     edge = torch.tensor([-0.5], dtype=torch.float64)
     torch.testing.assert_close(cells_to_pixels(edge, stride), edge)
+
+
+def test_places_are_where_the_peaks_are():
+    maps = torch.cat([bump(3.4, 8.1, 1.0), bump(29, 0, 0.5)])
+    torch.testing.assert_close(soft_places(maps), soft_peaks(maps).xy)

@@ -43,38 +43,70 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
         radius: Half the window, in cells.
         prior: `[N, h, w]` log-prior that chooses among peaks but does not move them.
     """
-    h, w = logits.shape[-2:]
-    flat = logits.float().flatten(1)
+    flat, window = logits.float().flatten(1), _Window.around_best(logits, radius, prior)
+    xy = window.mean(flat)
     p = F.softmax(flat, 1)
-    best = (flat if prior is None else flat + prior.flatten(1)).argmax(1)
-    y0, x0 = best // w, best % w
-    steps = torch.arange(-radius, radius + 1, device=logits.device)
-    ys = (y0[:, None, None] + steps[None, :, None]).expand(-1, -1, len(steps))
-    xs = (x0[:, None, None] + steps[None, None, :]).expand(-1, len(steps), -1)
-    inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
-    index = (ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1)).flatten(1)
-    inside = inside.flatten(1)
-    near = (
+    h, w = logits.shape[-2:]
+    rows, columns = (torch.arange(n, device=logits.device) for n in (h, w))
+    # Squared before they are spread over the map: a hypot of every cell takes as long as a convolution.
+    right, down = columns - xy[:, 0, None], rows - xy[:, 1, None]
+    square = (down**2)[:, :, None] + (right**2)[:, None]
+    near = p.view_as(square) * (square <= FARTHEST**2)
+    distance = square.sqrt_().clamp_(max=FARTHEST).flatten(1)
+    spread = distance.mul_(p).sum(1)
+    return Peaks(xy, window.mass(p).clamp(max=1), spread, _second_moments(near, right, down))
+
+
+def soft_places(logits: torch.Tensor, radius: int = 3) -> torch.Tensor:
+    """The positions `[N, 2]` of `soft_peaks` alone, which take a tenth of the time."""
+    return _Window.around_best(logits, radius).mean(logits.float().flatten(1))
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Windows of M cells around the best cells of N maps.
+
+    Attributes:
+        xs: `[N, M]` their columns.
+        ys: `[N, M]` their rows.
+        index: `[N, M]` positions in a flat map.
+        inside: `[N, M]` whether they lie on the map.
+    """
+
+    xs: torch.Tensor
+    ys: torch.Tensor
+    index: torch.Tensor
+    inside: torch.Tensor
+
+    @classmethod
+    def around_best(cls, logits: torch.Tensor, radius: int, prior: torch.Tensor | None = None) -> _Window:
+        h, w = logits.shape[-2:]
+        flat = logits.float().flatten(1)
+        best = (flat if prior is None else flat + prior.flatten(1)).argmax(1)
+        steps = torch.arange(-radius, radius + 1, device=logits.device)
+        down, right = torch.meshgrid(steps, steps, indexing="ij")
+        ys, xs = (best // w)[:, None] + down.flatten(), (best % w)[:, None] + right.flatten()
+        inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
+        return cls(xs, ys, ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1), inside)
+
+    def mean(self, flat: torch.Tensor) -> torch.Tensor:
+        """Mean positions `[N, 2]` by the probability of `[N, h * w]` logits."""
         # Normalised within the window, so that the mean is exact however little of the mass lies there.
-        flat.gather(1, index).masked_fill(~inside, -torch.inf).softmax(1)
-    )
-    x = (near * xs.flatten(1)).sum(1)
-    y = (near * ys.flatten(1)).sum(1)
-    score = (p.gather(1, index) * inside).sum(1)
-    grid_y, grid_x = torch.meshgrid(
-        torch.arange(h, device=logits.device), torch.arange(w, device=logits.device), indexing="ij"
-    )
-    away = torch.stack([grid_x.flatten()[None] - x[:, None], grid_y.flatten()[None] - y[:, None]])
-    distance = torch.hypot(*away)
-    spread = (p * distance.clamp(max=FARTHEST)).sum(1)
-    return Peaks(torch.stack([x, y], 1), score.clamp(max=1), spread, _second_moments(p, away, distance))
+        near = flat.gather(1, self.index).masked_fill(~self.inside, -torch.inf).softmax(1)
+        return torch.stack([(near * self.xs).sum(1), (near * self.ys).sum(1)], 1)
+
+    def mass(self, p: torch.Tensor) -> torch.Tensor:
+        """What of probabilities `[N, h * w]` lies in each window: `[N]`."""
+        return (p.gather(1, self.index) * self.inside).sum(1)
 
 
-def _second_moments(p: torch.Tensor, away: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """`[N, 2, 2]` of probabilities `[N, C]` in cells that lie `away` `[2, N, C]` from the peak."""
-    near = p * (distance <= FARTHEST)
-    near = near / near.sum(1, keepdim=True).clamp(min=1e-12)
-    moments = torch.einsum("nc,inc,jnc->nij", near, away, away)
+def _second_moments(p: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """`[N, 2, 2]` of maps `[N, h, w]` whose columns lie `right` `[N, w]` and rows `down` `[N, h]` of a point."""
+    total = p.sum((1, 2)).clamp(min=1e-12)
+    xx = (p.sum(1) * right**2).sum(1)
+    yy = (p.sum(2) * down**2).sum(1)
+    xy = ((p @ right[:, :, None])[..., 0] * down).sum(1)
+    moments = torch.stack([torch.stack([xx, xy], 1), torch.stack([xy, yy], 1)], 1) / total[:, None, None]
     return moments + ROUNDING * torch.eye(2, device=p.device)
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from onemark.nn.backbones.pyramid import Pyramid
 from onemark.nn.backbones.unet import STRIDES
-from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks
+from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, pixels_to_cells, soft_peaks, soft_places
 from onemark.nn.heatmaps.shape import Shape
 
 PEAK_RADIUS = 3  # cells whose mean is the sub-pixel peak
@@ -77,10 +77,11 @@ def fitting_peaks(
         radius: Half the window of the soft peak, cells; 0 for the best cell.
         stride: Canvas px per cell.
     """
-    peaks = soft_peaks(logits, radius)
+    prior = None
     if shape is not None:
         cells = Shape(pixels_to_cells(shape.mean, stride), shape.stray / stride)
-        prior = cells.logits(peaks.xy.double().numpy(), (logits.shape[-2], logits.shape[-1]))
-        peaks = soft_peaks(logits, radius, prior)
+        places = soft_places(logits, radius).double().numpy()
+        prior = cells.logits(places, (logits.shape[-2], logits.shape[-1]))
+    peaks = soft_peaks(logits, radius, prior)
     covariance = None if peaks.covariance is None else peaks.covariance * stride**2
     return Peaks(cells_to_pixels(peaks.xy, stride), peaks.score, peaks.spread * stride, covariance)

@@ -78,10 +78,11 @@ class Shape:
             `[K, h, w]` float32, up to a constant.
         """
         centre, stray = (torch.from_numpy(a) for a in self.fit_to(points))
-        y = torch.arange(shape[0])[None, :] - centre[:, 1, None]
-        x = torch.arange(shape[1])[None, :] - centre[:, 0, None]
-        spread = 2 * (LOOSENESS * stray[:, None, None]) ** 2
-        return (-(y[:, :, None] ** 2 + x[:, None, :] ** 2) / spread).float()
+        # Divided before they are spread over the map, which is then only a sum.
+        spread = 2 * (LOOSENESS * stray[:, None]) ** 2
+        y = -((torch.arange(shape[0])[None, :] - centre[:, 1, None]) ** 2) / spread
+        x = -((torch.arange(shape[1])[None, :] - centre[:, 0, None]) ** 2) / spread
+        return y.float()[:, :, None] + x.float()[:, None, :]
 
 
 def _fit_similarity(source: Points, target: Points) -> tuple[complex, complex]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,12 @@ CONTROL = 2  # cells per control point of a field
 
 
 def fit_affine(
-    source: torch.Tensor, target: torch.Tensor, steps: int, stride: int, scales: Sequence[float] = SCALES
+    source: torch.Tensor,
+    target: torch.Tensor,
+    steps: int,
+    stride: int,
+    scales: Sequence[float] = SCALES,
+    enough: float | None = None,
 ) -> tuple[Field, torch.Tensor]:
     """Affine maps that lay pairs of radiographs on each other, as fields.
 
@@ -31,6 +37,7 @@ def fit_affine(
         steps: Gradient steps.
         stride: Canvas px per cell.
         scales: Where each pair starts.
+        enough: How unlike the channels may be: the steps end once all pairs, from each start, are no more than that.
 
     Returns:
         Fields `[P, h, w, 2]`, px, from places of the sources to places of the targets, and how unlike the channels are
@@ -39,13 +46,17 @@ def fit_affine(
     many, count = len(scales), len(source)
     matrix = torch.zeros(count * many, 3, 2, device=source.device)
     matrix[:, [0, 1], [0, 1]] = torch.tensor(scales, device=source.device).repeat(count)[:, None]
+    fits = []
     for cells in COARSE_TO_FINE:
         ours, theirs = (
             blur(F.avg_pool2d(x, cells), 1.0).repeat_interleave(many, 0) for x in (source, target)
         )
-        fit = AffineFit(ours, theirs, matrix)
+        fits.append(AffineFit(ours, theirs, matrix))
+    for fit in fits:
         rates = [AFFINE_RATE * (1 - step / steps) + AFFINE_RATE / 15 for step in range(steps)]
-        _descend(matrix, fit.total_miss, rates)
+        # The finest grid decides, also while the coarse one is fitted.
+        done = None if enough is None else partial(fits[-1].is_within, enough)
+        _descend(matrix, fit.total_miss, rates, done)
     with torch.no_grad():
         left = fit.misses()
         best = left.view(count, -1).argmin(1) + many * torch.arange(count, device=source.device)
@@ -80,6 +91,11 @@ class AffineFit:
         moves = self.moves()
         places = cell_grid((moves.shape[1], moves.shape[2]), moves.device) + moves
         return (read_at(self.target, places) - self.source).square().mean((1, 2, 3))
+
+    def is_within(self, limit: float) -> bool:
+        """Whether no pair is more unlike than that."""
+        with torch.no_grad():
+            return bool((self.misses() <= limit).all())
 
     def total_miss(self) -> torch.Tensor:
         """The sum over all pairs, to descend."""
@@ -131,12 +147,19 @@ def fit_field(
         return (fixed + _widened(_smoothed(control), shape)) * stride
 
 
-def _descend(parameters: torch.Tensor, loss: Callable[[], torch.Tensor], rates: Sequence[float]) -> None:
-    """Follow the gradient of a loss with Adam, in place, one step per rate."""
+def _descend(
+    parameters: torch.Tensor,
+    loss: Callable[[], torch.Tensor],
+    rates: Sequence[float],
+    done: Callable[[], bool] | None = None,
+) -> None:
+    """Follow the gradient of a loss with Adam, in place, one step per rate, until it is done."""
     parameters.requires_grad_()
     optimizer = torch.optim.Adam([parameters])
     with torch.enable_grad():
         for rate in rates:
+            if done is not None and done():
+                break
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()
             loss().backward()  # type: ignore[no-untyped-call]

@@ -50,6 +50,17 @@ def test_affine_maps_are_recovered():
     assert away.mean() < 0.35 * (points(3) - truth).norm(dim=-1).mean()
 
 
+def test_a_pair_that_is_alike_enough_is_left_where_it_is():
+    seen, _ = views(1, Geometry(rotation=0.05, log_scale=0, shift=0.02, elastic=0))
+    source, target = describe(texture(), 4), describe(seen, 4)
+    at_first = fit_affine(source, target, 40, 4, scales=(1.0,), enough=1e9)
+    assert not at_first[0].any()
+    enough = 0.7 * float(at_first[1])
+    _, unlike = fit_affine(source, target, 40, 4, scales=(1.0,), enough=enough)
+    _, to_the_end = fit_affine(source, target, 40, 4, scales=(1.0,))
+    assert to_the_end < unlike <= enough
+
+
 def test_fields_follow_what_an_affine_map_cannot():
     seen, warp = views(3, Geometry(rotation=0, log_scale=0, shear=0, shift=0, elastic=0.02))
     start = torch.zeros(3, 4, 5, 2)

@@ -1,0 +1,1 @@
+"""Trained stages for programs that do not have onemark."""
