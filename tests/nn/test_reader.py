@@ -42,11 +42,12 @@ def test_what_cannot_be_folded_is_asked_as_it_is():
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_a_reader_notices_that_its_network_was_trained(network: HeatmapNet, inner: bool):
-    """A preview interrupts a training, which goes on with other weights."""
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_reader_notices_that_its_network_was_trained(network: HeatmapNet, inner: bool, mode: str):
+    """A preview interrupts a training, which goes on with other weights; or the network is given others."""
     reader = Reader(nn.Sequential(network) if inner else network, (64, 32), fabric_for("cpu"))
     before = reader(canvases())
-    network.train()
+    network.train(mode == "train")
     with torch.no_grad():
         network.head.weight.mul_(2)
     torch.testing.assert_close(

@@ -37,6 +37,11 @@ def is_training(module: nn.Module) -> bool:
     return any(part.training for part in module.modules())
 
 
+def weights_version(module: nn.Module) -> int:
+    """A number that grows whenever weights or buffers are written in place, as optimizers and `load_state_dict` do."""
+    return sum(one._version for one in (*module.parameters(), *module.buffers()))
+
+
 def _foldable(part: nn.Module) -> list[tuple[int, nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions of a sequence that are followed by their batch normalization, with their positions."""
     if not isinstance(part, nn.Sequential):

@@ -14,7 +14,7 @@ from torch import nn
 from onemark.imaging.ellipses import pixel_scale, scale_to
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors, precision
-from onemark.nn.folding import fold, is_training
+from onemark.nn.folding import fold, is_training, weights_version
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 REMEDY = "use --device cpu, or fit with smaller areas (--set match.area=...)"
@@ -33,6 +33,7 @@ class Reader:
     def __init__(self, module: nn.Module, canvas: Size, fabric: Fabric, stretch: float = 1.0) -> None:
         self.module, self.canvas, self.fabric, self.stretch = module, canvas, fabric, stretch
         self._asked: nn.Module | None = None
+        self._version = 0
 
     def __call__(self, canvases: torch.Tensor) -> Any:
         """The network's answer to canvases `[B, 1, H, W]`, without gradients, in evaluation mode.
@@ -45,9 +46,11 @@ class Reader:
             return module(canvases.to(self.fabric.device))
 
     def _settle(self) -> nn.Module:
-        """The network to ask, made again whenever the module has been trained since the last call."""
+        """The network to ask, made again whenever the module's weights have changed since the last call."""
+        version = weights_version(self.module)
         # Previews interrupt a training, which leaves the module, or what it holds, in training mode.
-        if self._asked is None or is_training(self.module):
+        if self._asked is None or version != self._version or is_training(self.module):
+            self._version = version
             module = self.module.to(self.fabric.device).eval()
             exact = self.fabric.device.type == "cpu" and precision("cpu") == "32-true"
             self._asked = fold(module) if exact else module
