@@ -85,7 +85,8 @@ def open_weights(path: Path) -> SavedWeights:
         open_regular(path).close()  # a pipe would wait for ever
         with safe_open(path, "pt") as file:
             head = _parsed(file.metadata() or {}, path)
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dict
+            # Cloned to memory of torch's own: sums over tensors that lie as they do in a file round otherwise.
+            flat = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  it is no dict
     except FileNotFoundError:
         raise UserError(
             f"{printable(path)} is missing: the run was stopped before its first stage was done; resume it"

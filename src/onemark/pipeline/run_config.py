@@ -48,7 +48,6 @@ class RunConfig:
         done: Slot -> seconds, of the stages that have learned in the present training.
         warm: Slots whose stages go on from what an earlier training left.
         ratios: Rows of actual to expected error, one for each corrected radiograph.
-        angles: Rows of the directions of their errors, in degrees.
         fingerprints: Exemplar -> digest of its pixels, taken when it was read.
         fits: How many trainings were finished.
         predicted: Which of them the predictions in the folder were made after; 0 where there are none.
@@ -57,6 +56,7 @@ class RunConfig:
         training: How many times exemplars were taught after the first training began.
         teaching: Whether the exemplars of `teaching.csv`, where there is one, are to become those of the run.
         threads: Threads that it computes with on a CPU; 0 where that is unknown.
+        angles: Rows of the directions of the corrected radiographs' errors, in degrees.
         version: The version of onemark that wrote it.
     """
 
@@ -72,7 +72,6 @@ class RunConfig:
     done: Mapping[str, float] = field(default_factory=dict)
     warm: tuple[str, ...] = ()
     ratios: tuple[tuple[Ratio, ...], ...] = ()
-    angles: tuple[tuple[Ratio, ...], ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     fits: int = 0
     predicted: int = 0
@@ -81,6 +80,7 @@ class RunConfig:
     training: int = 0
     teaching: bool = False
     threads: int = 0
+    angles: tuple[tuple[Ratio, ...], ...] = ()
     version: str = onemark.__version__
 
     @property

@@ -1,14 +1,14 @@
 """Exemplars whose points lie elsewhere than the other exemplars agree on: a slip of the hand, or another habit.
 
-Registration carries every exemplar's landmark to every other exemplar. With d_ij from the point of exemplar j to where
-exemplar i puts it, exemplar j is odd where the others agree: the geometric median m_j of its d_ij is long, both for the
-landmark, longer than `ODD` times the median length of the other exemplars' medians, and on the radiograph, longer than
-`LEAST` of the canvas' mean side. How many of the others agree is said with it.
+Registration carries every exemplar's landmark to every other exemplar. With m_jk the geometric median of the ways from
+landmark k of exemplar j to where the other exemplars put it, and o_jk the median of m_j of the landmarks next to it, the
+point is odd where min(|m_jk|, |m_jk - o_jk|) is large: larger than `ODD` times its median over the other exemplars, and
+than `LEAST` of the canvas' mean side. Taking o_jk away leaves out regions where registration itself has failed, because a
+slip moves one point and leaves its neighbours where they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,10 @@ from onemark.stages.match.groupwise.group import STRIDES, Group
 
 LEAST_EXEMPLARS = 4  # with three, one odd placement spoils the opinion of half of the others
 ODD = 3.0
-LEAST = 0.015  # 3 mm on a cephalogram, where two observers differ by 1 to 2 mm
+LEAST = 0.02  # 4 mm on a cephalogram, where two observers differ by 1 to 2 mm
 AGREE = 0.5  # of the length of their median: opinions that near to it support it
+NEIGHBOURS = 5  # of three, two may belong to the same odd region
+MOST_NAMED = 5  # in one training: who has seen so many looks at the others, too
 MOST = 0.75  # share of the other exemplars that must agree
 
 
@@ -56,27 +58,44 @@ def find_odd_placements(group: Group, members: list[int], xy: torch.Tensor) -> l
     fields = group.fields[members][:, members].cpu()
     opinions = torch.stack([carry(row, xy[i].expand_as(xy), STRIDES[-1]) for i, row in enumerate(fields)])
     away = opinions - xy  # [M, M, K, 2]: what exemplar i says of exemplar j's points
-    side = sum(group.canvases.shape[-2:]) / 2
-    found = [odd for k in range(xy.shape[1]) for odd in _judge(away[:, :, k], k, LEAST * side)]
-    return sorted(found, key=lambda odd: -float(odd.away.norm()))
-
-
-def _judge(away: torch.Tensor, landmark: int, least: float) -> Iterator[OddPlacement]:
-    """The odd ones among `[M, M, 2]` ways from exemplar j's point to where exemplar i puts it."""
-    said: dict[int, torch.Tensor] = {}
-    for j in range(len(away)):
-        others = torch.cat([away[:j, j], away[j + 1 :, j]])
+    middles = _middles(away)
+    alone = middles - _around(middles, xy)
+    # Long by itself and against its neighbours: the shorter of both counts.
+    length = torch.minimum(middles.norm(dim=-1), alone.norm(dim=-1))
+    least = LEAST * sum(group.canvases.shape[-2:]) / 2
+    found = []
+    for j, k in length.isfinite().nonzero().tolist():
+        usual = torch.cat([length[:j, k], length[j + 1 :, k]]).nanquantile(0.5)
+        others = torch.cat([away[:j, j, k], away[j + 1 :, j, k]])
         others = others[others.isfinite().all(-1)]
-        if len(others) >= LEAST_EXEMPLARS - 1:
-            said[j] = others
-    middles = {j: weighted_median(others, torch.ones(len(others)), 1.0) for j, others in said.items()}
-    for j, middle in middles.items():
-        length = float(middle.norm())
-        usual = sorted(float(one.norm()) for i, one in middles.items() if i != j)
-        agreeing = int(((said[j] - middle).norm(dim=-1) < AGREE * length).sum())
-        is_long = bool(usual) and length > max(least, ODD * usual[len(usual) // 2])
-        if is_long and agreeing >= MOST * len(said[j]):
-            yield OddPlacement(j, landmark, middle, agreeing, len(said[j]))
+        agreeing = int(((others - middles[j, k]).norm(dim=-1) < AGREE * length[j, k]).sum())
+        if bool(length[j, k] > max(least, ODD * float(usual))) and agreeing >= MOST * len(others):
+            found.append(OddPlacement(j, k, middles[j, k], agreeing, len(others)))
+    return sorted(found, key=lambda odd: -float(length[odd.exemplar, odd.landmark]))[:MOST_NAMED]
+
+
+def _middles(away: torch.Tensor) -> torch.Tensor:
+    """`[M, K, 2]` geometric medians of what the others say, of `[M, M, K, 2]`; NaN where too few have a say."""
+    count, landmarks = away.shape[1:3]
+    middles = torch.full((count, landmarks, 2), torch.nan)
+    for j in range(count):
+        for k in range(landmarks):
+            others = torch.cat([away[:j, j, k], away[j + 1 :, j, k]])
+            others = others[others.isfinite().all(-1)]
+            if len(others) >= LEAST_EXEMPLARS - 1:
+                middles[j, k] = weighted_median(others, torch.ones(len(others)), 1.0)
+    return middles
+
+
+def _around(middles: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+    """`[M, K, 2]` what is said of the `NEIGHBOURS` landmarks next to each, by their median along each axis."""
+    distance = torch.cdist(xy, xy).nan_to_num(torch.inf)
+    distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    unknown = middles.isnan().any(-1)[:, None].expand_as(distance)
+    order = distance.masked_fill(unknown, torch.inf).argsort(-1)[..., :NEIGHBOURS]
+    rows = torch.arange(len(xy))[:, None, None]
+    near = middles[rows, order]
+    return near.nanquantile(0.5, 2).nan_to_num(0.0) if near.shape[2] else torch.zeros_like(middles)
 
 
 def describe_odd_placement(landmark: str, image: str, pixels: float, odd: OddPlacement) -> str:
