@@ -20,7 +20,7 @@ from common import ARMS, arm_row, describe_machine, link_images, parse_numbers, 
 from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph
 from onemark.nn.device import fabric_for
 from onemark.options import from_settings
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.stages.answers import matcher_of
 from onemark.stages.base import DETECT, MATCH, StageContext
 from onemark.stages.detect.c2t import C2T

@@ -29,7 +29,7 @@ from onemark.evaluation.review import area_left, measure_left, plan_review
 from onemark.imaging.ellipses import pixel_scale, region_factor, to_covariance
 from onemark.phantom import write_phantom_cohort
 from onemark.pipeline.fit import open_own_cohort
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import silent
 from onemark.stages.trust import measure_trust
 from onemark.uncertainty.calibration import Calibration, Corrections

@@ -19,7 +19,7 @@ from PIL import Image
 import onemark
 from onemark import LandmarkTable
 from onemark.cli import main
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 
 Fails = Callable[..., str]
 

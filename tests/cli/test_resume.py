@@ -16,7 +16,7 @@ import pytest
 import onemark
 from onemark.cli import main
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 
 Fails = Callable[..., str]
 RunWords = Callable[..., list[str]]

@@ -15,8 +15,8 @@ from onemark.gui.state.autosave import read
 from onemark.gui.state.schema import read_schema
 from onemark.measurement.sets.reading import load_set
 from onemark.nn.weights import read_weights
-from onemark.pipeline.run_config import RunConfig
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.config import RunConfig
+from onemark.pipeline.runs.folder import RunFolder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 

@@ -39,7 +39,7 @@ from onemark.cli import main
 from onemark.data.suggestion import Suggestion
 from onemark.nn import weights
 from onemark.pipeline import recipes
-from onemark.pipeline.runs import RunFolder, status_of
+from onemark.pipeline.runs.folder import RunFolder, status_of
 
 SECONDS = 20.0
 """Of one question, a training of at most 5 s among them; more is a failure."""

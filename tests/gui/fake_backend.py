@@ -16,8 +16,8 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.questions import Question, Questions
 from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.options import option
-from onemark.pipeline.run_config import RunConfig, RunState
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.config import RunConfig, RunState
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 

@@ -21,7 +21,7 @@ from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.units import convert_errors
 from onemark.pipeline import fit as pipeline
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import silent
 from onemark.types import LandmarkSet, UserError
 

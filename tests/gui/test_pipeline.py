@@ -11,7 +11,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import Pipeline
 from onemark.gui.state.schema import schema_from_names
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 
 from .desktop import Desktop
 

@@ -16,7 +16,7 @@ from onemark.gui.state.backend import Pipeline
 from onemark.gui.state.schema import schema_from_names
 from onemark.gui.widgets.radiographs.table import NAME, STATE, format_ordinal
 from onemark.nn.weights import read_weights
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
 from .desktop import Desktop

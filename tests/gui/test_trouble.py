@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.annotation import State
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
 from .desktop import Desktop

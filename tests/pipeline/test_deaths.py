@@ -21,8 +21,8 @@ from onemark.cli.steps import predict_and_report, resume_run
 from onemark.data.atomic import writing
 from onemark.nn.training import loop
 from onemark.pipeline import recipes
-from onemark.pipeline.locks import locked
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
+from onemark.pipeline.runs.locks import locked
 from onemark.stages import trust
 from onemark.stages.base import StageContext
 

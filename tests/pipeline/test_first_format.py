@@ -15,8 +15,8 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, UserError
-from onemark.pipeline.run_config import FORMAT, RunConfig, RunState
-from onemark.pipeline.runs import RunFolder, status_of
+from onemark.pipeline.runs.config import FORMAT, RunConfig, RunState
+from onemark.pipeline.runs.folder import RunFolder, status_of
 
 ZIP = Path(__file__).parent / "data" / "runs-of-0.1.zip"
 

@@ -16,7 +16,7 @@ from onemark import Cancelled, Cohort, Progress, UserError
 from onemark.cli import main
 from onemark.nn.training import loop
 from onemark.pipeline import recipes
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 
 
 @pytest.fixture

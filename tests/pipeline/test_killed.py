@@ -18,7 +18,7 @@ import onemark
 from onemark import LandmarkTable
 from onemark.cli import main
 from onemark.nn.weights import read_weights
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
 STEPS = 24

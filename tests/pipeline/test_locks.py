@@ -15,12 +15,12 @@ from small_recipe import book, few_radiographs, place
 import onemark
 from onemark import Cohort, UserError
 from onemark.pipeline import recipes
-from onemark.pipeline.locks import LOCK, locked
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
+from onemark.pipeline.runs.locks import LOCK, locked
 
 HOLD = """
 import sys
-from onemark.pipeline.locks import locked
+from onemark.pipeline.runs.locks import locked
 with locked(sys.argv[1]):
     print("in", flush=True)
     sys.stdin.read()

@@ -17,8 +17,8 @@ import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, UserError
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
-from onemark.pipeline.locks import LOCK
 from onemark.pipeline.resuming import align_rows
+from onemark.pipeline.runs.locks import LOCK
 
 Settings = dict[str, object]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from onemark import LandmarkSet, LandmarkTable, UserError
-from onemark.pipeline.run_config import RunConfig, RunState
-from onemark.pipeline.runs import OURS, RunFolder
+from onemark.pipeline.runs.config import RunConfig, RunState
+from onemark.pipeline.runs.folder import OURS, RunFolder
 
 EXEMPLARS = LandmarkTable.from_sets(
     [LandmarkSet("é, 1.png", ("a", "b"), np.array([[1.5, 2.25], [np.nan, np.nan]]))]

@@ -29,7 +29,7 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        from onemark.pipeline.runs import status_of
+        from onemark.pipeline.runs.folder import status_of
 
         status = status_of(run_folder)
         if not str(error).startswith("cannot write") or status is None or not status.has_learned:
@@ -42,8 +42,8 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
 
 
 def hold(run_folder: Path, *, make: bool = False) -> contextlib.AbstractContextManager[None]:
-    """Hold a run folder for all steps of a command: see `onemark.pipeline.locks.locked`."""
-    from onemark.pipeline.locks import locked
+    """Hold a run folder for all steps of a command: see `onemark.pipeline.runs.locks.locked`."""
+    from onemark.pipeline.runs.locks import locked
 
     return locked(run_folder, make=make)
 
@@ -108,7 +108,7 @@ def open_run_cohort(
     Raises:
         UserError: there is no run, or its radiographs are gone.
     """
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     config = RunFolder.open(run_folder).config
     if xrays is None and not Path(config.cohort).is_dir():
@@ -205,14 +205,14 @@ def resume_run(
 
 def is_trained(run_folder: Path) -> bool:
     """Whether the training of a run is finished."""
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     return RunFolder.open(run_folder).status().is_trained
 
 
 def has_predicted(run_folder: Path) -> bool:
     """Whether a run has predicted since it was last trained."""
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     return RunFolder.open(run_folder).status().predicted
 
@@ -228,9 +228,9 @@ def predict_and_report(
     Raises:
         UserError: nothing could be predicted or written; or the run folder is gone: all is then kept elsewhere.
     """
-    from onemark.pipeline.locks import locked
     from onemark.pipeline.rescue import keep_model
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
+    from onemark.pipeline.runs.locks import locked
 
     with locked(out):
         predictions = model.predict(cohort, progress=show)
@@ -295,7 +295,7 @@ def judge_run(
 ) -> Verdict | None:
     """Judge what a run has predicted; see `onemark.evaluation.verdict.judge`."""
     from onemark.evaluation.verdict import judge
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     return judge(
         predictions,
@@ -310,7 +310,7 @@ def judge_run(
 def find_identity(landmarks: Path) -> str:
     """The identity of the run in whose folder a table of predictions lies; empty for any other table."""
     from onemark.data.cohort import is_run_folder
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     if landmarks.name != "landmarks.csv" or not is_run_folder(landmarks.parent):
         return ""

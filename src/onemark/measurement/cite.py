@@ -91,7 +91,7 @@ def read_facts(run: Path | str) -> RunFacts:
         UserError: no run there, or it is damaged.
     """
     # The one place that knows how a run keeps its configuration.
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     config, exemplars = folder.config, folder.exemplars()

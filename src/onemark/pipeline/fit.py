@@ -15,15 +15,15 @@ from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
-from onemark.pipeline.fetching import find_run
-from onemark.pipeline.locks import locked
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import turn_table
 from onemark.pipeline.questions.answering import FormerAnswers, note_answers
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.restoring import count_finished, restore
-from onemark.pipeline.run_config import RunState
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.config import RunState
+from onemark.pipeline.runs.fetching import find_run
+from onemark.pipeline.runs.folder import RunFolder
+from onemark.pipeline.runs.locks import locked
 from onemark.pipeline.starting import new_config
 from onemark.pipeline.trainer import Trainer, checkpoint_of, shown_landmarks
 from onemark.progress import Progress, Sink, silent

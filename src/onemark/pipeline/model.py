@@ -15,7 +15,7 @@ from onemark.data.landmarks.units import scale_errors
 from onemark.imaging.ellipses import make_round
 from onemark.imaging.orientation import UPRIGHT, Orientation
 from onemark.pipeline.orienting import Orienter
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, locators_of, refiner_of
 from onemark.stages.mean_error import MeanError

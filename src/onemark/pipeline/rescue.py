@@ -15,7 +15,7 @@ from onemark.nn.weights import Tensors, write_weights
 from onemark.pipeline.model import Model
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.restoring import note_of
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.stages.mean_error import SLOT as MEAN_ERROR
 from onemark.stages.trust import SLOT as TRUST
 from onemark.types import UserError

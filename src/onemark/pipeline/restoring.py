@@ -14,7 +14,7 @@ from onemark.nn.weights import SavedWeights, Tensors, open_weights
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.recipes import get_recipe
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.stages.base import Stage
 from onemark.stages.mean_error import SLOT as MEAN_ERROR
 from onemark.stages.mean_error import MeanError

@@ -12,8 +12,8 @@ from onemark.data.paths import printable
 from onemark.nn.weights import open_weights
 from onemark.pipeline.model import fingerprint
 from onemark.pipeline.recipes import get_recipe
-from onemark.pipeline.run_config import RunConfig
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.config import RunConfig
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.trainer import checkpoint_of, unfinished_head
 from onemark.stages.base import MATCH
 from onemark.types import LandmarkSet, UserError

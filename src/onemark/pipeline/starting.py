@@ -14,7 +14,7 @@ from onemark.nn.device import choose
 from onemark.options import settings_of
 from onemark.pipeline.recipe import Configs
 from onemark.pipeline.recipes import get_recipe
-from onemark.pipeline.run_config import RunConfig, RunState, Scalar
+from onemark.pipeline.runs.config import RunConfig, RunState, Scalar
 from onemark.progress import Sink
 from onemark.stages.base import MATCH, SELECT
 from onemark.types import UserError

@@ -18,13 +18,13 @@ from onemark.nn.device import choose
 from onemark.nn.training.canvases import CanvasCache, learning_pool
 from onemark.nn.training.loop import hash_text
 from onemark.options import check_budget_and_seed, settings_of
-from onemark.pipeline.locks import locked
 from onemark.pipeline.recipe import Recipe
 from onemark.pipeline.recipes import RECIPES, get_recipe
 from onemark.pipeline.restoring import count_finished
 from onemark.pipeline.resuming import check_present
-from onemark.pipeline.run_config import RunConfig, RunState
-from onemark.pipeline.runs import CONFIG, RunFolder
+from onemark.pipeline.runs.config import RunConfig, RunState
+from onemark.pipeline.runs.folder import CONFIG, RunFolder
+from onemark.pipeline.runs.locks import locked
 from onemark.pipeline.starting import new_config, spell_settings
 from onemark.pipeline.trainer import Trainer
 from onemark.progress import Sink, silent

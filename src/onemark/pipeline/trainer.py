@@ -30,8 +30,8 @@ from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.rescue import moved_error, rescue
 from onemark.pipeline.restoring import note_of, restore, saved_orientation
-from onemark.pipeline.run_config import RunConfig, RunState
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.config import RunConfig, RunState
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.teaching import choose_better
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.stages.base import MATCH, Stage, StageContext

@@ -181,7 +181,7 @@ def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Ta
 
 def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
     from onemark.data.cohort import open_cohort
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     run = RunFolder.open(path)
     folder = Path(run.config.cohort or path)

@@ -20,7 +20,7 @@ from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
 KEEP = 4000  # more than a training sends between two polls; a limit in case the window stops polling
 T = TypeVar("T")
@@ -132,7 +132,7 @@ class BackgroundRun:
             self.outcome = "failed"
 
     def _train(self) -> None:
-        from onemark.pipeline.locks import locked
+        from onemark.pipeline.runs.locks import locked
 
         with locked(self.order.out, make=True):
             self.model = self._backend.train(self.order, self)

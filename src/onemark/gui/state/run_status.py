@@ -11,7 +11,7 @@ from onemark.gui.state.units import convert_errors, read_spacing
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
-    from onemark.pipeline.runs import RunStatus
+    from onemark.pipeline.runs.folder import RunStatus
 
 
 def find_unfinished(run: Path | None) -> Literal["continue", "predict"] | None:
@@ -64,7 +64,7 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     """Read a run's predictions for the radiographs of a cohort, with expected errors in the cohort's unit."""
     from onemark.data.landmarks.table import read_landmarks
     from onemark.evaluation.verdict import judge
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
@@ -76,6 +76,6 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
 
 def _read_status(run: Path | None) -> RunStatus | None:
     # Importing the pipeline takes seconds, which the window must not spend before it is shown.
-    from onemark.pipeline.runs import status_of
+    from onemark.pipeline.runs.folder import status_of
 
     return status_of(run)

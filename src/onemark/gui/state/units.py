@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def note_predictions(run: Path, cohort: Cohort) -> None:
     """Note in a run folder that its predictions are up to date, and which pixel size they were made with."""
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     folder.update(spacing_mm=cohort.spacing_mm)
@@ -26,7 +26,7 @@ def note_predictions(run: Path, cohort: Cohort) -> None:
 
 def read_spacing(run: Path) -> Spacing | None:
     """Read the typed `(x, y)` mm per pixel that a run predicted with; None where it used what the files say."""
-    from onemark.pipeline.runs import RunFolder
+    from onemark.pipeline.runs.folder import RunFolder
 
     return RunFolder.open(run).config.spacing_mm
 

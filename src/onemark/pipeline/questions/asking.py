@@ -16,7 +16,7 @@ from onemark.nn.registration.features import describe
 from onemark.nn.training.canvases import learning_pool
 from onemark.pipeline.fit import load, open_own_cohort
 from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
-from onemark.pipeline.runs import RunFolder
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.types import LandmarkSet, Radiograph, UserError
 

@@ -14,7 +14,7 @@ from onemark.data.atomic import sync_folder, user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.paths import printable, read_regular
-from onemark.pipeline.run_config import RunConfig, RunState, rename_slot
+from onemark.pipeline.runs.config import RunConfig, RunState, rename_slot
 from onemark.types import UserError
 
 CONFIG, EXEMPLARS, TEACHING, LOG = "config.json", "exemplars.csv", "teaching.csv", "log.jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 from onemark.data.atomic import user_errors
 from onemark.data.paths import printable
 from onemark.data.urls import join_url, open_filesystem, parse_place, read_url, url_errors
-from onemark.pipeline.runs import ANSWERS, CONFIG, EXEMPLARS, LOG, TEACHING, WEIGHTS
+from onemark.pipeline.runs.folder import ANSWERS, CONFIG, EXEMPLARS, LOG, TEACHING, WEIGHTS
 from onemark.types import UserError
 
 NEEDED = (CONFIG, EXEMPLARS)
