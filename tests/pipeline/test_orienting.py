@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +82,27 @@ def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
     monkeypatch.setattr(Orienter, "unlikeness", mislead)
     assert misled.find(cohort[one]).is_upright
     assert replace(misled, canvas=orienter.canvas[:1]).find(cohort[one]) == ALL[4]
+
+
+def test_radiographs_that_are_compared_together_are_not_kept_together(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+):
+    cohort, truth, _ = lying
+    orienter = learn_orientations(cohort, LandmarkTable.from_sets(truth.sets[:1]), lambda _: None)
+    read: list[weakref.ref[Radiograph]] = []
+    alive: list[int] = []
+
+    def reading() -> Iterator[Radiograph]:
+        for name in cohort.names:
+            radiograph = cohort[name]
+            read.append(weakref.ref(radiograph))
+            alive.append(sum(one() is not None for one in read))
+            yield radiograph
+
+    together = orienter.compare(reading(), ALL)
+    assert max(alive) <= 2
+    for name in cohort.names[:3]:
+        np.testing.assert_allclose(together[name], orienter.unlikeness(cohort[name], ALL), rtol=1e-3)
 
 
 def test_predictions_lie_on_the_files_as_they_are(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -70,15 +70,13 @@ class Orienter:
         """The orientation of a radiograph; upright where no other is clearly better."""
         return self.look(radiograph)[0]
 
-    def find_all(self, radiographs: Sequence[Radiograph]) -> dict[str, Orientation]:
-        """Name -> orientation of several radiographs at once."""
+    def find_all(self, cohort: Cohort, names: Sequence[str]) -> dict[str, Orientation]:
+        """Name -> orientation of the radiographs of a cohort that can be read, compared together as they lie."""
         limit = USUAL * self.usual
-        unlike = self.compare(radiographs, [UPRIGHT], enough=limit) if radiographs else []
-        usual = [values[0] <= limit for values in unlike]
-        return {
-            one.name: UPRIGHT if upright else self.find(one)
-            for one, upright in zip(radiographs, usual, strict=True)
-        }
+        unlike = self.compare(cohort.readable(names), [UPRIGHT], enough=limit)
+        found = {name: UPRIGHT for name, values in unlike.items() if values[0] <= limit}
+        doubtful = [name for name in unlike if name not in found]
+        return found | {one.name: self.find(one) for one in cohort.readable(doubtful)}
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
         """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual.
@@ -133,24 +131,30 @@ class Orienter:
         Returns:
             For each orientation, the mean squared difference after the best affine map.
         """
-        return self.compare([radiograph], orientations, reference, enough)[0]
+        return self.compare([radiograph], orientations, reference, enough)[radiograph.name]
 
     def compare(
         self,
-        radiographs: Sequence[Radiograph],
+        radiographs: Iterable[Radiograph],
         orientations: Sequence[Orientation],
         reference: int = 0,
         enough: float | None = None,
-    ) -> list[list[float]]:
-        """The same for several radiographs at once, which takes much less time."""
+    ) -> dict[str, list[float]]:
+        """Name -> the same for several radiographs at once, which takes much less time.
+
+        Only their canvases are kept, so that a batch of large scans takes no more memory than one.
+        """
         size = (self.canvas.shape[2], self.canvas.shape[3])
-        turned = torch.cat(
-            [_render(way.turn_pixels(one.pixels), size) for one in radiographs for way in orientations]
-        )
-        ours = self._features[reference : reference + 1].expand(len(turned), -1, -1, -1)
-        _, unlike = fit_affine(ours, describe(turned, STRIDE), STEPS, STRIDE, scales=(1.0,), enough=enough)
-        values: list[list[float]] = unlike.view(len(radiographs), -1).tolist()
-        return values
+        turned = {
+            one.name: torch.cat([_render(way.turn_pixels(one.pixels), size) for way in orientations])
+            for one in radiographs
+        }
+        if not turned:
+            return {}
+        theirs = describe(torch.cat(list(turned.values())), STRIDE)
+        ours = self._features[reference : reference + 1].expand(len(theirs), -1, -1, -1)
+        _, unlike = fit_affine(ours, theirs, STEPS, STRIDE, scales=(1.0,), enough=enough)
+        return dict(zip(turned, unlike.view(len(turned), -1).tolist(), strict=True))
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
         """Tensors and JSON head that `restore` needs."""
@@ -184,7 +188,7 @@ def learn_orientations(
     known = {first: UPRIGHT, **orienter.known}
     for start in range(0, len(others), TOGETHER):
         some = others[start : start + TOGETHER]
-        known |= orienter.find_all(list(cohort.readable([name for name in some if name not in known])))
+        known |= orienter.find_all(cohort, [name for name in some if name not in known])
         sink(Progress(SLOT, start + len(some), len(others)))
     return replace(orienter, known=known)
 
@@ -195,10 +199,9 @@ def _start(cohort: Cohort, first: str, others: Sequence[str]) -> Orienter:
     orienter = Orienter(_render(exemplar.pixels, canvas_for([exemplar.size], AREA)))
     count = min(FIRST, len(others))
     tried = [others[n * len(others) // count] for n in range(count)]
-    readable = list(cohort.readable(tried))
-    if not readable:
+    unlike = orienter.compare(cohort.readable(tried), ALL)
+    if not unlike:
         return orienter
-    unlike = dict(zip((one.name for one in readable), orienter.compare(readable, ALL), strict=True))
     turned = [n for n, one in enumerate(ALL) if not one.mirrored]
     usual = float(np.median([min(values) for values in unlike.values()]))
     # A chest is as like its mirror image as other chests: then a better fit of a mirror image means nothing.
