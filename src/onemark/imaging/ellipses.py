@@ -22,6 +22,8 @@ from onemark.types import LandmarkSet
 
 Floats = NDArray[np.float64]
 
+SHOWN = 0.8
+"""Share of landmarks that the regions hold which window and report draw."""
 THINNEST = 0.2
 """Least ratio of an ellipse's axes: no estimate is so good that a landmark cannot be off across its main direction."""
 

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onemark.imaging.ellipses import pixel_scale, region_factor, to_covariance, to_ellipse
+from onemark.imaging.ellipses import SHOWN, pixel_scale, region_factor, to_covariance, to_ellipse
 from onemark.types import LandmarkSet, Radiograph
 
 # Large enough to see a misplaced point, small enough that hundreds of them fit into one file.
 SIDE = 320
 """px along the long side of a thumbnail."""
-SHARE = 0.8
-"""Of cases in which an ellipse holds its landmark."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def _draw_regions(points: LandmarkSet, radiograph: Radiograph) -> NDArray[np.flo
     if not points.ellipse.size:
         return points.ellipse
     scale = pixel_scale(radiograph.spacing if points.unit == "mm" else None)
-    return to_ellipse(to_covariance(points.ellipse) / scale) * (*[region_factor(SHARE)] * 2, 1)
+    return to_ellipse(to_covariance(points.ellipse) / scale) * (*[region_factor(SHOWN)] * 2, 1)
 
 
 def _get_row(values: NDArray[np.float64], k: int) -> tuple[float, ...] | None:

@@ -12,9 +12,8 @@ from onemark.gui.canvas.layers import REGION, Canvas
 from onemark.gui.canvas.points import PointsEditor
 from onemark.gui.state.measuring import collect_shown
 from onemark.gui.state.session import Session
-from onemark.imaging.ellipses import outline, region_factor
+from onemark.imaging.ellipses import SHOWN, outline, region_factor
 
-SHARE = 0.8
 COLOUR = "#ffd166"
 WIDTH = 1.5  # px on the screen
 
@@ -47,7 +46,7 @@ class RegionView:
             return
         if layer is None:
             layer = self.canvas.insert_below_points(
-                Shapes(ndim=2, name="80 % region", **self.canvas.describe(REGION))
+                Shapes(ndim=2, name=REGION, **self.canvas.describe(REGION))
             )
             # Clicks belong to the landmarks.
             layer.editable = False
@@ -69,7 +68,7 @@ class RegionView:
         if not np.isfinite(ellipse).all() or not ellipse[0] > 0:
             return None
         pixel = radiograph.spacing if shown.unit == "mm" and radiograph.spacing is not None else (1.0, 1.0)
-        xy = shown.xy[at] + outline(ellipse) * region_factor(SHARE) / pixel
+        xy = shown.xy[at] + outline(ellipse) * region_factor(SHOWN) / pixel
         widest = np.linalg.norm(xy - shown.xy[at], axis=1).max()
         return xy[:, ::-1] if 2 * widest > self.points.diameter_in_pixels() else None
 
