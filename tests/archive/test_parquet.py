@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
-from onemark.archive import parquet
 from onemark.archive.job import check_free, check_result, predict_into
 from onemark.archive.options import PredictOptions
 from onemark.data.images.spacing import given
@@ -71,6 +71,6 @@ def test_what_cannot_be_written_is_said_before_the_work(
         check_result(tmp_path / "file.parquet", few, overwrite=True)
     with pytest.raises(UserError, match="pixel spacing"):
         check_result(tmp_path / "p.parquet", few, mm=True)
-    monkeypatch.setattr(parquet, "import_module", lambda name: __import__("no_such_module"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"onemark\[archive\]"):
         check_result(tmp_path / "p.parquet", onemark.open_cohort(few.folder, spacing_mm=given(1.0)))

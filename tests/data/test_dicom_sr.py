@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import onemark
 from onemark import LandmarkSet, LandmarkTable, UserError
-from onemark.data.landmarks.formats.documents import dicom_sr
 
 XY = np.array([[10.25, 20.0], [np.nan, np.nan], [0.0, 39.0]])
 SET = LandmarkSet("b.dcm", ("sella", "hidden", "menton"), XY, np.ones(3), np.array([0.5, np.nan, 2.0]), "mm")
@@ -76,7 +76,7 @@ def test_what_is_no_dicom_is_one_sentence(folder: Path, tmp_path: Path):
 def test_without_highdicom_it_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(dicom_sr, "import_module", lambda name: __import__("no_such_module"))
+    monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UserError, match=r"onemark\[sr\]"):
         onemark.write_landmarks(
             LandmarkTable.from_sets([SET]), tmp_path / "p.sr.dcm", cohort=onemark.open_cohort(folder)

@@ -15,6 +15,7 @@ from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
 from onemark.archive.tasks import Order, Report, predict_shard_of
 from onemark.data.cohort import Cohort
+from onemark.data.extras import import_extra
 from onemark.data.paths import printable
 from onemark.data.urls import parse_place
 from onemark.progress import Progress, Sink, silent
@@ -140,13 +141,10 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     Raises:
         UserError: Dask is not installed, the cluster cannot be reached, or no worker is asked for.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise UserError("--workers and --scheduler need Dask: pip install 'onemark[cluster]'") from None
+    distributed = import_extra("distributed", "--workers and --scheduler need Dask", "cluster")
     if scheduler is not None:
         try:
-            client = Client(scheduler)
+            client = distributed.Client(scheduler)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"no Dask scheduler answers at {printable(scheduler)} ({type(error).__name__}); check the address"
@@ -158,10 +156,10 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         raise UserError(f"{workers} workers cannot predict anything; give --workers a number from 1")
     # The memory of a worker does not grow, so Dask need not watch it; one thread each, as torch has its own.
     with (
-        LocalCluster(
+        distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, memory_limit=0, host="127.0.0.1", dashboard_address=None
         ) as cluster,
-        Client(cluster) as client,
+        distributed.Client(cluster) as client,
     ):
         yield client
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from onemark.archive.places import Place, Target
 from onemark.archive.rows import WORDS, Rows
 from onemark.data.atomic import PREFIX, check_writable
+from onemark.data.extras import import_extra
 from onemark.data.paths import printable
 from onemark.types import UserError
 
@@ -45,7 +45,7 @@ def clear_parquet(folder: Place) -> None:
 
 def check_parquet(target: Target) -> None:
     """Check that Parquet can be written to `target`. Raises UserError otherwise."""
-    load_pyarrow()
+    _load_pyarrow()
     if target.is_remote:
         return
     if target.local.exists() and not target.local.is_dir():
@@ -55,7 +55,7 @@ def check_parquet(target: Target) -> None:
 
 def to_parquet(rows: Rows) -> bytes:
     """A Parquet file of rows: names and units as text, numbers as float64, a missing one as null."""
-    pa = load_pyarrow()
+    pa = _load_pyarrow()
     table: dict[str, Any] = {}
     for index, column in enumerate(rows.columns):
         cells = (row[index] or None for row in rows.cells)
@@ -64,13 +64,9 @@ def to_parquet(rows: Rows) -> bytes:
         else:
             table[column] = pa.array([cell and float(cell) for cell in cells], pa.float64())
     stream = io.BytesIO()
-    import_module("pyarrow.parquet").write_table(pa.table(table), stream)
+    _load_pyarrow("pyarrow.parquet").write_table(pa.table(table), stream)
     return stream.getvalue()
 
 
-def load_pyarrow() -> Any:
-    """The module. Raises UserError where it is not installed."""
-    try:
-        return import_module("pyarrow")
-    except ImportError:
-        raise UserError("Parquet needs pyarrow: pip install 'onemark[archive]'") from None
+def _load_pyarrow(module: str = "pyarrow") -> Any:
+    return import_extra(module, "Parquet needs pyarrow", "archive")

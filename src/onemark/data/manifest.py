@@ -6,11 +6,11 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from onemark.data.atomic import reading_errors
 from onemark.data.cohort import Cohort
+from onemark.data.extras import import_extra
 from onemark.data.images.spacing import Spacing
 from onemark.data.keys import image_key
 from onemark.data.paths import key_fault, open_regular, printable
@@ -108,10 +108,7 @@ def _read_text(path: Path) -> Iterator[str]:
 
 
 def _read_parquet(path: Path) -> Iterator[str]:
-    try:
-        parquet = import_module("pyarrow.parquet")
-    except ImportError:
-        raise UserError("Parquet needs pyarrow: pip install 'onemark[archive]'") from None
+    parquet = import_extra("pyarrow.parquet", "Parquet needs pyarrow", "archive")
     try:
         with parquet.ParquetFile(path) as file:
             column = file.schema_arrow.names[_find_column(path, file.schema_arrow.names)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from onemark.data.extras import import_extra
 from onemark.data.paths import printable
 from onemark.types import UserError
 
@@ -52,13 +53,10 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         UserError: fsspec or what it needs for this kind of address is not installed, or there is no such kind.
     """
     scheme = url.split("://", 1)[0]
-    try:
-        import fsspec
-    except ImportError:
-        raise UserError(f"{scheme}:// needs fsspec: pip install 'onemark[archive]'") from None
+    fsspec = import_extra("fsspec.core", f"{scheme}:// needs fsspec", "archive")
     with url_errors(url):
         try:
-            filesystem, path = fsspec.core.url_to_fs(url)
+            filesystem, path = fsspec.url_to_fs(url)
         except ImportError as error:
             raise UserError(f"{scheme}:// needs another package ({printable(error)})") from None
     return filesystem, path

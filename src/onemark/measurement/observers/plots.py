@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from onemark.data.atomic import writing
+from onemark.data.extras import import_extra
 from onemark.measurement.observers.agreement import Agreement
 from onemark.measurement.observers.reliability import Floats, scatter_ellipse
-from onemark.types import UserError
 
 PANEL = 2.6
 """Inches along each side of a panel."""
@@ -31,10 +31,7 @@ def write_plots(folder: Path, found: Agreement) -> tuple[Path, ...]:
     Raises:
         UserError: matplotlib is not installed, or a file cannot be written.
     """
-    try:
-        import matplotlib.figure as figures
-    except ImportError:
-        raise UserError("plots need matplotlib; install it with: pip install 'onemark[plots]'") from None
+    figures = import_extra("matplotlib.figure", "plots need matplotlib", "plots")
     observers = found.readings.observers
     written = []
     for a, b in combinations(range(len(observers)), 2):

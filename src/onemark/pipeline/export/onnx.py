@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import onemark
 from onemark.data.atomic import writing
+from onemark.data.extras import import_extra
 from onemark.data.paths import printable
 from onemark.pipeline.export.graph import Pipeline
 from onemark.pipeline.model import Model
@@ -49,7 +48,7 @@ def export_onnx(model: Model, path: Path | str, *, overwrite: bool = False) -> t
     path = Path(path)
     if path.exists() and not overwrite:
         raise UserError(f"{printable(path)} exists already; give another name, or --overwrite to replace it")
-    onnx, pipeline = _load_onnx(), assemble(model)
+    onnx, pipeline = import_extra("onnx", "ONNX needs the package onnx", "onnx"), assemble(model)
     differs = describe_differences(model)
     graph = onnx.load_from_string(_trace(pipeline))
     refiner = refiner_of(model.stages)
@@ -124,10 +123,3 @@ def _trace(pipeline: Pipeline) -> bytes:
             dynamo=False,  # the other exporter needs a further package
         )
     return stream.getvalue()
-
-
-def _load_onnx() -> Any:
-    try:
-        return import_module("onnx")
-    except ImportError:
-        raise UserError("ONNX needs the package onnx: pip install 'onemark[onnx]'") from None

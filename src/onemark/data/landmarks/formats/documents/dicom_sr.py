@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import onemark
+from onemark.data.extras import import_extra
 from onemark.data.landmarks.formats.base import Format, Target, bare_names, place_of
 from onemark.data.paths import printable, read_regular
 from onemark.types import LandmarkSet, UserError
@@ -45,7 +46,8 @@ _UNITS = {"mm": ("mm", "UCUM", "millimeter"), "px": ("{pixels}", "UCUM", "pixels
 
 
 def _render(target: Target) -> Mapping[Path, bytes]:
-    highdicom, several = _load_highdicom(), len(target.table) > 1
+    highdicom = import_extra("highdicom", "DICOM structured reports need highdicom", "sr")
+    several = len(target.table) > 1
     bare = bare_names(target.table.images)
     return {
         place_of(target.path, one.image, SUFFIX, several, bare=bare): _report(one, target, highdicom)
@@ -134,13 +136,6 @@ def _uid(*entropy: str) -> str:
     """The same of the same, so that a report written twice replaces itself."""
     found: str = import_module("pydicom.uid").generate_uid(entropy_srcs=["onemark", *entropy])
     return found
-
-
-def _load_highdicom() -> Any:
-    try:
-        return import_module("highdicom")
-    except ImportError:
-        raise UserError("DICOM structured reports need highdicom: pip install 'onemark[sr]'") from None
 
 
 FORMAT = Format(
