@@ -31,11 +31,13 @@ def parse_place(text: str | Path) -> str | Path:
     """A path on this machine as `Path`, `file://` included; any other address as it is.
 
     Raises:
-        UserError: an address that holds credentials.
+        UserError: an address that holds credentials or control characters, or is none.
     """
     if not isinstance(text, str) or not is_url(text):
         return Path(text)
-    if _SECRET.search(text) or any("@" in urlsplit(part).netloc for part in text.split("::")):
+    if not text.isprintable():
+        raise UserError(f"the address {printable(text)[:200]} holds control characters; check it")
+    if _SECRET.search(text) or any("@" in _host(part) for part in text.split("::")):
         shown = text.split("://", 1)[0]
         raise UserError(
             f"the {shown}:// address holds credentials, which would be written down: put them into the environment "
@@ -44,6 +46,14 @@ def parse_place(text: str | Path) -> str | Path:
     if text.startswith("file://"):
         return Path(unquote(text.removeprefix("file://")))
     return text
+
+
+def _host(part: str) -> str:
+    """The part of an address that may hold a user's name and password."""
+    try:
+        return urlsplit(part).netloc
+    except ValueError:
+        raise UserError(f"{printable(part)[:200]} is no address; check its brackets") from None
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
