@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from napari import Viewer
 from napari.settings import get_settings
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtWidgets import (
@@ -20,9 +21,18 @@ from qtpy.QtWidgets import (
 )
 
 from .desktop import Desktop
+from .fake_backend import FakeBackend
 
 CONTROLS = (QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QLabel, QLineEdit, QProgressBar)
 LETTERS = get_settings().appearance.font_size
+
+
+@pytest.fixture
+def desktop(make_viewer: Callable[[], Viewer], backend: FakeBackend) -> Iterator[Desktop]:
+    """A window of each test's own, because a window remembers how wide its docks were."""
+    made = Desktop(make_viewer(), backend)
+    yield made
+    made.remove()
 
 
 @pytest.fixture
