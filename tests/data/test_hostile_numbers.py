@@ -145,6 +145,13 @@ def test_a_damaged_roi_set_is_one_sentence(folder: Path) -> None:
             read_landmarks(folder / "p1.zip", open_cohort(folder / "xrays"))
 
 
+def test_a_sentence_does_not_quote_a_whole_file(folder: Path) -> None:
+    (folder / "a.json").write_text(coco(image_id="9" * 100_000))
+    with pytest.raises(UserError, match=r"a\.json is no valid COCO.*export it again$") as caught:
+        read_landmarks(folder / "a.json")
+    assert len(str(caught.value)) < 2000
+
+
 def test_one_name_for_two_images_of_two_sizes_is_refused(folder: Path) -> None:
     document = json.loads(coco())
     document["images"].append({"id": 2, "file_name": "p1.png", "width": 64, "height": 48})

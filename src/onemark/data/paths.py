@@ -17,6 +17,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _HEAD = 1 << 20
 _LONGEST = 120
+_LONGEST_SENTENCE = 1500
 
 
 def key_fault(key: str) -> str | None:
@@ -64,6 +65,12 @@ def printable(name: object) -> str:
 def quoted(name: str) -> str:
     """A name in quotes and escaped, shortened when it is longer than any honest one."""
     return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
+def shortened(sentence: str) -> str:
+    """A sentence without its middle where that quotes more of a file than anybody reads; the way out stands last."""
+    most = _LONGEST_SENTENCE
+    return sentence if len(sentence) <= most else f"{sentence[: most // 2]}…{sentence[-most // 2 :]}"
 
 
 def _escaped(character: str) -> str:
