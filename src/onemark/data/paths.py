@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,21 @@ def safe_child(folder: Path | str, key: str) -> Path:
     if fault is not None:
         raise UserError(f"cannot write {printable(key)} into {printable(folder)}: {fault}; rename the file")
     return path
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Check that no file of these names in a folder is a link that leads out of it: writes would follow it.
+
+    Raises:
+        UserError: one of them is.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink() and not _is_inside(path, folder):
+            raise UserError(
+                f"{printable(path)} is a link that leads out of its folder, and nothing is written through it: put a "
+                "copy in its place, or remove it"
+            )
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
