@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from onemark.data.keys import without_suffix
 from onemark.data.paths import open_regular, printable, quoted, read_regular, safe_child
 from onemark.types import UserError
 
@@ -102,3 +103,9 @@ def test_no_more_bytes_than_allowed(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "a", 3) == b"abc"
     with pytest.raises(UserError, match="larger than 2 bytes"):
         read_regular(tmp_path / "a", 2)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/", "a//b.png", ".png", "a/.tif", "a/..", "\\"])
+def test_a_suffix_is_taken_from_any_text(name: str):
+    expected = {"a//b.png": "a//b"}
+    assert without_suffix(name) == expected.get(name, name)

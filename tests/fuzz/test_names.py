@@ -17,6 +17,7 @@ from PIL import Image
 from onemark import Cohort, LandmarkTable, UserError, open_cohort, write_landmarks
 from onemark.data.keys import image_key
 from onemark.data.paths import safe_child
+from onemark.data.scaling import Amount, scale_cohort
 from onemark.evaluation.report.overlays import write_overlays
 from onemark.types import LandmarkSet
 
@@ -58,13 +59,22 @@ def picture(path: bytes | Path) -> None:
         Image.fromarray((x * 5 + y).astype(np.uint8)).save(stream, "PNG")
 
 
+FORMATS = {"points.mrk.json": "slicer", "points.json": "labelme", "points.pts": "pts", "points": "yolo"}
+"""Those that write a file for each radiograph, under its name."""
+
+
 def write_everything(cohort: Cohort, out: Path) -> None:
-    """Every export whose file names come from the radiographs' names."""
-    table = LandmarkTable.from_sets(
-        LandmarkSet(name, ("a",), np.array([[3.0, 4.0]])) for name in cohort.names
-    )
-    write_overlays(out / "overlays", cohort, table)
-    write_landmarks(table, out / "points.mrk.json", cohort=cohort, overwrite=True)
+    """Every export whose file names come from the radiographs' names; each may refuse."""
+    sets = (LandmarkSet(name, ("a",), np.array([[3.0, 4.0]])) for name in cohort.names)
+    with contextlib.suppress(UserError):
+        table = LandmarkTable.from_sets(sets)
+        with contextlib.suppress(UserError):
+            write_overlays(out / "overlays", cohort, table)
+        for name, key in FORMATS.items():
+            with contextlib.suppress(UserError):
+                write_landmarks(table, out / name, cohort=cohort, format=key, overwrite=True)
+    with contextlib.suppress(UserError):
+        scale_cohort(cohort, out / "scaled", Amount(factor=0.9))
 
 
 @settings(_RARELY, max_examples=40)
@@ -100,10 +110,8 @@ def test_any_key_writes_nothing_outside(sandbox: Path, key: str) -> None:
     picture(folder / "a.png")
     before = outside(sandbox)
     key = image_key(key)
-    cohort = Cohort(folder, (key,), {key: "a.png"})
-    table = LandmarkTable((("a"),), (LandmarkSet(key, ("a",), np.array([[3.0, 4.0]])),))
-    with contextlib.suppress(UserError):
-        write_overlays(sandbox / "out", cohort, table)
+    # With a second radiograph the formats of a file for each make a folder.
+    write_everything(Cohort(folder, (key, "b.png"), {key: "a.png", "b.png": "a.png"}), sandbox / "out")
     assert outside(sandbox) == before
 
 

@@ -146,3 +146,15 @@ def test_a_pipe_in_place_of_the_lock_or_its_owner_makes_nobody_wait(tmp_path: Pa
     os.mkfifo(tmp_path / name)
     with contextlib.suppress(UserError), locked(tmp_path):
         assert not (tmp_path / OWNER).is_fifo()
+
+
+def test_who_made_the_folder_but_was_too_late_leaves_it_to_who_holds_it(
+    held: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Both found no folder and made it; the other one was first to hold it.
+    monkeypatch.setattr("onemark.pipeline.runs.locks._make", lambda folder: (folder,))
+    for _ in range(2):
+        with pytest.raises(UserError, match="is in use"), locked(tmp_path, make=True):
+            pytest.fail("both are in")
+    assert (tmp_path / LOCK).exists()
+    assert (tmp_path / OWNER).exists()

@@ -24,3 +24,10 @@ def image_key(text: str) -> str:
     while key.startswith("./"):
         key = key.removeprefix("./").strip()
     return key
+
+
+def without_suffix(name: str) -> str:
+    """A relative name without the suffix of its file. Any text will do, so that a bad name is refused where it counts."""
+    folder, slash, last = name.rpartition("/")
+    stem, _, suffix = last.rpartition(".")
+    return folder + slash + (stem if stem and suffix else last)

@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
 
 from onemark.data.images.kinds import is_image_name
-from onemark.data.keys import image_key
+from onemark.data.keys import image_key, without_suffix
 from onemark.data.paths import quoted
 from onemark.types import UserError
 
@@ -117,7 +116,7 @@ def _last(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if is_image_name(name) else name
+    return without_suffix(name) if is_image_name(name) else name
 
 
 def _before_roboflow(key: str) -> Iterable[str]:

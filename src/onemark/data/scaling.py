@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from onemark.data.images.limits import LARGE, use_limits
 from onemark.data.images.read import named_errors, read_decoded
 from onemark.data.images.spacing import Spacing
 from onemark.data.json import read_json
+from onemark.data.keys import without_suffix
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
 from onemark.data.paths import printable, safe_child
@@ -164,7 +165,7 @@ def _manifest(done: Mapping[str, Scaled]) -> str:
 
 def _names(cohort: Cohort) -> dict[str, str]:
     """Original -> scaled picture: its stem with `.tif`, or its whole name where two have one stem."""
-    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in cohort.names}
+    stems = {name: without_suffix(name) for name in cohort.names}
     counts: dict[str, int] = {}
     for stem in stems.values():
         counts[stem] = counts.get(stem, 0) + 1

@@ -6,8 +6,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
+from onemark.data.keys import without_suffix
 from onemark.data.names import NameIndex
 from onemark.types import LandmarkSet, UserError
 
@@ -41,7 +41,7 @@ class Match:
 
     def is_same_name(self, image: str) -> bool:
         """Whether both sides name an image alike, up to its suffix."""
-        return PurePosixPath(image).with_suffix("") == PurePosixPath(self.pairs[image]).with_suffix("")
+        return without_suffix(image) == without_suffix(self.pairs[image])
 
     def explain(self, image: str) -> str:
         """Why an image of the truth has no prediction, with what may have been meant."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,18 +39,15 @@ def locked(folder: Path | str, *, make: bool = False) -> Iterator[None]:
     """
     folder = Path(folder)
     made = _make(folder) if make else ()
-    try:
-        if not folder.is_dir():  # whoever opens the run says so better
-            yield
-            return
-        with _held(folder):
-            yield
-    finally:
-        _remove_if_empty(made)
+    if not folder.is_dir():  # whoever opens the run says so better
+        yield
+        return
+    with _held(folder, made):
+        yield
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, made: tuple[Path, ...]) -> Iterator[None]:
     refuse_links(folder, (*OURS, LOCK, OWNER))
     lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
     is_first = not lock.is_locked
@@ -64,8 +62,12 @@ def _held(folder: Path) -> Iterator[None]:
         try:
             if is_first:
                 _remove_traces(folder)
+            if not _KEEPS_OPEN_FILES:
+                _remove_if_empty(made)
         finally:
             lock.release()
+        if _KEEPS_OPEN_FILES:
+            _remove_if_empty(made)
 
 
 def _acquire(lock: FileLock, folder: Path) -> None:
@@ -112,6 +114,10 @@ def _make(folder: Path) -> tuple[Path, ...]:
         made = tuple(one for one in (folder, *folder.parents) if not one.exists())
         folder.mkdir(parents=True, exist_ok=True)
     return made
+
+
+# Elsewhere a folder may go only while it is held: another process that begins in it a moment later would lose it.
+_KEEPS_OPEN_FILES = sys.platform == "win32"
 
 
 def _remove_if_empty(made: tuple[Path, ...]) -> None:

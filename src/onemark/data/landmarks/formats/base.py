@@ -21,6 +21,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.images.itk import Geometry, read_geometry
 from onemark.data.images.orientation import read_orientation, to_shown
 from onemark.data.json import parse_json
+from onemark.data.keys import without_suffix
 from onemark.data.landmarks.text import decode, read_bytes
 from onemark.data.paths import safe_child
 from onemark.types import LandmarkSet, UserError
@@ -308,10 +309,10 @@ def place_of(path: Path, image: str, suffix: str, several: bool, *, bare: bool =
         if end and path.name.lower().endswith(end):
             folder = path.with_name(path.name[: -len(end)])
             break
-    name = str(PurePosixPath(image).with_suffix("")) if bare else image
+    name = without_suffix(image) if bare else image
     return safe_child(folder, f"{name}{suffix}")
 
 
 def bare_names(images: Sequence[str]) -> bool:
     """Whether images keep different names without their suffixes."""
-    return len({PurePosixPath(image).with_suffix("") for image in images}) == len(images)
+    return len({without_suffix(image) for image in images}) == len(images)

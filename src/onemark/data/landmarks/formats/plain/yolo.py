@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onemark.data.keys import canonical
+from onemark.data.keys import canonical, without_suffix
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import (
     Format,
@@ -110,7 +110,7 @@ def _render(target: Target) -> Mapping[Path, str]:
     bare = bare_names(target.table.images)
     texts = {}
     for one in target.table:
-        name = str(PurePosixPath(one.image).with_suffix("")) if bare else one.image
+        name = without_suffix(one.image) if bare else one.image
         texts[safe_child(folder, f"labels/{name}.txt")] = _line(one, target.size(one.image))
     texts[folder / "data.yaml"] = yaml.safe_dump(_describe_set(target), sort_keys=False, allow_unicode=True)
     return texts
