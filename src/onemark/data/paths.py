@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _HEAD = 1 << 20
 _LONGEST = 120
+_LONGEST_SENTENCE = 1500
 
 
 def key_fault(key: str) -> str | None:
@@ -52,6 +54,21 @@ def safe_child(folder: Path | str, key: str) -> Path:
     return path
 
 
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Check that no file of these names in a folder is a link that leads out of it: writes would follow it.
+
+    Raises:
+        UserError: one of them is.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink() and not _is_inside(path, folder):
+            raise UserError(
+                f"{printable(path)} is a link that leads out of its folder, and nothing is written through it: put a "
+                "copy in its place, or remove it"
+            )
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
@@ -64,6 +81,12 @@ def printable(name: object) -> str:
 def quoted(name: str) -> str:
     """A name in quotes and escaped, shortened when it is longer than any honest one."""
     return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
+def shortened(sentence: str) -> str:
+    """A sentence without its middle where that quotes more of a file than anybody reads; the way out stands last."""
+    most = _LONGEST_SENTENCE
+    return sentence if len(sentence) <= most else f"{sentence[: most // 2]}…{sentence[-most // 2 :]}"
 
 
 def _escaped(character: str) -> str:
