@@ -65,13 +65,18 @@ def fabric_for(device: str = "auto") -> Fabric:
     return fabric
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that the device has too little memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
 @contextlib.contextmanager
 def memory_errors(way_out: str) -> Iterator[None]:
     """Turn a device's lack of memory into a UserError that ends with the way out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
+        if not lacks_memory(error):
             raise
         raise UserError(f"the device ran out of memory: {way_out}") from None
 
