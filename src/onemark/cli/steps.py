@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
     from onemark.evaluation.verdict import Verdict
+    from onemark.nn.processes import Processes
     from onemark.pipeline.model import Model
 
 
@@ -29,7 +30,11 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        from onemark.nn.training.ranks import LostRank
         from onemark.pipeline.runs.folder import status_of
+
+        if isinstance(error, LostRank):
+            raise UserError(f"{error}: continue with: onemark resume {run_folder}") from error
 
         status = status_of(run_folder)
         if not str(error).startswith("cannot write") or status is None or not status.has_learned:
@@ -63,8 +68,17 @@ def read_table(path: Path, cohort: Cohort | None = None, *, y_from_top: bool = F
     return table
 
 
-def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
+def fit_run(
+    cohort: Cohort,
+    exemplars: LandmarkTable,
+    out: Path,
+    training: Training,
+    show: Show,
+    processes: Processes | None = None,
+) -> Model:
     """Train into the new run folder `out`."""
+    from onemark.nn.processes import ONE
+
     return onemark.fit(
         cohort,
         exemplars,
@@ -75,6 +89,7 @@ def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Train
         seed=training.seed,
         settings=parse_settings(training.settings),
         orient=training.orient,
+        processes=processes or ONE,
         progress=announce_device(show, training.device),
     )
 

@@ -14,6 +14,7 @@ from onemark.data.ahead import call_ahead
 from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
+from onemark.data.images.identity import read_sop_instance_uid
 from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import decode_header, decode_radiograph
 from onemark.data.images.stream import BoundedReader
@@ -110,6 +111,10 @@ class Cohort:
         found = decode_header(lambda: self.open(name), self.address(name))
         spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
         return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
+
+    def sop_instance_uid(self, name: str) -> str:
+        """The SOPInstanceUID of a DICOM file; empty for others. Raises UserError as `header` does."""
+        return read_sop_instance_uid(lambda: self.open(name), self.address(name))
 
     def orientation(self, name: str) -> Orientation:
         """How a radiograph is brought upright when it is read."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from lightning_fabric import Fabric
 
+from onemark.nn.processes import ONE, Processes
 from onemark.types import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -56,11 +57,17 @@ def describe(device: str = "auto") -> str:
     return f"CPU, {threads} thread{'s' * (threads != 1)}{mixed} ({reason})"
 
 
-def fabric_for(device: str = "auto") -> Fabric:
-    """A Fabric of one process on one device."""
+def fabric_for(device: str = "auto", processes: Processes = ONE) -> Fabric:
+    """A Fabric of one process on one device, or of several: the others are started here unless they run already."""
     chosen = choose(device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on stderr
-    fabric = Fabric(accelerator=chosen, devices=1, precision=precision(chosen))
+    fabric = Fabric(
+        accelerator=chosen,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=processes.strategy(),
+        precision=precision(chosen),
+    )
     fabric.launch()
     return fabric
 

@@ -13,6 +13,7 @@ from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
+from onemark.nn.processes import ONE, Processes
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model, fingerprint
@@ -43,6 +44,7 @@ def fit(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     orient: bool = True,
+    processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
     """Learn from a cohort and its exemplars.
@@ -58,6 +60,8 @@ def fit(
         settings: `slot.field` -> value.
         orient: Whether radiographs that lie otherwise than the first exemplar, turned by quarters or mirrored, are
             recognized and brought upright before the stages see them; predictions are on the files as they are.
+        processes: How many of them share each step's batch. The others run this program again from its start, unless
+            torchrun or Slurm has started them; only the first one writes, and its model is the one to use.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
 
     Raises:
@@ -66,17 +70,20 @@ def fit(
     """
     check_budget_and_seed(minutes, seed)
     get_recipe(recipe).configure(settings, minutes)
+    fabric = fabric_for(device, processes)
+    if not fabric.is_global_zero:
+        out, progress = None, silent
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
         if not shown_landmarks(exemplars).names:
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
-        config = replace(config, fingerprints=prints)
+        config = replace(config, fingerprints=prints, parts=processes.count)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
         config = folder.config if folder else config
         with folder.discarded_on_error() if folder else nullcontext():
-            return Trainer(cohort, exemplars, config, folder, progress).finish()
+            return Trainer(cohort, exemplars, config, folder, progress, fabric=fabric).finish()
 
 
 def resume(

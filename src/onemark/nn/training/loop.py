@@ -15,7 +15,7 @@ from torch import nn
 
 from onemark.nn.device import memory_errors
 from onemark.nn.training.checkpoint import Checkpoint
-from onemark.nn.training.parts import PartedGradient
+from onemark.nn.training.parts import SMALLEST, PartedGradient
 from onemark.nn.training.ranks import LostRank, follow_first, start_alike
 from onemark.nn.training.schedule import Clock, Plan
 from onemark.nn.training.task import Task
@@ -89,8 +89,7 @@ def train(
     start_alike(context.fabric, task.modules)
     module, optimizer = context.fabric.setup(task.module, optimizer)
     module.train()
-    ranks = context.fabric.world_size
-    parts = math.ceil(context.parts / ranks) * ranks
+    parts = _count_parts(plan, context)
     gradient = PartedGradient(task, module, context.fabric, context.generator, plan.batch, context.say, parts)
     run = _Run(task, module, gradient, optimizer, plan, context, clock, preview)
     way_out = f"lower {context.stage}.batch or {context.stage}.area, or use --device cpu"
@@ -100,6 +99,18 @@ def train(
     except (Cancelled, LostRank):
         run.save()
         raise
+
+
+def _count_parts(plan: Plan, context: TrainingContext) -> int:
+    """In how many parts a batch is computed. Raises UserError when they would be too small."""
+    ranks = context.fabric.world_size
+    parts = math.ceil(context.parts / ranks) * ranks
+    if parts > 1 and plan.batch < SMALLEST * parts:
+        raise UserError(
+            f"{context.stage}.batch={plan.batch} is too small for {parts} processes: raise it to {SMALLEST * parts}, "
+            "or use fewer devices"
+        )
+    return parts
 
 
 @dataclass
