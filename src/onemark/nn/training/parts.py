@@ -46,7 +46,7 @@ class PartedGradient:
         """Leave the gradient of a whole batch in the parameters of the module.
 
         Returns:
-            The loss and the numbers to show, as means over the parts of this process; the loss over all parts.
+            The loss over all parts, and the numbers to show as means over the parts of this process.
 
         Raises:
             RuntimeError, MemoryError: the device has too little memory for the smallest parts.
@@ -60,12 +60,18 @@ class PartedGradient:
                 short, loss = sum_over(self.fabric, torch.tensor(news, dtype=torch.float64)).tolist()
                 if metrics is not None and not short:
                     self._sum_gradients()
-                    return metrics | {"loss": loss}
+                    share = sum(self.sizes()[part] for part in self._own) / self.batch
+                    return {key: value / share for key, value in metrics.items()} | {"loss": loss}
                 self._restore(before)
                 self._halve()
         except LostRank:
             self._restore(before)  # what is saved then is the state before the step
             raise
+
+    @property
+    def _own(self) -> range:
+        """The parts of this process."""
+        return range(self.fabric.global_rank, self.parts, self.fabric.world_size)
 
     def sizes(self) -> list[int]:
         """Items of each part, which together are the batch."""
@@ -80,7 +86,7 @@ class PartedGradient:
         sums = {name: torch.zeros_like(buffer) for name, buffer in before.items() if self.parts > 1}
         sizes = self.sizes()
         try:
-            for part in range(self.fabric.global_rank, self.parts, self.fabric.world_size):
+            for part in self._own:
                 weight = sizes[part] / self.batch
                 if self.parts > 1:
                     self._restore(before)
