@@ -103,7 +103,7 @@ def train(
 
 def _count_parts(plan: Plan, context: TrainingContext) -> int:
     """In how many parts a batch is computed. Raises UserError when they would be too small."""
-    ranks = context.fabric.world_size
+    ranks: int = context.fabric.world_size
     parts = math.ceil(context.parts / ranks) * ranks
     if parts > 1 and plan.batch < SMALLEST * parts:
         raise UserError(
