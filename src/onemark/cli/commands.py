@@ -227,6 +227,7 @@ def resume(
     device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
+    machines: Machines = ONE_MACHINE,
 ) -> None:
     """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
 
@@ -235,8 +236,13 @@ def resume(
     """
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
+    processes = machines.processes()
+    if not processes.is_first(os.environ):
+        with Show() as show, explain_stop(run_folder):
+            resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
+        return
     with Show() as show, explain_stop(run_folder), hold(run_folder):
-        model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
+        model = resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
         predictions, verdict = predict_and_report(model, cohort, run_folder, show)
     print_predicted(len(predictions), len(cohort), run_folder / "landmarks.csv", verdict)
 

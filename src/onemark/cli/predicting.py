@@ -59,6 +59,13 @@ class Sharing:
 
 
 NOT_SHARED = Sharing()
+DicomUid = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Add the column sop_instance_uid: the UID of each DICOM file. No other tag leaves a file.",
+    ),
+]
 
 
 def predict(
@@ -74,13 +81,7 @@ def predict(
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
-    dicom_uid: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Add the column sop_instance_uid: the UID of each DICOM file. No other tag leaves a file.",
-        ),
-    ] = False,
+    dicom_uid: DicomUid = False,
     safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
     sharing: Sharing = NOT_SHARED,

@@ -205,6 +205,7 @@ def resume_run(
     minutes: float | None,
     device: str | None,
     show: Show,
+    processes: Processes | None = None,
 ) -> Model:
     """Finish the training; load the model where only the predictions are missing.
 
@@ -213,8 +214,16 @@ def resume_run(
     """
     if exemplars is None and is_trained(run_folder) and not has_predicted(run_folder):
         return onemark.load(run_folder, device or "auto")
+    from onemark.nn.processes import ONE
+
     return onemark.resume(
-        run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, device=device, progress=show
+        run_folder,
+        cohort=cohort,
+        exemplars=exemplars,
+        minutes=minutes,
+        device=device,
+        processes=processes or ONE,
+        progress=show,
     )
 
 

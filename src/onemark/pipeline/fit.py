@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.nn.processes import ONE, Processes
+from onemark.nn.training.ranks import wait_for_all
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model, fingerprint
@@ -93,6 +96,7 @@ def resume(
     exemplars: LandmarkTable | None = None,
     minutes: float | None = None,
     device: str | None = None,
+    processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
     """Finish a run that was stopped or killed; or, given exemplars, teach a finished one more.
@@ -106,6 +110,7 @@ def resume(
         minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
             stopped); else the time for the rest of the work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
+        processes: As for `fit`; teaching takes one.
         progress: As for `fit`.
 
     Raises:
@@ -115,6 +120,13 @@ def resume(
     """
     check_budget_and_seed(minutes)
     started = time.monotonic()
+    if processes.count > 1 and exemplars is not None:
+        raise UserError("one process teaches a run: leave out --devices and --nodes")
+    fabric = None
+    if processes.count > 1:
+        fabric = fabric_for(device or RunFolder.open(run).config.device, processes)
+        if not fabric.is_global_zero:
+            return _follow(run, cohort, fabric)
     with locked(run):
         folder = RunFolder.open(run)
         chosen = choose(device or folder.config.device)
@@ -125,7 +137,16 @@ def resume(
                 prepared = _plan_rest(folder, cohort, minutes)
             else:
                 prepared = _plan_teaching(folder, cohort, exemplars, minutes, chosen, progress)
-            return _go_on(folder, prepared, chosen, progress, started)
+            return _go_on(folder, prepared, chosen, progress, started, fabric)
+
+
+def _follow(run: Path | str, cohort: Cohort | None, fabric: Fabric) -> Model:
+    """Take part in a training that the first process goes on with, which alone writes."""
+    wait_for_all(fabric)
+    folder = RunFolder.open(run)
+    cohort = resuming.exact_cohort(folder, cohort or open_own_cohort(folder))
+    known = folder.exemplars().checked(cohort)
+    return Trainer(cohort, known, folder.config, folder, silent, fabric=fabric).finish()
 
 
 @dataclass(frozen=True)
@@ -188,7 +209,14 @@ def _plan_teaching(
     return _Prepared(cohort, known, changes, teaches=True, former=before)
 
 
-def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, started: float) -> Model:
+def _go_on(
+    folder: RunFolder,
+    what: _Prepared,
+    device: str,
+    progress: Sink,
+    started: float,
+    fabric: Fabric | None = None,
+) -> Model:
     before, known = folder.config, folder.exemplars()
     place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
     changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
@@ -199,8 +227,10 @@ def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, star
             what.former.save(folder.answers)  # before the teaching counts; `settle` removes what does not
         folder.teach(what.known, **changes)
         checkpoint_of(folder).remove()
+    if fabric is not None:
+        wait_for_all(fabric)  # the others read what is written by now
     late = time.monotonic() - started
-    trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late)
+    trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late, fabric)
     with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
         return trainer.finish()
 

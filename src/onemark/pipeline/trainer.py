@@ -90,7 +90,8 @@ class Trainer:
         self._all_exemplars = exemplars
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
-        self._pass_over_damaged_checkpoint()
+        if self.fabric.is_global_zero:
+            self._pass_over_damaged_checkpoint()
         self.head = unfinished_head(self.checkpoint, config)
         self.log: list[dict[str, Any]] = self.head["log"] if self.head else (folder.log() if folder else [])
         budget = seconds_to_train(config.minutes)

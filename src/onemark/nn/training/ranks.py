@@ -43,6 +43,13 @@ def follow_first(fabric: Fabric, *values: float) -> tuple[float, ...]:
     return tuple(shared.tolist())
 
 
+def wait_for_all(fabric: Fabric) -> None:
+    """Wait until every process has come here. Raises LostRank."""
+    if fabric.world_size > 1:
+        with lost_ranks():
+            fabric.barrier()
+
+
 def start_alike(fabric: Fabric, modules: Mapping[str, nn.Module]) -> None:
     """Give all processes the first one's weights.
 
