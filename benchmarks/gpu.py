@@ -35,7 +35,8 @@ SPACING_MM = 0.25
 MINUTES = (1.0, 3.0, 5.0)
 PUBLISHED = ("cc2d", "edgetrans", "sla-atd")
 BATCHES = (1, 8, 64)
-TINY = {"match.area": 4096, "match.batch": 2, "match.steps": 2, "detect.steps": 2, "detect.batch": 2}
+SMALL = {"area": 4096, "batch": 2, "steps": 2}
+TINY = {f"{slot}.{key}": value for slot in ("match", "detect") for key, value in SMALL.items()}
 
 
 @dataclass
