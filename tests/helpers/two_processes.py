@@ -21,9 +21,9 @@ from onemark.nn.device import fabric_for
 from onemark.nn.processes import Processes
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import TrainingContext, train
-from onemark.nn.training.ranks import LostRank
 from onemark.nn.training.schedule import Plan
 from onemark.nn.weights import write_weights
+from onemark.types import LostRank
 
 STEPS, KILLED_AT = 20, 7
 PLAN = Plan(STEPS, rate=0.03)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onemark
 from onemark.cli.options import Training, parse_settings
 from onemark.progress import Cancelled, Progress, Sink
-from onemark.types import UserError
+from onemark.types import LostRank, UserError
 
 if TYPE_CHECKING:
     from onemark.cli.show import Show
@@ -30,12 +30,10 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        from onemark.nn.training.ranks import LostRank
         from onemark.pipeline.runs.folder import status_of
 
         if isinstance(error, LostRank):
             raise UserError(f"{error}: continue with: onemark resume {run_folder}") from error
-
         status = status_of(run_folder)
         if not str(error).startswith("cannot write") or status is None or not status.has_learned:
             raise

@@ -16,11 +16,11 @@ from torch import nn
 from onemark.nn.device import memory_errors
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.parts import SMALLEST, PartedGradient
-from onemark.nn.training.ranks import LostRank, follow_first, start_alike
+from onemark.nn.training.ranks import follow_first, start_alike
 from onemark.nn.training.schedule import Clock, Plan
 from onemark.nn.training.task import Task
 from onemark.progress import Cancelled, Progress, Sink, silent
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet, LostRank, UserError
 
 CHECKPOINT_SECONDS = 20.0
 PREVIEW_SECONDS = 15.0

@@ -14,8 +14,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.device import lacks_memory
-from onemark.nn.training.ranks import LostRank, sum_over
+from onemark.nn.training.ranks import sum_over
 from onemark.nn.training.task import Task
+from onemark.types import LostRank
 
 SMALLEST = 2  # radiographs of a part: matchers pair them with each other, and a detector needs one beside an exemplar
 

@@ -9,11 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark.types import UserError
-
-
-class LostRank(UserError):
-    """Another process of the training has ended."""
+from onemark.types import LostRank
 
 
 def sum_over(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
