@@ -69,5 +69,5 @@ def lost_ranks() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostRank(
-            "another process of this training has ended, so this one stops, too; what was learned is kept"
+            "another process of this training has ended, so this one stops, too; the last saved state is kept"
         ) from error
