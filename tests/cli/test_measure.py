@@ -89,6 +89,26 @@ def test_ellipses_in_the_file_are_used(own_set: Path, cohort: Path, tmp_path: Pa
     assert float(rows(out)[0]["standard_error"]) == pytest.approx(np.sqrt(18))  # along the major axes
 
 
+def test_corrected_radiographs_give_the_intervals(
+    own_set: Path, cohort: Path, tmp_path: Path, capsys, fails: Fails
+):
+    truth = onemark.read_landmarks(cohort / "truth.csv")
+    ones = np.ones(len(truth.names))
+    LandmarkTable.from_sets(replace(one, expected_error=ones, score=ones) for one in truth).to_csv(
+        tmp_path / "predictions.csv"
+    )
+    LandmarkTable.from_sets(replace(one, xy=one.xy + np.eye(len(ones))[:, :2]) for one in truth).to_csv(
+        tmp_path / "corrected.csv"
+    )
+    words = ["measure", str(tmp_path / "predictions.csv"), "--set", str(own_set), "--spacing-mm", "1"]
+    words += ["--corrected", str(tmp_path / "corrected.csv"), "--out", str(tmp_path / "m.csv")]
+    assert main([*words, "--coverage", "0.5"]) == 0
+    assert "intervals of 1 quantities hold what the corrected radiographs say" in capsys.readouterr().out
+    assert {row["interval"] for row in rows(tmp_path / "m.csv")} == {"corrected"}
+    said = fails(*words, "--coverage", "0.99", "--overwrite")
+    assert "takes 99 corrected radiographs" in said
+
+
 def test_measure_writes_a_template_that_can_be_read(tmp_path: Path):
     from onemark.measurement.sets import load_set
 

@@ -178,6 +178,25 @@ def test_what_became_a_landmark_is_said(tmp_path: Path, cohort: Cohort) -> None:
         read_landmarks(tmp_path / "w.csv", cohort)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,Sella (x),Sella (y)\np1,10,20\n",
+        "image,Sella[x],Sella[y]\np1,10,20\n",
+        "image,Sella (x px),Sella (y px)\np1,10,20\n",
+        "# made by me\n\n# in px\nimage,Sella_x,Sella_y\np1,10,20\n",
+        "# image,Sella_x,Sella_y\np1,10,20\n",
+    ],
+)
+def test_axes_in_brackets_and_comments_above_the_header(tmp_path: Path, cohort: Cohort, text: str) -> None:
+    assert_points(read(tmp_path, cohort, "w.csv", text), Sella=(10, 20))
+
+
+def test_curves_of_tps_are_named(tmp_path: Path, cohort: Cohort) -> None:
+    text = "LM=1\n10 20\nCURVES=1\nPOINTS=2\n1 2\n3 4\nIMAGE=p1.png\n"
+    assert "curves of 1 specimen were not used" in " ".join(read(tmp_path, cohort, "c.tps", text).notes)
+
+
 def test_a_table_without_images(tmp_path: Path, cohort: Cohort) -> None:
     with pytest.raises(
         UserError, match=r"lacks the column image \(it has S_x,S_y\).* or call the file after"
@@ -412,6 +431,17 @@ UNREAD = [
     ("a.xml", b"<html><body/></html>", "neither CVAT's"),
     ("a.xml", b'<!DOCTYPE x [<!ENTITY a "b">]><dataset>&a;</dataset>', "XML that is not read"),
     ("a.json", b'{"people": []}', "OpenPose"),
+    ("a.json", b'{"project": {}, "file": {}, "metadata": {}}', "VIA 3"),
+    ("a.json", b'[{"image": "p1.png", "k": [{"keypointlabels": ["S"], "original_width": 9}]}]', "JSON-MIN"),
+    ("a.json", b'{"metadata": {"name": "p1.png"}, "instances": []}', "SuperAnnotate"),
+    ("a.json", b'{"item": {"name": "p1.png"}, "annotations": []}', "V7 Darwin"),
+    ("a.json", b'{"type": "FeatureCollection", "features": []}', "GeoJSON"),
+    ("a.nts", b'"made by me\n1 1L 4 0 DIM=2\np1\n10 20 30 40\n', "NTS file"),
+    ("a.pts", b"Version 1.0\n1\nS000 10 20 0\n", "IDAV"),
+    ("a.txt", b"<landmarks.pixel type=matrix>\nS\t10\t20\n", "StereoMorph"),
+    ("a.db", b"SQLite format 3\0", "SQLite database"),
+    ("a.rds", b"\x1f\x8b\x08\0", "gzip"),
+    ("a.csv", b"image,landmark,x_mm,y_mm\np1.png,S,10,20\n", "points in mm only"),
     ("a.json", b'{"a": 1}', "neither 3D Slicer markups nor COCO"),
 ]
 

@@ -75,7 +75,10 @@ def test_the_selected_prediction_shows_its_region_when_zoomed_in(annotated: Desk
     annotated.viewer.scene.camera.zoom = 0.5
     annotated.settle()
     assert canvas.layer(REGION) is None or not canvas.layer(REGION).visible
+    canvas.remove(REGION)
     annotated.viewer.scene.camera.zoom = 40
+    # Not at once: napari zooms while it inserts a layer, and cannot take another one meanwhile.
+    assert canvas.layer(REGION) is None
     annotated.settle()
     layer, one = canvas.layer(REGION), session.predictions[name]
     assert layer.visible

@@ -325,6 +325,7 @@ def test_a_smaller_radiograph_fills_the_canvas_whatever_was_shown_before(
     canvas = desktop.app.context.canvas
     desktop.until(lambda: canvas.layer("similarity"))
     desktop.show("small.png")
+    assert "not in view" not in desktop.said
     height = canvas.placement["scale"][0] * 80 * desktop.viewer.scene.camera.zoom
     assert height > 0.8 * desktop.canvas.height()
     desktop.show(first)

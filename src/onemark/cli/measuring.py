@@ -45,6 +45,12 @@ def measure(
     doubtful: Annotated[
         float | None, Parameter(help="Expected error in mm (or px) above which a landmark is flagged.")
     ] = None,
+    corrected: Annotated[
+        Path | None,
+        Parameter(
+            help="What a person made of some of these predictions; their errors give the intervals then."
+        ),
+    ] = None,
     html: Annotated[Path | None, Parameter(help="Write a page with bars of z-scores, too.")] = None,
     template: Annotated[
         Path | None, Parameter(help="Write a template for a set of your own to this file; nothing else.")
@@ -79,6 +85,7 @@ def measure(
         spacing_mm=spacing_mm,
         coverage=coverage,
         doubtful=doubtful,
+        corrected=() if corrected is None else read_table(corrected, cohort),
     )
     _write_frame(out, widen(frame) if wide else frame)
     if html is not None:
@@ -87,8 +94,17 @@ def measure(
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
     if flagged:
         print(f"{flagged} of {len(frame)} values carry a flag; the column `flag` says why")
+    if corrected is not None:
+        _say_corrected(frame)
     if cohort is None and spacing_mm is None:
         print("lengths are in pixels and there are no intervals; give --images FOLDER or --spacing-mm MM")
+
+
+def _say_corrected(frame: pandas.DataFrame) -> None:
+    fitted = frame.loc[frame["interval"] == "corrected", "measurement"].nunique()
+    rest = frame["measurement"].nunique() - fitted
+    also = f"; {rest} had too few of them" if rest else ""
+    print(f"the intervals of {fitted} quantities hold what the corrected radiographs say{also}")
 
 
 def agree(

@@ -55,7 +55,7 @@ def open_manifest(path: Path, spacing_mm: Spacing | None) -> Cohort:
         raise UserError(f"{printable(path)} mixes addresses with paths of this machine; make two lists")
     if not remote:
         here = str(path.absolute().parent)
-        places = [os.path.normpath(os.path.join(here, place)) for place in places]  # noqa: PTH118
+        places = [_absolute(place, here) for place in places]
     folder = _shared_folder(path, places, "/" if remote else os.sep)
     faults, files = [], dict[str, str]()
     for place in places:
@@ -72,6 +72,11 @@ def open_manifest(path: Path, spacing_mm: Spacing | None) -> Cohort:
 
         return RemoteCohort.at(folder, files, spacing_mm, tuple(faults))
     return Cohort(Path(folder), tuple(files), files, spacing_mm, left_out=tuple(faults))
+
+
+def _absolute(place: str, here: str) -> str:
+    # Most lists hold absolute paths, a million of them perhaps.
+    return os.path.normpath(place if place.startswith(os.sep) else os.path.join(here, place))  # noqa: PTH118
 
 
 def _shared_folder(path: Path, places: list[str], separator: str) -> str:

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from onemark.types import UserError
 
+# Names without fault, as most are, at a glance: a list may hold a million.
+_HONEST = re.compile(r"[\w-][\w. ()+,=-]*(?:/[\w-][\w. ()+,=-]*)*", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Beyond control characters: marks that reverse the text around them, and line ends that are no control characters.
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -23,14 +25,15 @@ _LONGEST_SENTENCE = 1500
 
 def key_fault(key: str) -> str | None:
     """Why this name cannot stand for a file inside a folder, as the end of a sentence; None when it can."""
+    if _HONEST.fullmatch(key):
+        return None
     if key.startswith(("/", "\\")):
         return "its name is an absolute path"
     if _DRIVE.match(key) or (os.name == "nt" and ":" in key):
         return "its name starts with a drive letter"
     if any(part in ("", ".", "..") for part in re.split(r"[/\\]", key)):
         return "a part of its name is empty, '.' or '..'"
-    plain = key.isascii() and key.isprintable()  # most names; a list may hold a million
-    if not plain and any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
         return "its name holds control characters"
     return None
 

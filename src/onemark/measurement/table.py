@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.data.images.spacing import Spacing
+from onemark.measurement.corrected import find_placed, fit_to_corrections
 from onemark.measurement.formulas.duals import Dual, Floats
 from onemark.measurement.formulas.geometry import Scene
 from onemark.measurement.formulas.grammar import Name
@@ -48,6 +49,7 @@ def measure(
     coverage: float = 0.95,
     doubtful: float | None = None,
     ellipses: Ellipses | None = None,
+    corrected: Iterable[LandmarkSet] = (),
 ) -> pandas.DataFrame:
     """Measure every radiograph of a landmark table.
 
@@ -61,6 +63,8 @@ def measure(
         doubtful: Expected error, in mm or px, above which a landmark is doubtful; 4 mm by default, or twice the
             landmark's median in px.
         ellipses: (image, landmark) -> `sd_major`, `sd_minor`, angle; instead of the expected error.
+        corrected: Points that a person placed on some of these radiographs, whose predictions `table` holds. Their
+            errors give the intervals then (`onemark.measurement.corrected`). Sets with expected errors do not count.
 
     Returns:
         One row per radiograph and measurement: `image, measurement, value, unit, standard_error, low, high, interval,
@@ -68,14 +72,20 @@ def measure(
         Lengths are in mm where the spacing is known, else px, and then have neither z nor class.
 
     Raises:
-        UserError: an unknown set or a mistake in it, no landmark in common, a coverage that is no share.
+        UserError: an unknown set or a mistake in it, no landmark in common, a coverage that is no share, too few
+            corrected radiographs for it.
     """
     if not 0 < coverage < 1:
         raise UserError(f"a coverage of {coverage}; give a share between 0 and 1, such as 0.95")
     chosen, sets = load_set(measurements), tuple(table)
     spacings = spacings_of(sets, cohort, spacing_mm)
     points = gather_points(sets, chosen, spacings, doubtful=doubtful, ellipses=ellipses)
-    return _frame(points, chosen, coverage)
+    frame = _frame(points, chosen, coverage)
+    placed = find_placed(sets, corrected)
+    if not placed:
+        return frame
+    true = gather_points(placed, chosen, spacings, doubtful=doubtful)
+    return fit_to_corrections(frame, _frame(true, chosen, coverage), coverage)
 
 
 def widen(frame: pandas.DataFrame) -> pandas.DataFrame:

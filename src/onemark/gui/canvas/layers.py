@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,12 +30,14 @@ class Canvas:
         viewer: The viewer.
         radiograph: The radiograph in view, or None.
         report_removal: Called with the tag when the person removes one of the layers.
+        quietly: Wraps what onemark itself does to the points, so that nobody takes it for the person's doing.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.radiograph: Radiograph | None = None
         self.report_removal: Callable[[str], None] = lambda tag: None
+        self.quietly: Callable[[], AbstractContextManager[None]] = nullcontext
         self._removing = False
         self._blanked: list[Layer] = []
         viewer.layers.events.removed.connect(self._on_removed)
@@ -71,7 +74,8 @@ class Canvas:
     def _move_here(self, layer: Points, tag: str, same: bool) -> None:
         # Points of a larger radiograph would count when napari fits the view.
         if not same and len(layer.data):
-            layer.data = np.empty((0, 2))
+            with self.quietly():
+                layer.data = np.empty((0, 2))
         self.place(layer)
         layer.metadata = self._make_metadata(tag)
 

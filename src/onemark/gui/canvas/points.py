@@ -70,6 +70,7 @@ class PointsEditor:
         self._was: tuple[str | None, str] = (None, "")
         self._content: tuple[object, ...] = ()
         self._adopted: Points | None = None
+        canvas.quietly = self._silence_events
         canvas.viewer.scene.camera.events.zoom.connect(self._resize)
 
     @property

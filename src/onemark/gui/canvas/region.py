@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from onemark.gui.canvas.layers import REGION, Canvas
 from onemark.gui.canvas.points import PointsEditor
@@ -32,7 +33,12 @@ class RegionView:
     def __init__(self, canvas: Canvas, session: Session, points: PointsEditor) -> None:
         self.canvas, self.session, self.points = canvas, session, points
         self._drawn: Any = None
-        canvas.viewer.scene.camera.events.zoom.connect(self.draw)
+        # napari zooms while it inserts the first layer, and a layer inserted within that breaks its list of layers.
+        self._soon = QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.draw)
+        canvas.viewer.scene.camera.events.zoom.connect(self._draw_soon)
         session.landmark_changed.connect(self.draw)
         session.predictions_changed.connect(self.draw)
 
@@ -56,7 +62,11 @@ class RegionView:
 
     def close(self) -> None:
         """Release the viewer."""
-        self.canvas.viewer.scene.camera.events.zoom.disconnect(self.draw)
+        self.canvas.viewer.scene.camera.events.zoom.disconnect(self._draw_soon)
+        self._soon.stop()
+
+    def _draw_soon(self, event: Any = None) -> None:
+        self._soon.start()
 
     def _outline(self) -> NDArray[np.float64] | None:
         """`[N, 2]` (y, x) px, or None where nothing is to be drawn."""

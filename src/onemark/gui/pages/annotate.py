@@ -22,6 +22,7 @@ from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
 from onemark.gui.widgets.parts import (
+    ElidedBox,
     group,
     lay_column,
     lay_flow,
@@ -172,7 +173,7 @@ class AnnotatePage(Page):
         return f"{spot} Click on <b>{schema.names[at]}</b> ({schema.labels[at]})"
 
     def _make_schema_box(self) -> QComboBox:
-        box: QComboBox = name_control(QComboBox(), "schema", "The set of landmarks to place")
+        box: QComboBox = name_control(ElidedBox(), "schema", "The set of landmarks to place")
         box.setMinimumContentsLength(12)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for key, title in SHIPPED.items():

@@ -77,6 +77,9 @@ class ExportPage(Page):
         states = [self.app.session.state(one.image) for one in self.app.session.collect_results()]
         parts = [(State.EXEMPLAR, "exemplar"), (State.CORRECTED, "corrected"), (State.PREDICTED, "predicted")]
         counts = [f"{states.count(state)} {word}" for state, word in parts if states.count(state)]
+        begun = states.count(State.ANNOTATING) + states.count(State.CORRECTING)
+        if begun:
+            counts.append(f"{begun} unfinished, written as predicted")
         self._summary.setText(
             f"{len(states)} radiographs: {', '.join(counts)}" if states else "Nothing to export yet"
         )

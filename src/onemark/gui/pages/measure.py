@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QAbstractItemView, QCheckBox, QComboBox, QFileDialog, QHeaderView, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.pages.reading import BeginReading
 from onemark.gui.widgets.keys import KeyedTable
-from onemark.gui.widgets.parts import lay_column, lay_flow, make_label, name_control
+from onemark.gui.widgets.parts import ElidedBox, lay_column, lay_flow, make_label, name_control
 from onemark.gui.widgets.readings_table import NAME, VALUE, Readings
 from onemark.measurement.sets.fitting import DEFAULT
 
@@ -55,6 +55,17 @@ class MeasurePage(QWidget):
         self.app.measuring.watch(False)
         super().hideEvent(event)
 
+    def minimumSizeHint(self) -> QSize:
+        """As high as its rows are at this width, so that none covers the table."""
+        hint = super().minimumSizeHint()
+        width = max(self.width(), hint.width())
+        return QSize(hint.width(), max(hint.height(), self.layout().minimumHeightForWidth(width)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Ask for more room where a narrower panel breaks a row."""
+        super().resizeEvent(event)
+        self.updateGeometry()
+
     def refresh(self) -> None:
         """Show the set and its measurements."""
         chosen = self.app.measuring.chosen
@@ -78,7 +89,7 @@ class MeasurePage(QWidget):
         self.app.measuring.draw(names, self._draw.isChecked())
 
     def _make_set_box(self) -> QComboBox:
-        box: QComboBox = name_control(QComboBox(), "measure.set", "The set of measurements")
+        box: QComboBox = name_control(ElidedBox(), "measure.set", "The set of measurements")
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(12)
         box.setPlaceholderText("Choose a set")
@@ -115,9 +126,10 @@ class MeasurePage(QWidget):
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 7)
+        row = view.fontMetrics().height() + 7
+        view.verticalHeader().setDefaultSectionSize(row)
         _fit_columns(view.horizontalHeader())
-        view.setMinimumHeight(96)
+        view.setMinimumHeight(3 * row + 2 * view.frameWidth())
         view.selectionModel().selectionChanged.connect(self._on_selected)
         return view
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QComboBox, QFrame, QSpinBox, QWidget
 
 from onemark.gui.controllers.app import ANNOTATE, App
-from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, name_control
+from onemark.gui.widgets.parts import ElidedBox, lay_column, lay_flow, make_button, make_label, name_control
 
 
 class BeginReading(QWidget):
@@ -26,7 +26,7 @@ class BeginReading(QWidget):
         )
         self._count.setRange(1, 999)
         self._count.setValue(10)
-        self._of: QComboBox = name_control(QComboBox(), "reading.of", "Which radiographs to draw from")
+        self._of: QComboBox = name_control(ElidedBox(), "reading.of", "Which radiographs to draw from")
         self._of.addItem("of my own", True)
         self._of.addItem("of all", False)
         lay_column(self).addLayout(lay_flow(self._button, self._count, self._of))

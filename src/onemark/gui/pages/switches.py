@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QWidget
 
 from onemark.gui.controllers.app import App
-from onemark.gui.widgets.parts import name_control
+from onemark.gui.widgets.parts import ElidedBox, name_control
 
 TIPS = {
     "similarity": "Where the radiograph resembles the exemplar's landmark, per resolution level or as the product of all",
@@ -53,7 +53,7 @@ class Switches(QWidget):
         switch: QCheckBox = name_control(
             QCheckBox(text), name, TIPS.get(kind, f"{text}, which this recipe shows")
         )
-        variant: QComboBox = name_control(QComboBox(), f"{name}.level", f"Which map of the {kind}")
+        variant: QComboBox = name_control(ElidedBox(), f"{name}.level", f"Which map of the {kind}")
         variant.hide()
         switch.toggled.connect(lambda on: self._switch(kind, on))
         variant.activated.connect(lambda index: self.app.evidence.switch(kind, True, variant.itemData(index)))

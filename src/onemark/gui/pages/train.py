@@ -14,6 +14,7 @@ from onemark.gui.widgets.form import SettingsForm
 from onemark.gui.widgets.loss_plot import LossPlot
 from onemark.gui.widgets.parts import (
     Bar,
+    ElidedBox,
     lay_column,
     lay_flow,
     make_button,
@@ -34,13 +35,13 @@ class TrainPage(Page):
         self.app = app
         self._inputs = make_label("", "hint", name="inputs")
         self._recipe: QComboBox = name_control(
-            QComboBox(), "recipe", "The method. The first one suits most radiographs"
+            ElidedBox(), "recipe", "The method. The first one suits most radiographs"
         )
         self._recipe.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._recipe.setMinimumContentsLength(10)
         self._recipe_says = make_label("", "hint")
         self._minutes = self._make_minutes_box()
-        self._device: QComboBox = name_control(QComboBox(), "device", "The processor that does the work")
+        self._device: QComboBox = name_control(ElidedBox(), "device", "The processor that does the work")
         self._device_says = make_label("Looking for a GPU…", "hint", name="device.description")
         self._choices = QWidget()
         self._more = make_tool("advanced", "▸ Advanced", "All options of the recipe", self.toggle_advanced)

@@ -7,14 +7,18 @@ from functools import cache
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QPainter, QPixmap
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractButton,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -61,6 +65,24 @@ def make_label(text: str = "", role: str = "", *, name: str = "", wrap: bool = T
     if wrap:
         made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return made
+
+
+class ElidedBox(QComboBox):
+    """A combo box whose text ends in dots where it is too narrow, instead of in half a letter."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the box, then as much of the text as fits."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        text = option.currentText or self.placeholderText()
+        option.currentText = self.fontMetrics().elidedText(
+            text, Qt.TextElideMode.ElideRight, room.width() - 4
+        )
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 def lay_row(*items: QWidget | int, spacing: int = 6) -> QHBoxLayout:

@@ -7,7 +7,15 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QHeaderView, QLineEdit,
 
 from onemark.gui.controllers.app import App
 from onemark.gui.widgets.keys import KeyedTable
-from onemark.gui.widgets.parts import group, lay_column, lay_flow, make_label, make_tool, name_control
+from onemark.gui.widgets.parts import (
+    ElidedBox,
+    group,
+    lay_column,
+    lay_flow,
+    make_label,
+    make_tool,
+    name_control,
+)
 from onemark.gui.widgets.radiographs.table import ERROR, NAME, STATE, Radiographs
 
 
@@ -51,11 +59,11 @@ class RadiographPanel(QWidget):
 
     def _make_column_box(self) -> QComboBox:
         box: QComboBox = name_control(
-            QComboBox(), "column", "What the last column shows; click its title to sort by it"
+            ElidedBox(), "column", "What the last column shows; click its title to sort by it"
         )
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setMinimumContentsLength(8)
-        box.addItem("Expected error", "")
+        box.setMinimumContentsLength(10)
+        box.addItem("Exp. error", "")
         box.activated.connect(lambda index: self.app.measuring.show_column(box.itemData(index)))
         return box
 

@@ -44,6 +44,7 @@ class _Specimen:
     count: int
     fields: dict[str, str] = field(default_factory=dict)
     points: list[tuple[int, str]] = field(default_factory=list)
+    has_curves: bool = False
 
 
 def _render(target: Target) -> Mapping[Path, str]:
@@ -77,7 +78,9 @@ def _read(source: Source) -> Reading:
     lines: dict[str, int] = {}
     replicates: list[str] = []
     empty: list[str] = []
+    curved = 0
     for specimen in _specimens(path, source.text):
+        curved += specimen.has_curves
         image = _image(path, specimen)
         if not image:
             continue
@@ -96,7 +99,7 @@ def _read(source: Source) -> Reading:
                 f"{path}, {entries[0].where}: landmark '1' is on {image!r} twice "
                 f"(first in line {lines[entries[0].image] + 1}); remove one of the two"
             )
-    notes = []
+    notes = [f"curves of {curved} specimen{'s' * (curved > 1)} were not used"] if curved else []
     if replicates:
         notes.append(f"it places {_few(replicates)} more than once, of which the first was used")
     if empty:
@@ -121,7 +124,7 @@ def _specimens(path: Path, text: str) -> Iterator[_Specimen]:
             current, curve = _Specimen(number, _count(value, f"{path}, line {number}")), False
         elif current and key:
             current.fields[key] = value
-            curve = curve or key == "POINTS"
+            current.has_curves = curve = curve or key == "POINTS"
         elif current and value and not curve:
             current.points.append((number, value))
     if current is None:

@@ -83,6 +83,7 @@ def split(path: Path, text: str) -> Rows:
     first = _first(lines)
     if first is None:
         raise UserError(f"{path} is empty; {SHAPE}")
+    first = _skip_comments(lines, first)
     forced = re.fullmatch(r"\s*sep=(.)\s*", lines[first])
     if forced and forced[1] in ",;\t":
         lines[first] = "\n"
@@ -110,9 +111,30 @@ def _rows(path: Path, lines: list[str], delimiter: str) -> Iterator[tuple[int, l
         raise UserError(f"{path}, line {line}: not readable as CSV ({error}); fix that line") from None
 
 
+def _skip_comments(lines: list[str], first: int) -> int:
+    """Blank the comments above the table, and the # before its header where NumPy wrote one; the header's index."""
+    while lines[first].lstrip().startswith("#"):
+        text, below = lines[first].lstrip()[1:], _first(lines[first + 1 :])
+        following = "" if below is None else lines[first + 1 + below]
+        if below is None or (not following.lstrip().startswith("#") and _width(text) == _width(following)):
+            lines[first] = text
+            break
+        lines[first] = "\n"
+        first += 1 + below
+    return first
+
+
+def _width(line: str) -> int:
+    return len(_cells(line, _delimiter(line)))
+
+
 def _first(lines: Sequence[str]) -> int | None:
     return next((i for i, line in enumerate(lines) if line.strip()), None)
 
 
 def _delimiter(line: str) -> str:
-    return max(",;\t", key=lambda d: len(next(csv.reader([line], delimiter=d, skipinitialspace=True), [])))
+    return max(",;\t", key=lambda d: len(_cells(line, d)))
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])

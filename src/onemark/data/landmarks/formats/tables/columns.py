@@ -14,6 +14,7 @@ ELLIPSE = ("sd_major", "sd_minor", "angle")
 EXTRAS = ("score", "expected_error", *ELLIPSE, "visible_probability")
 UNIT = "unit"
 MM = ("x_mm", "y_mm")
+UID = "sop_instance_uid"
 ANSWER = "answer"
 GUESS = ("guess_x", "guess_y")
 _IMAGE = [
@@ -82,7 +83,9 @@ _AXIS = {
     for axis in "xy"
 }
 _SEPARATOR = r"[\s_.\-]+"
-_AFTER = re.compile(rf"(?P<name>.+?){_SEPARATOR}(?P<axis>[xy])(\s*[(\[]?\s*px\s*[)\]]?)?", re.IGNORECASE)
+_AFTER = re.compile(
+    rf"(?P<name>.+?)({_SEPARATOR}[(\[]?|[(\[])(?P<axis>[xy])(\s*[(\[]?\s*px\s*)?[)\]]?", re.IGNORECASE
+)
 _BEFORE = re.compile(rf"(?P<axis>[xy])({_SEPARATOR}|(?=\d))(?P<name>.+)", re.IGNORECASE)
 _GLUED = re.compile(r"(?P<name>.*[A-Za-z0-9])(?P<axis>[XYxy])")
 _NO_LANDMARK = re.compile(

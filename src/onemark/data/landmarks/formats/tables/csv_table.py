@@ -26,6 +26,7 @@ from onemark.data.landmarks.formats.tables.columns import (
     EXTRAS,
     GUESS,
     LONG,
+    MM,
     UNIT,
     Pair,
     find_column,
@@ -184,6 +185,8 @@ def _check_columns(
         plain["image"] = image
     missing = [what for what in wanted if plain.get(what) is None]
     if missing:
+        if set(missing) == {"x", "y"} and set(MM) <= {cell.lower() for cell in header}:
+            raise UserError(f"{path} has its points in mm only ({', '.join(MM)}); give x, y in pixels")
         have = ",".join(header)[:80]
         word = "column" if len(missing) == 1 else "columns"
         also = ", or call the file after its radiograph" if missing == ["image"] else ""
