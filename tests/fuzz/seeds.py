@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,31 @@ def _foreign() -> dict[str, dict[str, bytes]]:
     }
 
 
+def _others() -> dict[str, dict[str, bytes]]:
+    """Kinds that few programs write."""
+    import roifile
+
+    roi = bytes(roifile.ImagejRoi.frompoints(np.array([[1, 2]])).tobytes())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("a.roi", "b.roi"):
+            file.writestr(zipfile.ZipInfo(name), roi)
+    value = {"x": 20.0, "y": 30.0, "width": 0.5, "keypointlabels": ["a"]}
+    result = {"type": "keypointlabels", "original_width": 32, "original_height": 24, "value": value}
+    tasks = [{"id": 1, "data": {"image": "/data/0123abcd-p1.png"}, "annotations": [{"result": [result]}]}]
+    region = {"shape_attributes": {"name": "point", "cx": 5, "cy": 6}, "region_attributes": {"name": "a"}}
+    part = "<part name='a' x='5' y='6'/><part name='b' x='7' y='9'/>"
+    imglab = f"<dataset><images><image file='p1.png'><box>{part}</box></image></images></dataset>"
+    return {
+        "roi-set": {"p1.zip": archive.getvalue()},
+        "label-studio": {"a.json": json.dumps(tasks).encode()},
+        "via": {"a.json": json.dumps({"k": {"filename": "p1.png", "regions": [region]}}).encode()},
+        "imglab": {"a.xml": imglab.encode()},
+        "isbi": {"p1.txt": b"5,6\n7,9\n10,11\n1\n2\n"},
+        "imagej-results": {"a.csv": b" ,Area,X,Y,Label\n1,0,5,6,p1.png:a\n2,0,7,9,p1.png:b\n"},
+    }
+
+
 SEEDS: dict[str, Callable[[], dict[str, bytes]]] = {
     "png": _png,
     "jpeg": _jpeg,
@@ -236,7 +262,7 @@ SEEDS: dict[str, Callable[[], dict[str, bytes]]] = {
     "tps": _tps,
     "slicer": _slicer,
     "coco": _coco,
-    **{target: (lambda found=found: found) for target, found in _foreign().items()},
+    **{target: (lambda found=found: found) for target, found in (_foreign() | _others()).items()},
 }
 
 

@@ -24,6 +24,12 @@ FOREIGN = {
     "fcsv": "p1.fcsv",
     "napari": "p1.csv",
     "deeplabcut": "a.csv",
+    "roi-set": "p1.zip",
+    "label-studio": "a.json",
+    "via": "a.json",
+    "imglab": "a.xml",
+    "isbi": "p1.txt",
+    "imagej-results": "a.csv",
 }
 LANDMARKS = ("csv", "tps", "slicer", "coco", *FOREIGN)
 PICTURES = ("png", "jpeg", "bmp", "webp", "jpeg2000", "tiff", "dicom")
@@ -37,8 +43,9 @@ _WORDS = {
     "json": [*b"null true false NaN -Infinity 1e999 [] {} -1".split(b" "), b'""', _DIGITS, _DEEP],
     "picture": [bytes(4), b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x01\0", b"\xff\xd8\xff", b"\xff\xda"],
 }
-_WORDS |= dict.fromkeys(("slicer", "coco", "labelme"), _WORDS["json"])
-_WORDS |= dict.fromkeys(("pts", "yolo", "fcsv", "napari", "deeplabcut", "cvat"), _WORDS["csv"])
+_WORDS |= dict.fromkeys(("slicer", "coco", "labelme", "label-studio", "via"), _WORDS["json"])
+_TEXTS = ("pts", "yolo", "fcsv", "napari", "deeplabcut", "cvat", "imglab", "isbi", "imagej-results")
+_WORDS |= dict.fromkeys(_TEXTS, _WORDS["csv"])
 
 Check = Callable[[bytes], None]
 
