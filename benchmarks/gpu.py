@@ -153,18 +153,15 @@ def measure_published(job: Job) -> None:
         }
         if job.is_try:
             settings |= {f"{slot}.steps": 1 for slot in configs} | {f"{slot}.area": 64**2 for slot in configs}
-            settings |= {f"{slot}.batch": 2 for slot in configs} | smaller_patches(recipe)
+            settings |= {f"{slot}.batch": 2 for slot in configs}
+            if "patch" in settings_of(configs["match"]):
+                settings["match.patch"] = 32  # fits on the canvas of a phantom
         with told(job, recipe):
             model = job.fit(recipe, None if job.is_try else 0.25, settings)
             stages = {entry["stage"]: entry for entry in model.log}
             value = {stage: last["step"] / last["seconds"] for stage, last in stages.items()}
             shown = ", ".join(f"{stage} {pace:.2f} steps/s" for stage, pace in value.items())
             job.note(recipe, value, shown)
-
-
-def smaller_patches(recipe: str) -> dict[str, int]:
-    """Patches that fit on the canvas of a phantom."""
-    return {"match.patch": 32} if recipe == "cc2d" else {}
 
 
 @contextlib.contextmanager
