@@ -3,8 +3,9 @@
     python benchmarks/archive.py flat --count 20000      # memory, and the last 1,000 against the first
     python benchmarks/archive.py list --count 100000     # open_cohort, and a manifest of --manifest paths
     python benchmarks/archive.py kill --times 20         # SIGKILL at random moments, then the same command again
+    python benchmarks/archive.py dask --count 2000       # two workers against one process with two threads
 
-Everything is synthetic and lies in a temporary folder. All of it takes one thread.
+Everything is synthetic and lies in a temporary folder. All but `dask` takes one thread.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import psutil
+import torch
 
 import onemark
+from onemark.archive.cluster import predict_on_cluster
 from onemark.archive.job import predict_into
+from onemark.archive.options import PredictOptions
 from onemark.phantom import write_phantom_cohort
 from onemark.progress import Progress
 
@@ -36,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("flat", "list", "kill"))
+    parser.add_argument("what", choices=("flat", "list", "kill", "dask"))
     parser.add_argument("--count", type=int, default=1000, help="radiographs")
     parser.add_argument("--manifest", type=int, default=0, help="paths of a list, for `list`")
     parser.add_argument("--times", type=int, default=20, help="kills, for `kill`")
@@ -48,6 +52,8 @@ def main() -> None:
             measure_flat(folder, chosen.count)
         elif chosen.what == "list":
             measure_listing(folder, chosen.count, chosen.manifest)
+        elif chosen.what == "dask":
+            measure_dask(folder, chosen.count)
         else:
             measure_kills(folder, chosen.count, chosen.times, random.Random(chosen.seed))
 
@@ -131,6 +137,46 @@ def measure_kills(folder: Path, count: int, times: int, chance: random.Random) -
     print(
         f"{count} radiographs: {killed} of {times} were killed; {equal} of {times} tables equal the unbroken one"
     )
+
+
+def measure_dask(folder: Path, count: int) -> None:
+    """Print radiographs per second of one process with two threads, of two workers, and with a worker killed."""
+    run, many = make_run(folder, count)
+    cohort, options = onemark.open_cohort(many), PredictOptions(shard_size=32)
+    torch.set_num_threads(2)
+    began = time.monotonic()
+    predict_into(folder / "alone.csv", onemark.load(run, "cpu"), cohort, options)
+    alone = count / (time.monotonic() - began)
+    marks: list[tuple[float, int]] = []
+
+    def watch(event: Progress) -> None:
+        marks.append((time.monotonic(), event.step))
+
+    predict_on_cluster(run, cohort, folder / "two.csv", options, workers=2, device="cpu", progress=watch)
+    # From the first part on: starting workers is a matter of seconds, once.
+    at, first = next((at, step) for at, step in marks if step)
+    end = next(at for at, step in marks if step == count)
+    two = (count - first) / max(end - at, 1e-9)
+    killed: list[int] = []
+
+    def kill(event: Progress) -> None:
+        if event.step and not killed:
+            killed.append(kill_worker())
+
+    predict_on_cluster(run, cohort, folder / "killed.csv", options, workers=2, device="cpu", progress=kill)
+    whole = (folder / "alone.csv").read_bytes()
+    equal = [(folder / name).read_bytes() == whole for name in ("two.csv", "killed.csv")]
+    print(f"one process, two threads: {alone:.1f} radiographs/s; two workers: {two:.1f}, {two / alone:.2f} x")
+    print(f"tables equal: two workers {equal[0]}, one of them killed {equal[1]}")
+
+
+def kill_worker() -> int:
+    """Kill one of the worker processes that this one has started; return its id."""
+    for child in psutil.Process().children(recursive=True):
+        if any("spawn_main" in word for word in child.cmdline()):
+            child.kill()
+            return child.pid
+    raise SystemExit("no worker found")
 
 
 if __name__ == "__main__":

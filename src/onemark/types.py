@@ -16,6 +16,10 @@ class UserError(ValueError):
     """The user's input is wrong. One sentence says what, where and how to fix it; the CLI exits with status 2."""
 
 
+class LostRank(UserError):
+    """Another process of the same training has ended."""
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """One 2-D grey image.

@@ -186,7 +186,7 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
     ("markup", "words"),
     [
         ({"controlPoints": []}, "holds no landmarks"),
-        ({"controlPoints": [{"label": "s", "position": [1, "b", 0]}]}, "no valid markups file"),
+        ({"controlPoints": [{"label": "s", "position": [1, "b", 0]}]}, "'b' where a number belongs"),
         ({"controlPoints": [{"label": "s", "position": [1]}]}, "no valid markups file"),
         ({"controlPoints": [{"label": "s", "position": [1, 10**400, 0]}]}, "a number of 401 digits"),
         ({"controlPoints": "none"}, "no valid markups file"),
@@ -393,7 +393,7 @@ def test_foreign_coco(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 9, "category_id": 3, "keypoints": [1, 2, 2]}]}, "no valid COCO"),
         ({"annotations": [{"category_id": 3, "keypoints": [1, 2, 2]}]}, "no valid COCO .*image_id"),
         ({"annotations": coco_document()["annotations"][:1] * 2}, "landmark 's' is on 'c.png' twice"),
-        ({"categories": [{"id": 3, "keypoints": ["s", "s", "t"]}]}, "landmark 's' is on 'c.png' twice"),
+        ({"categories": [{"id": 3, "keypoints": ["s", "s", "t"]}]}, "names a landmark twice"),
         ({"images": None}, "no valid COCO"),
         ({"annotations": [coco_annotation(keypoint_scores=[1])]}, "annotation 1 has 1 keypoint_scores for 3"),
         (
@@ -402,7 +402,7 @@ def test_foreign_coco(tmp_path: Path) -> None:
         ),
         (
             {"annotations": [{"image_id": 7, "category_id": 3, "keypoints": ["a", 2, 2, *[0] * 6]}]},
-            "no valid COCO",
+            "'a' where a number belongs",
         ),
         ({"annotations": [coco_annotation(keypoints=[10**400, 2, 2, *[0] * 6])]}, "a number of 401 digits"),
     ],

@@ -133,7 +133,8 @@ NAMES = st.one_of(
     ),
     st.text(st.characters(exclude_categories=()), min_size=1, max_size=12),
 )
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(-1e9, 1e9)
+ERRORS = st.one_of(st.just(math.nan), st.floats(0, 1e9))
 POINTS = st.one_of(st.just(NAN), st.tuples(FLOATS, FLOATS))
 EXTRA = st.one_of(st.just(math.nan), FLOATS)
 
@@ -150,7 +151,8 @@ def tables(draw: st.DrawFn, points: st.SearchStrategy[tuple[float, float]] = POI
     for image in images:
         xy = np.array([draw(points) for _ in names], float).reshape(-1, 2)
         extras = [
-            np.array([draw(EXTRA) for _ in names]) if draw(st.booleans()) else np.empty(0) for _ in "se"
+            np.array([draw(extra) for _ in names]) if draw(st.booleans()) else np.empty(0)
+            for extra in (EXTRA, ERRORS)
         ]
         sets.append(LandmarkSet(image, tuple(names), xy, *extras))
     return LandmarkTable.from_sets(sets)

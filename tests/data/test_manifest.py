@@ -79,3 +79,31 @@ def test_a_name_that_leads_elsewhere_is_left_out_and_said(folder: Path):
     cohort = onemark.open_cohort(path)
     assert cohort.names[0].endswith("one.png")
     assert all("\x01" not in name and "\x02" not in name for name in cohort.names)
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2], [["a.png"]], [b"\xff"], ["a" * 5000 + ".png"], ["a" * 10**6] * 300]
+)
+def test_a_parquet_column_of_anything_but_paths_is_one_sentence(values: list[object], tmp_path: Path):
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "list.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(pa.table({"path": values}), path)
+    with pytest.raises(UserError, match=r"list\.parquet") as caught:
+        onemark.open_cohort(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_empty_rows_of_a_parquet_list_are_no_paths(folder: Path, tmp_path: Path):
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "list.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pa.table({"path": [None, str(folder / "a" / "one.png"), ""]}), path
+    )
+    assert onemark.open_cohort(path).names == ("one.png",)
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_a_line_without_end_is_one_sentence(name: str, tmp_path: Path):
+    (tmp_path / name).write_text("path\n" + "a" * (1 << 21))
+    with pytest.raises(UserError, match=r"list\.(txt|csv) (has a line|is no list)"):
+        onemark.open_cohort(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import onemark
 from onemark import Cohort, UserError
-from onemark.data.urls import join_url, parse_place
+from onemark.data.urls import join_url, parse_place, read_url
 from onemark.progress import Progress
 
 fsspec = pytest.importorskip("fsspec")
@@ -88,3 +89,28 @@ def test_addresses_below_others():
     assert join_url("s3://b/x/", "a/1.png") == "s3://b/x/a/1.png"
     assert join_url("zip://in::file.zip", "1.png") == "zip://in/1.png::file.zip"
     assert parse_place("C:/xrays") == Path("C:/xrays")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_an_archive_that_is_a_pipe_is_refused(tmp_path: Path, scheme: str):
+    os.mkfifo(tmp_path / "x.zip")
+    with pytest.raises(UserError, match="is a pipe or a device"):
+        onemark.open_cohort(f"zip://::{scheme}{tmp_path / 'x.zip'}")
+
+
+@pytest.mark.parametrize("address", ["http://[", "zip://a::s3://[x", "file:///a\0b", "s3://a\nb"])
+def test_what_is_no_address_is_one_sentence(address: str):
+    with pytest.raises(UserError) as caught:
+        onemark.open_cohort(address)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_bytes_than_allowed_are_refused_before_they_are_unpacked(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bin", bytes(3 << 20))
+    address = f"zip://a.bin::{tmp_path / 'x.zip'}"
+    assert read_url(address, 3 << 20) == bytes(3 << 20)
+    with pytest.raises(UserError, match="is larger than 2 MiB"):
+        read_url(address, 2 << 20)

@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -33,12 +34,37 @@ MOST_MEMORY = 1 << 30
 """Bytes by which an input may raise the process's peak."""
 
 
+tried = 0
+"""Inputs so far."""
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Say where the readers are while an input takes very long."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        last = tried
+        while not ended.wait(3 * SECONDS):
+            if tried == last:
+                faulthandler.dump_traceback()
+            last = tried
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def fuzz(target: str, count: int, seed: int) -> int:
     """Try mutations of a target's corpus; returns the number of failures."""
     rng = random.Random(f"{target} {seed}")
     inputs = [path.read_bytes() for path in sorted((CORPUS / target).iterdir())]
     failures, kinds, started = 0, set[str](), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, watched():
         check = check_of(target, Path(folder))
         for data in inputs:  # what is loaded and cached on first use is not the input's fault
             with contextlib.suppress(AssertionError):
@@ -58,14 +84,13 @@ def fuzz(target: str, count: int, seed: int) -> int:
 
 def failure(check: object, data: bytes) -> str:
     """What went wrong, empty when nothing did."""
+    global tried
+    tried += 1
     before, started = peak(), time.monotonic()
-    faulthandler.dump_traceback_later(3 * SECONDS, exit=False)
     try:
         check(data)  # type: ignore[operator]
     except Exception:
         return traceback.format_exc()
-    finally:
-        faulthandler.cancel_dump_traceback_later()
     if time.monotonic() - started > SECONDS:
         return f"took {time.monotonic() - started:.0f} s"
     if peak() - before > MOST_MEMORY:

@@ -95,7 +95,8 @@ def check_landmarks(path: Path, cohort: Cohort) -> None:
             assert not np.isinf(values).any()
     if len(table):
         copy = path.with_name("copy.csv")
-        table.to_csv(copy)
+        with copy.open("w", encoding="utf-8", newline="") as stream:  # without the flush to the disk
+            table.write_csv(stream)
         again = read_table(copy)
         assert (again.images, again.names) == (table.images, table.names)
         for one, other in zip(table, again, strict=True):

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
+from napari import Viewer
+from napari.settings import get_settings
+from qtpy.QtWidgets import QApplication
+
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.schema import schema_from_names
 
-from .desktop import Desktop
+from .desktop import Desktop, close_viewer, open_viewer
 from .fake_backend import FakeBackend, folder_of_phantoms
 
 TINY = {"steps": 3, "area": 4096, "batch": 2}
@@ -53,11 +56,49 @@ def backend(truth: LandmarkTable) -> FakeBackend:
     return FakeBackend(truth)
 
 
+@pytest.fixture(scope="session")
+def shared_viewer(qapp: QApplication) -> Iterator[Viewer]:
+    """One window for the tests of a process: opening it takes longer than most tests."""
+    viewer = open_viewer()
+    yield viewer
+    close_viewer(viewer)
+
+
 @pytest.fixture
-def desktop(make_napari_viewer: Any, backend: FakeBackend) -> Iterator[Desktop]:
-    made = Desktop(make_napari_viewer(show=True), backend)
+def viewer(shared_viewer: Viewer) -> Iterator[Viewer]:
+    """The window without layers and with the settings that napari comes with."""
+    get_settings().reset()
+    before = _list_listeners(shared_viewer)
+    yield shared_viewer
+    shared_viewer.layers.clear()
+    assert _list_listeners(shared_viewer) == before, "the panel still listens to the viewer"
+    get_settings().reset()
+
+
+def _list_listeners(viewer: Viewer) -> list[object]:
+    """What a key or the mouse calls."""
+    return [dict(viewer.keymap), *viewer.mouse_drag_callbacks, *viewer.mouse_move_callbacks]
+
+
+@pytest.fixture
+def make_viewer(qapp: QApplication) -> Iterator[Callable[[], Viewer]]:
+    """Opens windows of a test's own, for what happens when one closes."""
+    opened: list[Viewer] = []
+
+    def make() -> Viewer:
+        opened.append(open_viewer())
+        return opened[-1]
+
+    yield make
+    for viewer in opened:
+        close_viewer(viewer)
+
+
+@pytest.fixture
+def desktop(viewer: Viewer, backend: FakeBackend) -> Iterator[Desktop]:
+    made = Desktop(viewer, backend)
     yield made
-    made.widget.shut()
+    made.remove()
 
 
 @pytest.fixture

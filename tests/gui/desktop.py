@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from napari import Viewer
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -17,6 +20,20 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QMainWindow, QScrollAr
 from onemark.gui.widget import OnemarkWidget
 
 WINDOW = (1280, 720)
+
+
+def open_viewer() -> Viewer:
+    """Open a window as napari does, without the greeting that it draws first."""
+    viewer = Viewer(show=True, show_welcome_screen=False)
+    # Nothing here looks at the status bar, whose thread may outlive a window that closes quickly.
+    viewer.window._qt_window.status_thread.close_terminate()
+    return viewer
+
+
+def close_viewer(viewer: Viewer) -> None:
+    """Close a window, which a test may have done already, and leave the size of the person's own window alone."""
+    with suppress(AttributeError), patch.object(viewer.window._qt_window, "_save_current_window_settings"):
+        viewer.close()
 
 
 class Desktop:
@@ -35,6 +52,14 @@ class Desktop:
         made = cls.__new__(cls)
         made.viewer, made.widget = viewer, widget
         return made
+
+    def remove(self) -> None:
+        """Take the panel out of the window and destroy it, with every widget of it."""
+        self.widget.shut()
+        with suppress(LookupError):  # a test may have removed it
+            self.viewer.window.remove_dock_widget(self.widget)
+        self.widget.deleteLater()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     @property
     def app(self) -> Any:

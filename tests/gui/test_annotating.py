@@ -226,6 +226,7 @@ def test_a_form_that_nobody_has_touched_changes_no_setting_of_any_recipe(qtbot: 
 
     form = SettingsForm()
     qtbot.addWidget(form)
+    form.show()
     for info in Pipeline().list_recipes():
         form.show_recipe(info, {})
         assert form.settings() == {}, info.name
@@ -236,6 +237,8 @@ def test_a_form_keeps_a_setting_that_has_more_decimals_than_it_shows(qtbot: Any)
     qtbot.addWidget(form)
     info = RecipeInfo("onemark", "quick", {"match": MatchConfig()})
     form.show_recipe(info, {"match.learning_rate": 1 / 3000})
+    assert form.settings() == {"match.learning_rate": 1 / 3000}
+    form.show()
     assert form.settings() == {"match.learning_rate": 1 / 3000}
     form.findChild(QAbstractSpinBox, "onemark.settings.match.learning_rate").setValue(0.0005)
     form.findChild(QAbstractSpinBox, "onemark.settings.match.steps").setValue(33)

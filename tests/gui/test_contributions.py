@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from napari import Viewer
 from npe2 import PluginManifest
 
 import onemark
@@ -54,8 +54,7 @@ def test_without_a_window_a_folder_is_its_first_radiograph(
     assert meta["units"] == ("mm", "mm")
 
 
-def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: Any, xrays: Path) -> None:
-    viewer = make_napari_viewer(show=True)
+def test_dropping_a_folder_on_the_canvas_opens_the_widget(viewer: Viewer, xrays: Path) -> None:
     viewer.open(str(xrays), plugin="onemark")
     widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
@@ -63,12 +62,11 @@ def test_dropping_a_folder_on_the_canvas_opens_the_widget(make_napari_viewer: An
     desktop.until_shown(desktop.session.current)
     assert len(desktop.session.cohort) == 6
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"]
-    widget.shut()
+    desktop.remove()
 
 
-def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_is_the_phantom_cohort(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onemark.gui.controllers.opening.PHANTOMS", 3)
-    viewer = make_napari_viewer(show=True)
     viewer.open_sample("onemark", "phantom")
     widget = contributions.open_widget(viewer)
     desktop = Desktop.around(viewer, widget)
@@ -79,7 +77,7 @@ def test_the_sample_is_the_phantom_cohort(make_napari_viewer: Any, monkeypatch: 
     assert [layer.name for layer in viewer.layers] == ["radiograph", "landmarks"], (
         "the sample's layer is used, not doubled"
     )
-    widget.shut()
+    desktop.remove()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".mrk.json", ".tps", ".json"])

@@ -13,14 +13,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onemark import LandmarkTable
+from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.schema import Schema
+from onemark.gui.state.second_reading import read_first
 from onemark.types import UserError
 
 from .desktop import Desktop
 
 POINTS = {"xy": [[1.0, 2.5], None], "hidden": [1], "corrects": False, "confirmed": True}
+FIRST = {"image": "a.png", "names": ["a", "b"], "xy": [[1.0, 2.5], None], "score": [0.5, None]}
+FIRST |= {"expected_error": [], "unit": "mm"}
+LOOK = {
+    "contrast": [0.1, 0.9],
+    "inverted": True,
+    "measurements": "isbi19",
+    "column": "SNA",
+    "suggest_number": 2,
+}
 WHOLE: dict[str, Any] = {
     "version": 1,
     "saved": 5.0,
@@ -28,13 +39,21 @@ WHOLE: dict[str, Any] = {
     "cohort": "/x",
     "current": "a.png",
     "schema": {"title": "t", "names": ["a", "b"], "labels": ["A", "B"]},
-    "preferences": {"recipe": "onemark", "minutes": 3, "settings": {"match.steps": 2}, "spacing_mm": None},
+    "preferences": {
+        "recipe": "onemark",
+        "minutes": 3,
+        "settings": {"match.steps": 2},
+        "spacing_mm": None,
+        **LOOK,
+    },
     "run": None,
     "former": None,
     "suggested": None,
+    "aliases": {"/runs/1": {"a": "b"}},
+    "reading": {"first": [FIRST], "annotations": {"a.png": POINTS}},
     "annotations": {"a.png": POINTS},
 }
-ODD = st.sampled_from([None, True, -1, 7, 1e308, "", "x", "\0", [], [[]], [None], {}, {"xy": 1}])
+ODD = st.sampled_from([None, True, -1, 7, 10**40, 1e308, "", "x", "\0", [], [[]], [None], {}, {"xy": 1}])
 
 
 def paths_of(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -81,6 +100,16 @@ def test_what_is_read_can_be_used(tmp_path: Path, path: tuple[Any, ...], value: 
         Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])).to_text()
         for one in session["annotations"].values():
             assert Annotation.from_json(one).to_json() == one
+        if session["reading"] is not None:
+            assert all(len(one.names) == len(one.xy) for one in read_first(session["reading"]))
+            for one in session["reading"]["annotations"].values():
+                assert Annotation.from_json(one).to_json() == one
+        assert all(name for names in session["aliases"].values() for name in names.items())
+        preferences = Preferences()
+        preferences.update(session["preferences"])
+        assert preferences.contrast is None or preferences.contrast[0] < preferences.contrast[1]
+        assert type(preferences.inverted) is bool
+        assert 0 <= preferences.suggest_number < 2**31
         autosave.merge([session, session])
     assert all("onemark keeps the file" in str(error) for error in told)
 
@@ -92,6 +121,11 @@ BAD = {
     "a hidden point that is no index": changed(("annotations", "a.png", "hidden"), [9]),
     "preferences as a number": changed(("preferences",), 1),
     "no labels": lacking("schema", "labels"),
+    "a second reading as a list": changed(("reading",), []),
+    "a first reading of a score too few": changed(("reading", "first", 0, "score"), [0.5]),
+    "aliases as a number": changed(("aliases",), 5),
+    "a contrast as a text": changed(("preferences", "contrast"), "all"),
+    "a number of suggestions that no box holds": changed(("preferences", "suggest_number"), 10**40),
     "a time that is a text": changed(("saved",), "now"),
 }
 

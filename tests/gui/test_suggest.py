@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from napari import Viewer
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
@@ -180,16 +181,16 @@ def test_no_memory_has_the_same_ways_out(opened: Desktop, backend: FakeBackend) 
 
 
 def test_the_suggestion_comes_back_with_its_folder(
-    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+    make_viewer: Callable[[], Viewer], xrays: Path, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
-    first = Desktop(make_napari_viewer(show=True), backend)
+    first = Desktop(make_viewer(), backend)
     first.open(xrays)
     first.until(lambda: first.app.training.recipes)
     suggest(first, 3)
     first.widget.shut()
     first.viewer.close()
 
-    second = Desktop(make_napari_viewer(show=True), backend)
+    second = Desktop(make_viewer(), backend)
     second.open(xrays)
     second.until(lambda: second.session.suggestion is not None)
     assert second.widget.panel.model.order == backend.ranking

@@ -6,11 +6,12 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from napari import Viewer
 from qtpy.QtCore import Qt
 
 from onemark.data.landmarks.table import LandmarkTable
@@ -132,9 +133,9 @@ def test_out_of_memory_on_the_gpu_offers_the_cpu(annotated: Desktop, backend: Fa
 
 
 def test_closing_the_viewer_while_training_stops_it(
-    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+    make_viewer: Callable[[], Viewer], xrays: Path, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
-    desktop = Desktop(make_napari_viewer(show=True), backend)
+    desktop = Desktop(make_viewer(), backend)
     desktop.open(xrays)
     desktop.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     backend.steps = 10_000
@@ -246,9 +247,9 @@ def test_an_unreadable_radiograph_is_reported_and_passed_over(desktop: Desktop, 
 
 
 def test_a_finished_run_reopens_where_it_was_left(
-    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+    make_viewer: Callable[[], Viewer], xrays: Path, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
-    first = Desktop(make_napari_viewer(show=True), backend)
+    first = Desktop(make_viewer(), backend)
     first.open(xrays)
     first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.train()
@@ -259,7 +260,7 @@ def test_a_finished_run_reopens_where_it_was_left(
     left = (dict(first.session.predictions), first.session.annotations[worst].xy.copy())
     first.viewer.close()
 
-    second = Desktop(make_napari_viewer(show=True), backend)
+    second = Desktop(make_viewer(), backend)
     second.drop(backend.orders[0].out)
     second.until(lambda: second.session.predictions and second.shown(worst))
     assert second.session.current == worst
@@ -296,9 +297,9 @@ def test_the_size_of_a_pixel_that_was_typed_belongs_to_its_folder(
 
 
 def test_points_are_recovered_after_a_crash(
-    make_napari_viewer: Any, xrays: Path, truth: LandmarkTable, backend: FakeBackend
+    make_viewer: Callable[[], Viewer], xrays: Path, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
-    first = Desktop(make_napari_viewer(show=True), backend)
+    first = Desktop(make_viewer(), backend)
     first.open(xrays)
     first.widget.pages[1].import_points(str(_file(truth, xrays.parent)))
     first.app.session_store.flush()
@@ -306,7 +307,7 @@ def test_points_are_recovered_after_a_crash(
     first.widget.shut()
     (xrays.parent / "xrays-onemark" / "session.json").write_text(crashed)
 
-    second = Desktop(make_napari_viewer(show=True), backend)
+    second = Desktop(make_viewer(), backend)
     second.open(xrays)
     assert "recovered" in second.said
     np.testing.assert_allclose(second.session.annotations[truth.images[0]].xy, truth[truth.images[0]].xy)

@@ -33,7 +33,7 @@ class Sum:
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         return torch.rand(1, 1, generator=generator)
 
     def loss(self, module: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:

@@ -119,3 +119,33 @@ def test_tables_may_call_landmarks_by_symbol_name_or_number():
         found.match_names(numbers[:18])
     with pytest.raises(UserError, match="both mean S"):
         found.match_names(["S", "sella"])
+
+
+BASE = "[landmarks]\nA = []\nB = []\nC = []\n"
+ONE = '[[measurement]]\nname = "d"\nformula = "distance(A, B)"\nunit = "mm"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE + ONE + f"norm = {{ mean = {'9' * 400}, sd = 1 }}\n",
+        BASE + ONE + f"norm = {{ mean = {'9' * 5000}, sd = 1 }}\n",
+        BASE + ONE + f'[[measurement.classes]]\nname = "x"\nbelow = {"9" * 400}\n',
+        "facing = [[], [], []]\n" + BASE + ONE,
+        "facing = ['A', 'A', 'A']\n" + BASE + ONE,
+        'numbered = "no"\n' + BASE + ONE,
+        BASE + ONE + "classes = 3\n",
+        BASE + ONE.replace("(A, B)", "(A, B) * 1e999"),
+        BASE + ONE.replace('"d"', '""'),
+        BASE + ONE.replace('"d"', '"d\\u0007"'),
+        BASE + '"A " = []\n' + ONE,
+        BASE + 'D = ["A"]\n' + ONE,
+        BASE + 'D = ["x"]\nE = ["x"]\n' + ONE,
+        BASE + "[points]\n" + "".join(f'p{n} = "A"\n' for n in range(600)) + ONE,
+    ],
+)
+def test_values_of_a_wrong_kind_are_one_sentence(text: str):
+    assert parse_set(BASE + ONE, "s", "s.toml").measurements
+    with pytest.raises(UserError, match=r"^s\.toml") as caught:
+        parse_set(text, "s", "s.toml")
+    assert "\n" not in str(caught.value)

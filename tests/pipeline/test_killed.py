@@ -21,7 +21,7 @@ from onemark.nn.weights import read_weights
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
-STEPS = 24
+STEPS = 10
 HASTY = """
 import sys, onemark.nn.training.loop
 onemark.nn.training.loop.CHECKPOINT_SECONDS = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import onemark
 from onemark import Cohort, UserError
 from onemark.pipeline import recipes
 from onemark.pipeline.runs.folder import RunFolder
-from onemark.pipeline.runs.locks import LOCK, locked
+from onemark.pipeline.runs.locks import LOCK, OWNER, locked
 
 HOLD = """
 import sys
@@ -118,3 +120,29 @@ def test_threads_are_recorded_and_used_again(few: Cohort, tmp_path: Path):
     onemark.resume(run, exemplars=place(few, 1), progress=lambda _: seen.append(torch.get_num_threads()))
     assert set(seen) == {former + 1}
     assert torch.get_num_threads() == former
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["config.json", "landmarks.csv", "report.html", "overlays", LOCK, OWNER])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_out_of_the_run_folder_is_refused(tmp_path: Path, name: str, there: bool):
+    victim, run = tmp_path / "victim", tmp_path / "run"
+    run.mkdir()
+    if there and name == "overlays":
+        victim.mkdir()
+    elif there:
+        victim.write_text("precious")
+    (run / name).symlink_to(victim)
+    with pytest.raises(UserError, match=f"{name} is a link that leads out"), locked(run):
+        pytest.fail("held")
+    assert victim.exists() == there
+    assert not victim.is_file() or victim.read_text() == "precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", [OWNER, LOCK])
+def test_a_pipe_in_place_of_the_lock_or_its_owner_makes_nobody_wait(tmp_path: Path, name: str):
+    os.mkfifo(tmp_path / name)
+    with contextlib.suppress(UserError), locked(tmp_path):
+        assert not (tmp_path / OWNER).is_fifo()

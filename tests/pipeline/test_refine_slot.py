@@ -48,7 +48,7 @@ class ShiftTask:
         self.module = module
         self.modules = {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         return torch.rand(4, 1, generator=generator)
 
     def loss(self, module: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:

@@ -145,7 +145,10 @@ def begin(
     if shard_size is None:
         there = parts.plan()
         shard_size = SHARD_SIZE if there is None else there.shard_size
-    return parts.begin(Plan.make(model, cohort, mm=options.mm, shard_size=shard_size), discard=discard)
+    if options.dicom_uid and not parts.target.name.lower().endswith((".csv", ".parquet")):
+        raise UserError(f"{parts.target} has no place for UIDs; give --dicom-uid a .csv or a .parquet")
+    plan = Plan.make(model, cohort, mm=options.mm, shard_size=shard_size, dicom_uid=options.dicom_uid)
+    return parts.begin(plan, discard=discard)
 
 
 def say_left_out(cohort: Cohort, progress: Sink) -> None:

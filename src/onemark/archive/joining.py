@@ -9,7 +9,7 @@ from onemark.archive.parts import Part, Parts
 from onemark.archive.plan import Plan
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.convert import choose_format, no_spacing, write_landmarks
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UNIT
+from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UID, UNIT
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.types import UserError
@@ -90,6 +90,7 @@ def _write_csv(parts: Parts, plan: Plan, cohort: Cohort, done: Iterable[Part], s
         *LONG,
         *(column for column in (*EXTRAS, UNIT) if column in used),
         *(MM if plan.mm else ()),
+        *((UID,) if plan.dicom_uid else ()),
     ]
     with parts.target.writing() as stream:
         for index, part in enumerate(done):

@@ -48,6 +48,7 @@ class Plan:
         spacing_mm: `(x, y)` mm per pixel that overrides what the files say, or None.
         mm: Whether the table has the columns `x_mm,y_mm`.
         shard_size: Radiographs of a shard.
+        dicom_uid: Whether it has the column `sop_instance_uid`.
         version: The version of onemark that made it.
     """
 
@@ -58,10 +59,19 @@ class Plan:
     spacing_mm: Spacing | None = None
     mm: bool = False
     shard_size: int = SHARD_SIZE
+    dicom_uid: bool = False
     version: str = onemark.__version__
 
     @classmethod
-    def make(cls, model: Model, cohort: Cohort, *, mm: bool = False, shard_size: int = SHARD_SIZE) -> Plan:
+    def make(
+        cls,
+        model: Model,
+        cohort: Cohort,
+        *,
+        mm: bool = False,
+        shard_size: int = SHARD_SIZE,
+        dicom_uid: bool = False,
+    ) -> Plan:
         """The plan to predict a whole cohort with a model.
 
         Raises:
@@ -70,7 +80,14 @@ class Plan:
         if shard_size < 1:
             raise UserError(f"a part of {shard_size} radiographs is none; give a number from 1")
         return cls(
-            identify_run(model), cohort.place, cohort.names, cohort.files, cohort.spacing_mm, mm, shard_size
+            identify_run(model),
+            cohort.place,
+            cohort.names,
+            cohort.files,
+            cohort.spacing_mm,
+            mm,
+            shard_size,
+            dicom_uid,
         )
 
     @property
@@ -100,8 +117,9 @@ class Plan:
             return "what the run had learned by then"
         if self.list_digest != other.list_digest:
             return "another list of radiographs"
-        if (self.spacing_mm, self.mm) != (other.spacing_mm, other.mm):
-            return "other settings (--spacing-mm, --mm)"
+        ours, theirs = ((one.spacing_mm, one.mm, one.dicom_uid) for one in (self, other))
+        if ours != theirs:
+            return "other settings (--spacing-mm, --mm, --dicom-uid)"
         return None if self.shard_size == other.shard_size else "parts of another size (--shard-size)"
 
     @cached_property
@@ -135,6 +153,7 @@ class Plan:
             "spacing_mm": self.spacing_mm,
             "mm": self.mm,
             "shard_size": self.shard_size,
+            "dicom_uid": self.dicom_uid,
         }
 
     @classmethod
@@ -159,6 +178,7 @@ class Plan:
                 spacing_mm=given(head["spacing_mm"]),
                 mm=bool(head["mm"]),
                 shard_size=int(head["shard_size"]),
+                dicom_uid=bool(head.get("dicom_uid", False)),
                 version=str(head["onemark"]),
             )
         except (KeyError, TypeError, ValueError):

@@ -12,7 +12,7 @@ from onemark.data.cohort import Cohort, say_repeated
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.pipeline.model import Model
 from onemark.progress import SKIPPED, Progress, Sink, silent
-from onemark.types import LandmarkSet
+from onemark.types import LandmarkSet, UserError
 
 
 @dataclass
@@ -65,16 +65,29 @@ class Predictor:
 
     def _predict(self, shard: Shard) -> Part:
         before, skipped, sets = self._done, _Skipped(self.progress), list[LandmarkSet]()
-        spacing = {}
+        spacing, uids = {}, dict[str, str]()
         for radiograph in self.cohort.readable(shard.names, skipped, self._noted, ahead=True):
             sets.append(self.model.locate(radiograph))
             spacing[radiograph.name] = radiograph.spacing
+            if self.plan.dicom_uid:
+                uids[radiograph.name] = self._read_uid(radiograph.name)
             self._done = before + len(sets)
             self.progress(Progress("predict", self._done, self._total, preview=sets[-1:]))
-        rows = Rows.of(LandmarkTable.from_sets(sets), spacing if self.plan.mm else None)
+        rows = Rows.of(
+            LandmarkTable.from_sets(sets),
+            spacing if self.plan.mm else None,
+            uids if self.plan.dicom_uid else None,
+        )
         part = self.parts.write(shard, rows, skipped.sentences)
         self._done = before + len(shard.names)
         return part
+
+    def _read_uid(self, name: str) -> str:
+        try:
+            return self.cohort.sop_instance_uid(name)
+        except UserError as error:  # its pixels could be read, so the prediction counts
+            self.progress(Progress("read", self._done, self._total, message=f"no UID: {error}"))
+            return ""
 
 
 class _Skipped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import IO
@@ -12,12 +12,12 @@ from typing import IO
 import numpy as np
 
 from onemark.data.landmarks.entries import make_set
-from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UNIT
+from onemark.data.landmarks.formats.tables.columns import EXTRAS, LONG, MM, UID, UNIT
 from onemark.data.landmarks.table import LandmarkTable, Spacings, show_name, show_number
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
-WORDS = (*LONG[:2], UNIT)
+WORDS = (*LONG[:2], UNIT, UID)
 """Columns that hold text."""
 
 
@@ -34,14 +34,24 @@ class Rows:
     cells: Sequence[Sequence[str]]
 
     @classmethod
-    def of(cls, table: LandmarkTable, spacing: Spacings | None) -> Rows:
-        """The rows of a table; `spacing` as for `LandmarkTable.to_frame`."""
+    def of(
+        cls, table: LandmarkTable, spacing: Spacings | None, uids: Mapping[str, str] | None = None
+    ) -> Rows:
+        """The rows of a table.
+
+        Args:
+            table: The table.
+            spacing: As for `LandmarkTable.to_frame`.
+            uids: Image -> SOPInstanceUID, for a column of them; None for none.
+        """
         columns = (*LONG, *EXTRAS, UNIT, *(MM if spacing is not None else ()))
         cells = [
             [cell if isinstance(cell, str) else show_number(cell) for cell in row]
             for row in table.rows(columns, spacing)
         ]
-        return cls(columns, cells)
+        if uids is None:
+            return cls(columns, cells)
+        return cls((*columns, UID), [[*row, uids[row[0]]] for row in cells])
 
     @classmethod
     def from_csv(cls, stream: Iterable[str], where: object) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,11 @@ import onemark
 from onemark.cli.measuring import register_measuring
 from onemark.cli.options import (
     DEFAULT_TRAINING,
+    ONE_MACHINE,
     Device,
     Exemplar,
     Follow,
+    Machines,
     Overwrite,
     RunFolder,
     SafeCsv,
@@ -158,6 +161,7 @@ def fit(
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
+    machines: Machines = ONE_MACHINE,
 ) -> None:
     """Train on a folder of radiographs from one exemplar.
 
@@ -165,15 +169,19 @@ def fit(
         xrays: Folder of radiographs; with --resume only where it has moved.
     """
     if resume is not None:
+        if machines != ONE_MACHINE:
+            raise UserError("--devices and --nodes do not go with --resume: one process continues a run")
         return teach_run(resume, xrays, exemplar, out, spacing_mm, follow, training)
     if xrays is None or out is None:
         missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
         raise UserError(f"give {missing}, or --resume RUN to continue a run")
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = read_table(exemplar, cohort)
+    processes = machines.processes()
     with Show() as show, explain_stop(out):
-        fit_run(cohort, exemplars, out, training, show)
-    print_trained(out)
+        fit_run(cohort, exemplars, out, training, show, processes)
+    if processes.is_first(os.environ):
+        print_trained(out)
 
 
 @app.command
@@ -186,6 +194,7 @@ def run(
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
     training: Training = DEFAULT_TRAINING,
+    machines: Machines = ONE_MACHINE,
 ) -> None:
     """Train on a folder, predict the landmarks of all its radiographs and write the report.
 
@@ -194,8 +203,13 @@ def run(
     """
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
     exemplars = read_table(exemplar, cohort)
+    processes = machines.processes()
+    if not processes.is_first(os.environ):
+        with Show() as show, explain_stop(out):
+            fit_run(cohort, exemplars, out, training, show, processes)
+        return
     with Show() as show, explain_stop(out), hold(out, make=True):
-        model = fit_run(cohort, exemplars, out, training, show)
+        model = fit_run(cohort, exemplars, out, training, show, processes)
         predictions, verdict = predict_and_report(model, cohort, out, show)
     print_predicted(len(predictions), len(cohort), out / "landmarks.csv", verdict)
 
@@ -213,6 +227,7 @@ def resume(
     device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
+    machines: Machines = ONE_MACHINE,
 ) -> None:
     """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
 
@@ -221,8 +236,13 @@ def resume(
     """
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
+    processes = machines.processes()
+    if not processes.is_first(os.environ):
+        with Show() as show, explain_stop(run_folder):
+            resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
+        return
     with Show() as show, explain_stop(run_folder), hold(run_folder):
-        model = resume_run(run_folder, cohort, exemplars, minutes, device, show)
+        model = resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
         predictions, verdict = predict_and_report(model, cohort, run_folder, show)
     print_predicted(len(predictions), len(cohort), run_folder / "landmarks.csv", verdict)
 

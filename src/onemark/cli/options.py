@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from onemark.data.atomic import user_errors
 from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from onemark.nn.processes import Processes
 
 SpacingMm = Annotated[
     float | None, Parameter(help="Pixel spacing of all radiographs in mm; by default what the files say.")
@@ -62,6 +66,32 @@ class Training:
     ] = ()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """The options that let several processes train one model."""
+
+    devices: Annotated[
+        int | None,
+        Parameter(
+            show_default=False,
+            help="GPUs of each machine to train on, or processes on a CPU; 1 when left out, or what torchrun says.",
+        ),
+    ] = None
+    nodes: Annotated[
+        int | None,
+        Parameter(
+            show_default=False, help="Machines to train on, which torchrun or Slurm starts; 1 when left out."
+        ),
+    ] = None
+
+    def processes(self) -> Processes:
+        """What is asked for. Raises UserError when torchrun has started something else."""
+        from onemark.nn.processes import Processes
+
+        return Processes.asked(self.devices, self.nodes, os.environ)
+
+
 def parse_settings(pairs: Sequence[str]) -> dict[str, object]:
     """Turn words of the form `name=value` into a mapping of strings.
 
@@ -92,3 +122,4 @@ def check_new_file(path: Path, overwrite: bool) -> None:
 
 
 DEFAULT_TRAINING = Training()
+ONE_MACHINE = Machines()

@@ -59,6 +59,13 @@ class Sharing:
 
 
 NOT_SHARED = Sharing()
+DicomUid = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Add the column sop_instance_uid: the UID of each DICOM file. No other tag leaves a file.",
+    ),
+]
 
 
 def predict(
@@ -74,6 +81,7 @@ def predict(
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
     mm: Annotated[bool, Parameter(negative="", help="Add the columns x_mm,y_mm.")] = False,
+    dicom_uid: DicomUid = False,
     safe_csv: SafeCsv = False,
     overwrite: Overwrite = False,
     sharing: Sharing = NOT_SHARED,
@@ -98,7 +106,13 @@ def predict(
     check_result(out, cohort, mm=mm, overwrite=overwrite)
     on_cluster = sharing.workers is not None or sharing.scheduler is not None
     model = onemark.load(run_folder, "cpu" if on_cluster else device)
-    options = PredictOptions(mm=mm, shard_size=sharing.shard_size, overwrite=overwrite, safe_csv=safe_csv)
+    options = PredictOptions(
+        mm=mm,
+        shard_size=sharing.shard_size,
+        dicom_uid=dicom_uid,
+        overwrite=overwrite,
+        safe_csv=safe_csv,
+    )
     way = _Way(out, options)
     with Show() as show:
         say_unfinished(run_folder, model, show)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onemark
 from onemark.cli.options import Training, parse_settings
 from onemark.progress import Cancelled, Progress, Sink
-from onemark.types import UserError
+from onemark.types import LostRank, UserError
 
 if TYPE_CHECKING:
     from onemark.cli.show import Show
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
     from onemark.evaluation.verdict import Verdict
+    from onemark.nn.processes import Processes
     from onemark.pipeline.model import Model
 
 
@@ -31,6 +32,8 @@ def explain_stop(run_folder: Path) -> Iterator[None]:
     except UserError as error:
         from onemark.pipeline.runs.folder import status_of
 
+        if isinstance(error, LostRank):
+            raise UserError(f"{error}: continue with: onemark resume {run_folder}") from error
         status = status_of(run_folder)
         if not str(error).startswith("cannot write") or status is None or not status.has_learned:
             raise
@@ -63,8 +66,17 @@ def read_table(path: Path, cohort: Cohort | None = None, *, y_from_top: bool = F
     return table
 
 
-def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Training, show: Show) -> Model:
+def fit_run(
+    cohort: Cohort,
+    exemplars: LandmarkTable,
+    out: Path,
+    training: Training,
+    show: Show,
+    processes: Processes | None = None,
+) -> Model:
     """Train into the new run folder `out`."""
+    from onemark.nn.processes import ONE
+
     return onemark.fit(
         cohort,
         exemplars,
@@ -75,6 +87,7 @@ def fit_run(cohort: Cohort, exemplars: LandmarkTable, out: Path, training: Train
         seed=training.seed,
         settings=parse_settings(training.settings),
         orient=training.orient,
+        processes=processes or ONE,
         progress=announce_device(show, training.device),
     )
 
@@ -190,6 +203,7 @@ def resume_run(
     minutes: float | None,
     device: str | None,
     show: Show,
+    processes: Processes | None = None,
 ) -> Model:
     """Finish the training; load the model where only the predictions are missing.
 
@@ -198,8 +212,16 @@ def resume_run(
     """
     if exemplars is None and is_trained(run_folder) and not has_predicted(run_folder):
         return onemark.load(run_folder, device or "auto")
+    from onemark.nn.processes import ONE
+
     return onemark.resume(
-        run_folder, cohort=cohort, exemplars=exemplars, minutes=minutes, device=device, progress=show
+        run_folder,
+        cohort=cohort,
+        exemplars=exemplars,
+        minutes=minutes,
+        device=device,
+        processes=processes or ONE,
+        progress=show,
     )
 
 

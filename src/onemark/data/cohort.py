@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from natsort import natsort_keygen
 
@@ -14,6 +15,7 @@ from onemark.data.ahead import call_ahead
 from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
 from onemark.data.images.header import Header
+from onemark.data.images.identity import read_sop_instance_uid
 from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import decode_header, decode_radiograph
 from onemark.data.images.stream import BoundedReader
@@ -110,6 +112,10 @@ class Cohort:
         found = decode_header(lambda: self.open(name), self.address(name))
         spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
         return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
+
+    def sop_instance_uid(self, name: str) -> str:
+        """The SOPInstanceUID of a DICOM file; empty for others. Raises UserError as `header` does."""
+        return read_sop_instance_uid(lambda: self.open(name), self.address(name))
 
     def orientation(self, name: str) -> Orientation:
         """How a radiograph is brought upright when it is read."""
@@ -215,8 +221,7 @@ def open_cohort(
             raise UserError(f"{printable(folder)} is a file; give the folder it lies in")
     found = _Scan(folder, follow_links).run()
     files: dict[str, str] = {}
-    for file in found.images:
-        key = image_key(file)
+    for key, file in found.images:
         if key in files:
             raise UserError(f"{printable(folder)} holds two files that read {key!r}; rename one of them")
         files[key] = file
@@ -227,7 +232,15 @@ def open_cohort(
 
 def sort_names(names: Iterable[str]) -> tuple[str, ...]:
     """Names in natural order, folder by folder."""
-    return tuple(sorted(names, key=lambda name: [_natural(part) for part in name.split("/")]))
+    folders: dict[str, list[Any]] = {"": []}
+
+    def order(name: str) -> list[Any]:
+        folder, _, file = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = [_natural(part) for part in folder.split("/")]
+        return [*folders[folder], _natural(file)]
+
+    return tuple(sorted(names, key=order))
 
 
 def say_repeated(noted: Mapping[str, int], total: int, sink: Sink) -> None:
@@ -260,7 +273,7 @@ class _Scan:
     """One walk through a folder.
 
     Attributes:
-        images: Relative paths of the radiographs, as the disk spells them but with `/`.
+        images: Names of the radiographs, and their relative paths, as the disk spells them but with `/`.
         faults: Sentences about files that are no radiographs of the cohort although they look so.
         others: Relative paths of files of other kinds.
         links: Relative paths of links that were not followed.
@@ -268,7 +281,7 @@ class _Scan:
 
     folder: Path
     follow_links: bool
-    images: list[str] = field(default_factory=list)
+    images: list[tuple[str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
@@ -313,10 +326,10 @@ class _Scan:
                 self._fault(entry, "it is a pipe or a device, not a file; remove it")
         elif not named and (entry.name in _INDEXES or not kind_of_file(entry.path)):
             self.others.append(relative)
-        elif fault := key_fault(image_key(relative)):
+        elif fault := key_fault(key := image_key(relative)):
             self._fault(entry, f"{fault}; rename the file")
         else:
-            self.images.append(relative)
+            self.images.append((key, relative))
 
     def _fault(self, entry: os.DirEntry[str], why: str) -> None:
         self.faults.append(f"{SKIPPED}{printable(entry.path)} is left out: {why}")

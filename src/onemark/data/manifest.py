@@ -7,19 +7,25 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 from onemark.data.atomic import reading_errors
 from onemark.data.cohort import Cohort
 from onemark.data.extras import import_extra
 from onemark.data.images.spacing import Spacing
 from onemark.data.keys import image_key
-from onemark.data.paths import key_fault, open_regular, printable
+from onemark.data.paths import key_fault, open_regular, printable, quoted
 from onemark.data.urls import is_url, parse_place
 from onemark.progress import SKIPPED
 from onemark.types import UserError
 
 SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".parquet")
 """What the name of a list ends in."""
+_LONGEST = 4096
+_LONGEST_LINE = 1 << 20
+_MOST = 128 << 20
+"""Characters of all paths: a million radiographs of an archive have about 100 million."""
+_ROWS = 4096
 _COLUMNS = ("path", "file", "filename", "image", "url", "uri")
 
 
@@ -49,7 +55,7 @@ def open_manifest(path: Path, spacing_mm: Spacing | None) -> Cohort:
         raise UserError(f"{printable(path)} mixes addresses with paths of this machine; make two lists")
     if not remote:
         here = str(path.absolute().parent)
-        places = [os.path.normpath(os.path.join(here, place)) for place in places]  # noqa: PTH118
+        places = [_absolute(place, here) for place in places]
     folder = _shared_folder(path, places, "/" if remote else os.sep)
     faults, files = [], dict[str, str]()
     for place in places:
@@ -68,6 +74,11 @@ def open_manifest(path: Path, spacing_mm: Spacing | None) -> Cohort:
     return Cohort(Path(folder), tuple(files), files, spacing_mm, left_out=tuple(faults))
 
 
+def _absolute(place: str, here: str) -> str:
+    # Most lists hold absolute paths, a million of them perhaps.
+    return os.path.normpath(place if place.startswith(os.sep) else os.path.join(here, place))  # noqa: PTH118
+
+
 def _shared_folder(path: Path, places: list[str], separator: str) -> str:
     # What the first and the last in alphabetical order share is shared by all between them; letter by letter, since
     # addresses are no paths.
@@ -82,13 +93,23 @@ def _shared_folder(path: Path, places: list[str], separator: str) -> str:
 
 def _read_places(path: Path) -> Iterator[str]:
     """Paths as they are written, without credentials."""
+    total = 0
     for place in _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path):
-        if place:
-            found = parse_place(place) if "://" in place else place
-            yield str(found)
+        if not place:
+            continue
+        if not isinstance(place, str) or len(place) > _LONGEST:
+            raise UserError(
+                f"{printable(path)} holds {quoted(str(place))} where a path belongs; write a path in each row"
+            )
+        total += len(place)
+        if total > _MOST:
+            raise UserError(
+                f"{printable(path)} holds more than {_MOST >> 20} million characters; make several lists"
+            )
+        yield str(parse_place(place) if "://" in place else place)
 
 
-def _read_text(path: Path) -> Iterator[str]:
+def _read_text(path: Path) -> Iterator[object]:
     with (
         reading_errors(path),
         open_regular(path) as raw,
@@ -96,9 +117,9 @@ def _read_text(path: Path) -> Iterator[str]:
     ):
         try:
             if path.suffix.lower() not in (".csv", ".tsv"):
-                yield from (line.strip() for line in stream)
+                yield from (line.strip() for line in _lines(path, stream))
                 return
-            rows = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            rows = csv.reader(_lines(path, stream), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             at = _find_column(path, next(rows, []))
             yield from (row[at].strip() for row in rows if len(row) > at)
         except (UnicodeDecodeError, csv.Error):
@@ -107,17 +128,46 @@ def _read_text(path: Path) -> Iterator[str]:
             ) from None
 
 
-def _read_parquet(path: Path) -> Iterator[str]:
+def _lines(path: Path, stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise UserError(
+                f"{printable(path)} has a line of a million characters; write a path on each line"
+            )
+        yield line
+
+
+def _read_parquet(path: Path) -> Iterator[object]:
     parquet = import_extra("pyarrow.parquet", "Parquet needs pyarrow", "archive")
     try:
-        with parquet.ParquetFile(path) as file:
-            column = file.schema_arrow.names[_find_column(path, file.schema_arrow.names)]
-            for batch in file.iter_batches(columns=[column]):
-                yield from map(str, batch.column(0).to_pylist())
+        names = parquet.read_schema(path).names
+        column = names[_find_column(path, names)]
+        # As a dictionary, a text that stands in a million rows is in memory once.
+        with parquet.ParquetFile(path, read_dictionary=[column]) as file:
+            _check_unpacked(path, file.metadata, column)
+            for batch in file.iter_batches(batch_size=_ROWS, columns=[column]):
+                yield from _values(batch.column(0))
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{printable(path)} is no readable Parquet file; write it again") from error
+
+
+def _values(column: Any) -> Iterator[object]:
+    """The values of a column in a batch; a text that is too long for a path comes once, for its sentence."""
+    texts = column.dictionary.to_pylist() if hasattr(column, "dictionary") else ()
+    if too_long := next((text for text in texts if isinstance(text, str) and len(text) > _LONGEST), None):
+        yield too_long
+        return
+    yield from column.to_pylist()
+
+
+def _check_unpacked(path: Path, metadata: Any, column: str) -> None:
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        sizes = [group.column(at) for at in range(group.num_columns)]
+        if sum(one.total_uncompressed_size for one in sizes if one.path_in_schema == column) > _MOST:
+            raise UserError(f"{printable(path)} is too large to unpack; write it in smaller row groups")
 
 
 def _find_column(path: Path, header: list[str]) -> int:

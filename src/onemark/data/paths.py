@@ -7,28 +7,33 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from onemark.types import UserError
 
+# Names without fault, as most are, at a glance: a list may hold a million.
+_HONEST = re.compile(r"[\w-][\w. ()+,=-]*(?:/[\w-][\w. ()+,=-]*)*", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Beyond control characters: marks that reverse the text around them, and line ends that are no control characters.
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _HEAD = 1 << 20
 _LONGEST = 120
+_LONGEST_SENTENCE = 1500
 
 
 def key_fault(key: str) -> str | None:
     """Why this name cannot stand for a file inside a folder, as the end of a sentence; None when it can."""
+    if _HONEST.fullmatch(key):
+        return None
     if key.startswith(("/", "\\")):
         return "its name is an absolute path"
     if _DRIVE.match(key) or (os.name == "nt" and ":" in key):
         return "its name starts with a drive letter"
     if any(part in ("", ".", "..") for part in re.split(r"[/\\]", key)):
         return "a part of its name is empty, '.' or '..'"
-    plain = key.isascii() and key.isprintable()  # most names; a list may hold a million
-    if not plain and any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
         return "its name holds control characters"
     return None
 
@@ -52,6 +57,21 @@ def safe_child(folder: Path | str, key: str) -> Path:
     return path
 
 
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Check that no file of these names in a folder is a link that leads out of it: writes would follow it.
+
+    Raises:
+        UserError: one of them is.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink() and not _is_inside(path, folder):
+            raise UserError(
+                f"{printable(path)} is a link that leads out of its folder, and nothing is written through it: put a "
+                "copy in its place, or remove it"
+            )
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
@@ -64,6 +84,12 @@ def printable(name: object) -> str:
 def quoted(name: str) -> str:
     """A name in quotes and escaped, shortened when it is longer than any honest one."""
     return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
+def shortened(sentence: str) -> str:
+    """A sentence without its middle where that quotes more of a file than anybody reads; the way out stands last."""
+    most = _LONGEST_SENTENCE
+    return sentence if len(sentence) <= most else f"{sentence[: most // 2]}…{sentence[-most // 2 :]}"
 
 
 def _escaped(character: str) -> str:

@@ -6,6 +6,8 @@ Credentials are those of the environment. An address that holds one is refused, 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +15,15 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from onemark.data.extras import import_extra
-from onemark.data.paths import printable
+from onemark.data.paths import printable, regular_handle
 from onemark.types import UserError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
 _SECRET = re.compile(
     r"[?&](x-amz-[a-z]*|sig|signature|token|key|secret|password|awsaccesskeyid)=", re.IGNORECASE
 )
+
+_PIECE = 1 << 20
 
 
 def is_url(place: object) -> bool:
@@ -31,11 +35,13 @@ def parse_place(text: str | Path) -> str | Path:
     """A path on this machine as `Path`, `file://` included; any other address as it is.
 
     Raises:
-        UserError: an address that holds credentials.
+        UserError: an address that holds credentials or control characters, or is none.
     """
     if not isinstance(text, str) or not is_url(text):
         return Path(text)
-    if _SECRET.search(text) or any("@" in urlsplit(part).netloc for part in text.split("::")):
+    if not text.isprintable():
+        raise UserError(f"the address {printable(text)[:200]} holds control characters; check it")
+    if _SECRET.search(text) or any("@" in _host(part) for part in text.split("::")):
         shown = text.split("://", 1)[0]
         raise UserError(
             f"the {shown}:// address holds credentials, which would be written down: put them into the environment "
@@ -46,20 +52,39 @@ def parse_place(text: str | Path) -> str | Path:
     return text
 
 
+def _host(part: str) -> str:
+    """The part of an address that may hold a user's name and password."""
+    try:
+        return urlsplit(part).netloc
+    except ValueError:
+        raise UserError(f"{printable(part)[:200]} is no address; check its brackets") from None
+
+
 def open_filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path on it.
 
     Raises:
-        UserError: fsspec or what it needs for this kind of address is not installed, or there is no such kind.
+        UserError: fsspec or what it needs for this kind of address is not installed, there is no such kind, or the
+            archive that the address leads into is a pipe or a device.
     """
     scheme = url.split("://", 1)[0]
     fsspec = import_extra("fsspec.core", f"{scheme}:// needs fsspec", "archive")
+    for part in url.split("::")[1:]:
+        _check_regular(part)
     with url_errors(url):
         try:
             filesystem, path = fsspec.url_to_fs(url)
         except ImportError as error:
             raise UserError(f"{scheme}:// needs another package ({printable(error)})") from None
     return filesystem, path
+
+
+def _check_regular(part: str) -> None:
+    """Refuse a pipe or a device of this machine, for which fsspec would wait."""
+    scheme, found, rest = part.partition("://")
+    if not found or scheme in ("file", "local"):
+        with contextlib.suppress(OSError):  # fsspec says it better
+            os.close(regular_handle(rest if found else part))
 
 
 @contextlib.contextmanager
@@ -94,11 +119,13 @@ def read_url(url: str, most: int) -> bytes:
         UserError: it is larger, or cannot be read.
     """
     filesystem, path = open_filesystem(url)
+    data = io.BytesIO()
     with url_errors(url), filesystem.open(path, "rb") as stream:
-        data: bytes = stream.read(most + 1)
-    if len(data) > most:
+        while (piece := stream.read(_PIECE)) and data.tell() <= most:  # what is unpacked is in memory once
+            data.write(piece)
+    if data.tell() > most:
         raise UserError(f"{printable(url)} is larger than {most >> 20} MiB; check the address")
-    return data
+    return data.getvalue()
 
 
 def join_url(url: str, relative: str) -> str:

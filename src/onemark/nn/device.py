@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from lightning_fabric import Fabric
 
+from onemark.nn.processes import ONE, Processes
 from onemark.types import UserError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -56,13 +57,24 @@ def describe(device: str = "auto") -> str:
     return f"CPU, {threads} thread{'s' * (threads != 1)}{mixed} ({reason})"
 
 
-def fabric_for(device: str = "auto") -> Fabric:
-    """A Fabric of one process on one device."""
+def fabric_for(device: str = "auto", processes: Processes = ONE) -> Fabric:
+    """A Fabric of one process on one device, or of several: the others are started here unless they run already."""
     chosen = choose(device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on stderr
-    fabric = Fabric(accelerator=chosen, devices=1, precision=precision(chosen))
+    fabric = Fabric(
+        accelerator=chosen,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=processes.strategy(),
+        precision=precision(chosen),
+    )
     fabric.launch()
     return fabric
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that the device has too little memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 @contextlib.contextmanager
@@ -71,7 +83,7 @@ def memory_errors(way_out: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in NO_MEMORY):
+        if not lacks_memory(error):
             raise
         raise UserError(f"the device ran out of memory: {way_out}") from None
 

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.device import choose, fabric_for, same_threads
+from onemark.nn.processes import ONE, Processes
+from onemark.nn.training.ranks import wait_for_all
 from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model, fingerprint
@@ -43,6 +47,7 @@ def fit(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     orient: bool = True,
+    processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
     """Learn from a cohort and its exemplars.
@@ -58,6 +63,8 @@ def fit(
         settings: `slot.field` -> value.
         orient: Whether radiographs that lie otherwise than the first exemplar, turned by quarters or mirrored, are
             recognized and brought upright before the stages see them; predictions are on the files as they are.
+        processes: How many of them share each step's batch. The others run this program again from its start, unless
+            torchrun or Slurm has started them; only the first one writes, and its model is the one to use.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
 
     Raises:
@@ -66,17 +73,20 @@ def fit(
     """
     check_budget_and_seed(minutes, seed)
     get_recipe(recipe).configure(settings, minutes)
+    fabric = fabric_for(device, processes)
+    if not fabric.is_global_zero:
+        out, progress = None, silent
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
         if not shown_landmarks(exemplars).names:
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
-        config = replace(config, fingerprints=prints)
+        config = replace(config, fingerprints=prints, parts=processes.count)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
         config = folder.config if folder else config
         with folder.discarded_on_error() if folder else nullcontext():
-            return Trainer(cohort, exemplars, config, folder, progress).finish()
+            return Trainer(cohort, exemplars, config, folder, progress, fabric=fabric).finish()
 
 
 def resume(
@@ -86,6 +96,7 @@ def resume(
     exemplars: LandmarkTable | None = None,
     minutes: float | None = None,
     device: str | None = None,
+    processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
     """Finish a run that was stopped or killed; or, given exemplars, teach a finished one more.
@@ -99,6 +110,7 @@ def resume(
         minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
             stopped); else the time for the rest of the work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
+        processes: As for `fit`; teaching takes one.
         progress: As for `fit`.
 
     Raises:
@@ -108,6 +120,13 @@ def resume(
     """
     check_budget_and_seed(minutes)
     started = time.monotonic()
+    if processes.count > 1 and exemplars is not None:
+        raise UserError("one process teaches a run: leave out --devices and --nodes")
+    fabric = None
+    if processes.count > 1:
+        fabric = fabric_for(device or RunFolder.open(run).config.device, processes)
+        if not fabric.is_global_zero:
+            return _follow(run, cohort, fabric)
     with locked(run):
         folder = RunFolder.open(run)
         chosen = choose(device or folder.config.device)
@@ -118,7 +137,16 @@ def resume(
                 prepared = _plan_rest(folder, cohort, minutes)
             else:
                 prepared = _plan_teaching(folder, cohort, exemplars, minutes, chosen, progress)
-            return _go_on(folder, prepared, chosen, progress, started)
+            return _go_on(folder, prepared, chosen, progress, started, fabric)
+
+
+def _follow(run: Path | str, cohort: Cohort | None, fabric: Fabric) -> Model:
+    """Take part in a training that the first process goes on with, which alone writes."""
+    wait_for_all(fabric)
+    folder = RunFolder.open(run)
+    cohort = resuming.exact_cohort(folder, cohort or open_own_cohort(folder))
+    known = folder.exemplars().checked(cohort)
+    return Trainer(cohort, known, folder.config, folder, silent, fabric=fabric).finish()
 
 
 @dataclass(frozen=True)
@@ -181,7 +209,14 @@ def _plan_teaching(
     return _Prepared(cohort, known, changes, teaches=True, former=before)
 
 
-def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, started: float) -> Model:
+def _go_on(
+    folder: RunFolder,
+    what: _Prepared,
+    device: str,
+    progress: Sink,
+    started: float,
+    fabric: Fabric | None = None,
+) -> Model:
     before, known = folder.config, folder.exemplars()
     place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
     changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
@@ -192,8 +227,10 @@ def _go_on(folder: RunFolder, what: _Prepared, device: str, progress: Sink, star
             what.former.save(folder.answers)  # before the teaching counts; `settle` removes what does not
         folder.teach(what.known, **changes)
         checkpoint_of(folder).remove()
+    if fabric is not None:
+        wait_for_all(fabric)  # the others read what is written by now
     late = time.monotonic() - started
-    trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late)
+    trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late, fabric)
     with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
         return trainer.finish()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
@@ -58,6 +59,7 @@ class Trainer:
         folder: Where to keep what is learned; None for a training that leaves nothing.
         sink: Takes the progress.
         late: Seconds of the time budget that are gone already.
+        fabric: Device and processes; by default one process on the run's device.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         folder: RunFolder | None,
         sink: Sink,
         late: float = 0.0,
+        fabric: Fabric | None = None,
     ) -> None:
         self.cohort, self.exemplars, self.config, self.folder = (
             cohort,
@@ -80,14 +83,15 @@ class Trainer:
         self.original = self.cohort, self.exemplars
         self.recipe = get_recipe(config.recipe)
         self.configs = self.recipe.configure(config.settings)
-        self.fabric = fabric_for(config.device)
+        self.fabric = fabric or fabric_for(config.device)
         self.checkpoint = None if folder is None else checkpoint_of(folder)
         if self.checkpoint:
             self.checkpoint.before_saving = self._follow_folder
         self._all_exemplars = exemplars
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
-        self._pass_over_damaged_checkpoint()
+        if self.fabric.is_global_zero:
+            self._pass_over_damaged_checkpoint()
         self.head = unfinished_head(self.checkpoint, config)
         self.log: list[dict[str, Any]] = self.head["log"] if self.head else (folder.log() if folder else [])
         budget = seconds_to_train(config.minutes)
@@ -122,7 +126,7 @@ class Trainer:
         return stages
 
     def finish(self) -> Model:
-        """Fit all stages and the error model.
+        """Fit all stages and, in the first process, the error model.
 
         Raises:
             UserError: something in the input is wrong, or the device has too little memory.
@@ -130,6 +134,8 @@ class Trainer:
         """
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
+            if not self.fabric.is_global_zero:
+                return Model(self.recipe.name, stages, self.exemplars, {}, self.cohort, self.log)
             trust = self._measure_trust(stages)
             self._learn_mean_error(stages, trust)
             error_model = self._learn_error_model(stages, trust)
@@ -218,6 +224,7 @@ class Trainer:
             self.deadline,
             slot,
             stage.stream,
+            self.config.parts,
             cohort=self.cohort,
             exemplars=self.exemplars,
             config=self.configs[slot],

@@ -37,7 +37,8 @@ def test_weights_named_as_timms_reach_every_layer(network: HRNet, tmp_path: Path
     save_file(network.body.state_dict() | {"classifier.weight": torch.zeros(2)}, path)
     other = HRNet()
     pretrained.start(torch.nn.Sequential(other), "hrnet_w18", str(path), "match")
-    assert all(torch.equal(v, other.body.state_dict()[k]) for k, v in network.body.state_dict().items())
+    ours = other.body.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in network.body.state_dict().items())
     save_file({"conv1.weight": torch.zeros(2)}, path)
     with pytest.raises(UserError, match=r"holds no HRNet-W18: conv1\.weight of shape \(64, 3, 3, 3\)"):
         pretrained.start(other, "hrnet_w18", str(path), "match")

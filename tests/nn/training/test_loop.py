@@ -39,7 +39,7 @@ class Line:
     def modules(self) -> Mapping[str, nn.Module]:
         return {"module": self.module, "follower": self.follower}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         self.fractions.append(fraction)
         self.draws.append(torch.rand(8, 1, generator=generator))
         return self.draws[-1]
@@ -75,7 +75,7 @@ def ticking(task: Line, clock: FakeTime, seconds: float) -> Line:
     """The task, each of whose batches takes some seconds."""
     draw = task.batch
 
-    def batch(generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         clock.now += seconds
         return draw(generator, fraction)
 
@@ -127,7 +127,7 @@ def test_the_rate_of_a_time_budget_ends_low_though_steps_slow_down(clock: FakeTi
     task = Line()
     draw = task.batch
 
-    def batch(generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         clock.now += 0.5 if len(task.fractions) < 40 else 2.0
         return draw(generator, fraction)
 

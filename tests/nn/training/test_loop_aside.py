@@ -29,7 +29,7 @@ class Slow:
     def modules(self) -> dict[str, nn.Module]:
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> torch.Tensor:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> torch.Tensor:
         self.now += 5
         return torch.ones(2, 1)
 

@@ -106,7 +106,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
         moved = torch.tensor([0.0 if index == 0 else 4.0, 0.0])
         expected = frame.to_canvas(truth.sets[index].xy) + moved.numpy()
         torch.testing.assert_close(one, torch.from_numpy(expected).float(), atol=1e-3, rtol=0)
-    assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=24)).exemplars == 3
+    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(24) == 3
 
 
 @pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
@@ -120,7 +120,7 @@ def test_more_exemplars_have_a_larger_share_of_every_batch(
     placed = torch.stack([one.xy for one in task.levels[0].exemplars])
     for row in batch.xy[-share:]:  # true labels, not pseudo-labels, which lie 4 px beside them
         assert (placed - row).abs().amax((1, 2)).min() < 1e-3
-    assert task_of(phantoms, exemplars, truth, dataclasses.replace(STILL, batch=2)).exemplars == 1
+    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(2) == 1
 
 
 def test_no_pseudo_label_is_asked_for_an_exemplar(

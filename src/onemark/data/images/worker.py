@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.data.images.header import Decoded, Header
+from onemark.data.images.identity import Identity
 from onemark.data.images.itk import Geometry
 from onemark.data.images.limits import Limits, use_limits
 from onemark.data.images.read import explain_fault
@@ -53,7 +54,7 @@ def _answer(order: Mapping[str, Any]) -> tuple[dict[str, Any], NDArray[Any] | No
     return _describe(found), None
 
 
-def _describe(found: Header | Geometry) -> dict[str, Any]:
+def _describe(found: Header | Geometry | Identity) -> dict[str, Any]:
     return found._asdict() if isinstance(found, Header) else vars(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ from onemark.data.paths import printable, quoted
 from onemark.types import LandmarkSet, UserError
 
 _SHOWN = 5
+_FARTHEST = 1e9
+_RANGES = {
+    "xy": (-_FARTHEST, _FARTHEST),
+    "score": (-_FARTHEST, _FARTHEST),
+    "expected_error": (0, _FARTHEST),
+    "sd_major": (0, _FARTHEST),
+    "sd_minor": (0, _FARTHEST),
+    "angle": (-_FARTHEST, _FARTHEST),
+    "visible_probability": (0, 1),
+}
+"""What a column may hold beside NaN, in px or mm where it has a unit. Whatever is beyond was meant otherwise."""
+_WORDS = {"xy": "the place"}
 _SAME_ASPECT = 0.01
 _TOO_CLOSE = 1.0
 
@@ -123,6 +136,29 @@ def fit_to(source: Source, reading: Reading, one: Format) -> tuple[list[Landmark
         images = "image" if count == 1 else "images"
         notes.append(f"{count} {images} of the file left out: {why}")
     return kept, notes
+
+
+def check_numbers(path: Path, sets: Sequence[LandmarkSet]) -> None:
+    """Refuse numbers that no landmark can have, whatever the format: infinite, huge, or negative errors.
+
+    Args:
+        path: The file, for the message.
+        sets: What it holds, in its own units or px.
+
+    Raises:
+        UserError: it names image, landmark and number.
+    """
+    for one in sets:
+        for what, (low, high) in _RANGES.items():
+            values = getattr(one, what)
+            wrong = ~((values >= low) & (values <= high) | np.isnan(values))
+            if wrong.any():
+                row = int(wrong.reshape(len(values), -1).any(axis=1).argmax())
+                value = values[row][wrong[row]][0] if values.ndim > 1 else values[row]
+                raise UserError(
+                    f"{path}: {_WORDS.get(what, what)} of landmark {quoted(one.names[row])} on {quoted(one.image)} is"
+                    f" {value:g}, not between {low:g} and {high:g}; correct it"
+                )
 
 
 def is_unplaced(xy: NDArray[np.float64]) -> bool:

@@ -10,7 +10,7 @@ from natsort import natsorted
 
 from onemark.data.atomic import reading_errors
 from onemark.data.cohort import Cohort
-from onemark.data.landmarks.checking import fit_to
+from onemark.data.landmarks.checking import check_numbers, fit_to
 from onemark.data.landmarks.formats import all_formats, readers
 from onemark.data.landmarks.formats.base import Format, ReadOptions, Source
 from onemark.data.landmarks.text import read_bytes
@@ -71,6 +71,7 @@ def _read_file(source: Source) -> tuple[list[LandmarkSet], list[str]]:
     one = recognise(source)
     assert one.read is not None
     reading = one.read(source)
+    check_numbers(source.path, reading.sets)
     if source.encoding:
         note = f"it is no UTF-8 and was read as {source.encoding}; if names look wrong, save it as CSV UTF-8"
         reading = replace(reading, notes=[*reading.notes, note])

@@ -22,7 +22,7 @@ from onemark.data.landmarks import reading
 from onemark.data.landmarks.checking import check_points
 from onemark.data.landmarks.formats.base import ReadOptions
 from onemark.data.landmarks.formats.tables.columns import ANSWER, EXTRAS, LONG, MM, UNIT, Answer
-from onemark.data.paths import printable
+from onemark.data.paths import printable, shortened
 from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def read_table(
         # The sentence may quote what the file says, control characters included.
         message = printable(error)
         named = message if path.name in str(error) else f"{printable(path)}: {message}"
-        raise UserError(named) from error.__cause__
+        raise UserError(shortened(named)) from error.__cause__
     return replace(table, notes=tuple(printable(f"{path}: {note}") for note in notes))
 
 

@@ -16,7 +16,7 @@ from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
 from onemark.data.json import read_json
-from onemark.data.paths import printable
+from onemark.data.paths import printable, refuse_links
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.saved_session import check_session
 from onemark.gui.state.schema import match_names
@@ -72,6 +72,7 @@ def read_all(work: Path, report: Callable[[Path, UserError], None]) -> dict[Path
     sessions = {}
     for path in sorted(one for one in work.glob("session*.json") if FILES.fullmatch(one.name)):
         try:
+            refuse_links(work, [path.name])  # what is saved would go to where it leads
             session = read(path)
             if session is not None:
                 sessions[path] = check_session(path, session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from onemark.data.paths import printable
 from onemark.types import UserError
 
+_FARTHEST = 1e9
+"""No place, no number of minutes and none of a preference is beyond; Qt and napari fail on larger ones."""
 KEYS = ("annotations", "closed", "current", "preferences", "run", "saved", "schema")
 
 
@@ -31,10 +32,12 @@ def check_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
         "closed": isinstance(session["closed"], bool),
         "current": _is_text_or_none(session["current"]),
         "preferences": _are_preferences(session["preferences"]),
-        "saved": _is_number(session["saved"]),
+        "saved": _is_number(session["saved"], 0, 1e11),
         "schema": _is_schema(session["schema"]),
     }
     checks["answers"] = _are_answers(session.get("answers", {}))
+    checks["aliases"] = _are_aliases(session.get("aliases", {}))
+    checks["reading"] = checks["schema"] and _is_reading(session.get("reading"), session["schema"]["names"])
     checks |= {key: _is_text_or_none(session.get(key)) for key in ("run", "former", "suggested")}
     wrong = [key for key, is_right in checks.items() if not is_right]
     if wrong:
@@ -46,8 +49,8 @@ def _refuse(path: Path, why: str) -> UserError:
     return UserError(f"{printable(path)} {why}; onemark keeps the file and starts a new session beside it")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: object, low: float = -_FARTHEST, high: float = _FARTHEST) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _is_text_or_none(value: object) -> bool:
@@ -90,6 +93,51 @@ def _are_answers(value: object) -> bool:
     )
 
 
+def _are_aliases(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(names, dict) and all(isinstance(name, str) for name in names.values())
+        for names in value.values()
+    )
+
+
+def _is_reading(value: object, names: list[str]) -> bool:
+    """A second reading of radiographs; each of its annotations has all landmarks of the schema."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not isinstance(value.get("first"), list):
+        return False
+    again = value.get("annotations")
+    return (
+        all(map(_is_landmark_set, value["first"]))
+        and isinstance(again, dict)
+        and all(_is_annotation(one) and len(one["xy"]) == len(names) for one in again.values())
+    )
+
+
+def _is_landmark_set(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("image"), str):
+        return False
+    names, xy, unit = value.get("names"), value.get("xy"), value.get("unit", "")
+    if not isinstance(names, list) or not _are_texts(names) or not isinstance(xy, list):
+        return False
+    numbers = (value.get(key) for key in ("score", "expected_error"))
+    return (
+        len(xy) == len(names) == len(set(names))
+        and all(map(_is_point, xy))
+        and isinstance(unit, str)
+        and all(_are_numbers(one, len(names)) for one in numbers)
+    )
+
+
+def _are_numbers(value: object, count: int) -> bool:
+    """None of them, or one for each landmark."""
+    return (
+        isinstance(value, list)
+        and len(value) in (0, count)
+        and all(one is None or _is_number(one) for one in value)
+    )
+
+
 def _is_point(row: object) -> bool:
     return row is None or (isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)))
 
@@ -101,11 +149,19 @@ def _are_preferences(value: object) -> bool:
     checks = [
         isinstance(value.get("recipe", ""), str),
         isinstance(value.get("device", ""), str),
-        all(_is_number(value.get(key, 0)) for key in ("minutes", "retrain_minutes")),
-        type(value.get("suggest_number", 1)) is int,
+        all(isinstance(value.get(key, ""), str) for key in ("measurements", "column")),
+        all(_is_number(value.get(key, 0), 0) for key in ("minutes", "retrain_minutes")),
+        all(_is_number(value.get(key, 1), 1e-6) for key in ("point_size", "error_limit")),
+        type(value.get("suggest_number", 1)) is int and _is_number(value.get("suggest_number", 1), 0),
+        isinstance(value.get("inverted", False), bool),
+        value.get("contrast") is None or _is_contrast(value["contrast"]),
         isinstance(settings, dict)
         and all(isinstance(one, str | int | float | bool) for one in settings.values()),
-        value.get("spacing_mm") is None or (_is_number(value["spacing_mm"]) and value["spacing_mm"] > 0),
+        value.get("spacing_mm") is None or _is_number(value["spacing_mm"], 1e-9),
         _are_texts(value.get("formats", [])),
     ]
     return all(checks)
+
+
+def _is_contrast(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy, QWidget
 
 from onemark.gui.state.backend import RecipeInfo
@@ -37,6 +38,7 @@ class SettingsForm(QWidget):
         self._defaults: dict[str, object] = {}
         self._given: dict[str, object] = {}
         self._filled: dict[str, object] = {}
+        self._to_build: RecipeInfo | None = None
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setVerticalSpacing(4)
@@ -44,13 +46,34 @@ class SettingsForm(QWidget):
         self._rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
 
     def show_recipe(self, info: RecipeInfo, settings: Mapping[str, object]) -> None:
-        """Build the form of a recipe, with these settings in place of its defaults."""
+        """Show the options of a recipe, with these settings in place of its defaults."""
         while self._rows.rowCount():
             self._rows.removeRow(0)
         self._widgets.clear()
         self._defaults = info.defaults()
         self._given = {**self._defaults, **settings}
-        for slot, config in info.configs.items():
+        self._to_build = info
+        if self.isVisible():
+            self._build()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Build the fields, which take a tenth of a second and which most people never see."""
+        self._build()
+        super().showEvent(event)
+
+    def settings(self) -> dict[str, object]:
+        """`slot.field` -> value, for every option that differs from its default."""
+        # A field rounds to the decimals it shows, so an untouched field keeps the value it was given.
+        touched = {
+            name: widget.value for name, widget in self._widgets.items() if widget.value != self._filled[name]
+        }
+        values = self._given | touched
+        return {name: values[name] for name, default in self._defaults.items() if values[name] != default}
+
+    def _build(self) -> None:
+        if self._to_build is None:
+            return
+        for slot, config in self._to_build.configs.items():
             title = QLabel(SLOTS.get(slot, slot.capitalize()))
             title.setProperty("role", "hint")
             self._rows.addRow(title)
@@ -59,15 +82,7 @@ class SettingsForm(QWidget):
                 self._add(f"{slot}.{one.name}", one, hints[one.name])
         # What the fields make of the values, to recognise the untouched ones later.
         self._filled = {name: widget.value for name, widget in self._widgets.items()}
-
-    def settings(self) -> dict[str, object]:
-        """`slot.field` -> value, for every option that differs from its default."""
-        # A field rounds to the decimals it shows, so an untouched field keeps the value it was given.
-        values = {
-            name: self._given[name] if widget.value == self._filled[name] else widget.value
-            for name, widget in self._widgets.items()
-        }
-        return {name: value for name, value in values.items() if value != self._defaults[name]}
+        self._to_build = None
 
     def _add(self, name: str, one: dataclasses.Field[Any], kind: Any) -> None:
         help_text, unit = one.metadata.get("help", ""), one.metadata.get("unit", "")

@@ -10,6 +10,7 @@ quotes (`'soft-tissue pogonion'`).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ class _Parser:
             raise FormulaError(f"a number, a name or a bracket is missing before {found}", token.at)
         self.place += 1
         if token.kind == "number":
-            return Number(float(token.text), token.at)
+            return Number(_finite(token), token.at)
         if token.kind == "name" and self.take("("):
             return Call(token.text, self.arguments(), token.at)
         return Name(token.text, token.at)
@@ -183,3 +184,10 @@ class _Parser:
             found.append(self.sum())
         self.need(")")
         return tuple(found)
+
+
+def _finite(token: _Token) -> float:
+    value = float(token.text)
+    if not math.isfinite(value):
+        raise FormulaError(f"{token.text[:20]!r} is too large a number", token.at)
+    return value

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +31,9 @@ TEMPLATE = "template"
 
 _KEYS = ("title", "source", "facing", "numbered", "landmarks", "points", "lines", "measurement")
 _OF_MEASUREMENT = ("name", "formula", "unit", "description", "source", "norm", "classes")
+_LARGEST = 1e12
+_MOST = 500
+"""Landmarks, named points, lines and measurements of a set, each."""
 _LIMITS = ("below", "above", "at_least", "at_most")
 
 
@@ -82,6 +84,8 @@ def parse_set(text: str, name: str, where: str) -> MeasurementSet:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: not readable as TOML ({error}); correct that place") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{where}: not readable as TOML ({error}); correct the file") from None
     except RecursionError:
         raise UserError(f"{where}: brackets within brackets without end; correct the file") from None
     return _Reader(text, content, where).read(name)
@@ -107,6 +111,9 @@ class _Reader:
         entries = self.content.get("measurement", [])
         if not isinstance(entries, list) or not entries:
             self.fail("no [[measurement]]; give at least one")
+        self.check_count(entries, "measurements")
+        if not isinstance(self.content.get("numbered", False), bool):
+            self.fail("numbered must be true or false", "numbered")
         measurements = tuple(self.measurement(entry) for entry in entries)
         return MeasurementSet(
             name,
@@ -117,25 +124,35 @@ class _Reader:
             points,
             lines,
             facing,
-            bool(self.content.get("numbered", False)),
+            self.content.get("numbered", False),
         )
 
     def landmarks(self) -> dict[str, tuple[str, ...]]:
         table = self.content.get("landmarks")
         if not isinstance(table, dict) or not table:
             self.fail("no table [landmarks]; give each landmark a line SYMBOL = [other names]")
+        self.check_count(table, "landmarks")
         found: dict[str, tuple[str, ...]] = {}
+        meant: dict[str, str] = {}
         for symbol, others in table.items():
             if not isinstance(others, list) or not all(isinstance(one, str) for one in others):
                 self.fail(f"the landmark {symbol} needs a list of other names, such as {symbol} = []", symbol)
-            found[canonical(symbol)] = tuple(map(canonical, others))
+            own = canonical(symbol)
+            found[own] = tuple(map(canonical, others))
+            for name in {own, *found[own]}:
+                if not name or meant.setdefault(name, own) != own or (name == own and symbol != own):
+                    self.fail(
+                        f"the landmark {symbol!r} has a name that is empty or another one's; change it",
+                        symbol,
+                    )
         return found
 
     def facing(self, landmarks: Mapping[str, tuple[str, ...]]) -> tuple[str, str, str] | None:
         value = self.content.get("facing")
         if value is None:
             return None
-        if not (isinstance(value, list) and len(value) == 3 and all(one in landmarks for one in value)):
+        texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        if not texts or len(value) != 3 or len({*value} & {*landmarks}) != 3:
             self.fail("facing must be three landmarks of the set: [BACK, FRONT, BELOW]", "facing")
         back, front, below = value
         return back, front, below
@@ -163,6 +180,7 @@ class _Reader:
         table = self.content.get(section, {})
         if not isinstance(table, dict):
             self.fail(f"{section} must be a table of formulas", section)
+        self.check_count(table, section)
         for name, text in table.items():
             if name in self.taken:
                 self.fail(f"the name {name!r} is taken; choose another", name)
@@ -174,6 +192,8 @@ class _Reader:
     def measurement(self, entry: Any) -> Measurement:
         name = self.string(entry, "name", "a [[measurement]]")
         self.known_keys(entry, _OF_MEASUREMENT, f"measurement {name!r}")
+        if not name or canonical(name) != name:
+            self.fail(f"the name {name!r} is empty or holds signs that do not show; rename the measurement")
         if name in self.taken:
             self.fail(f"the name {name!r} is taken; rename the measurement", f'"{name}"')
         self.taken.add(name)
@@ -188,7 +208,10 @@ class _Reader:
         self.scope.numbers[name] = length
         needs = tuple(symbol for symbol in self.order if symbol in self.needs[name])
         description, source = (self.string(entry, key, name, "") for key in ("description", "source"))
-        classes = tuple(self.a_class(one, name) for one in entry.get("classes", []))
+        listed = entry.get("classes", [])
+        if not isinstance(listed, list):
+            self.fail(f"the classes of {name!r} are no [[measurement.classes]]; correct them", name)
+        classes = tuple(self.a_class(one, name) for one in listed)
         return Measurement(
             name, formula, text, unit, needs, description, source, self.norm(entry, name), classes
         )
@@ -235,6 +258,10 @@ class _Reader:
             self.fail(f"{what} needs {key} = TEXT in quotes", what)
         return value
 
+    def check_count(self, items: Sized, what: str) -> None:
+        if len(items) > _MOST:
+            self.fail(f"{len(items)} {what}, more than the {_MOST} that a set may have; make two sets")
+
     def known_keys(self, table: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
         for key in table:
             if key not in known:
@@ -267,4 +294,6 @@ def _name_kind(length: int) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST  # compares whole numbers that no float can hold, too; false for NaN

@@ -129,18 +129,19 @@ class DenseTask:
         """The network and its teacher."""
         return {"module": self.module, "teacher": self.teacher}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> DenseBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> DenseBatch:
         """Draw radiographs, views and anchors, and let the teacher pair points across radiographs."""
         config, device = self.config, generator.device
+        size = size or config.batch
         level = level_at(self.levels, fraction)
-        canvases = level.store.read(level.store.draw(config.batch, generator)).to(device)
-        first = Warp.draw(config.batch, level.store.canvas, self.mild, generator)
-        second = Warp.draw(config.batch, level.store.canvas, self.strong, generator)
+        canvases = level.store.read(level.store.draw(size, generator)).to(device)
+        first = Warp.draw(size, level.store.canvas, self.mild, generator)
+        second = Warp.draw(size, level.store.canvas, self.strong, generator)
         warped = torch.cat([first.images(canvases), second.images(canvases)])
-        points = torch.rand(config.batch, config.anchors, 2, generator=generator, device=device)
+        points = torch.rand(size, config.anchors, 2, generator=generator, device=device)
         points = (0.02 + 0.96 * points) * level.side.to(device)
         pairs = [Pairs(points, points, torch.ones(points.shape[:2], device=device), 0)]
-        if fraction >= config.cross_from and config.batch > 1 and level.exemplars:
+        if fraction >= config.cross_from and size > 1 and level.exemplars:
             pairs = self._pair_across(level, canvases, points, generator)
         # Moved by this much, a window still has the target two cells from its edge.
         reach = config.window - 2

@@ -25,6 +25,25 @@ def describe(images: torch.Tensor, stride: int) -> torch.Tensor:
     return torch.cat([2 * whole, 2 * local, 2**0.5 * edges], 1)
 
 
+class Described:
+    """Radiographs and their channels, each computed once.
+
+    Args:
+        canvases: `[B, 1, H, W]`.
+    """
+
+    def __init__(self, canvases: torch.Tensor) -> None:
+        self.canvases = canvases
+        self._channels: dict[int, torch.Tensor] = {}
+
+    def at(self, stride: int, count: int = 1) -> torch.Tensor:
+        """The channels on a grid of that stride, as `describe` gives them; a single radiograph `count` times."""
+        if stride not in self._channels:
+            self._channels[stride] = describe(self.canvases, stride)
+        channels = self._channels[stride]
+        return channels.expand(count, -1, -1, -1) if count > 1 else channels
+
+
 def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
     """Gaussian blur of `[B, C, h, w]`, in cells, with the border repeated."""
     reach = max(1, int(3 * sigma + 0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from torch import nn
 
 from onemark.nn.device import memory_errors
 from onemark.nn.training.checkpoint import Checkpoint
+from onemark.nn.training.parts import SMALLEST, PartedGradient
+from onemark.nn.training.ranks import follow_first, start_alike
 from onemark.nn.training.schedule import Clock, Plan
 from onemark.nn.training.task import Task
 from onemark.progress import Cancelled, Progress, Sink, silent
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet, LostRank, UserError
 
 CHECKPOINT_SECONDS = 20.0
 PREVIEW_SECONDS = 15.0
@@ -34,6 +37,7 @@ class TrainingContext:
         sink: Takes the progress; raising Cancelled in it stops the work.
         checkpoint: Where to save now and then; None for a run without a folder.
         log: Collects `{stage, step, loss, seconds}`.
+        parts: In how many parts a batch is computed at least, by one process or by several.
         deadline: `time.monotonic()` at which the whole run should be done, for the time left; None without budget.
         stage: What is being trained, in progress, log, checkpoint and messages.
         stream: Names the stream of random numbers; `stage` where empty.
@@ -47,11 +51,16 @@ class TrainingContext:
     deadline: float | None = None
     stage: str = "match"
     stream: str = ""
+    parts: int = 1
 
-    def generator(self, step: int) -> torch.Generator:
-        """The random numbers of one step, on the context's device."""
-        mixed = hash_text(f"{self.seed}/{self.stream or self.stage}/{step}/{self.fabric.global_rank}")
+    def generator(self, step: int, part: int = 0) -> torch.Generator:
+        """The random numbers of a part of one step, on the context's device."""
+        mixed = hash_text(f"{self.seed}/{self.stream or self.stage}/{step}/{part}")
         return torch.Generator(self.fabric.device).manual_seed(mixed)
+
+    def say(self, sentence: str) -> None:
+        """Pass a sentence to the sink."""
+        self.sink(Progress(self.stage, 0, 1, message=sentence))
 
 
 def hash_text(text: str) -> int:
@@ -69,30 +78,46 @@ def train(
 
     Raises:
         Cancelled: the sink asked to stop; the state is saved first when there is a checkpoint.
-        UserError: the device has too little memory, or the loss stopped being a number.
+        UserError: the device has too little memory, the loss stopped being a number, or another process of the
+            training has ended; in the latter case the state is saved, too.
     """
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[plan.optimizer]
     optimizer: torch.optim.Optimizer = kind(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
     clock = Clock(plan)
     if context.checkpoint is not None:
         context.checkpoint.restore(context.stage, task, optimizer, clock)
+    start_alike(context.fabric, task.modules)
     module, optimizer = context.fabric.setup(task.module, optimizer)
     module.train()
-    run = _Run(task, module, optimizer, plan, context, clock, preview)
+    parts = _count_parts(plan, context)
+    gradient = PartedGradient(task, module, context.fabric, context.generator, plan.batch, context.say, parts)
+    run = _Run(task, module, gradient, optimizer, plan, context, clock, preview)
     way_out = f"lower {context.stage}.batch or {context.stage}.area, or use --device cpu"
     try:
         with memory_errors(way_out):
-            while not clock.finished:
-                run.step()
-    except Cancelled:
+            run.finish()
+    except (Cancelled, LostRank):
         run.save()
         raise
+
+
+def _count_parts(plan: Plan, context: TrainingContext) -> int:
+    """In how many parts a batch is computed. Raises UserError when they would be too small."""
+    ranks: int = context.fabric.world_size
+    parts = math.ceil(context.parts / ranks) * ranks
+    if parts > 1 and plan.batch < SMALLEST * parts:
+        raise UserError(
+            f"{context.stage}.batch={plan.batch} is too small for {parts} processes: raise it to {SMALLEST * parts}, "
+            "or use fewer devices"
+        )
+    return parts
 
 
 @dataclass
 class _Run:
     task: Task
     module: nn.Module
+    gradient: PartedGradient
     optimizer: torch.optim.Optimizer
     plan: Plan
     context: TrainingContext
@@ -103,25 +128,27 @@ class _Run:
     save_after: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
     show_after: float = field(default_factory=lambda: PREVIEW_SECONDS)
 
-    def step(self) -> None:
-        fraction = self.clock.fraction
+    def finish(self) -> None:
+        while True:
+            # All processes go by the first one's clock.
+            finished, fraction = follow_first(self.context.fabric, self.clock.finished, self.clock.fraction)
+            if finished:
+                return
+            self.step(fraction)
+
+    def step(self, fraction: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.rate_at(fraction)
-        generator = self.context.generator(self.clock.step)
-        batch = self.task.batch(generator, fraction)
-        with self.context.fabric.autocast():
-            loss, metrics = self.task.loss(self.module, batch)
-        if not bool(torch.isfinite(loss)):
+        metrics = self.gradient.compute(self.clock.step, fraction)
+        if not math.isfinite(metrics["loss"]):
             raise UserError(
                 f"training diverged at {self.context.stage} step {self.clock.step}: lower {self.context.stage}.rate"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.context.fabric.backward(loss)
         nn.utils.clip_grad_norm_(self.task.module.parameters(), 5.0)
         self.optimizer.step()
         self.task.after(fraction)
         self.clock.step += 1
-        self._report({"loss": float(loss.detach()), **metrics})
+        self._report(metrics)
 
     def _report(self, metrics: dict[str, float]) -> None:
         now, step = time.monotonic(), self.clock.step

@@ -20,8 +20,14 @@ class Task(Protocol):
     def modules(self) -> Mapping[str, nn.Module]:
         """All that a checkpoint keeps, `module` among it."""
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Any:
-        """What one step learns from; all of its randomness comes from `generator`."""
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> Any:
+        """What one step learns from, or one of its parts; all of its randomness comes from `generator`.
+
+        Args:
+            generator: The random numbers, on the device.
+            fraction: Share of the schedule that is done, 0...1.
+            size: Items of a part of the batch, at least 2; None for the whole one.
+        """
 
     def loss(self, module: nn.Module, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
         """The loss to descend, and numbers to show."""

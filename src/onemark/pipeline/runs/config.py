@@ -57,6 +57,8 @@ class RunConfig:
         teaching: Whether the exemplars of `teaching.csv`, where there is one, are to become those of the run.
         threads: Threads that it computes with on a CPU; 0 where that is unknown.
         angles: Rows of the directions of the corrected radiographs' errors, in degrees.
+        parts: In how many parts its batches are computed: as many as processes trained it at first, so that any other
+            number of them goes on with the same draws.
         version: The version of onemark that wrote it.
     """
 
@@ -81,6 +83,7 @@ class RunConfig:
     teaching: bool = False
     threads: int = 0
     angles: tuple[tuple[Ratio, ...], ...] = ()
+    parts: int = 1
     version: str = onemark.__version__
 
     @property
@@ -185,6 +188,12 @@ def _count(value: object) -> int:
     return _whole(value)
 
 
+def _positive_count(value: object) -> int:
+    if _count(value) < 1:
+        raise ValueError
+    return _count(value)
+
+
 def _truth(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError
@@ -259,12 +268,13 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "training": _count,
     "teaching": _truth,
     "threads": _count,
+    "parts": _positive_count,
     "fits": _count,
     "predicted": _count,
     "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
     *("ratios", "angles", "fingerprints", "fits", "predicted", "orient"),
-    *("identity", "training", "teaching", "threads"),
+    *("identity", "training", "teaching", "threads", "parts"),
 }
 """What every version has written."""

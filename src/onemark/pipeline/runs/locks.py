@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from onemark.data.atomic import sweep_leftovers, user_errors
 from onemark.data.json import SMALL, read_json
-from onemark.data.paths import printable
+from onemark.data.paths import printable, refuse_links
+from onemark.pipeline.runs.folder import OURS
 from onemark.types import UserError
 
 LOCK, OWNER = ".onemark.lock", ".onemark.owner"
@@ -32,7 +33,8 @@ def locked(folder: Path | str, *, make: bool = False) -> Iterator[None]:
         make: Make it where it is missing, and remove it again if nothing was put there.
 
     Raises:
-        UserError: another process or thread holds it, and the sentence says which; or nobody may write there.
+        UserError: another process or thread holds it, and the sentence says which; nobody may write there; or one of
+            its files is a link that leads out of it.
     """
     folder = Path(folder)
     made = _make(folder) if make else ()
@@ -48,6 +50,7 @@ def locked(folder: Path | str, *, make: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
+    refuse_links(folder, (*OURS, LOCK, OWNER))
     lock = FileLock(folder.resolve() / LOCK, timeout=0, is_singleton=True)
     is_first = not lock.is_locked
     _acquire(lock, folder)
@@ -84,7 +87,9 @@ def _remove_traces(folder: Path) -> None:
 def _sign(folder: Path) -> None:
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     with contextlib.suppress(OSError):  # a courtesy to others, without which the lock holds all the same
-        (folder / OWNER).write_text(json.dumps(owner), "utf-8")
+        (folder / OWNER).unlink(missing_ok=True)  # it may be a pipe, for which the write would wait
+        with (folder / OWNER).open("x", encoding="utf-8") as file:
+            json.dump(owner, file)
 
 
 def _in_use(folder: Path) -> UserError:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from onemark.imaging.augment import Geometry, Warp
-from onemark.nn.registration.features import blur, describe
+from onemark.nn.registration.features import Described, blur, describe
 from onemark.nn.registration.fields import carry, follow, invert, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
 from onemark.stages.match.groupwise.config import GroupwiseConfig
@@ -123,7 +123,7 @@ def test_a_group_knows_its_own_and_carries_points_between_any_two(cohort: tuple[
     assert [group.index(one) for one in seen] == [0, 1, 2, 3, None, None]
     registrations = 4 * 3 * (1 + len(STRIDES))  # ordered pairs, affine maps and one field a stride
     assert reports[-1] == (registrations, registrations)
-    ways = arrive(group, [0], seen[:1], seen[3:4], STEPS)
+    ways = arrive(group, [0], seen[:1], Described(seen[3:4]), STEPS)
     away = (ways.carry(xy[:1])[0] - xy[3]).norm(dim=-1).mean()
     assert away < 0.3 * (xy[0] - xy[3]).norm(dim=-1).mean()
 
@@ -133,7 +133,7 @@ def test_a_radiograph_outside_the_group_is_reached_from_exemplars_inside_and_out
 ):
     seen, xy = cohort
     group = extend_group(empty_group(seen), seen[:3], STEPS, lambda *_: None)
-    ways = arrive(group, [0, 1], torch.stack([seen[0], seen[4]]), seen[5:6], STEPS)
+    ways = arrive(group, [0, 1], torch.stack([seen[0], seen[4]]), Described(seen[5:6]), STEPS)
     away = (ways.carry(xy[[0, 4]])[0] - xy[5]).norm(dim=-1).mean(1)
     assert (away < 0.5 * (xy[[0, 4]] - xy[5]).norm(dim=-1).mean(1)).all()
     assert (ways.apart[0] > 0).any()

@@ -24,6 +24,7 @@ from onemark.data.images.header import (
     check_size,
     several_pages,
 )
+from onemark.data.images.identity import Identity
 from onemark.data.images.intensity import grey
 from onemark.data.images.itk import Geometry
 from onemark.data.images.limits import current_limits
@@ -50,6 +51,11 @@ def read_header(stream: BoundedReader) -> Header:
 def read_geometry(stream: BoundedReader) -> Geometry:
     """Where ITK shows the file, by its own choice of tags. Raises as `read_header` does."""
     return space.itk_geometry(Tags(_read(stream, _stops_at_pixels, _HEADER_TAGS)))
+
+
+def read_identity(stream: BoundedReader) -> Identity:
+    """The UID of the image, and no other tag. Raises as `read_header` does."""
+    return Identity.of(Tags(_read(stream, _stops_at_pixels, ["SOPInstanceUID"])).word("SOPInstanceUID"))
 
 
 def read_values(stream: BoundedReader) -> Decoded:

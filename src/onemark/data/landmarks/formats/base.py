@@ -6,6 +6,7 @@ A module in a folder beside this one that holds a `FORMAT` is a format; nothing 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 _HEAD = 1 << 16
-_LONGEST_NUMBER = 64
+LONGEST_NUMBER = 400
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -249,18 +251,26 @@ class Format:
 
 
 def number(value: object, where: str) -> float:
-    """A finite number from a file's text or value.
+    """A finite number from a file's text or value; a text has ASCII digits and a decimal point.
 
     Raises:
         UserError: it is none; the sentence starts with `where`.
     """
     try:
-        found = float(value) if not isinstance(value, str) else float(value.strip()[:_LONGEST_NUMBER])  # type: ignore[arg-type]
+        found = parse_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or isinstance(value, bool):
         raise UserError(f"{where} has {str(value)[:20]!r} where a number belongs; correct it")
     return found
+
+
+def parse_number(text: str) -> float:
+    """The number that a text is; NaN where it is none, infinite where it is too large."""
+    # Python also takes digits of other scripts and underscores, which no program writes. A number of many thousand
+    # digits takes minutes to match and to read.
+    text = text.strip()
+    return float(text) if len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text) else math.nan
 
 
 def numbered(count: int) -> tuple[str, ...]:

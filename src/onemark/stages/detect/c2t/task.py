@@ -88,15 +88,15 @@ class C2TTask:
         """Both networks."""
         return {"module": self.module}
 
-    @property
-    def exemplars(self) -> int:
-        """Exemplars per batch."""
-        return exemplars_per_batch(self.config.batch, count_whole(self.levels[-1].exemplars))
+    def exemplars_of(self, size: int) -> int:
+        """Exemplars of a batch, or of a part, of `size` radiographs."""
+        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> CoTeachingBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> CoTeachingBatch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
-        true, level = self.exemplars, level_at(self.levels, fraction)
-        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        size = size or self.config.batch
+        true, level = self.exemplars_of(size), level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, size - true, true, self.label, generator)
         canvases = level.store.read(chosen).to(generator.device)
         intensity = adapt_intensity(level.store.framing, self.intensity)
         strong = _draw_view(canvases, xy, self.geometry, intensity, generator)

@@ -61,15 +61,15 @@ class HeatmapTask:
         """The network."""
         return {"module": self.module}
 
-    @property
-    def exemplars(self) -> int:
-        """Exemplars per batch: an eighth where there is one, more by the root of their number, at most half."""
-        return exemplars_per_batch(self.config.batch, count_whole(self.levels[-1].exemplars))
+    def exemplars_of(self, size: int) -> int:
+        """Exemplars among `size` radiographs: an eighth where there is one, more by the root of their number."""
+        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars))
 
-    def batch(self, generator: torch.Generator, fraction: float) -> HeatmapBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> HeatmapBatch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
-        true, level = self.exemplars, level_at(self.levels, fraction)
-        chosen, xy = draw_labelled(level, self.config.batch - true, true, self.label, generator)
+        size = size or self.config.batch
+        true, level = self.exemplars_of(size), level_at(self.levels, fraction)
+        chosen, xy = draw_labelled(level, size - true, true, self.label, generator)
         warp = Warp.draw(len(chosen), level.store.canvas, self.geometry, generator)
         views = self.intensity.apply(warp.images(level.store.read(chosen).to(generator.device)), generator)
         drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)

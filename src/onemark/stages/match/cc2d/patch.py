@@ -73,22 +73,22 @@ class PatchTask:
         """The network."""
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> PatchBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> PatchBatch:
         """Draw radiographs, a patch of each and anchors in its inner part; jitter and turn the patches.
 
         Anchors are turned as coordinates, exactly; the released code turns a picture of one white pixel.
         """
-        config, device, size = self.config, generator.device, self.config.patch
+        config, device, side = self.config, generator.device, self.config.patch
         store = level_at(self.levels, fraction).store
-        whole = store.read(store.draw(config.batch, generator)).to(device)
-        room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - size + 1
+        whole = store.read(store.draw(size or config.batch, generator)).to(device)
+        room = torch.tensor([whole.shape[-1], whole.shape[-2]], device=device) - side + 1
         corner = (torch.rand(len(whole), 1, 2, generator=generator, device=device) * room).long()
         anchor = torch.rand(len(whole), config.anchors, 2, generator=generator, device=device)
-        anchor = (MARGIN + (1 - 2 * MARGIN) * anchor) * (size - 1)
-        warp = Warp.draw(len(whole), (size, size), TURN, generator)
-        patches = warp.images(JITTER.apply(crop(whole, corner[:, 0], size), generator))
+        anchor = (MARGIN + (1 - 2 * MARGIN) * anchor) * (side - 1)
+        warp = Warp.draw(len(whole), (side, side), TURN, generator)
+        patches = warp.images(JITTER.apply(crop(whole, corner[:, 0], side), generator))
         here = warp.inverse(anchor)
-        inside = ((here >= 0) & (here <= size - 1)).all(-1).float()
+        inside = ((here >= 0) & (here <= side - 1)).all(-1).float()
         return PatchBatch(whole, patches, here, anchor + corner, inside)
 
     def loss(self, module: nn.Module, batch: PatchBatch) -> tuple[torch.Tensor, dict[str, float]]:

@@ -113,10 +113,12 @@ class RegistrationTask:
         """The network and the pseudo-labels."""
         return {"module": self.module, "labels": self.labels}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> RegistrationBatch:
+    def batch(
+        self, generator: torch.Generator, fraction: float, size: int | None = None
+    ) -> RegistrationBatch:
         """Draw radiographs, views of them and partners; renew the pseudo-labels of a share of the batches."""
         config, store, device = self.config, self.level.store, generator.device
-        index = store.draw(config.batch, generator)
+        index = store.draw(size or config.batch, generator)
         canvases = store.read(index).to(device)
         exemplar = self._draw_exemplar(generator)
         due = torch.rand(1, generator=generator, device=device).item() < config.renew

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from onemark.nn.registration.features import describe
+from onemark.nn.registration.features import Described, describe
 from onemark.nn.registration.fields import Field, carry, follow, read_at, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
 from onemark.stages.match.groupwise.config import GroupwiseConfig
@@ -18,6 +18,7 @@ COARSE = 8  # canvas px per cell where affine maps are fitted
 STRIDES = (32, 16, 8, 4)
 FINE = 2
 OUTSIDE = 0.6  # share of the steps for a radiograph outside the group: half the time, and 0 to 0.07 % of the side worse
+KEPT = 16  # combinations of sources whose channels are kept
 TOGETHER = 32  # pairs per batch; bounds the memory
 
 Pair = tuple[int, int]
@@ -118,8 +119,38 @@ class Ways:
         return here, moved + read_at(self.apart[:, None], (xy + 0.5) / STRIDES[-1] - 0.5)[:, 0]
 
 
+class DescribedSources:
+    """Keeps what radiographs are compared by, since most radiographs are reached from the same few."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[int, int], ...], tuple[list[torch.Tensor], Described]] = {}
+        self._all: Described | None = None
+
+    def of(self, places: Sequence[tuple[torch.Tensor, int]]) -> Described:
+        """The radiographs at these positions of canvases `[B, 1, H, W]`, together."""
+        key = tuple((id(canvases), index) for canvases, index in places)
+        if key not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.pop(next(iter(self._known)))
+            # The canvases are kept as well, so that nothing else gets their identity.
+            found = Described(torch.stack([canvases[index] for canvases, index in places]))
+            self._known[key] = ([canvases for canvases, _ in places], found)
+        return self._known[key][1]
+
+    def all(self, canvases: torch.Tensor) -> Described:
+        """All canvases `[B, 1, H, W]`, together."""
+        if self._all is None or self._all.canvases is not canvases:
+            self._all = Described(canvases)
+        return self._all
+
+
 def arrive(
-    group: Group, which: list[int], exemplars: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig
+    group: Group,
+    which: list[int],
+    exemplars: torch.Tensor,
+    target: Described,
+    config: GroupwiseConfig,
+    known: DescribedSources | None = None,
 ) -> Ways:
     """Ways from exemplars to any radiograph: direct, and over radiographs of the group.
 
@@ -127,25 +158,28 @@ def arrive(
         group: The group. Only an exemplar that belongs to it has detours.
         which: M positions among the exemplars.
         exemplars: `[N, 1, H, W]`.
-        canvas: `[1, 1, H, W]` the radiograph.
+        target: The radiograph.
         config: Steps and weights.
+        known: Keeps the channels of exemplars and group from one radiograph to the next.
     """
+    known = known or DescribedSources()
     places = [group.index(exemplars[one]) for one in which]
     # Radiographs by their position in the group; exemplars outside it count down from -1.
     keys = [-1 - n if place is None else place for n, place in enumerate(places)]
-    target = group.index(canvas[0])
-    over = [k for k in range(len(group)) if k != target]
-    if target is None:
+    member = group.index(target.canvases[0])
+    over = [k for k in range(len(group)) if k != member]
+    if member is None:
         over = [k for k in over if k in keys] + [k for k in over if k not in keys][: config.detours]
-    last = {} if target is None else {k: group.fields[k, target] for k in over}
-    rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != target]
+    last = {} if member is None else {k: group.fields[k, member] for k in over}
+    rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != member]
     if rest:
-        sources = torch.stack([exemplars[which[-1 - k]] if k < 0 else group.canvases[k] for k in rest])
         config = config.shortened(OUTSIDE)
-        last |= dict(zip(rest, fit_between(sources, canvas, config), strict=True))
+        sources = known.of([(exemplars, which[-1 - k]) if k < 0 else (group.canvases, k) for k in rest])
+        last |= dict(zip(rest, fit_between(sources, target, config), strict=True))
     agreed = [_agree_over(group, k, over, last) for k in keys]
     coarse, apart = (torch.stack(parts) for parts in zip(*agreed, strict=True))
-    return Ways(which, coarse, apart, _refine(exemplars[which], canvas, coarse, config))
+    finest = known.of([(exemplars, one) for one in which])
+    return Ways(which, coarse, apart, _refine(finest, target, coarse, config))
 
 
 def _agree_over(
@@ -161,21 +195,22 @@ def _agree_over(
     return agree_on(torch.stack([last[key], *answers]), torch.stack(doubt), STRIDES[-1])
 
 
-def fit_between(sources: torch.Tensor, canvas: torch.Tensor, config: GroupwiseConfig) -> Field:
-    """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, each by itself."""
-    ours, theirs = describe(sources, COARSE), describe(canvas, COARSE).expand(len(sources), -1, -1, -1)
+def fit_between(sources: Described, target: Described, config: GroupwiseConfig) -> Field:
+    """Fields `[P, h, w, 2]` from P radiographs to one, each by itself."""
+    count = len(sources.canvases)
+    ours, theirs = sources.at(COARSE), target.at(COARSE, count)
     affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
     fields = affine
     for stride in STRIDES:
-        ours, theirs = describe(sources, stride), describe(canvas, stride).expand(len(sources), -1, -1, -1)
+        ours, theirs = sources.at(stride), target.at(stride, count)
         weights = (config.bending, config.diffusion)
         fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
     return fields
 
 
-def _refine(sources: torch.Tensor, target: torch.Tensor, fields: Field, config: GroupwiseConfig) -> Field:
-    """Fields `[P, h, w, 2]` from radiographs `[P, 1, H, W]` to one `[1, 1, H, W]`, at twice the resolution."""
-    ours, theirs = describe(sources, FINE), describe(target, FINE).expand(len(sources), -1, -1, -1)
+def _refine(sources: Described, target: Described, fields: Field, config: GroupwiseConfig) -> Field:
+    """Fields `[P, h, w, 2]` from P radiographs to one, at twice the resolution."""
+    ours, theirs = sources.at(FINE), target.at(FINE, len(sources.canvases))
     return fit_field(ours, theirs, fields, config.field_steps, FINE, config.bending, config.hold)
 
 

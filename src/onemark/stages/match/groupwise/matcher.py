@@ -16,7 +16,7 @@ from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
-from onemark.nn.registration.features import blur, describe
+from onemark.nn.registration.features import Described, blur
 from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import carriers
@@ -26,6 +26,7 @@ from onemark.stages.base import REGISTER, StageContext
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.group import (
     FINE,
+    DescribedSources,
     Group,
     Ways,
     arrive,
@@ -69,6 +70,7 @@ class Groupwise(Matcher):
         self.xy = torch.zeros(0, len(names), 2)
         self.seconds: float | None = None
         self._known: dict[bytes, Peaks] = {}
+        self._sources = DescribedSources()
 
     def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
         """Note how long registering the references may take."""
@@ -126,7 +128,7 @@ class Groupwise(Matcher):
             return self.config.references
         one = self.exemplars[:1]
         started = time.monotonic()
-        fit_between(one, one, self.config)
+        fit_between(Described(one), Described(one), self.config)
         pairs = self.seconds / (time.monotonic() - started)
         return min(self.config.references, max(2, int(0.5 + math.sqrt(0.25 + pairs))))
 
@@ -144,10 +146,12 @@ class Groupwise(Matcher):
 
     def _carry(self, canvas: torch.Tensor) -> Peaks:
         """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`, together: peaks `[K]`, canvas px."""
-        ways = self._register(canvas)
+        target = Described(canvas)
+        ways = self._register(target)
         xy = self.xy[ways.exemplars]
         here, apart = ways.carry(xy.nan_to_num())
-        score = _likeness(self.exemplars[ways.exemplars], canvas, ways.fields, xy.nan_to_num())
+        sources = self._sources.of([(self.exemplars, one) for one in ways.exemplars])
+        score = _likeness(sources, target, ways.fields, xy.nan_to_num())
         each = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), apart.T.cpu())
         visible = xy.isfinite().all(-1).T.cpu()
         return combine(each, visible, self.config.several, self.config.temperature)
@@ -161,7 +165,7 @@ class Groupwise(Matcher):
         if landmark is not None:
             self.index_of(landmark)
         frame, canvas = self._render(radiograph)
-        ways = self._register(canvas)
+        ways = self._register(Described(canvas))
         # The field leads from the exemplar to the radiograph; its inverse shows the exemplar in the radiograph's frame.
         back = invert(ways.fields[:1], FINE)
         wide = resize_field(back, self.canvas)
@@ -182,15 +186,16 @@ class Groupwise(Matcher):
         canvas = (frame.render(radiograph.pixels).clamp(0, 1) * 65535).round() / 65535
         return frame, canvas[None, None].to(self.fabric.device)
 
-    def _register(self, canvas: torch.Tensor) -> Ways:
-        """The ways from the nearest exemplars to a canvas `[1, 1, H, W]`."""
-        near = self._nearest(canvas)
-        return arrive(self.group, near, self.exemplars, canvas, self.config)
+    def _register(self, target: Described) -> Ways:
+        """The ways from the nearest exemplars to a radiograph."""
+        near = self._nearest(target)
+        return arrive(self.group, near, self.exemplars, target, self.config, self._sources)
 
-    def _nearest(self, canvas: torch.Tensor) -> list[int]:
-        """The exemplars most like a canvas, and whatever others it takes to have each landmark on one of them."""
+    def _nearest(self, target: Described) -> list[int]:
+        """The exemplars most like a radiograph, and whatever others it takes to have each landmark on one of them."""
         shown = self.xy.isfinite().all(-1)
-        unlike = (describe(self.exemplars, ALIKE_AT) - describe(canvas, ALIKE_AT)).square().mean((1, 2, 3))
+        everyone = self._sources.all(self.exemplars)
+        unlike = (everyone.at(ALIKE_AT) - target.at(ALIKE_AT)).square().mean((1, 2, 3))
         order = unlike.argsort().tolist()
         near = order[: self.config.nearest]
         for one in order[len(near) :]:
@@ -211,9 +216,9 @@ class Groupwise(Matcher):
         self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
 
 
-def _likeness(exemplars: torch.Tensor, canvas: torch.Tensor, fields: Field, xy: torch.Tensor) -> torch.Tensor:
-    """How alike exemplars and a warped radiograph are around points `[M, K, 2]`: `[M, K]`, 0...1."""
-    ours, theirs = describe(exemplars, FINE), describe(canvas, FINE).expand(len(exemplars), -1, -1, -1)
+def _likeness(exemplars: Described, target: Described, fields: Field, xy: torch.Tensor) -> torch.Tensor:
+    """How alike M exemplars and a warped radiograph are around points `[M, K, 2]`: `[M, K]`, 0...1."""
+    ours, theirs = exemplars.at(FINE), target.at(FINE, len(exemplars.canvases))
     shape = (ours.shape[2], ours.shape[3])
     warped = read_at(theirs, cell_grid(shape, ours.device) + fields / FINE)
     miss = blur((warped - ours).square().mean(1, keepdim=True), NEIGHBOURHOOD)

@@ -76,21 +76,22 @@ class SLATask:
         teacher = self.dense.modules if self.dense else {"module": self.module}
         return {**teacher, "labels": self.labels}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> Any:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> Any:
         """Draw what the encoder learns from; later, radiographs with pseudo-labels and changed copies of exemplars.
 
         A new epoch renews the pseudo-labels first.
         """
         config = self.config
+        size = size or config.batch
         if self.dense and fraction < config.before:
-            return self.dense.batch(generator, fraction / config.before)
+            return self.dense.batch(generator, fraction / config.before, size)
         along = (fraction - config.before) / (1 - config.before) * config.epochs
         self.begin_epoch(int(along) + 1, generator)
         # As in ATD, each epoch starts with Train-Template: copies of the exemplars alone.
         only_copies = along % 1 < config.template
         # At least one radiograph stays in a batch of both.
-        copies = config.batch if only_copies else min(config.copies, config.batch - 1)
-        rows = self.store.draw(config.batch - copies, generator) if copies < config.batch else []
+        copies = size if only_copies else min(config.copies, size - 1)
+        rows = self.store.draw(size - copies, generator) if copies < size else []
         which = torch.randint(len(self.exemplars), (copies,), generator=generator, device=generator.device)
         rows += [self.exemplars[i].index for i in which.tolist()]
         canvases = self.store.read(rows).to(generator.device)

@@ -63,15 +63,16 @@ class LabelTask:
         """The network."""
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> CropBatch:
         """Draw radiographs and exemplars; cut and augment every landmark's crop.
 
         Crops are centred near the coarse points, as they will be later, and not on the labels.
         """
         config, store, device = self.config, self.level.store, generator.device
         # An eighth of the batch are exemplars, as in the detectors'.
-        true = max(1, round(config.batch / 8))
-        chosen, xy = draw_labelled(self.level, config.batch - true, true, self.label, generator)
+        size = size or config.batch
+        true = max(1, round(size / 8))
+        chosen, xy = draw_labelled(self.level, size - true, true, self.label, generator)
         centre = self._centres(chosen[: len(chosen) - true], xy)
         centre = centre + torch.randn(xy.shape, generator=generator, device=device) * config.shift
         side = (config.crop, config.crop)
@@ -118,18 +119,19 @@ class ExemplarTask:
         """The network."""
         return {"module": self.module}
 
-    def batch(self, generator: torch.Generator, fraction: float) -> CropBatch:
+    def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> CropBatch:
         """Draw an exemplar and landmarks of it; cut and augment their crops."""
         config, device = self.config, generator.device
+        size = size or config.batch
         exemplar = draw_exemplars(self.level.exemplars, 1, generator)[0]
         points = exemplar.visible.to(device)
-        xy = points[torch.randint(len(points), (config.batch,), generator=generator, device=device)][None]
+        xy = points[torch.randint(len(points), (size,), generator=generator, device=device)][None]
         centre = xy + torch.randn(xy.shape, generator=generator, device=device) * config.shift
-        warp = Warp.draw(config.batch, (config.crop, config.crop), self.geometry, generator)
+        warp = Warp.draw(size, (config.crop, config.crop), self.geometry, generator)
         canvas = self.level.store.read([exemplar.index]).to(device)
         crops = Crops.cut(canvas, centre, config.crop, warp)
         views = INTENSITY.apply(crops.views, generator)
-        return CropBatch(views, crops.inner(xy)[:, None], config.batch, 0.0)
+        return CropBatch(views, crops.inner(xy)[:, None], size, 0.0)
 
     def loss(self, module: nn.Module, batch: CropBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Mean squared difference between each crop's cosines with its own landmark's vector and a Gaussian."""

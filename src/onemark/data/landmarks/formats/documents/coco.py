@@ -138,11 +138,14 @@ def _indexed(document: dict[str, Any]) -> _Document:
     images = {
         key: image_key(image["file_name"]) for key, image in _by_id(document["images"], "images").items()
     }
-    sizes = {
-        image_key(image["file_name"]): _size(image)
-        for image in document["images"]
-        if image.get("height") and image.get("width")
-    }
+    sizes: dict[str, Size] = {}
+    for image in document["images"]:
+        if image.get("height") and image.get("width"):
+            name, size = image_key(image["file_name"]), _size(image)
+            if sizes.setdefault(name, size) != size:
+                raise UserError(
+                    f"two of its images are called {quoted(name)}, of two sizes; remove one of them"
+                )
     categories = document.get("categories") or []
     names = {key: one.get("keypoints") or [] for key, one in _by_id(categories, "categories").items()}
     titles = {str(one["id"]): str(one.get("name", "")) for one in categories}
@@ -199,6 +202,8 @@ def _entries(annotation: Mapping[str, Any], document: _Document) -> Iterator[Ent
     image = document.images[str(annotation["image_id"])]
     category = str(annotation.get("category_id", ""))
     flat = annotation.get("keypoints")
+    if flat and not isinstance(flat, list):
+        raise UserError(f"{where} has keypoints that are no list of numbers; correct it")
     if flat:
         names = _names(annotation, document, category, len(flat) // 3, where)
         yield from _keypoints(annotation, image, names, where)
@@ -225,6 +230,8 @@ def _names(
             f"{where} has {len(annotation['keypoints'])} keypoint numbers, "
             f"but its category has {len(names)} landmarks; correct it"
         )
+    if len({canonical(str(name)) for name in names}) < len(names):
+        raise UserError(f"a category of {where} names a landmark twice; give each its own name")
     return names
 
 
@@ -240,10 +247,10 @@ def _keypoints(
         raise UserError(f"{where} has {len(asked)} keypoints_asked for {len(names)} landmarks; correct it")
     for index, name in enumerate(names):
         x, y, v = flat[3 * index : 3 * index + 3]
-        xy = (float(x), float(y)) if v else NOWHERE
-        if v and not all(map(math.isfinite, xy)):
-            raise UserError(f"{where}: landmark {name!r} is not at a finite place; correct it")
-        told = False if asked[index] is False and not v else None
+        here = f"{where}: landmark {quoted(str(name))}"
+        visible = v is not None and number(v, here) != 0
+        xy = (number(x, here), number(y, here)) if visible else NOWHERE
+        told = False if asked[index] is False and not visible else None
         values = (*xy, *(extra[index] for extra in extras))
         yield Entry(image, canonical(str(name)), values, where, told)
 
@@ -269,10 +276,8 @@ def _extra(annotation: Mapping[str, Any], key: str, count: int) -> list[float]:
         raise UserError(
             f"annotation {annotation.get('id', '?')} has {len(values)} {key} for {count} landmarks; correct it"
         )
-    numbers = [math.nan if value is None else float(value) for value in values]
-    if any(map(math.isinf, numbers)):
-        raise UserError(f"annotation {annotation.get('id', '?')} has {key} that are not finite; correct them")
-    return numbers
+    where = f"annotation {annotation.get('id', '?')}"
+    return [math.nan if value is None else number(value, where) for value in values]
 
 
 FORMAT = Format(

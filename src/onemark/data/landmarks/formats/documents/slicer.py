@@ -18,7 +18,15 @@ from onemark.data.images.itk import Geometry, read_geometry
 from onemark.data.images.spacing import given
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries
-from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, number, place_of
+from onemark.data.landmarks.formats.base import (
+    Format,
+    Reading,
+    Source,
+    Target,
+    number,
+    parse_number,
+    place_of,
+)
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".mrk.json"
@@ -29,7 +37,6 @@ _SCHEMA = (
 _MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "dm": 100.0, "m": 1000.0}
 _SIGNS = {"LPS": (1, 1, 1), "RAS": (-1, -1, 1)}
 _POINTS = ("Fiducial", "PointList")
-_LONGEST_NUMBER = 64
 _NOT_ASKED = "not asked"
 _NOTE = re.compile(r"(score|expected_error)=([^\s;]+)")
 
@@ -161,7 +168,7 @@ def _entry(point: dict[str, Any], count: int, image: str, geometry: Geometry, sc
     xy = NOWHERE
     where = f"control point {count}"
     if point.get("positionStatus", "defined") == "defined" and point.get("position"):
-        mm = [float(v) * s for v, s in zip(point["position"], scale, strict=True)]
+        mm = [number(v, where) * s for v, s in zip(point["position"], scale, strict=True)]
         if not all(map(math.isfinite, mm)):
             raise UserError(f"{where} has a position that is not finite; correct it")
         xy = geometry.to_pixel(mm, where)
@@ -169,7 +176,7 @@ def _entry(point: dict[str, Any], count: int, image: str, geometry: Geometry, sc
             raise UserError(f"{where} has a position that is not finite; correct it")
     description = point.get("description") or ""
     notes = dict(_NOTE.findall(description))
-    extras = [float(notes.get(key, "nan")[:_LONGEST_NUMBER]) for key in ("score", "expected_error")]
+    extras = [parse_number(notes.get(key, "")) for key in ("score", "expected_error")]
     if any(map(math.isinf, extras)):
         raise UserError(f"{where} has a score or error that is not finite; correct it")
     label = canonical(point.get("label") or "") or str(count)

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from onemark.data.landmarks.entries import NOWHERE, group_entries, point
-from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, bare_names, place_of
+from onemark.data.landmarks.formats.base import (
+    Format,
+    Reading,
+    Source,
+    Target,
+    bare_names,
+    parse_number,
+    place_of,
+)
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".pts"
@@ -42,10 +50,7 @@ def _read(source: Source) -> Reading:
         )
     entries = []
     for count, (line, cells) in enumerate(rows, 1):
-        try:
-            x, y = (float(cell) for cell in cells)
-        except ValueError:
-            x = y = math.inf
+        x, y = map(parse_number, cells) if len(cells) == 2 else (math.nan, math.nan)
         if not (math.isfinite(x) and math.isfinite(y)):
             raise UserError(
                 f"{source.path}, line {line}: {' '.join(cells)[:40]!r} is no point of two numbers; correct it"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +19,8 @@ from onemark.types import UserError
 # A file's fault is said in one sentence; without a handler Python would print roifile's notes as well.
 logging.getLogger("roifile").addHandler(logging.NullHandler())
 _MAGIC, _ZIP = b"Iout", b"PK\x03\x04"
+# Of zipfile, and of the decompressors that it calls.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, ValueError, EOFError)
 _MOST, _LONGEST = 10_000, 1 << 20
 
 
@@ -61,9 +65,9 @@ def _rois(source: Source) -> Iterator[tuple[str, bytes]]:
             for one in members:
                 with archive.open(one) as stream:
                     yield one.filename, stream.read(_LONGEST)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except _UNREADABLE as error:
         raise UserError(f"{source.path} is no archive that can be read ({error}); save it again") from None
 
 

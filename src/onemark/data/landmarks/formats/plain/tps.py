@@ -22,7 +22,7 @@ from onemark.data.images.read import read_size
 from onemark.data.json import parse_json
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
-from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, numbered
+from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, numbered, parse_number
 from onemark.data.paths import printable
 from onemark.types import LandmarkSet, UserError
 
@@ -234,12 +234,10 @@ def _point(path: Path, line: int, value: str, height: float | None) -> tuple[flo
     cells = value.replace("\t", " ").split()
     if len(cells) == 2 and [cell.upper() for cell in cells] == ["NA", "NA"]:
         return NOWHERE
-    try:
-        x, y = (float(cell.replace(",", ".") if cell.count(",") == 1 else cell) for cell in cells)
-    except ValueError:
-        x = y = math.inf
+    numbers = [parse_number(cell.replace(",", ".") if cell.count(",") == 1 else cell) for cell in cells]
+    x, y = numbers if len(numbers) == 2 else (math.nan, math.nan)
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise UserError(f"{path}, line {line}: {value!r} is not a point of two numbers; correct it")
+        raise UserError(f"{path}, line {line}: {value[:40]!r} is not a point of two numbers; correct it")
     if x < 0 and y < 0:
         return NOWHERE
     return x, y if height is None else height - y

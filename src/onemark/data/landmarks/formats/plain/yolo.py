@@ -14,7 +14,16 @@ import numpy as np
 
 from onemark.data.keys import canonical
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
-from onemark.data.landmarks.formats.base import Format, Reading, Source, Target, bare_names, number, numbered
+from onemark.data.landmarks.formats.base import (
+    Format,
+    Reading,
+    Source,
+    Target,
+    bare_names,
+    number,
+    numbered,
+    parse_number,
+)
 from onemark.data.paths import read_regular, safe_child
 from onemark.types import LandmarkSet, UserError
 
@@ -28,9 +37,8 @@ def _recognises(source: Source) -> bool:
     if source.suffix != ".txt" or not source.lines:
         return False
     cells = source.lines[0].split()
-    try:
-        values = [float(cell) for cell in cells]
-    except ValueError:
+    values = [parse_number(cell) for cell in cells]
+    if any(map(math.isnan, values)):
         return False
     return len(values) > _BOX and values[0].is_integer() and all(0 <= value <= 1 for value in values[1:_BOX])
 

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onemark.data.landmarks.formats.base import LONGEST_NUMBER, parse_number
 from onemark.types import UserError
 
-_LONGEST_NUMBER = 400
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _QUOTED_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
 _MISSING = ("", "nan", "na")
@@ -56,13 +55,12 @@ class Rows:
         """The number in a cell, NaN where it is empty. Raises UserError where it is no finite number."""
         if cell.lower() in _MISSING:
             return math.nan
-        # A number of many thousand digits takes minutes to match and to read.
-        if len(cell) > _LONGEST_NUMBER:
+        if len(cell) > LONGEST_NUMBER:
             raise UserError(f"{self.at(line)}: {what} has {len(cell)} characters, not a number; correct it")
         text = cell
         if cell.count(",") == 1 and "." not in cell and (self.decimal_comma or _QUOTED_COMMA.fullmatch(cell)):
             text = cell.replace(",", ".")
-        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+        value = parse_number(text)
         if math.isinf(value) or _INFINITE.fullmatch(text):
             raise UserError(f"{self.at(line)}: {what} is infinite ({cell}); give a finite number")
         if math.isnan(value):
@@ -72,7 +70,7 @@ class Rows:
 
 def is_number(cell: str) -> bool:
     """Whether a cell holds a number, a decimal comma included."""
-    return len(cell) <= _LONGEST_NUMBER and bool(_NUMBER.fullmatch(cell.replace(",", ".")))
+    return not math.isnan(parse_number(cell.replace(",", ".")))
 
 
 def split(path: Path, text: str) -> Rows:

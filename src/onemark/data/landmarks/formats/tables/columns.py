@@ -14,6 +14,7 @@ ELLIPSE = ("sd_major", "sd_minor", "angle")
 EXTRAS = ("score", "expected_error", *ELLIPSE, "visible_probability")
 UNIT = "unit"
 MM = ("x_mm", "y_mm")
+UID = "sop_instance_uid"
 ANSWER = "answer"
 GUESS = ("guess_x", "guess_y")
 _IMAGE = [

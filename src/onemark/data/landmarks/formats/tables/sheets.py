@@ -6,7 +6,7 @@ import re
 
 from onemark.data.keys import canonical
 from onemark.data.landmarks.entries import Entry, group_entries, point
-from onemark.data.landmarks.formats.base import Format, Reading, Source
+from onemark.data.landmarks.formats.base import Format, Reading, Source, parse_number
 from onemark.data.landmarks.formats.tables.cells import is_number
 from onemark.types import UserError
 
@@ -55,7 +55,7 @@ def _read(source: Source) -> Reading:
 
 
 def _number(source: Source, line: int, cell: str) -> float:
-    value = float(cell.replace(",", "."))
+    value = parse_number(cell.replace(",", "."))
     if value in (float("inf"), float("-inf")):
         raise UserError(f"{source.path}, line {line}: {cell[:20]!r} is no finite number; correct it")
     return value
