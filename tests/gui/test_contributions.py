@@ -93,6 +93,21 @@ def test_napari_save_writes_the_points_in_view(
         assert path.read_text().splitlines()[0] == "image,landmark,x,y,x_mm,y_mm"
 
 
+def test_napari_offers_what_the_window_writes(tmp_path: Path) -> None:
+    """All but DICOM's reports, which need the DICOM file."""
+    from onemark.data.landmarks.formats import writers
+    from onemark.data.landmarks.reading import PATTERNS
+
+    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml").contributions
+    assert len({one.display_name for one in manifest.writers or ()}) == len(writers())
+    read = {pattern for one in manifest.readers or () for pattern in one.filename_patterns}
+    assert set(PATTERNS.split()) <= read
+    attributes = {"name": "dots", "metadata": {"image": "knee.png", "size": (20, 30)}}
+    written = contributions.write_yolo(str(tmp_path / "knees.yaml"), np.array([[5.0, 15.0]]), attributes)
+    assert written == [str(tmp_path / "knees" / file) for file in ("labels/knee.txt", "data.yaml")]
+    assert Path(written[0]).read_text().split()[5:] == ["0.5", "0.25", "2"]
+
+
 def test_foreign_points_are_saved_with_their_image(tmp_path: Path) -> None:
     points = (
         np.array([[1.0, 2.0], [3.0, 4.0]]),

@@ -173,6 +173,11 @@ def write_labelme(path: str, data: Any, attributes: dict[str, Any]) -> list[str]
     return write_layers(path, [(data, attributes, "points")], "labelme")
 
 
+def write_yolo(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Points layer as a folder for YOLO-pose, called after the file without its suffix."""
+    return write_layers(path, [(data, attributes, "points")], "yolo")
+
+
 def write_layers(path: str, layers: list[LayerData], key: str | None = None) -> list[str]:
     """Write the Points layers among these, each as the landmarks of one radiograph.
 

@@ -27,6 +27,7 @@ class _Layers:
     """Stands in for a cohort where only sizes and spacings matter."""
 
     headers: dict[str, Header]
+    folder: Path = Path()
 
     def resolve(self, name: str) -> str:
         return name

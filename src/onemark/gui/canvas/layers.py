@@ -145,6 +145,13 @@ class Canvas:
             finally:
                 self._removing = False
 
+    def empty(self, tag: str) -> None:
+        """Take all points out of a layer, if it is there."""
+        layer = self.layer(tag)
+        if layer is not None and len(layer.data):
+            with self.quietly():
+                layer.data = np.empty((0, 2))
+
     def ask(self, text: str) -> None:
         """Write one line over the canvas; an empty text removes it."""
         overlay = self.viewer.canvas.overlays.text

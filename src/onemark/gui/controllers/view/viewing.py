@@ -71,8 +71,10 @@ class Viewing(QObject):
         self.order = cohort.names
         self.context.loader.use(cohort)
         self.context.canvas.radiograph = None
+        # Removing a layer that shows points crashes the next drawing of the image in Mesa's OpenGL.
+        self.context.points.clear()
         for tag in (LANDMARKS, PREVIEW):
-            self.context.canvas.remove(tag)
+            self.context.canvas.empty(tag)
 
     def _load(self) -> None:
         name = self.context.session.current
