@@ -1,8 +1,9 @@
-"""No control is ever cut off: at every window size, letter size, step and theme."""
+"""No control is ever cut off or covered: at every window size, letter size, step, tab and theme."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 import pytest
 from napari import Viewer
@@ -17,8 +18,11 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QScrollArea,
     QWidget,
 )
+
+from onemark.gui.widget import OnemarkWidget
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend
@@ -49,6 +53,32 @@ def find_cut(desktop: Desktop) -> list[str]:
         for one in desktop.widget.findChildren(kind)
         for text in _faults(desktop, one)
     ]
+
+
+def find_covered(panel: QWidget) -> list[str]:
+    """Controls of onemark that lie on one another."""
+    places: dict[QWidget | None, list[tuple[QWidget, QRect]]] = {}
+    for one in panel.findChildren(QWidget):
+        if one.isVisible() and one.objectName().startswith("onemark."):
+            page = _page(one)
+            rect = QRect(one.mapTo(panel if page is None else page, QPoint(0, 0)), one.size())
+            places.setdefault(page, []).append((one, rect))
+    return [
+        f"{a.objectName()} covers {b.objectName()}"
+        for controls in places.values()
+        for (a, at), (b, on) in combinations(controls, 2)
+        if at.intersects(on) and not (a.isAncestorOf(b) or b.isAncestorOf(a))
+    ]
+
+
+def _page(one: QWidget) -> QWidget | None:
+    """The page that scrolls with a control."""
+    while one is not None and not isinstance(one, OnemarkWidget):
+        area = one.parentWidget()
+        if isinstance(area, QScrollArea):
+            return area.widget()
+        one = area
+    return None
 
 
 def _faults(desktop: Desktop, one: QWidget) -> Iterator[str]:
@@ -91,19 +121,20 @@ def test_every_control_lies_in_view(annotated: Desktop, size: tuple[int, int], l
         annotated.window.resize(*size)
         for width in (400, 10):  # as it opens, and as narrow as the person can make it
             annotated.window.resizeDocks([annotated.dock], [width], Qt.Orientation.Horizontal)
-            cut |= {(theme, percent, width, step): found for step, found in _look_at_all(annotated)}
+            cut |= {(theme, percent, width, where): found for where, found in _look_at_all(annotated)}
         assert annotated.window.width() <= size[0]
     assert not cut
 
 
-def _look_at_all(desktop: Desktop) -> Iterator[tuple[int, list[str]]]:
+def _look_at_all(desktop: Desktop) -> Iterator[tuple[str, list[str]]]:
     for step in range(1, 6):
-        desktop.widget.app.go(step - 1)
-        desktop.push("tab.measurements" if step % 2 else "tab.radiographs")
-        desktop.settle(4)
-        found = find_cut(desktop)
-        if found:
-            yield step, found
+        desktop.go(step)
+        for tab in ("radiographs", "measurements"):
+            desktop.push(f"tab.{tab}")
+            desktop.settle(2)
+            found = find_cut(desktop) + find_covered(desktop.widget)
+            if found:
+                yield f"step {step}, {tab}", found
 
 
 def test_the_window_never_opens_wider_than_the_screen(desktop: Desktop) -> None:

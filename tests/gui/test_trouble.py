@@ -276,6 +276,17 @@ def test_a_finished_run_reopens_where_it_was_left(
     second.widget.shut()
 
 
+def test_another_folder_empties_the_layer_of_points_and_keeps_it(annotated: Desktop, tmp_path: Path) -> None:
+    """Removing a layer that shows points crashes the next drawing in Mesa's OpenGL."""
+    layer = annotated.layer
+    assert len(layer.data) > 1
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    annotated.open(tmp_path / "others")
+    assert annotated.layer is layer
+    assert len(layer.data) == 0
+    assert not annotated.session.annotations
+
+
 def test_the_size_of_a_pixel_that_was_typed_belongs_to_its_folder(
     desktop: Desktop, xrays: Path, tmp_path: Path
 ) -> None:
