@@ -92,6 +92,7 @@ def end_of(out: Path) -> dict[str, Any]:
     files.pop(".onemark.owner", None)  # of who died last
     config = json.loads(files.pop("config.json"))
     config["done"] = sorted(config["done"])
+    del config["earlier_seconds"]
     log = [json.loads(line) for line in files.pop("log.jsonl").splitlines()]
     steps = [(entry["stage"], entry["step"], entry["loss"]) for entry in log]
     return {"files": files, "config": config, "log": steps}

@@ -18,6 +18,7 @@ import onemark
 from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Model, Progress, UserError
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
+from onemark.pipeline.runs.folder import RunFolder
 
 Settings = dict[str, object]
 
@@ -275,8 +276,10 @@ def test_a_finished_run_has_nothing_to_resume(finished: Path):
 def test_more_exemplars_keep_the_matchers_network_and_move_the_detectors(
     finished: Path, unbroken: Path, truth: LandmarkTable, phantoms: Cohort
 ):
-    more = LandmarkTable.from_sets([truth[phantoms.names[7]]])
+    more, before = LandmarkTable.from_sets([truth[phantoms.names[7]]]), RunFolder.open(unbroken).config
     model = onemark.resume(finished, exemplars=more, minutes=0.06)
+    after = RunFolder.open(finished).config
+    assert after.total_seconds == pytest.approx(before.seconds_spent + after.seconds_spent)
     assert model.exemplars.images == (phantoms.names[0], phantoms.names[7])
     assert onemark.read_landmarks(finished / "exemplars.csv").images == model.exemplars.images
     np.testing.assert_array_equal(model.locate(phantoms[7]).xy, truth[phantoms.names[7]].xy)

@@ -60,7 +60,7 @@ class RunFacts:
         recipe: Its name.
         device: Where it learned.
         seed: Of the training.
-        seconds: Time that the training took.
+        seconds: Time that the training took, all teaching included.
         radiographs: How many it learned from.
         annotated: Images that a person had annotated.
         landmarks: How many landmarks.
@@ -100,7 +100,7 @@ def read_facts(run: Path | str) -> RunFacts:
         recipe=config.recipe,
         device=config.device,
         seed=config.seed,
-        seconds=config.seconds_spent,
+        seconds=config.total_seconds,
         radiographs=len(config.radiographs),
         annotated=exemplars.images,
         landmarks=len(exemplars.names),

@@ -73,7 +73,13 @@ def plan_teaching(folder: RunFolder, names: tuple[str, ...], minutes: float | No
         minutes = _rest_of_budget(config) if status.waits_for_exemplar else WARM_MINUTES
         minutes = config.minutes if status.is_unfinished else minutes
     slots = tuple(slot for slot in saved if slot in get_recipe(config.recipe).slots)
-    return {"done": {}, "warm": slots, "minutes": minutes, "training": config.training + 1}
+    return {
+        "done": {},
+        "earlier_seconds": config.total_seconds,
+        "warm": slots,
+        "minutes": minutes,
+        "training": config.training + 1,
+    }
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ class RunConfig:
         angles: Rows of the directions of the corrected radiographs' errors, in degrees.
         parts: In how many parts its batches are computed: as many as processes trained it at first, so that any other
             number of them goes on with the same draws.
+        earlier_seconds: Time that the trainings before the present one took.
         version: The version of onemark that wrote it.
     """
 
@@ -84,6 +85,7 @@ class RunConfig:
     threads: int = 0
     angles: tuple[tuple[Ratio, ...], ...] = ()
     parts: int = 1
+    earlier_seconds: float = 0.0
     version: str = onemark.__version__
 
     @property
@@ -95,6 +97,11 @@ class RunConfig:
     def seconds_spent(self) -> float:
         """Time that the finished stages of the present training took."""
         return float(sum(self.done.values()))
+
+    @property
+    def total_seconds(self) -> float:
+        """Time that the finished stages of all trainings took."""
+        return self.earlier_seconds + self.seconds_spent
 
     def to_json(self) -> dict[str, Any]:
         """The content of `config.json`."""
@@ -269,12 +276,13 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "teaching": _truth,
     "threads": _count,
     "parts": _positive_count,
+    "earlier_seconds": _number,
     "fits": _count,
     "predicted": _count,
     "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
     *("ratios", "angles", "fingerprints", "fits", "predicted", "orient"),
-    *("identity", "training", "teaching", "threads", "parts"),
+    *("identity", "training", "teaching", "threads", "parts", "earlier_seconds"),
 }
 """What every version has written."""
