@@ -114,6 +114,22 @@ def test_what_is_missing_in_a_configuration_is_named(name: str):
         RunConfig.from_json(content, "config.json")
 
 
+def test_exemplars_that_have_lost_a_radiograph_are_refused(runs: Path):
+    path = runs / "done" / "exemplars.csv"
+    head, first, *_ = path.read_text("utf-8").splitlines()
+    image = first.split(",")[0]
+    path.write_text("\n".join([head, first.replace(image, "other.png")]) + "\n")
+    with pytest.raises(UserError, match=rf"exemplars.csv is damaged, it lacks '{image}'"):
+        onemark.load(runs / "done")
+
+
+def test_what_lies_in_the_place_of_a_file_of_the_run_is_named(runs: Path):
+    folder = RunFolder.open(runs / "done")
+    folder.answers.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*answers\.safetensors"):
+        folder.forget_answers()
+
+
 def test_a_damaged_log_stops_nothing(runs: Path):
     (runs / "done" / "log.jsonl").write_bytes(b'{"stage": "match", "step": 1}\n\xff{')
     assert onemark.load(runs / "done").log == []

@@ -257,6 +257,7 @@ def load(run: Path | str, device: str = "auto") -> Model:
             f"{folder.path} has no exemplar yet: go on with `onemark fit --resume {folder.path} --exemplar FILE`"
         )
     exemplars = shown_landmarks(folder.exemplars())
+    _check_none_lost(folder, exemplars)
     restored = restore(folder, exemplars.names, fabric_for(device))
     if any(stage.names != exemplars.names for stage in restored.stages.values()):
         shown = printable(folder.path)
@@ -274,6 +275,15 @@ def load(run: Path | str, device: str = "auto") -> Model:
         folder,
         restored.mean_error,
     )
+
+
+def _check_none_lost(folder: RunFolder, exemplars: LandmarkTable) -> None:
+    lost = [image for image in folder.config.fingerprints if image not in exemplars]
+    if lost:
+        raise UserError(
+            f"{printable(folder.path)}/exemplars.csv is damaged, it lacks {printable(lost[0])!r}, from which the run "
+            "learned: put its rows back, or fit again in another folder"
+        )
 
 
 def _compare_corrections(model: Model | None, corrected: LandmarkTable, cohort: Cohort) -> Corrections:

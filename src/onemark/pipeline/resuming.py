@@ -100,7 +100,7 @@ def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: Landmar
                 kept = ("training", "teaching")
                 former = {name: value for name, value in vars(before).items() if name not in kept}
                 folder.teach(exemplars, **former)
-                folder.answers.unlink(missing_ok=True)
+                folder.forget_answers()
         raise
 
 

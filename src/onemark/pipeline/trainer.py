@@ -146,7 +146,7 @@ class Trainer:
         if self.checkpoint:
             self.checkpoint.remove()  # all stages count by now
         if self.folder is not None:
-            self.folder.answers.unlink(missing_ok=True)
+            self.folder.forget_answers()
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         cohort, exemplars = self.original
         learned = (error_model, self.orienter, trust)

@@ -174,12 +174,17 @@ class RunFolder:
             if not self.config.teaching:  # it died before it counted
                 pending.unlink(missing_ok=True)
                 if self.status().is_trained:
-                    self.answers.unlink(missing_ok=True)
+                    self.forget_answers()
                 return
             if pending.exists():
                 pending.replace(self.path / EXEMPLARS)
                 sync_folder(self.path)
         self.update(teaching=False)
+
+    def forget_answers(self) -> None:
+        """Remove what the model predicted before a teaching. Raises UserError where that cannot be done."""
+        with user_errors(self.answers):
+            self.answers.unlink(missing_ok=True)
 
     def note_predicted(self) -> None:
         """Note that the predictions in the folder were made with what it has learned last."""
