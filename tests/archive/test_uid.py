@@ -84,6 +84,6 @@ def test_other_formats_have_no_place_for_them(model: Model, archive: Cohort, tmp
 
 @pytest.mark.parametrize("said", ["Doe^Jane", "1.2." + "3" * 70, "1..2", ""])
 def test_what_is_no_uid_stays_in_the_file(said: str):
-    from onemark.data.images.identity import Identity
+    from onemark.data.images.dicom.identity import Identity
 
     assert Identity.of(said).sop_instance_uid == ""

@@ -63,13 +63,10 @@ def measure(
         landmarks: Landmarks to measure.
     """
     from onemark.measurement.sets import load_set
-    from onemark.measurement.sets.reading import TEMPLATE, shipped_text
     from onemark.measurement.table import widen
 
     if template is not None:
-        check_new_file(template, overwrite)
-        write_text(template, shipped_text(TEMPLATE))
-        return print(template)
+        return _write_template(template, overwrite)
     if landmarks is None:
         raise UserError("give the landmarks to measure, such as: onemark measure landmarks.csv")
     for file in (out, html):
@@ -90,14 +87,26 @@ def measure(
     _write_frame(out, widen(frame) if wide else frame)
     if html is not None:
         _write_page(html, frame, chosen)
-    flagged = int((frame["flag"] != "").sum())
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
-    if flagged:
-        print(f"{flagged} of {len(frame)} values carry a flag; the column `flag` says why")
+    _say_flagged(frame)
     if corrected is not None:
         _say_corrected(frame)
     if cohort is None and spacing_mm is None:
         print("lengths are in pixels and there are no intervals; give --images FOLDER or --spacing-mm MM")
+
+
+def _write_template(path: Path, overwrite: bool) -> None:
+    from onemark.measurement.sets.reading import TEMPLATE, shipped_text
+
+    check_new_file(path, overwrite)
+    write_text(path, shipped_text(TEMPLATE))
+    print(path)
+
+
+def _say_flagged(frame: pandas.DataFrame) -> None:
+    flagged = int((frame["flag"] != "").sum())
+    if flagged:
+        print(f"{flagged} of {len(frame)} values carry a flag; the column `flag` says why")
 
 
 def _say_corrected(frame: pandas.DataFrame) -> None:

@@ -14,8 +14,8 @@ from natsort import natsort_keygen
 from onemark.data.ahead import call_ahead
 from onemark.data.atomic import reading_errors
 from onemark.data.images import spacing as spacings
+from onemark.data.images.dicom.identity import read_sop_instance_uid
 from onemark.data.images.header import Header
-from onemark.data.images.identity import read_sop_instance_uid
 from onemark.data.images.kinds import SUFFIXES, is_image_name, kind_of_file
 from onemark.data.images.read import decode_header, decode_radiograph
 from onemark.data.images.stream import BoundedReader

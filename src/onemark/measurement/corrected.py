@@ -63,24 +63,29 @@ def fit_to_corrections(
     Raises:
         UserError: no measurement has enough corrections for this coverage.
     """
-    keys = ["image", "measurement"]
-    both = frame.merge(corrected[[*keys, "value"]], on=keys, suffixes=("", "_true"))
-    off = (both["value"] - both["value_true"]).abs()
-    off = off.where(both["unit"] != "deg", np.minimum(off, (_TURN - off).abs()))
-    ratios = (off / both["standard_error"]).groupby(both["measurement"])
-    factors = {name: _rank(some.dropna().to_numpy(float), coverage) for name, some in ratios}
-    if not np.isfinite(list(factors.values())).any():
-        count = both["image"].nunique()
-        raise UserError(
-            f"an interval of {coverage:g} takes {least_corrections(coverage)} corrected radiographs with expected "
-            f"errors, and there are {count}; correct more of them, or ask for a smaller coverage"
-        )
-    reach = frame["measurement"].map(factors).astype(float) * frame["standard_error"]
+    reach = frame["measurement"].map(_find_factors(frame, corrected, coverage)).astype(float)
+    reach *= frame["standard_error"]
     known, found = np.isfinite(reach), frame.copy()
     found.loc[known, "low"] = (frame["value"] - reach)[known]
     found.loc[known, "high"] = (frame["value"] + reach)[known]
     found.loc[known, "interval"] = CORRECTED
     return found
+
+
+def _find_factors(frame: pandas.DataFrame, corrected: pandas.DataFrame, coverage: float) -> dict[str, float]:
+    """Measurement -> standard errors in half an interval; infinite where too few radiographs were corrected."""
+    keys = ["image", "measurement"]
+    both = frame.merge(corrected[[*keys, "value"]], on=keys, suffixes=("", "_true"))
+    off = (both["value"] - both["value_true"]).abs()
+    off = off.where(both["unit"] != "deg", np.minimum(off, (_TURN - off).abs()))
+    ratios = (off / both["standard_error"]).groupby(both["measurement"])
+    factors = {str(name): _rank(some.dropna().to_numpy(float), coverage) for name, some in ratios}
+    if np.isfinite(list(factors.values())).any():
+        return factors
+    raise UserError(
+        f"an interval of {coverage:g} takes {least_corrections(coverage)} corrected radiographs with expected errors, "
+        f"and there are {both['image'].nunique()}; correct more of them, or ask for a smaller coverage"
+    )
 
 
 def _rank(ratios: Floats, coverage: float) -> float:

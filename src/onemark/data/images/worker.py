@@ -14,8 +14,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.images.dicom.identity import Identity
 from onemark.data.images.header import Decoded, Header
-from onemark.data.images.identity import Identity
 from onemark.data.images.itk import Geometry
 from onemark.data.images.limits import Limits, use_limits
 from onemark.data.images.read import explain_fault

@@ -82,10 +82,8 @@ def parse_set(text: str, name: str, where: str) -> MeasurementSet:
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, or a number of thousands of digits
         raise UserError(f"{where}: not readable as TOML ({error}); correct that place") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"{where}: not readable as TOML ({error}); correct the file") from None
     except RecursionError:
         raise UserError(f"{where}: brackets within brackets without end; correct the file") from None
     return _Reader(text, content, where).read(name)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from onemark.data.images.codestream import check_codestream
 from onemark.data.images.dicom import space
+from onemark.data.images.dicom.identity import Identity
 from onemark.data.images.dicom.repair import closed, decode_otherwise
 from onemark.data.images.dicom.tags import Tags
 from onemark.data.images.dicom.window import modality_values, show
@@ -24,7 +25,6 @@ from onemark.data.images.header import (
     check_size,
     several_pages,
 )
-from onemark.data.images.identity import Identity
 from onemark.data.images.intensity import grey
 from onemark.data.images.itk import Geometry
 from onemark.data.images.limits import current_limits
