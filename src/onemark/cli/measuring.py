@@ -69,9 +69,8 @@ def measure(
         return _write_template(template, overwrite)
     if landmarks is None:
         raise UserError("give the landmarks to measure, such as: onemark measure landmarks.csv")
-    for file in (out, html):
-        if file is not None:
-            check_new_file(file, overwrite)
+    for file in filter(None, (out, html)):
+        check_new_file(file, overwrite)
     chosen = load_set(set_name)
     cohort = _spacing_source(landmarks, images, spacing_mm)
     table = read_table(landmarks, cohort)
@@ -88,9 +87,7 @@ def measure(
     if html is not None:
         _write_page(html, frame, chosen)
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
-    _say_flagged(frame)
-    if corrected is not None:
-        _say_corrected(frame)
+    _say_marked(frame, was_corrected=corrected is not None)
     if cohort is None and spacing_mm is None:
         print("lengths are in pixels and there are no intervals; give --images FOLDER or --spacing-mm MM")
 
@@ -103,17 +100,15 @@ def _write_template(path: Path, overwrite: bool) -> None:
     print(path)
 
 
-def _say_flagged(frame: pandas.DataFrame) -> None:
+def _say_marked(frame: pandas.DataFrame, *, was_corrected: bool) -> None:
     flagged = int((frame["flag"] != "").sum())
     if flagged:
         print(f"{flagged} of {len(frame)} values carry a flag; the column `flag` says why")
-
-
-def _say_corrected(frame: pandas.DataFrame) -> None:
-    fitted = frame.loc[frame["interval"] == "corrected", "measurement"].nunique()
-    rest = frame["measurement"].nunique() - fitted
-    also = f"; {rest} had too few of them" if rest else ""
-    print(f"the intervals of {fitted} quantities hold what the corrected radiographs say{also}")
+    if was_corrected:
+        fitted = frame.loc[frame["interval"] == "corrected", "measurement"].nunique()
+        rest = frame["measurement"].nunique() - fitted
+        also = f"; {rest} had too few of them" if rest else ""
+        print(f"the intervals of {fitted} quantities hold what the corrected radiographs say{also}")
 
 
 def agree(
