@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 from napari import Viewer
@@ -115,7 +115,7 @@ def test_every_control_lies_in_view(annotated: Desktop, size: tuple[int, int], l
     annotated.go(3)
     annotated.push("advanced")
     cut = {}
-    for theme, percent in (("dark", 100), ("dark", 150), ("dark", 200), ("light", 200)):
+    for theme, percent in product(("dark", "light"), (100, 150, 200)):
         annotated.viewer.theme = theme
         get_settings().appearance.font_size = round(9 * percent / 100)
         annotated.window.resize(*size)

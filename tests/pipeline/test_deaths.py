@@ -26,7 +26,7 @@ from onemark.pipeline.runs.locks import locked
 from onemark.stages import trust
 from onemark.stages.base import StageContext
 
-EVERY = int(os.environ.get("ONEMARK_EVERY_DEATH", "7"))
+EVERY = int(os.environ.get("ONEMARK_EVERY_DEATH", "4"))
 """Deaths at every one of that many events; `make fuzz` dies at each."""
 FIRST = min(2, EVERY)
 

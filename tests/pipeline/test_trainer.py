@@ -29,7 +29,7 @@ def learned(
 ) -> tuple[Model, Path]:
     """A model that has really learned, and its run folder."""
     run = tmp_path_factory.mktemp("learned") / "run"
-    changes = {"area": 10240, "batch": 4, "steps": 25}
+    changes = {"area": 10240, "batch": 4, "steps": 40}
     settings = {f"{s}.{k}": v for s in STAGES for k, v in changes.items()}
     settings |= {"refine.area": 20480, "refine.batch": 2, "refine.steps": 5}
     settings |= {"register.area": 20480, "register.references": 4, "register.field_steps": 20}
@@ -101,17 +101,13 @@ def test_evidence_has_the_size_of_the_radiograph(learned: tuple[Model, Path], ph
             assert np.isfinite(layer).all()
 
 
-def test_the_heatmap_points_where_the_detector_found_the_landmark(
-    learned: tuple[Model, Path], phantoms: Cohort
-):
+def test_evidence_points_where_the_landmark_was_found(learned: tuple[Model, Path], phantoms: Cohort):
     model, radiograph = learned[0], phantoms[3]
-    found = model.stages["detect"].locate(radiograph)
-    away = []
+    found = model.locate(radiograph)
     for k, name in enumerate(model.names):
         heat = model.explain(radiograph, name).maps["heatmap"]
         y, x = np.unravel_index(heat.argmax(), heat.shape)
-        away.append(np.linalg.norm(found.xy[k] - (x, y)))
-    assert np.median(away) < 4  # px; the constellation moves some
+        assert np.linalg.norm(found.xy[k] - (x, y)) < 8
 
 
 def test_evidence_of_a_landmark_that_is_not_there(learned: tuple[Model, Path], phantoms: Cohort):
@@ -145,9 +141,9 @@ def test_the_run_folder_holds_what_the_pages_say(learned: tuple[Model, Path]):
     }
     config = json.loads((run / "config.json").read_text("utf-8"))
     assert (config["state"], config["recipe"], config["seed"]) == ("done", "onemark", 0)
-    assert config["settings"]["match.steps"] == 25
+    assert config["settings"]["match.steps"] == 40
     steps = [(entry["stage"], entry["step"]) for entry in model.log]
-    ends = {"match": 25, "detect": 25, "refine": 5}
+    ends = {"match": 40, "detect": 40, "refine": 5}
     assert steps == [(stage, step) for stage, end in ends.items() for step in range(1, end + 1)]
     assert {"loss", "seconds"} <= set(model.log[0])
 
