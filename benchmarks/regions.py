@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,17 +37,6 @@ from onemark.uncertainty.calibration import Calibration, Corrections, least_corr
 from onemark.uncertainty.directions import Directions, to_angles
 from onemark.uncertainty.error_model import ROWS
 from onemark.uncertainty.learning import learn_error_model, read_signals
-
-try:
-    from landmarker.uncertainty import (
-        MR2C2R,
-        MR2CCP,
-        ConformalRegressorBonferroni,
-        ConformalRegressorMahalanobis,
-        ConformalRegressorMaxNonconformity,
-    )
-except ImportError:
-    raise SystemExit("regions.py compares with landmarker: pip install landmarker") from None
 
 SHARES = (0.8, 0.9, 0.95)
 SWEEP = (*np.arange(0.5, 0.98, 0.02), *SHARES)
@@ -117,6 +107,15 @@ Method = Callable[[Predictions, Rows, Rows], Calibrated]
 """Predictions, rows of the corrected radiographs, rows of the others -> regions of the others."""
 
 
+def load_regressors() -> Any:
+    """Return landmarker's conformal regressors, or exit and say how to install them."""
+    try:
+        from landmarker import uncertainty
+    except ImportError:
+        raise SystemExit("regions.py compares with landmarker: pip install landmarker") from None
+    return uncertainty
+
+
 def learn(one: Predictions, corrected: Rows) -> Calibration:
     """Learn from corrections, as a run does."""
     ratios = one.actual[corrected] / one.expected[corrected]
@@ -170,7 +169,8 @@ def calibrate_ellipses(one: Predictions, corrected: Rows, rest: Rows) -> Calibra
 
 def fit_ellipsoids(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
     """landmarker's ellipsoids in the shape of the uncalibrated ellipses."""
-    truth, regressor = np.zeros_like(one.away), ConformalRegressorMahalanobis(2, one.away.shape[1])
+    truth = np.zeros_like(one.away)
+    regressor = load_regressors().ConformalRegressorMahalanobis(2, one.away.shape[1])
     regressor.fit(one.away[corrected], one.covariance[corrected], truth[corrected])
     points, shape = one.away[rest], one.covariance[rest]
 
@@ -181,9 +181,9 @@ def fit_ellipsoids(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
     return regions
 
 
-def fit_boxes(kind: type, one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
+def fit_boxes(kind: str, one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
     """landmarker's boxes in the proportions of the uncalibrated ellipses."""
-    truth, regressor = np.zeros_like(one.away), kind(2, one.away.shape[1])
+    truth, regressor = np.zeros_like(one.away), getattr(load_regressors(), kind)(2, one.away.shape[1])
     sigmas = np.sqrt(np.diagonal(one.covariance, axis1=-2, axis2=-1))
     regressor.fit(one.away[corrected], truth[corrected], sigmas[corrected])
 
@@ -194,9 +194,9 @@ def fit_boxes(kind: type, one: Predictions, corrected: Rows, rest: Rows) -> Cali
     return regions
 
 
-def fit_heatmaps(kind: type, corner: float, one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
+def fit_heatmaps(kind: str, corner: float, one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
     """landmarker's thresholds of heatmaps; a pixel's first corner has the coordinate `corner` below its whole number."""
-    regressor = kind(2, one.away.shape[1], tuple(one.canvas))
+    regressor = getattr(load_regressors(), kind)(2, one.away.shape[1], tuple(one.canvas))
     places = one.places[..., ::-1] + corner
     told = (one.heatmaps, places, np.tile(one.canvas, (len(places), 1)), np.zeros((len(places), 2)))
     regressor.fit(*(part[corrected] for part in told))
@@ -223,12 +223,12 @@ METHODS: dict[str, Method] = {
     "onemark: discs, one factor": scale_discs,
     "onemark: calibrated ellipses": calibrate_ellipses,
     "landmarker: ellipsoids": fit_ellipsoids,
-    "landmarker: boxes, maximum": functools.partial(fit_boxes, ConformalRegressorMaxNonconformity),
-    "landmarker: boxes, Bonferroni": functools.partial(fit_boxes, ConformalRegressorBonferroni),
+    "landmarker: boxes, maximum": functools.partial(fit_boxes, "ConformalRegressorMaxNonconformity"),
+    "landmarker: boxes, Bonferroni": functools.partial(fit_boxes, "ConformalRegressorBonferroni"),
     # It interpolates between whole numbers, which are the centres of pixels.
-    "landmarker: M-R2CCP": functools.partial(fit_heatmaps, MR2CCP, 0.0),
+    "landmarker: M-R2CCP": functools.partial(fit_heatmaps, "MR2CCP", 0.0),
     # It rounds down, so that whole numbers are corners.
-    "landmarker: M-R2C2R": functools.partial(fit_heatmaps, MR2C2R, 0.5),
+    "landmarker: M-R2C2R": functools.partial(fit_heatmaps, "MR2C2R", 0.5),
 }
 
 
