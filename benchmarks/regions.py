@@ -167,12 +167,13 @@ def calibrate_ellipses(one: Predictions, corrected: Rows, rest: Rows) -> Calibra
     return regions
 
 
-def fit_ellipsoids(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
-    """landmarker's ellipsoids in the shape of the uncalibrated ellipses."""
+def fit_ellipsoids(alike: bool, one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
+    """landmarker's ellipsoids in the shape of the uncalibrated ellipses, or one disc for all radiographs."""
+    shapes = np.broadcast_to(np.eye(2), one.moments.shape) if alike else one.covariance
     truth = np.zeros_like(one.away)
     regressor = load_regressors().ConformalRegressorMahalanobis(2, one.away.shape[1])
-    regressor.fit(one.away[corrected], one.covariance[corrected], truth[corrected])
-    points, shape = one.away[rest], one.covariance[rest]
+    regressor.fit(one.away[corrected], shapes[corrected], truth[corrected])
+    points, shape = one.away[rest], shapes[rest]
 
     def regions(share: float) -> Regions:
         held = regressor.in_region(points, shape, truth[rest], confidence=share)
@@ -222,7 +223,8 @@ METHODS: dict[str, Method] = {
     "onemark: discs with a promise": promise_discs,
     "onemark: discs, one factor": scale_discs,
     "onemark: calibrated ellipses": calibrate_ellipses,
-    "landmarker: ellipsoids": fit_ellipsoids,
+    "landmarker: ellipsoids": functools.partial(fit_ellipsoids, False),
+    "landmarker: one disc per landmark": functools.partial(fit_ellipsoids, True),
     "landmarker: boxes, maximum": functools.partial(fit_boxes, "ConformalRegressorMaxNonconformity"),
     "landmarker: boxes, Bonferroni": functools.partial(fit_boxes, "ConformalRegressorBonferroni"),
     # It interpolates between whole numbers, which are the centres of pixels.
