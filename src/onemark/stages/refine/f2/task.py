@@ -14,8 +14,8 @@ from onemark.nn.embedding.embed import vectors_at
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.heatmaps.heatmap import divergence, on_map
 from onemark.nn.training.canvases import ResolutionLevel
-from onemark.nn.training.exemplars import draw_exemplars
-from onemark.nn.training.labels import Label, draw_labelled
+from onemark.nn.training.exemplars import count_whole, draw_exemplars
+from onemark.nn.training.labels import Label, draw_labelled, exemplars_per_batch
 from onemark.stages.refine.f2.config import F2Config
 from onemark.stages.refine.f2.crops import Crops
 from onemark.stages.refine.f2.search import log_gaussian
@@ -69,9 +69,8 @@ class LabelTask:
         Crops are centred near the coarse points, as they will be later, and not on the labels.
         """
         config, store, device = self.config, self.level.store, generator.device
-        # An eighth of the batch are exemplars, as in the detectors'.
         size = size or config.batch
-        true = max(1, round(size / 8))
+        true = exemplars_per_batch(size, count_whole(self.level.exemplars))
         chosen, xy = draw_labelled(self.level, size - true, true, self.label, generator)
         centre = self._centres(chosen[: len(chosen) - true], xy)
         centre = centre + torch.randn(xy.shape, generator=generator, device=device) * config.shift
