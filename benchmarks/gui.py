@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def run(folder: Path, exemplar: LandmarkTable, minutes: float) -> None:
-    from onemark.gui.state.schema import schema_from_names
+    from onemark.data.landmarks.schema import schema_from_names
 
     loop = Loop()
     viewer = napari.Viewer()

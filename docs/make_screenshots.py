@@ -16,8 +16,8 @@ from PIL import Image
 from qtpy.QtCore import QItemSelectionModel
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.gui.controllers import opening
-from onemark.gui.state.schema import schema_from_names
 from onemark.gui.widget import OnemarkWidget
 from onemark.phantom import write_phantom_cohort
 

@@ -13,6 +13,8 @@ import pytest
 
 import onemark
 from onemark.cli import main
+from onemark.cli.steps import read_pairs
+from onemark.types import UserError
 
 Fails = Callable[..., str]
 RunWords = Callable[..., list[str]]
@@ -205,3 +207,14 @@ def test_doctor_says_what_a_bug_report_needs_and_names_no_radiograph(
     assert "4711" not in out
     assert str(Path.home()) not in out
     assert len(out.splitlines()) < 30
+
+
+def test_left_right_pairs_come_from_a_schema_with_partners(tmp_path: Path, fails: Fails):
+    (tmp_path / "names.csv").write_text("landmark,label,swap\nhip left,HL,hip right\nhip right,HR\n")
+    assert read_pairs(tmp_path / "names.csv") == (("hip left", "hip right"),)
+    (tmp_path / "plain.csv").write_text("landmark,label\nsella,S\n")
+    with pytest.raises(UserError, match="declares no left-right pair"):
+        read_pairs(tmp_path / "plain.csv")
+    assert "--swap goes with --exemplar" in fails(
+        "resume", str(tmp_path), "--swap", str(tmp_path / "names.csv")
+    )

@@ -10,9 +10,9 @@ import pytest
 
 from onemark import UserError, read_landmarks
 from onemark.cli import main
+from onemark.data.landmarks.schema import read_schema
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.autosave import read
-from onemark.gui.state.schema import read_schema
 from onemark.measurement.sets.reading import load_set
 from onemark.nn.weights import read_weights
 from onemark.pipeline.runs.config import RunConfig

@@ -13,8 +13,8 @@ from napari import Viewer
 from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.schema import schema_from_names
 
 from .desktop import Desktop, close_viewer, open_viewer
 from .fake_backend import FakeBackend, folder_of_phantoms

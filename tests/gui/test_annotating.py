@@ -14,11 +14,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
 from onemark.data import cohort as cohorts
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui import contributions
 from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import RecipeInfo
-from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.session import Session
 from onemark.gui.widgets.form import SettingsForm
 from onemark.types import LandmarkSet, UserError

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import Qt
 
+from onemark.data.landmarks.schema import parse_names
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui.state.annotation import State
-from onemark.gui.state.schema import parse_names
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend

@@ -13,12 +13,12 @@ from PIL import Image
 
 from onemark.data.cohort import open_cohort
 from onemark.data.images.read import read_header
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.controllers.app import EXPORT, REVIEW
 from onemark.gui.state import autosave
 from onemark.gui.state.backend import Order, Pipeline
 from onemark.gui.state.predictions import Predictions
-from onemark.gui.state.schema import schema_from_names
 from onemark.gui.state.units import convert_errors
 from onemark.pipeline import fit as pipeline
 from onemark.pipeline.runs.folder import RunFolder

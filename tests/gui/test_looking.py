@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, Qt
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.gui.canvas.layers import REGION
 from onemark.gui.controllers.view.contrast import adjust
-from onemark.gui.state.schema import schema_from_names
 from onemark.imaging.ellipses import to_covariance
 
 from .desktop import Desktop

@@ -9,9 +9,9 @@ import pytest
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtTest import QTest
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.layers import STROKES
-from onemark.gui.state.schema import schema_from_names
 from onemark.measurement.live import read_measurements
 from onemark.measurement.sets import load_set
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import Pipeline
-from onemark.gui.state.schema import schema_from_names
 from onemark.pipeline.runs.folder import RunFolder
 
 from .desktop import Desktop

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.gui.state.schema import schema_from_names
 
 from .desktop import Desktop
 

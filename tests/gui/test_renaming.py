@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QDialog, QPlainTextEdit
 
+from onemark.data.landmarks.schema import match_names
 from onemark.data.landmarks.table import read_landmarks
 from onemark.gui.pages import annotate
-from onemark.gui.state.schema import match_names
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend
@@ -70,7 +70,8 @@ def test_points_predictions_and_undo_follow_a_changed_name(
 def test_the_run_follows_also_after_a_restart_and_a_retraining(
     trained: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, xrays: Path
 ) -> None:
-    type_names(trained, monkeypatch, lambda lines: ["turkish saddle, TS", *lines[1:]])
+    second = trained.session.schema.names[1]
+    type_names(trained, monkeypatch, lambda lines: [f"turkish saddle, TS, {second}", *lines[1:]])
     before = trained.session.cohort
     trained.widget.open(xrays)
     trained.until(lambda: trained.session.cohort is not before and trained.session.predictions)
@@ -86,6 +87,8 @@ def test_the_run_follows_also_after_a_restart_and_a_retraining(
     trained.push("retrain")
     trained.until_idle()
     assert backend.orders[-1].exemplars.names[0] == "sella"  # the run's networks go by its own name
+    assert trained.session.schema.swap == (("turkish saddle", second),)
+    assert backend.orders[-1].swap == (("sella", second),)
     assert "turkish saddle" in next(iter(trained.session.predictions.values())).names
     run = trained.app.session_store.run
     assert "sella" in read_landmarks(run / "landmarks.csv").names

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onemark import LandmarkTable
+from onemark.data.landmarks.schema import Schema
 from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
-from onemark.gui.state.schema import Schema
 from onemark.gui.state.second_reading import read_first
 from onemark.types import UserError
 
@@ -38,7 +38,7 @@ WHOLE: dict[str, Any] = {
     "closed": True,
     "cohort": "/x",
     "current": "a.png",
-    "schema": {"title": "t", "names": ["a", "b"], "labels": ["A", "B"]},
+    "schema": {"title": "t", "names": ["a", "b"], "labels": ["A", "B"], "swap": [["a", "b"]]},
     "preferences": {
         "recipe": "onemark",
         "minutes": 3,
@@ -97,7 +97,8 @@ def test_what_is_read_can_be_used(tmp_path: Path, path: tuple[Any, ...], value: 
     told: list[UserError] = []
     for session in autosave.read_all(tmp_path, lambda _, error: told.append(error)).values():
         schema = session["schema"]
-        Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])).to_text()
+        pairs = tuple((left, right) for left, right in schema.get("swap", ()))
+        Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"]), pairs).to_text()
         for one in session["annotations"].values():
             assert Annotation.from_json(one).to_json() == one
         if session["reading"] is not None:
@@ -118,6 +119,8 @@ BAD = {
     "an annotation without confirmed": lacking("annotations", "a.png", "confirmed"),
     "annotations as a list": changed(("annotations",), []),
     "names as a text": changed(("schema", "names"), "ab"),
+    "a pair of one": changed(("schema", "swap"), [["a"]]),
+    "a pair with a stranger": changed(("schema", "swap"), [["a", "c"]]),
     "a hidden point that is no index": changed(("annotations", "a.png", "hidden"), [9]),
     "preferences as a number": changed(("preferences",), 1),
     "no labels": lacking("schema", "labels"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from onemark import cli
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
-from onemark.gui.state.schema import schema_from_names
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend

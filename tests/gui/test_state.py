@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from onemark.data.cohort import open_cohort
+from onemark.data.landmarks.schema import (
+    SHIPPED,
+    abbreviate,
+    load_shipped,
+    parse_names,
+    read_schema,
+    schema_from_names,
+)
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
@@ -22,14 +31,6 @@ from onemark.gui.state.backend import Order, RecipeInfo
 from onemark.gui.state.background_run import BackgroundRun
 from onemark.gui.state.failures import explain
 from onemark.gui.state.predictions import Predictions
-from onemark.gui.state.schema import (
-    SHIPPED,
-    abbreviate,
-    load_shipped,
-    parse_names,
-    read_schema,
-    schema_from_names,
-)
 from onemark.gui.state.session import Session, match_names
 from onemark.gui.widgets.radiographs.table import ERROR, Radiographs
 from onemark.types import LandmarkSet, UserError
@@ -63,6 +64,20 @@ def test_typed_names_get_labels_and_stay_unique() -> None:
         parse_names("a\nb\na")
     with pytest.raises(UserError, match="no landmark names"):
         parse_names(" \n")
+
+
+def test_one_of_two_landmarks_names_its_partner() -> None:
+    schema = parse_names("landmark,label,swap\nhip left,HL,hip right\nL5,\nhip right,HR\nb,,a\na,,b")
+    assert schema.swap == (("hip left", "hip right"), ("b", "a"))
+    assert parse_names(schema.to_text()) == replace(schema, title="my landmarks")
+    for text, message in (
+        ("a,,b", "'b', which is no landmark"),
+        ("a,,a", "one partner"),
+        ("a,,b\nb,,c\nc", "one partner"),
+        ("a,,c\nb,,c\nc", "one partner"),
+    ):
+        with pytest.raises(UserError, match=message):
+            parse_names(text)
 
 
 def test_names_are_read_from_lists_and_from_landmark_files(tmp_path: Path, truth: LandmarkTable) -> None:

@@ -10,11 +10,11 @@ import pytest
 from napari import Viewer
 from qtpy.QtCore import Qt
 
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.annotation import State
 from onemark.gui.state.backend import Pipeline
-from onemark.gui.state.schema import schema_from_names
 from onemark.gui.widgets.radiographs.table import NAME, STATE, format_ordinal
 from onemark.nn.weights import read_weights
 from onemark.pipeline.runs.folder import RunFolder

@@ -12,12 +12,12 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QTableView
 
 from onemark.data import cohort as cohorts
+from onemark.data.landmarks.schema import load_shipped, schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import to_hex
 from onemark.gui.controllers import opening
 from onemark.gui.state.annotation import State
 from onemark.gui.state.predictions import Predictions
-from onemark.gui.state.schema import load_shipped, schema_from_names
 from onemark.gui.widgets.keys_dialog import KeysDialog
 from onemark.types import Evidence, LandmarkSet, Radiograph
 

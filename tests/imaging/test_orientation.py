@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,30 @@ def test_ellipses_turn_with_the_points(orientation: Orientation):
     along = np.array([np.cos(np.radians(turned.angle[0])), np.sin(np.radians(turned.angle[0]))])
     assert abs(along @ (there[1] - there[0])) == pytest.approx(1)
     np.testing.assert_allclose(orientation.restore(turned, SIZE).ellipse, one.ellipse)
+
+
+@pytest.mark.parametrize("orientation", ALL, ids=str)
+def test_the_names_of_pairs_change_places_where_left_and_right_do(orientation: Orientation):
+    names, numbers = ("left", "middle", "right", "alone"), np.arange(4.0)
+    xy = np.array([[1.0, 3.0], [3.0, 2.0], [np.nan, np.nan], [2.0, 2.0]])
+    ellipse = np.column_stack([numbers + 1, numbers, 0 * numbers])
+    asked = np.array([True, True, False, True])
+    one = LandmarkSet("a.png", names, xy, numbers, numbers + 10, "px", asked, ellipse, numbers / 10)
+    pairs = replace(orientation, swap=(("left", "right"), ("alone", "gone")))
+    rows = [2, 1, 0, 3] if orientation.mirrored else [0, 1, 2, 3]
+    turned = pairs.turn_landmarks(one, SIZE)
+    assert turned.names == names
+    np.testing.assert_array_equal(turned.xy, orientation.turn_points(xy, SIZE)[rows])
+    np.testing.assert_array_equal(turned.score, numbers[rows])
+    np.testing.assert_array_equal(turned.expected_error, numbers[rows] + 10)
+    np.testing.assert_array_equal(turned.visible_probability, numbers[rows] / 10)
+    np.testing.assert_array_equal(turned.ellipse[:, :2], ellipse[rows, :2])
+    np.testing.assert_array_equal(turned.asked, asked[rows])
+    back = pairs.restore(turned, SIZE)
+    np.testing.assert_array_equal(back.xy, xy)
+    np.testing.assert_array_equal(back.score, numbers)
+    assert pairs.partner("left") == ("right" if orientation.mirrored else "left")
+    assert pairs.partner("middle") == "middle"
 
 
 def test_the_eight_differ():

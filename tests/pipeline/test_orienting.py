@@ -16,6 +16,7 @@ from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
 from onemark.pipeline.orienting import Orienter, learn_orientations
+from onemark.types import UserError
 
 SIZE = (160, 128)
 QUICK = {"match.area": 20480, "match.references": 3, "match.field_steps": 25}
@@ -132,6 +133,47 @@ def test_predictions_lie_on_the_files_as_they_are(
     stranger = replace(cohort[image], name="stranger.png", pixels=noise)
     usual = max(one.expected_error.mean() for one in predictions if one.expected_error.size)
     assert again.locate(stranger).expected_error.mean() > 2 * usual
+
+
+def test_left_right_pairs_follow_the_side_of_the_picture(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, ways = lying
+    pair = truth.names[0], truth.names[3]
+    rows = [3, 1, 2, 0, *range(4, len(truth.names))]
+    mirrored = [image for image, way in ways.items() if way.mirrored]
+    sided = {one.image: replace(one, xy=one.xy[rows]) if one.image in mirrored else one for one in truth}
+    events: list[Progress] = []
+    exemplars = LandmarkTable.from_sets([sided[truth.images[0]]])
+    run = tmp_path / "run"
+    onemark.fit(
+        cohort, exemplars, recipe="groupwise", settings=QUICK, out=run, swap=[pair], progress=events.append
+    )
+    assert any("left-right pairs change names" in event.message for event in events)
+    for model in (
+        onemark.load(run),
+        onemark.resume(run, exemplars=LandmarkTable.from_sets([sided[mirrored[0]]])),
+    ):
+        for image in cohort.names:
+            away = np.linalg.norm(model.locate(cohort[image]).xy - sided[image].xy, axis=1)
+            assert away.mean() < 0.03 * sum(SIZE) / 2
+
+
+def test_pairs_are_checked_before_anything_is_learned(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, _ = lying
+    exemplars, (first, second, *_) = LandmarkTable.from_sets(truth.sets[:1]), truth.names
+    for pairs, message in (
+        ([(first, "hip")], "'hip', which no exemplar has"),
+        ([(first, first)], "twice"),
+        ([(first, second), (second, truth.names[2])], "twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            onemark.fit(cohort, exemplars, recipe="groupwise", out=tmp_path / "run", swap=pairs)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="with exemplars"):
+        onemark.resume(tmp_path / "run", swap=[(first, second)])
 
 
 def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]]):

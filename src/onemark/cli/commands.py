@@ -22,6 +22,7 @@ from onemark.cli.options import (
     RunFolder,
     SafeCsv,
     SpacingMm,
+    Swap,
     Training,
     check_new_file,
     parse_settings,
@@ -160,6 +161,7 @@ def fit(
     ] = None,
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
+    swap: Swap = None,
     training: Training = DEFAULT_TRAINING,
     machines: Machines = ONE_MACHINE,
 ) -> None:
@@ -171,7 +173,7 @@ def fit(
     if resume is not None:
         if machines != ONE_MACHINE:
             raise UserError("--devices and --nodes do not go with --resume: one process continues a run")
-        return teach_run(resume, xrays, exemplar, out, spacing_mm, follow, training)
+        return teach_run(resume, xrays, exemplar, out, spacing_mm, follow, training, swap)
     if xrays is None or out is None:
         missing = "a folder of radiographs" if xrays is None else "--out RUN, the run folder to create"
         raise UserError(f"give {missing}, or --resume RUN to continue a run")
@@ -179,7 +181,7 @@ def fit(
     exemplars = read_table(exemplar, cohort)
     processes = machines.processes()
     with Show() as show, explain_stop(out):
-        fit_run(cohort, exemplars, out, training, show, processes)
+        fit_run(cohort, exemplars, out, training, show, processes, swap)
     if processes.is_first(os.environ):
         print_trained(out)
 
@@ -193,6 +195,7 @@ def run(
     out: RunFolder,
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
+    swap: Swap = None,
     training: Training = DEFAULT_TRAINING,
     machines: Machines = ONE_MACHINE,
 ) -> None:
@@ -206,10 +209,10 @@ def run(
     processes = machines.processes()
     if not processes.is_first(os.environ):
         with Show() as show, explain_stop(out):
-            fit_run(cohort, exemplars, out, training, show, processes)
+            fit_run(cohort, exemplars, out, training, show, processes, swap)
         return
     with Show() as show, explain_stop(out), hold(out, make=True):
-        model = fit_run(cohort, exemplars, out, training, show, processes)
+        model = fit_run(cohort, exemplars, out, training, show, processes, swap)
         predictions, verdict = predict_and_report(model, cohort, out, show)
     print_predicted(len(predictions), len(cohort), out / "landmarks.csv", verdict)
 
@@ -227,6 +230,7 @@ def resume(
     device: Annotated[str | None, Parameter(help="Device to use instead: auto, cpu, cuda or mps.")] = None,
     spacing_mm: SpacingMm = None,
     follow: Follow = True,
+    swap: Swap = None,
     machines: Machines = ONE_MACHINE,
 ) -> None:
     """Continue a run that was stopped or killed, then predict the landmarks of its radiographs.
@@ -234,15 +238,17 @@ def resume(
     Args:
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
+    if swap is not None and exemplar is None:
+        raise UserError("--swap goes with --exemplar: a run keeps its left-right pairs")
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
     processes = machines.processes()
     if not processes.is_first(os.environ):
         with Show() as show, explain_stop(run_folder):
-            resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
+            resume_run(run_folder, cohort, exemplars, minutes, device, show, processes, swap)
         return
     with Show() as show, explain_stop(run_folder), hold(run_folder):
-        model = resume_run(run_folder, cohort, exemplars, minutes, device, show, processes)
+        model = resume_run(run_folder, cohort, exemplars, minutes, device, show, processes, swap)
         predictions, verdict = predict_and_report(model, cohort, run_folder, show)
     print_predicted(len(predictions), len(cohort), run_folder / "landmarks.csv", verdict)
 

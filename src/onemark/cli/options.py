@@ -31,6 +31,12 @@ SafeCsv = Annotated[
     Parameter(negative="", help="CSV: put ' before names that a spreadsheet would take for formulas."),
 ]
 RunFolder = Annotated[Path, Parameter(help="Run folder to create.")]
+Swap = Annotated[
+    Path | None,
+    Parameter(
+        help="Left-right pairs of landmarks, whose names change places on mirrored radiographs: CSV landmark,label,swap."
+    ),
+]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or mps.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace the output file if it exists.")]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import onemark
 from onemark.cli.options import Training, parse_settings
+from onemark.data.paths import printable
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.types import LostRank, UserError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.evaluation.metrics import Scores
     from onemark.evaluation.verdict import Verdict
+    from onemark.imaging.orientation import Pairs
     from onemark.nn.processes import Processes
     from onemark.pipeline.model import Model
 
@@ -73,6 +75,7 @@ def fit_run(
     training: Training,
     show: Show,
     processes: Processes | None = None,
+    swap: Path | None = None,
 ) -> Model:
     """Train into the new run folder `out`."""
     from onemark.nn.processes import ONE
@@ -87,9 +90,26 @@ def fit_run(
         seed=training.seed,
         settings=parse_settings(training.settings),
         orient=training.orient,
+        swap=() if swap is None else read_pairs(swap),
         processes=processes or ONE,
         progress=announce_device(show, training.device),
     )
+
+
+def read_pairs(path: Path) -> Pairs:
+    """Read the left-right pairs of a schema.
+
+    Raises:
+        UserError: the file cannot be read, or it declares no pair.
+    """
+    from onemark.data.landmarks.schema import read_schema
+
+    pairs = read_schema(path).swap
+    if not pairs:
+        raise UserError(
+            f"{printable(path)} declares no left-right pair: give a CSV file with the columns landmark,label,swap"
+        )
+    return pairs
 
 
 def announce_device(show: Show, device: str) -> Sink:
@@ -168,6 +188,7 @@ def teach_run(
     spacing_mm: float | None,
     follow: bool,
     training: Training,
+    swap: Path | None,
 ) -> None:
     """Teach a run its first exemplars, more of them or corrected ones; recipe, settings and seed stay the run's.
 
@@ -187,7 +208,7 @@ def teach_run(
     exemplars = read_table(exemplar, cohort)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
-        resume_run(run_folder, cohort, exemplars, training.minutes, device, show)
+        resume_run(run_folder, cohort, exemplars, training.minutes, device, show, swap=swap)
     print_trained(run_folder)
 
 
@@ -204,6 +225,7 @@ def resume_run(
     device: str | None,
     show: Show,
     processes: Processes | None = None,
+    swap: Path | None = None,
 ) -> Model:
     """Finish the training; load the model where only the predictions are missing.
 
@@ -220,6 +242,7 @@ def resume_run(
         exemplars=exemplars,
         minutes=minutes,
         device=device,
+        swap=None if swap is None else read_pairs(swap),
         processes=processes or ONE,
         progress=show,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onemark.types import LandmarkSet, Radiograph
 
 Size = tuple[int, int]
+Pairs = tuple[tuple[str, str], ...]
+"""Landmarks whose names tell left from right, two and two."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Orientation:
     Attributes:
         mirrored: Whether left and right change places first.
         quarters: Quarter turns to the left (counter-clockwise) after that, 0...3.
+        swap: Landmarks that change names with each other where left and right change places.
     """
 
     mirrored: bool = False
     quarters: int = 0
+    swap: Pairs = field(default=(), compare=False)
 
     @property
     def is_upright(self) -> bool:
@@ -85,7 +89,7 @@ class Orientation:
         if self.is_upright:
             return landmarks
         angles = self._turn_angles(landmarks.angle)
-        return _turned(landmarks, self.turn_points(landmarks.xy, size), angles)
+        return self._rename(_turned(landmarks, self.turn_points(landmarks.xy, size), angles))
 
     def restore(self, landmarks: LandmarkSet, size: Size) -> LandmarkSet:
         """The landmarks of the upright radiograph on the one that lies there, whose size is `(H, W)`."""
@@ -94,7 +98,18 @@ class Orientation:
         # A mirrored turn undoes itself.
         back = self if self.mirrored else replace(self, quarters=-self.quarters % 4)
         angles = back._turn_angles(landmarks.angle)
-        return _turned(landmarks, self.restore_points(landmarks.xy, size), angles)
+        return self._rename(_turned(landmarks, self.restore_points(landmarks.xy, size), angles))
+
+    def partner(self, name: str) -> str:
+        """The name that a landmark has after the turn, and before it: its partner's where a mirrored pair is known."""
+        partners = dict(self.swap) | {right: left for left, right in self.swap}
+        return partners.get(name, name) if self.mirrored else name
+
+    def _rename(self, landmarks: LandmarkSet) -> LandmarkSet:
+        """Let the landmarks of each pair change names; a landmark whose partner is not in the set keeps its own."""
+        at = {name: n for n, name in enumerate(landmarks.names)}
+        rows = [at.get(self.partner(name), n) for name, n in at.items()]
+        return replace(landmarks.take(rows), names=landmarks.names)
 
     def _turn_angles(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """Directions in degrees from +x (right) towards +y (down), after the turn; -90...90."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from onemark.pipeline.runs.config import RunState
 from onemark.pipeline.runs.fetching import find_run
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.runs.locks import locked
-from onemark.pipeline.starting import new_config
+from onemark.pipeline.starting import check_pairs, new_config
 from onemark.pipeline.trainer import Trainer, checkpoint_of, shown_landmarks
 from onemark.progress import Progress, Sink, silent
 from onemark.types import UserError
@@ -47,6 +47,7 @@ def fit(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     orient: bool = True,
+    swap: Iterable[tuple[str, str]] = (),
     processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
@@ -63,6 +64,7 @@ def fit(
         settings: `slot.field` -> value.
         orient: Whether radiographs that lie otherwise than the first exemplar, turned by quarters or mirrored, are
             recognized and brought upright before the stages see them; predictions are on the files as they are.
+        swap: Left-right pairs of landmarks, which change names with each other on mirrored radiographs.
         processes: How many of them share each step's batch. The others run this program again from its start, unless
             torchrun or Slurm has started them; only the first one writes, and its model is the one to use.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable when there is a run folder.
@@ -81,8 +83,9 @@ def fit(
         if not shown_landmarks(exemplars).names:
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
+        pairs = check_pairs(swap, exemplars.names)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
-        config = replace(config, fingerprints=prints, parts=processes.count)
+        config = replace(config, fingerprints=prints, parts=processes.count, swap=pairs)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
         config = folder.config if folder else config
         with folder.discarded_on_error() if folder else nullcontext():
@@ -96,6 +99,7 @@ def resume(
     exemplars: LandmarkTable | None = None,
     minutes: float | None = None,
     device: str | None = None,
+    swap: Iterable[tuple[str, str]] | None = None,
     processes: Processes = ONE,
     progress: Sink = silent,
 ) -> Model:
@@ -110,6 +114,7 @@ def resume(
         minutes: With exemplars, the time to learn from them (1 when left out, or that of the teaching which was
             stopped); else the time for the rest of the work instead of the rest of the run's own budget.
         device: Where to go on when not on the run's own device: `auto`, `cpu`, `cuda` or `mps`.
+        swap: With exemplars, the left-right pairs as for `fit`, instead of the run's own.
         processes: As for `fit`; teaching takes one.
         progress: As for `fit`.
 
@@ -122,6 +127,8 @@ def resume(
     started = time.monotonic()
     if processes.count > 1 and exemplars is not None:
         raise UserError("one process teaches a run: leave out --devices and --nodes")
+    if swap is not None and exemplars is None:
+        raise UserError("a run takes left-right pairs with exemplars: give --exemplar, or leave out --swap")
     fabric = None
     if processes.count > 1:
         fabric = fabric_for(device or RunFolder.open(run).config.device, processes)
@@ -136,7 +143,7 @@ def resume(
             if exemplars is None:
                 prepared = _plan_rest(folder, cohort, minutes)
             else:
-                prepared = _plan_teaching(folder, cohort, exemplars, minutes, chosen, progress)
+                prepared = _plan_teaching(folder, cohort, exemplars, minutes, chosen, swap, progress)
             return _go_on(folder, prepared, chosen, progress, started, fabric)
 
 
@@ -186,6 +193,7 @@ def _plan_teaching(
     exemplars: LandmarkTable,
     minutes: float | None,
     device: str,
+    swap: Iterable[tuple[str, str]] | None,
     progress: Sink,
 ) -> _Prepared:
     """Prepare to teach a run more or corrected exemplars."""
@@ -198,6 +206,8 @@ def _plan_teaching(
     known = resuming.merge_exemplars(known, corrected).checked(cohort)
     names = shown_landmarks(known).names
     changes = resuming.plan_teaching(folder, names, minutes)
+    if swap is not None:
+        changes["swap"] = check_pairs(swap, known.names)
     _report_unshown(known, progress)
     model = load(folder.path, device) if folder.status().is_trained else None
     before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)

@@ -143,9 +143,10 @@ class Model:
         locators, refiner = locators_of(self.stages), refiner_of(self.stages)
         orientation, name = self.orientation(radiograph), radiograph.name
         radiograph = orientation.turn(radiograph)
-        shown = [stage.explain(radiograph, landmark) for stage in locators if stage.explains]
+        upright = landmark if landmark is None else orientation.partner(landmark)
+        shown = [stage.explain(radiograph, upright) for stage in locators if stage.explains]
         if refiner is not None and refiner.explains:
-            shown.append(refiner.explain(radiograph, locators[-1].locate(radiograph), landmark))
+            shown.append(refiner.explain(radiograph, locators[-1].locate(radiograph), upright))
         maps = {key: orientation.restore_pixels(m) for one in shown for key, m in one.maps.items()}
         fields = [orientation.restore_field(one.field) for one in shown if one.field is not None]
         numbers = {key: n for one in shown for key, n in (one.numbers or {}).items()}

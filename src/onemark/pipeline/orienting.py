@@ -13,7 +13,7 @@ import torch
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, canvas_for
-from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
+from onemark.imaging.orientation import ALL, UPRIGHT, Orientation, Pairs
 from onemark.nn.registration.features import describe
 from onemark.nn.registration.register import fit_affine
 from onemark.progress import Progress, Sink, watched_by
@@ -50,12 +50,14 @@ class Orienter:
         mirrors: Whether a mirror image can be recognized: it cannot where the exemplar is as like its own mirror image as
             like other radiographs, as chests are.
         known: Name -> orientation of the radiographs of the cohort that were looked at.
+        swap: Landmarks that change names with each other on mirrored radiographs.
     """
 
     canvas: torch.Tensor
     usual: float = 0.0
     mirrors: bool = True
     known: Mapping[str, Orientation] = field(default_factory=dict)
+    swap: Pairs = ()
 
     @cached_property
     def _features(self) -> torch.Tensor:
@@ -64,7 +66,10 @@ class Orienter:
     @property
     def other_ways(self) -> dict[str, Orientation]:
         """Name -> orientation of the radiographs that lie otherwise than the exemplar."""
-        return {name: one for name, one in self.known.items() if not one.is_upright}
+        return {name: self._with_pairs(one) for name, one in self.known.items() if not one.is_upright}
+
+    def _with_pairs(self, orientation: Orientation) -> Orientation:
+        return replace(orientation, swap=self.swap)
 
     def find(self, radiograph: Radiograph) -> Orientation:
         """The orientation of a radiograph; upright where no other is clearly better."""
@@ -93,7 +98,7 @@ class Orienter:
         found = self.choose(unlike)
         if found.is_upright or not self._confirms(found, radiograph, unlike):
             return UPRIGHT, as_it_lies / usual
-        return found, unlike[ALL.index(found)] / usual
+        return self._with_pairs(found), unlike[ALL.index(found)] / usual
 
     def choose(self, unlike: Sequence[float]) -> Orientation:
         """The orientation, from how unlike the exemplar a radiograph is in each of the eight."""
@@ -162,10 +167,12 @@ class Orienter:
         return {"canvas": self.canvas}, {"usual": self.usual, "mirrors": self.mirrors, "known": known}
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any]) -> Orienter:
-        """The orienter that `state` described."""
+    def restore(
+        cls, tensors: Mapping[str, torch.Tensor], head: Mapping[str, Any], swap: Pairs = ()
+    ) -> Orienter:
+        """The orienter that `state` described, with the pairs of the run's configuration."""
         known = {name: Orientation(bool(m), int(q) % 4) for name, (m, q) in head["known"].items()}
-        return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]), known)
+        return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]), known, swap)
 
 
 def learn_orientations(
@@ -173,6 +180,7 @@ def learn_orientations(
     exemplars: LandmarkTable,
     sink: Sink,
     saved: tuple[Mapping[str, torch.Tensor], Mapping[str, Any]] | None = None,
+    swap: Pairs = (),
 ) -> Orienter:
     """Find how radiographs of a cohort lie relative to the first exemplar.
 
@@ -181,10 +189,12 @@ def learn_orientations(
         exemplars: At least one of them.
         sink: Takes the progress.
         saved: What an earlier training found; only radiographs that it lacks are looked at.
+        swap: Landmarks that change names with each other on mirrored radiographs.
     """
     first = exemplars.images[0]
     others = [name for name in cohort.names if name != first]
     orienter = Orienter.restore(*saved) if saved else _start(cohort, first, others)
+    orienter = replace(orienter, swap=swap)
     known = {first: UPRIGHT, **orienter.known}
     for start in range(0, len(others), TOGETHER):
         some = others[start : start + TOGETHER]
@@ -260,6 +270,8 @@ def describe_orientations(found: Mapping[str, Orientation]) -> str:
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     count = "1 radiograph does" if len(found) == 1 else f"{len(found)} radiographs do"
     where = "points are mapped back to the files as they are"
+    if any(one.mirrored and one.swap for one in found.values()):
+        where += ", and left-right pairs change names on the mirrored ones"
     return f"{count} not lie as the exemplar does: {', '.join(named)}{more}; {where}"
 
 

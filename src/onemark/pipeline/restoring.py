@@ -207,7 +207,9 @@ def _part(folder: RunFolder, saved: SavedWeights, slot: str, restore: Callable[[
 
 
 def _orienter(folder: RunFolder, saved: SavedWeights) -> Orienter | None:
-    restored = _part(folder, saved, ORIENTATION, lambda: Orienter.restore(*saved.slots[ORIENTATION]))
+    restored = _part(
+        folder, saved, ORIENTATION, lambda: Orienter.restore(*saved.slots[ORIENTATION], folder.config.swap)
+    )
     if restored is not None and (
         restored.canvas.ndim != 4 or not bool(torch.isfinite(restored.canvas).all())
     ):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from onemark.data.cohort import Cohort
+from onemark.data.keys import canonical
 from onemark.data.urls import is_url
+from onemark.imaging.orientation import Pairs
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import choose
 from onemark.options import settings_of
@@ -73,6 +75,27 @@ def new_config(
         orient=orient,
         threads=torch.get_num_threads(),
     )
+
+
+def check_pairs(swap: Iterable[tuple[str, str]], names: Sequence[str]) -> Pairs:
+    """Check that each pair is of two landmarks that there are, and that none is in two pairs.
+
+    Raises:
+        UserError: it is not so.
+    """
+    pairs = tuple((canonical(left), canonical(right)) for left, right in swap)
+    seen: set[str] = set()
+    for name in (name for pair in pairs for name in pair):
+        if name not in names:
+            raise UserError(
+                f"swap names {name!r}, which no exemplar has: leave it out, or spell it as the exemplars do"
+            )
+        if name in seen:
+            raise UserError(
+                f"swap names {name!r} twice: give each landmark one partner, another landmark than itself"
+            )
+        seen.add(name)
+    return pairs
 
 
 def spell_settings(configs: Configs) -> dict[str, Scalar]:

@@ -164,7 +164,7 @@ class Trainer:
         pools = {config.pool for config in self.configs.values()}
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
-        self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved)
+        self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
         self._see_turned(self.orienter.other_ways)
         if self.budget is not None:
             self.budget -= time.monotonic() - started

@@ -20,6 +20,9 @@ from onemark.nn.weights import Tensors
 from onemark.stages.base import DETECT, Locator, StageContext
 from onemark.stages.config import TrainedConfig
 
+LABELLING = 1 / 3
+"""Share of a time budget that pseudo-labels may take: registration needs a third of a second to one for each."""
+
 
 class Detector(Locator):
     """A network that is trained on the matcher's pseudo-labels and on the exemplars' true labels.
@@ -49,11 +52,12 @@ class Detector(Locator):
         config, canvas = cls.settle_config(context, None)
         self = cls(config, context.exemplars.names, canvas, context.fabric)  # type: ignore[arg-type]
         self.start_from(context.starting_weights())
-        levels, labels = self.open_levels(context), PseudoLabels(context.locate)
+        levels, seconds = self.open_levels(context), context.seconds
+        labels = PseudoLabels(context.locate, None if seconds is None else LABELLING * seconds)
         store = levels[-1].store
         task, plan = self.make_task(levels, labels), self.config.plan(context.seconds)
         train(task, plan, context, lambda: [self.locate(store.cohort[i]) for i in store.shown])
-        self.shape = Shape.learn(labels.shapes(store)) if self.uses_shape else None
+        self.shape = Shape.learn(labels.shapes(levels[-1])) if self.uses_shape else None
         return self
 
     @staticmethod

@@ -12,8 +12,9 @@ import torch
 from onemark import Cohort, LandmarkTable
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel, resolution_levels
 from onemark.nn.training.exemplars import carriers, count_whole, draw_exemplars, pack_rows
-from onemark.nn.training.labels import draw_labelled
+from onemark.nn.training.labels import PseudoLabels, draw_labelled
 from onemark.progress import silent
+from onemark.types import LandmarkSet, Radiograph
 
 Generators = Callable[..., torch.Generator]
 
@@ -59,7 +60,10 @@ def test_what_nobody_was_asked_for_keeps_its_pseudo_label_and_is_no_true_label(
     level: ResolutionLevel, generator: Generators
 ):
     pseudo = torch.full((len(level.exemplars[0].xy), 2), 7.0)
-    chosen, xy = draw_labelled(level, 3, 80, lambda store, index: pseudo, generator())
+    drawn = draw_labelled(level, 3, 80, lambda store, index: pseudo, generator())
+    chosen, xy = drawn.indices, drawn.xy
+    assert chosen[:3] == [1, 2, 0] or chosen[:3] == [2, 1, 0]
+    assert drawn.annotated == 81  # the whole exemplar among the radiographs, too
     rows = dict(zip(chosen[:3], xy[:3], strict=True))
     point = level.exemplars[1]
     assert torch.equal(rows[0], level.exemplars[0].xy)
@@ -72,3 +76,37 @@ def test_what_nobody_was_asked_for_keeps_its_pseudo_label_and_is_no_true_label(
     assert 2 not in chosen[3:]
     assert singles[:, 2:].isnan().all()
     assert torch.equal(singles[0, 1], point.xy[1])
+
+
+def pseudo_labels(truth: LandmarkTable, seconds: float | None = None) -> tuple[PseudoLabels, list[str]]:
+    """Pseudo-labels that are 7 everywhere, and the names of the radiographs that were asked for."""
+    asked: list[str] = []
+
+    def predict(radiograph: Radiograph) -> LandmarkSet:
+        asked.append(radiograph.name)
+        return LandmarkSet(radiograph.name, truth.names, np.full((len(truth.names), 2), 7.0))
+
+    return PseudoLabels(predict, seconds), asked
+
+
+def test_the_shape_is_learned_from_a_persons_points_where_there_are_some(
+    level: ResolutionLevel, truth: LandmarkTable
+):
+    labels, asked = pseudo_labels(truth)
+    first, point, _ = labels.shapes(level)
+    assert asked == list(level.store.cohort.names[1:])
+    np.testing.assert_allclose(first, level.exemplars[0].xy)
+    np.testing.assert_allclose(point[1], level.exemplars[1].xy[1])
+
+
+def test_pseudo_labels_that_have_had_their_time_are_predicted_for_no_further_radiograph(
+    level: ResolutionLevel, truth: LandmarkTable, generator: Generators
+):
+    labels, asked = pseudo_labels(truth, seconds=1e-9)
+    pseudo = labels(level.store, 2)
+    drawn = draw_labelled(level, 40, 1, labels, generator())
+    chosen, xy = drawn.indices, drawn.xy
+    assert set(chosen[:40]) == {0, 2}
+    assert (xy[:40][torch.tensor(chosen[:40]) == 2][:, 2:] == pseudo[2:]).all()
+    assert len(labels.shapes(level)) == 2
+    assert asked == [level.store.cohort.names[2]]

@@ -12,10 +12,10 @@ from platformdirs import user_cache_path, user_config_path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.data.json import SMALL, read_json
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import read_saved_spacing
-from onemark.gui.state.schema import schema_from_names
 from onemark.types import UserError
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from onemark.data.landmarks.schema import Schema
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.questioning import AnswerBook
 from onemark.gui.state.run_status import awaits_exemplar, has_learned
-from onemark.gui.state.schema import Schema
 from onemark.types import LandmarkSet, UserError
 
 
@@ -204,7 +204,8 @@ class SessionStore(QObject):
         session = self.context.session
         assert session.cohort is not None
         schema = saved["schema"]
-        session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"])))
+        pairs = tuple((left, right) for left, right in schema.get("swap", ()))
+        session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"]), pairs))
         self._restore_annotations(saved["annotations"])
         self.preferences.update(saved["preferences"])
         self._reading, self.aliases = saved.get("reading"), saved.get("aliases", {})

@@ -204,9 +204,11 @@ class Training(QObject):
         sets = self.session_store.collect_sets()
         if not sets and kind != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
+        pairs = self.context.session.schema.swap
         own = {name: mine for mine, name in self.session_store.names_of_run().items()}
         if kind in ("retrain", "continue", "predict"):
             sets = [rename(one, own) for one in sets]
+            pairs = tuple((own.get(left, left), own.get(right, right)) for left, right in pairs)
         return Order(
             cohort=cohort,
             exemplars=LandmarkTable.from_sets(sets),
@@ -217,6 +219,7 @@ class Training(QObject):
             settings=dict(preferences.settings),
             kind=kind,
             number=min(preferences.suggest_number, len(cohort)),
+            swap=pairs,
             watched=lambda: self.context.session.current,
         )
 

@@ -12,12 +12,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from onemark.data.landmarks.schema import SHIPPED, Schema, load_shipped, read_schema
 from onemark.gui.canvas.palette import landmark_colours, to_hex
 from onemark.gui.controllers.app import TRAIN, App
 from onemark.gui.pages.names import NamesDialog
 from onemark.gui.pages.page import Page
 from onemark.gui.pages.suggest import SuggestLine
-from onemark.gui.state.schema import SHIPPED, Schema, load_shipped, read_schema
 from onemark.gui.widgets.flow import Flow
 from onemark.gui.widgets.keys import KeyedTable
 from onemark.gui.widgets.landmark_list import LABEL, NAME, STATUS, LandmarkList
@@ -118,8 +118,8 @@ class AnnotatePage(Page):
         Raises:
             UserError: no folder is open, the file cannot be read, or its landmarks are not in the schema.
         """
+        from onemark.data.landmarks.schema import schema_from_names
         from onemark.data.landmarks.table import read_table
-        from onemark.gui.state.schema import schema_from_names
 
         session = self.app.session
         if session.cohort is None:

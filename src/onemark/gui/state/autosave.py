@@ -16,10 +16,10 @@ from platformdirs import user_data_path
 
 from onemark.data.atomic import write_text
 from onemark.data.json import read_json
+from onemark.data.landmarks.schema import match_names
 from onemark.data.paths import printable, refuse_links
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.saved_session import check_session
-from onemark.gui.state.schema import match_names
 from onemark.types import UserError
 
 NAME = "session.json"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.data.questions import Questions
+    from onemark.imaging.orientation import Pairs
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Order:
         kind: `suggest` what to annotate; train a `new` run; `follow` the suggestion's run with the first exemplars;
             `continue` a stopped run; `retrain` a finished run with more exemplars; or only `predict`.
         number: How many radiographs to suggest.
+        swap: Left-right pairs of landmarks; none leaves a run its own.
         watched: Returns the name of the radiograph in view, which the pipeline previews first.
     """
 
@@ -76,6 +78,7 @@ class Order:
     settings: Mapping[str, object] = field(default_factory=dict)
     kind: OrderKind = "new"
     number: int = 1
+    swap: Pairs = ()
     watched: Callable[[], str | None] = lambda: None
 
 
@@ -189,6 +192,7 @@ class Pipeline:
                 exemplars=order.exemplars,
                 minutes=order.minutes,
                 device=chosen,
+                swap=order.swap or None,
                 progress=progress,
             )
         return pipeline.fit(
@@ -199,6 +203,7 @@ class Pipeline:
             out=order.out,
             device=order.device,
             settings=dict(order.settings),
+            swap=order.swap,
             progress=progress,
         )
 
@@ -218,6 +223,7 @@ class Pipeline:
             cohort=order.cohort,
             exemplars=order.exemplars,
             device=order.device,
+            swap=order.swap or None,
             progress=progress,
         )
 

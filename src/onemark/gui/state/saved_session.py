@@ -67,7 +67,13 @@ def _is_schema(value: object) -> bool:
     names, labels = value.get("names"), value.get("labels")
     if not isinstance(names, list) or not isinstance(labels, list):
         return False
-    return _are_texts(names) and _are_texts(labels) and len(labels) == len(names) == len(set(names))
+    if not (_are_texts(names) and _are_texts(labels) and len(labels) == len(names) == len(set(names))):
+        return False
+    pairs = value.get("swap", [])
+    if not isinstance(pairs, list) or not all(_are_texts(pair) and len(pair) == 2 for pair in pairs):
+        return False
+    paired = [name for pair in pairs for name in pair]
+    return len(paired) == len(set(paired)) and set(paired) <= set(names)
 
 
 def _are_annotations(value: object) -> bool:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from onemark.data.landmarks.schema import EMPTY, Schema, match_names
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.annotation import Annotation, State, Step, are_absent, find_changed
 from onemark.gui.state.predictions import Predictions, rename, restrict
-from onemark.gui.state.schema import EMPTY, Schema, match_names
 from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, Resolution
 from onemark.nn.training.exemplars import draw_exemplars
 from onemark.types import LandmarkSet, Radiograph
 
-SHAPES = 150  # most pseudo-labels that the prior on constellations is learned from
+SHAPES = 150  # most radiographs whose labels the prior on constellations is learned from
 
 Label = Callable[[CanvasCache, int], torch.Tensor]
 
@@ -23,25 +25,49 @@ class PseudoLabels:
 
     Args:
         pseudo_label: Predicts the landmarks of a radiograph.
+        seconds: How long predicting may take in all; then the radiographs that have labels must do. None for no limit.
     """
 
-    def __init__(self, pseudo_label: Callable[[Radiograph], LandmarkSet]) -> None:
+    def __init__(
+        self, pseudo_label: Callable[[Radiograph], LandmarkSet], seconds: float | None = None
+    ) -> None:
         self.pseudo_label = pseudo_label
+        self.left = math.inf if seconds is None else seconds
         self.known: dict[int, LandmarkSet] = {}
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         if index not in self.known:
+            started = time.monotonic()
             self.known[index] = self.pseudo_label(store.cohort[index])
+            self.left -= time.monotonic() - started
         return torch.from_numpy(store.letterbox(index).to_canvas(self.known[index].xy)).float()
 
-    def shapes(self, store: CanvasCache) -> list[NDArray[np.float64]]:
-        """Pseudo-labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread.
+    def choose(self, indices: Sequence[int], placed: Mapping[int, CanvasExemplar]) -> list[int]:
+        """Replace radiographs without a label, once predicting has taken its time, by some that have one.
 
-        The choice does not depend on what training drew: a resumed fit must learn the same shape as an unbroken one.
+        Args:
+            indices: Positions in the store.
+            placed: What a person said of some; those that were annotated as a whole need no pseudo-label.
         """
-        spread = range(0, len(store), math.ceil(len(store) / SHAPES))
-        return [self(store, index).double().numpy() for index in spread if store.usable(index)]
+        known = list(self.known)
+        if self.left > 0 or not known:
+            return list(indices)
+        return [i if i in self.known or _is_whole(placed.get(i)) else known[i % len(known)] for i in indices]
+
+    def shapes(self, level: ResolutionLevel) -> list[NDArray[np.float64]]:
+        """Labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread: a person's where there are some.
+
+        Without a limit of time the choice does not depend on what training drew: a resumed fit must learn the same shape
+        as an unbroken one.
+        """
+        store, placed = level.store, _placed(level)
+        found: dict[int, NDArray[np.float64]] = {}
+        for drawn in range(0, len(store), math.ceil(len(store) / SHAPES)):
+            if store.usable(drawn):
+                (index,) = self.choose([drawn], placed)
+                found[index] = _label(level, placed.get(index), index, self).double().numpy()
+        return list(found.values())
 
 
 def exemplars_per_batch(batch: int, known: float) -> int:
@@ -54,10 +80,28 @@ def exemplars_per_batch(batch: int, known: float) -> int:
     return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Radiographs of a batch and their labels; those that a person annotated as a whole come last.
+
+    Attributes:
+        indices: B positions in the store.
+        xy: `[B, K, 2]` labels (x, y), canvas px; NaN where unknown.
+        annotated: How many of them a person annotated.
+    """
+
+    indices: list[int]
+    xy: torch.Tensor
+    annotated: int
+
+
 def draw_labelled(
     level: ResolutionLevel, pseudo: int, true: int, label: Label, generator: torch.Generator
-) -> tuple[list[int], torch.Tensor]:
-    """Draw pseudo-labelled radiographs and, last, exemplars.
+) -> Labelled:
+    """Draw radiographs and, among those that come last, exemplars.
+
+    An exemplar has its true labels wherever it is drawn. Landmarks of it that nobody was asked for have pseudo-labels
+    among the radiographs, and no label among the exemplars.
 
     Args:
         level: The cohort and its exemplars on a canvas.
@@ -65,24 +109,30 @@ def draw_labelled(
         true: How many exemplars.
         label: Pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
         generator: The random numbers, on the device of the labels.
-
-    Returns:
-        Their positions in the store, and their labels `[pseudo + true, K, 2]` (x, y), canvas px (NaN where unknown),
-        on the generator's device. An exemplar has its true labels wherever it is drawn. Landmarks of it that nobody was
-        asked for have pseudo-labels among the radiographs, and no label among the exemplars.
     """
-    chosen = level.store.draw(pseudo, generator)
+    placed, chosen = _placed(level), level.store.draw(pseudo, generator)
+    if isinstance(label, PseudoLabels):
+        chosen = label.choose(chosen, placed)
+    drawn = [one.index for one in draw_exemplars(level.exemplars, true, generator)]
+    chosen.sort(key=lambda index: _is_whole(placed.get(index)))
+    labels = [_label(level, placed.get(index), index, label) for index in chosen]
+    labels += [placed[index].xy for index in drawn]
+    annotated = sum(_is_whole(placed.get(index)) for index in chosen) + len(drawn)
+    return Labelled(chosen + drawn, torch.stack(labels).to(generator.device), annotated)
+
+
+def _placed(level: ResolutionLevel) -> dict[int, CanvasExemplar]:
+    """What a person said of radiographs, by their positions in the store."""
     # Reversed, so that the first of two exemplars of one radiograph counts.
-    placed = {one.index: one for one in reversed([*level.exemplars, *level.hidden])}
-    labels = [_label(level, placed.get(i), i, label) for i in chosen]
-    drawn = draw_exemplars(level.exemplars, true, generator)
-    indices = [one.index for one in drawn]
-    labels += [placed[i].xy for i in indices]
-    return chosen + indices, torch.stack(labels).to(generator.device)
+    return {one.index: one for one in reversed([*level.exemplars, *level.hidden])}
+
+
+def _is_whole(known: CanvasExemplar | None) -> bool:
+    return known is not None and known.asked is None
 
 
 def _label(level: ResolutionLevel, known: CanvasExemplar | None, index: int, label: Label) -> torch.Tensor:
-    if known is not None and known.asked is None:
+    if known is not None and _is_whole(known):
         return known.xy
     found = label(level.store, index)
     return found if known is None else torch.where(known.answered[:, None], known.xy, found)

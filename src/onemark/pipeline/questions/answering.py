@@ -85,7 +85,8 @@ def note_answers(
         orientation = model.orientation(radiograph)
         upright = orientation.turn(radiograph)
         predicted = ask(model.stages, upright, model.trust).final.xy
-        way = orientation.turn_points(fresh, radiograph.size) - predicted
+        placed = LandmarkSet(one.image, model.names, fresh)
+        way = orientation.turn_landmarks(placed, radiograph.size).xy - predicted
         images.append(one.image)
         errors.append(mean_error.measure(way, predicted, upright.size))
     if errors:

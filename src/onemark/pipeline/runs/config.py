@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import onemark
+from onemark.imaging.orientation import Pairs
 from onemark.types import UserError
 
 FORMAT = 2
@@ -60,6 +61,7 @@ class RunConfig:
         parts: In how many parts its batches are computed: as many as processes trained it at first, so that any other
             number of them goes on with the same draws.
         earlier_seconds: Time that the trainings before the present one took.
+        swap: Landmarks that change names with each other on mirrored radiographs.
         version: The version of onemark that wrote it.
     """
 
@@ -86,6 +88,7 @@ class RunConfig:
     angles: tuple[tuple[Ratio, ...], ...] = ()
     parts: int = 1
     earlier_seconds: float = 0.0
+    swap: Pairs = ()
     version: str = onemark.__version__
 
     @property
@@ -234,6 +237,12 @@ def _spacing(value: object) -> tuple[float, float] | None:
     return _positive(pair[0]), _positive(pair[1])
 
 
+def _pair(value: object) -> tuple[str, str]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise TypeError
+    return _text(value[0]), _text(value[1])
+
+
 def _or_none(check: Callable[[object], float]) -> Callable[[object], float | None]:
     return lambda value: None if value is None else check(value)
 
@@ -277,12 +286,13 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "threads": _count,
     "parts": _positive_count,
     "earlier_seconds": _number,
+    "swap": _list_of(_pair),
     "fits": _count,
     "predicted": _count,
     "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
     *("ratios", "angles", "fingerprints", "fits", "predicted", "orient"),
-    *("identity", "training", "teaching", "threads", "parts", "earlier_seconds"),
+    *("identity", "training", "teaching", "threads", "parts", "earlier_seconds", "swap"),
 }
 """What every version has written."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 
 from onemark.stages.match.groupwise.group import Group
-from onemark.stages.match.groupwise.placement import describe_odd_placement, find_odd_placements
+from onemark.stages.match.groupwise.placement import (
+    describe_odd_placement,
+    find_odd_placements,
+    share_placements,
+)
 
 SIDE = 256
 
@@ -60,3 +64,21 @@ def test_small_differences_and_few_exemplars_say_nothing():
     xy[2, 1] += 30
     assert find_odd_placements(made_group(6), list(range(6)), xy)
     assert not find_odd_placements(made_group(3), list(range(3)), xy[:3])
+
+
+def test_points_move_towards_where_the_other_exemplars_put_them():
+    true = points(10, 4, shift=5.0, noise=0.0)
+    placed = points(10, 4, shift=5.0, noise=4.0)
+    placed[3, 2] = torch.nan
+    group, members = made_group(10, 5.0), list(range(10))
+    shared = share_placements(group, members, placed)
+    assert shared[3, 2].isnan().all()
+    assert (shared - true).norm(dim=-1).nanmean() < 0.7 * (placed - true).norm(dim=-1).nanmean()
+
+
+def test_the_more_exemplars_there_are_the_more_they_have_to_say():
+    for count, share in ((1, 0.0), (2, 0.1), (10, 0.5), (14, 0.5)):
+        placed = points(count, 1, noise=0.0)
+        placed[0] += 30.0
+        shared = share_placements(made_group(count), list(range(count)), placed)
+        torch.testing.assert_close(placed[0] - shared[0], torch.full((1, 2), 30.0 * share), atol=0.1, rtol=0)

@@ -169,7 +169,9 @@ def arrive(
     member = group.index(target.canvases[0])
     over = [k for k in range(len(group)) if k != member]
     if member is None:
-        over = [k for k in over if k in keys] + [k for k in over if k not in keys][: config.detours]
+        near = [k for k in over if k in keys]  # the way from one exemplar passes over the others, too
+        further = max(0, config.detours - max(0, len(near) - 1))
+        over = near + [k for k in over if k not in keys][:further]
     last = {} if member is None else {k: group.fields[k, member] for k in over}
     rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != member]
     if rest:

@@ -28,13 +28,18 @@ from onemark.stages.match.groupwise.group import (
     FINE,
     DescribedSources,
     Group,
+    Report,
     Ways,
     arrive,
     empty_group,
     extend_group,
     fit_between,
 )
-from onemark.stages.match.groupwise.placement import describe_odd_placement, find_odd_placements
+from onemark.stages.match.groupwise.placement import (
+    describe_odd_placement,
+    find_odd_placements,
+    share_placements,
+)
 from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
@@ -55,7 +60,7 @@ class Groupwise(Matcher):
         names: K landmark names.
         group: The references, which most exemplars are among.
         exemplars: `[M, 1, H, W]` canvases.
-        xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
+        xy: `[M, K, 2]` their landmarks, canvas px, as far as the other exemplars agree; NaN where one is not visible.
     """
 
     Config = GroupwiseConfig
@@ -98,23 +103,19 @@ class Groupwise(Matcher):
             joining = joining[: self.config.references] + [
                 others[n * len(others) // free] for n in range(free)
             ]
-        if not joining:
-            return
+        if joining:
+            with memory_errors(REMEDY):
+                canvases = store.read(joining).to(self.fabric.device)
+                self.group = extend_group(self.group, canvases, self.config, _report_to(store, self.slot))
+        self._compare_placements(store, exemplars)
 
-        def report(done: int, total: int) -> None:
-            store.sink(Progress(self.slot, done, total))
-
-        with memory_errors(REMEDY):
-            canvases = store.read(joining).to(self.fabric.device)
-            self.group = extend_group(self.group, canvases, self.config, report)
-        self._name_odd_placements(store, exemplars)
-
-    def _name_odd_placements(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
-        """Tell the person which points lie elsewhere than the other exemplars agree on."""
+    def _compare_placements(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
+        """Let the exemplars agree, and tell the person which points lie elsewhere than the others agree on."""
         members = [self.group.index(canvas) for canvas in self.exemplars]
         rows = [n for n, member in enumerate(members) if member is not None]
-        inside = [member for member in members if member is not None]
-        for odd in find_odd_placements(self.group, inside, self.xy[rows]):
+        inside, placed = [member for member in members if member is not None], self.xy[rows]
+        self.xy[rows] = share_placements(self.group, inside, placed)
+        for odd in find_odd_placements(self.group, inside, placed):
             index = exemplars[rows[odd.exemplar]].index
             away = odd.away.numpy() / store.letterbox(index).scale
             message = describe_odd_placement(
@@ -214,6 +215,10 @@ class Groupwise(Matcher):
         place = self.fabric.device
         self.group = Group(*(tensors[name].to(place) for name in ("canvases", "fields", "errors")))
         self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
+
+
+def _report_to(store: CanvasCache, slot: str) -> Report:
+    return lambda done, total: store.sink(Progress(slot, done, total))
 
 
 def _likeness(exemplars: Described, target: Described, fields: Field, xy: torch.Tensor) -> torch.Tensor:

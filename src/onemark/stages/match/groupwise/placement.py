@@ -1,10 +1,13 @@
-"""Exemplars whose points lie elsewhere than the other exemplars agree on: a slip of the hand, or another habit.
+"""What exemplars say of each other's points: which are odd, and where they lie when all have a say.
 
 Registration carries every exemplar's landmark to every other exemplar. With m_jk the geometric median of the ways from
 landmark k of exemplar j to where the other exemplars put it, and o_jk the median of m_j of the landmarks next to it, the
 point is odd where min(|m_jk|, |m_jk - o_jk|) is large: larger than `ODD` times its median over the other exemplars, and
 than `LEAST` of the canvas' mean side. Taking o_jk away leaves out regions where registration itself has failed, because a
 slip moves one point and leaves its neighbours where they are.
+
+What a person means by a landmark is known better from several exemplars than from one. So each point is carried to other
+radiographs from between where it was placed and the geometric median of where the other exemplars put it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ AGREE = 0.5  # of the length of their median: opinions that near to it support i
 NEIGHBOURS = 5  # of three, two may belong to the same odd region
 MOST_NAMED = 5  # in one training: who has seen so many looks at the others, too
 MOST = 0.75  # share of the other exemplars that must agree
+OWN = (
+    9  # other exemplars that count as much as the point itself (docs/benchmarks/exemplars-and-suggestions.md)
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,7 @@ def find_odd_placements(group: Group, members: list[int], xy: torch.Tensor) -> l
     """
     if len(members) < LEAST_EXEMPLARS:
         return []
-    fields = group.fields[members][:, members].cpu()
-    opinions = torch.stack([carry(row, xy[i].expand_as(xy), STRIDES[-1]) for i, row in enumerate(fields)])
-    away = opinions - xy  # [M, M, K, 2]: what exemplar i says of exemplar j's points
+    away = _ways_to_opinions(group, members, xy)
     middles = _middles(away)
     alone = middles - _around(middles, xy)
     # Long by itself and against its neighbours: the shorter of both counts.
@@ -74,7 +78,30 @@ def find_odd_placements(group: Group, members: list[int], xy: torch.Tensor) -> l
     return sorted(found, key=lambda odd: -float(length[odd.exemplar, odd.landmark]))[:MOST_NAMED]
 
 
-def _middles(away: torch.Tensor) -> torch.Tensor:
+def share_placements(group: Group, members: list[int], xy: torch.Tensor) -> torch.Tensor:
+    """The exemplars' points `[M, K, 2]`, canvas px, each moved towards where the others put it.
+
+    Args:
+        group: The group.
+        members: `[M]` positions of the exemplars in it.
+        xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
+    """
+    if len(members) < 2:
+        return xy
+    away = _ways_to_opinions(group, members, xy)
+    heard = (away.isfinite().all(-1).sum(0) - xy.isfinite().all(-1).int()).clamp(min=0)
+    share = (heard / (heard + OWN)).clamp(max=0.5)[..., None]
+    return xy + share * _middles(away, least=1).nan_to_num()
+
+
+def _ways_to_opinions(group: Group, members: list[int], xy: torch.Tensor) -> torch.Tensor:
+    """`[M, M, K, 2]` from exemplar j's points to where exemplar i puts them, canvas px."""
+    fields = group.fields[members][:, members].cpu()
+    opinions = torch.stack([carry(row, xy[i].expand_as(xy), STRIDES[-1]) for i, row in enumerate(fields)])
+    return opinions - xy
+
+
+def _middles(away: torch.Tensor, least: int = LEAST_EXEMPLARS - 1) -> torch.Tensor:
     """`[M, K, 2]` geometric medians of what the others say, of `[M, M, K, 2]`; NaN where too few have a say."""
     count, landmarks = away.shape[1:3]
     middles = torch.full((count, landmarks, 2), torch.nan)
@@ -82,7 +109,7 @@ def _middles(away: torch.Tensor) -> torch.Tensor:
         for k in range(landmarks):
             others = torch.cat([away[:j, j, k], away[j + 1 :, j, k]])
             others = others[others.isfinite().all(-1)]
-            if len(others) >= LEAST_EXEMPLARS - 1:
+            if len(others) >= least:
                 middles[j, k] = weighted_median(others, torch.ones(len(others)), 1.0)
     return middles
 

@@ -1,10 +1,10 @@
-"""Landmark schemas: which landmarks to place, in which order, and the short labels drawn beside them."""
+"""Landmark schemas: which landmarks to place, in which order, their short labels, and which are left-right pairs."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from itertools import groupby
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from onemark.data.keys import canonical
 from onemark.data.paths import read_regular
+from onemark.imaging.orientation import Pairs
 from onemark.types import UserError
 
 SHIPPED = {
@@ -34,28 +35,39 @@ class Schema:
         title: Its name for the person.
         names: K landmark names, unique, in the order of placing.
         labels: K short labels, unique.
+        swap: Pairs of names that tell left from right, and change places on mirrored radiographs.
     """
 
     title: str
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    swap: Pairs = ()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def to_text(self) -> str:
-        """One `name, label` per line: what `parse_names` reads."""
-        return "\n".join(f"{name}, {label}" for name, label in zip(self.names, self.labels, strict=True))
+        """One `name, label`, or `name, label, partner`, per line: what `parse_names` reads."""
+        partners = dict(self.swap)
+        rows = zip(self.names, self.labels, strict=True)
+        return "\n".join(
+            ", ".join([name, label, *([partners[name]] if name in partners else [])]) for name, label in rows
+        )
 
 
 EMPTY = Schema("none", (), ())
 
 
-def make(title: str, pairs: Iterable[tuple[str, str]]) -> Schema:
+def make(title: str, pairs: Iterable[tuple[str, str]], partners: Mapping[str, str] | None = None) -> Schema:
     """Make a schema from (name, label) pairs; an empty label is derived from its name.
 
+    Args:
+        title: Its name for the person.
+        pairs: Names and labels.
+        partners: Name -> the landmark that it changes names with on mirrored radiographs; one of two may name the other.
+
     Raises:
-        UserError: no landmark at all, or a name that occurs twice.
+        UserError: no landmark at all, a name that occurs twice, or partners that do not agree.
     """
     rows = [(canonical(name), label.strip()) for name, label in pairs if name.strip()]
     if not rows:
@@ -64,18 +76,41 @@ def make(title: str, pairs: Iterable[tuple[str, str]]) -> Schema:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{title}: the landmark {name!r} occurs twice; give every landmark its own name")
-    return Schema(title, names, _make_unique([label or abbreviate(name) for name, label in rows]))
+    labels = _make_unique([label or abbreviate(name) for name, label in rows])
+    return Schema(title, names, labels, _pair_up(title, names, partners or {}))
+
+
+def _pair_up(title: str, names: tuple[str, ...], partners: Mapping[str, str]) -> Pairs:
+    """Pairs in the order of their first names."""
+    found: dict[str, str] = {}
+    for name, partner in partners.items():
+        if partner not in names:
+            raise UserError(
+                f"{title}: {name!r} swaps with {partner!r}, which is no landmark; give the name of one"
+            )
+        if name == partner or found.get(name, partner) != partner or found.get(partner, name) != name:
+            raise UserError(f"{title}: {name!r} cannot swap with {partner!r}; give each landmark one partner")
+        found[name], found[partner] = partner, name
+    return tuple(
+        (name, found[name])
+        for name in names
+        if name in found and names.index(name) < names.index(found[name])
+    )
 
 
 def load_shipped(key: str) -> Schema:
     """Load a schema that comes with onemark: `isbi19`, `hand37` or `lung6`."""
-    text = (resources.files("onemark.gui.state") / "schemas" / f"{key}.csv").read_text(encoding="utf-8")
-    return make(SHIPPED[key], _parse_rows(text))
+    text = (resources.files("onemark.data.landmarks") / "schemas" / f"{key}.csv").read_text(encoding="utf-8")
+    return _make_of_rows(SHIPPED[key], text)
 
 
 def parse_names(text: str, title: str = "my landmarks") -> Schema:
-    """Parse one landmark per line, `name` or `name, label`; a header line `landmark,...` is skipped."""
-    return make(title, _parse_rows(text))
+    """Parse one landmark per line, `name`, `name, label` or `name, label, partner`; a header `landmark,...` is skipped.
+
+    Raises:
+        UserError: no landmark at all, a name that occurs twice, or partners that do not agree.
+    """
+    return _make_of_rows(title, text)
 
 
 def read_schema(path: str | Path) -> Schema:
@@ -94,7 +129,7 @@ def read_schema(path: str | Path) -> Schema:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path.name} cannot be read ({error}); choose a text file of names") from error
         if "image" not in _read_header(text):
-            return make(path.stem, _parse_rows(text))
+            return _make_of_rows(path.stem, text)
     from onemark.data.landmarks.table import read_landmarks
 
     return schema_from_names(read_landmarks(path).names, path.stem)
@@ -164,8 +199,9 @@ def _read_header(text: str) -> list[str]:
     return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(text)), [])]
 
 
-def _parse_rows(text: str) -> list[tuple[str, str]]:
+def _make_of_rows(title: str, text: str) -> Schema:
     rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].lstrip().startswith("#")]
     if rows and rows[0][0].strip().lower() in {"landmark", "name"}:
         rows = rows[1:]
-    return [(row[0], row[1] if len(row) > 1 else "") for row in rows]
+    partners = {canonical(row[0]): canonical(row[2]) for row in rows if len(row) > 2 and row[2].strip()}
+    return make(title, [(row[0], row[1] if len(row) > 1 else "") for row in rows], partners)
