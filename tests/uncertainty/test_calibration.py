@@ -79,12 +79,12 @@ def test_the_promise_holds_where_the_errors_of_a_radiograph_go_together():
         ratios = bad * draw.uniform(0.8, 1.2, size=(9, 12)) * hard
         taught = Calibration(ratios[:8])
         held.append(ratios[8] <= taught.conformal_factors(coverage) * taught.factors)
-    # Standard error of the mean over 300 radiographs: 0.023.
-    assert 0.78 < np.mean(held) < 0.95
-    assert np.mean(held, 0).min() > 0.4
+    # Of each landmark 8 / 9 are expected; standard error of the mean over 300 radiographs: 0.018.
+    assert np.mean(held, 0).min() > 0.8
+    assert np.mean(held, 0).max() < 0.8 + 1 / 9 + 0.05
 
 
-def test_with_many_corrections_every_landmark_has_its_own_disc():
+def test_every_landmark_has_its_own_disc():
     ratios = np.random.default_rng(2).rayleigh(size=(400, 2)) * [1, 4]
     taught = Calibration(ratios)
     radii = taught.conformal_factors(0.9) * taught.factors

@@ -17,8 +17,6 @@ Rows = Sequence[Sequence[float | None]]
 
 DOUBT = 5.0
 """Imagined errors that are just as expected, against which all real ones together are weighed."""
-GROUP_ERRORS = 50
-"""Corrected errors that a group of landmarks has at least, if there are so many."""
 LANDMARK_DOUBT = 3.0
 """Imagined errors of a landmark that are as the others', against which its real ones are weighed."""
 
@@ -85,23 +83,18 @@ class Calibration:
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, not {coverage}")
         rest = [self.ratios[n] / _factors(np.delete(self.ratios, n, 0)) for n in range(len(self.ratios))]
-        known = np.concatenate([np.empty(0), *rest])
-        known = np.sort(known[np.isfinite(known)])
-        rank = math.ceil((len(known) + 1) * coverage)
-        return float(known[rank - 1]) if rank <= len(known) else None
+        found = _conformal_quantile(np.concatenate([np.empty(0), *rest]), coverage)
+        return found if math.isfinite(found) else None
 
     def conformal_factors(self, coverage: float = 0.9) -> Table:
         """Multiples of the expected errors whose discs hold a share of true points with a promise (Mondrian conformal).
 
-        Neighbours in the order of the landmarks form a group, because groups may not depend on the corrections; from 50
-        corrections on, each landmark is its own. If the corrected radiographs and a new one are exchangeable, such as a
-        random choice of the cohort, a landmark that is drawn from a group lies in its disc with a probability of at least
-        `coverage`; for a group of one landmark, corrected on n radiographs, it is at most `coverage + 1 / (n + 1)`.
+        Each landmark is a group of its own. If the corrected radiographs and a new one are exchangeable, such as a random
+        choice of the cohort, its true place lies in its disc with a probability of at least `coverage`, and, corrected on
+        n radiographs, of at most `coverage + 1 / (n + 1)`.
 
         The promise is for the model that was corrected, and on average over the choice of the corrected radiographs: for
         one choice, the coverage of a landmark's disc has a Beta(k, n + 1 - k) distribution, k = ceil((n + 1) coverage).
-        Landmarks of one radiograph need not be independent (hierarchical conformal prediction, Lee, Barber and Willett,
-        arXiv 2306.06342).
 
         Args:
             coverage: The share, between 0 and 1.
@@ -114,11 +107,7 @@ class Calibration:
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, not {coverage}")
-        count, landmarks = self.ratios.shape
-        found = np.full(landmarks, np.inf)
-        together = math.ceil(GROUP_ERRORS / max(count, 1))
-        for group in np.array_split(np.arange(landmarks), max(1, landmarks // together)):
-            found[group] = _hierarchical_quantile(self.ratios[:, group], coverage)
+        found = np.array([_conformal_quantile(column, coverage) for column in self.ratios.T])
         # They are multiples of what corrections have made of the expected errors.
         return found / self.factors
 
@@ -128,17 +117,11 @@ def least_corrections(coverage: float) -> int:
     return math.ceil(round(coverage / (1 - coverage), 9))
 
 
-def _hierarchical_quantile(scores: Table, coverage: float) -> float:
-    """The value below which a share of the weights of scores `[N, M]` lies, where one radiograph more is infinite.
-
-    Every radiograph has the weight 1 / (N + 1), which its known scores share.
-    """
-    known = np.isfinite(scores)
-    scores, known = scores[known.any(1)], known[known.any(1)]
-    weights = known / known.sum(1, keepdims=True) / (len(scores) + 1)
-    order = np.argsort(scores[known], kind="stable")
-    reached = np.cumsum(weights[known][order]) >= coverage - 1e-9
-    return float(scores[known][order][reached.argmax()]) if reached.any() else math.inf
+def _conformal_quantile(scores: Table, coverage: float) -> float:
+    """The value that a further score exceeds with a probability of at most `1 - coverage`; scores `[N]`, NaN unknown."""
+    known = np.sort(scores[np.isfinite(scores)])
+    rank = math.ceil(round((len(known) + 1) * coverage, 9))
+    return float(known[rank - 1]) if rank <= len(known) else math.inf
 
 
 def _to_table(rows: Rows, landmarks: int) -> Table:

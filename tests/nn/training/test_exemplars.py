@@ -60,7 +60,10 @@ def test_what_nobody_was_asked_for_keeps_its_pseudo_label_and_is_no_true_label(
     level: ResolutionLevel, generator: Generators
 ):
     pseudo = torch.full((len(level.exemplars[0].xy), 2), 7.0)
-    chosen, xy = draw_labelled(level, 3, 80, lambda store, index: pseudo, generator())
+    drawn = draw_labelled(level, 3, 80, lambda store, index: pseudo, generator())
+    chosen, xy = drawn.indices, drawn.xy
+    assert chosen[:3] == [1, 2, 0] or chosen[:3] == [2, 1, 0]
+    assert drawn.annotated == 81  # the whole exemplar among the radiographs, too
     rows = dict(zip(chosen[:3], xy[:3], strict=True))
     point = level.exemplars[1]
     assert torch.equal(rows[0], level.exemplars[0].xy)
@@ -101,7 +104,8 @@ def test_pseudo_labels_that_have_had_their_time_are_predicted_for_no_further_rad
 ):
     labels, asked = pseudo_labels(truth, seconds=1e-9)
     pseudo = labels(level.store, 2)
-    chosen, xy = draw_labelled(level, 40, 1, labels, generator())
+    drawn = draw_labelled(level, 40, 1, labels, generator())
+    chosen, xy = drawn.indices, drawn.xy
     assert set(chosen[:40]) == {0, 2}
     assert (xy[:40][torch.tensor(chosen[:40]) == 2][:, 2:] == pseudo[2:]).all()
     assert len(labels.shapes(level)) == 2

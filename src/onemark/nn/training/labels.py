@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,8 +53,7 @@ class PseudoLabels:
         known = list(self.known)
         if self.left > 0 or not known:
             return list(indices)
-        whole = {index for index, one in placed.items() if one.asked is None}
-        return [i if i in self.known or i in whole else known[i % len(known)] for i in indices]
+        return [i if i in self.known or _is_whole(placed.get(i)) else known[i % len(known)] for i in indices]
 
     def shapes(self, level: ResolutionLevel) -> list[NDArray[np.float64]]:
         """Labels `[K, 2]`, canvas px, of up to 150 radiographs, evenly spread: a person's where there are some.
@@ -80,10 +80,28 @@ def exemplars_per_batch(batch: int, known: float) -> int:
     return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Radiographs of a batch and their labels; those that a person annotated as a whole come last.
+
+    Attributes:
+        indices: B positions in the store.
+        xy: `[B, K, 2]` labels (x, y), canvas px; NaN where unknown.
+        annotated: How many of them a person annotated.
+    """
+
+    indices: list[int]
+    xy: torch.Tensor
+    annotated: int
+
+
 def draw_labelled(
     level: ResolutionLevel, pseudo: int, true: int, label: Label, generator: torch.Generator
-) -> tuple[list[int], torch.Tensor]:
-    """Draw pseudo-labelled radiographs and, last, exemplars.
+) -> Labelled:
+    """Draw radiographs and, among those that come last, exemplars.
+
+    An exemplar has its true labels wherever it is drawn. Landmarks of it that nobody was asked for have pseudo-labels
+    among the radiographs, and no label among the exemplars.
 
     Args:
         level: The cohort and its exemplars on a canvas.
@@ -91,20 +109,16 @@ def draw_labelled(
         true: How many exemplars.
         label: Pseudo-labels `[K, 2]`, canvas px, of the radiograph at a position in a store.
         generator: The random numbers, on the device of the labels.
-
-    Returns:
-        Their positions in the store, and their labels `[pseudo + true, K, 2]` (x, y), canvas px (NaN where unknown),
-        on the generator's device. An exemplar has its true labels wherever it is drawn. Landmarks of it that nobody was
-        asked for have pseudo-labels among the radiographs, and no label among the exemplars.
     """
     placed, chosen = _placed(level), level.store.draw(pseudo, generator)
     if isinstance(label, PseudoLabels):
         chosen = label.choose(chosen, placed)
-    labels = [_label(level, placed.get(i), i, label) for i in chosen]
-    drawn = draw_exemplars(level.exemplars, true, generator)
-    indices = [one.index for one in drawn]
-    labels += [placed[i].xy for i in indices]
-    return chosen + indices, torch.stack(labels).to(generator.device)
+    drawn = [one.index for one in draw_exemplars(level.exemplars, true, generator)]
+    chosen.sort(key=lambda index: _is_whole(placed.get(index)))
+    labels = [_label(level, placed.get(index), index, label) for index in chosen]
+    labels += [placed[index].xy for index in drawn]
+    annotated = sum(_is_whole(placed.get(index)) for index in chosen) + len(drawn)
+    return Labelled(chosen + drawn, torch.stack(labels).to(generator.device), annotated)
 
 
 def _placed(level: ResolutionLevel) -> dict[int, CanvasExemplar]:
@@ -113,8 +127,12 @@ def _placed(level: ResolutionLevel) -> dict[int, CanvasExemplar]:
     return {one.index: one for one in reversed([*level.exemplars, *level.hidden])}
 
 
+def _is_whole(known: CanvasExemplar | None) -> bool:
+    return known is not None and known.asked is None
+
+
 def _label(level: ResolutionLevel, known: CanvasExemplar | None, index: int, label: Label) -> torch.Tensor:
-    if known is not None and known.asked is None:
+    if known is not None and _is_whole(known):
         return known.xy
     found = label(level.store, index)
     return found if known is None else torch.where(known.answered[:, None], known.xy, found)

@@ -233,7 +233,7 @@ def test_doubt_grows_over_the_first_part(
     batches = [task.batch(generator(0), fraction) for fraction in (0, 0.15, 0.3, 1)]
     assert [b.drop for b in batches] == pytest.approx([0, 0.2, 0.4, 0.4])
     assert [b.doubt for b in batches] == pytest.approx([0, 0.25, 0.5, 0.5])
-    assert batches[0].exemplars == 1
+    assert batches[0].exemplars >= 1
     wide = dataclasses.replace(CONFIG, batch=8)
     assert task_of(phantoms, LandmarkTable.from_sets(truth.sets[:4]), truth).exemplars_of(wide.batch) == 2
 

@@ -96,8 +96,8 @@ class C2TTask:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
         size = size or self.config.batch
         true, level = self.exemplars_of(size), level_at(self.levels, fraction)
-        chosen, xy = draw_labelled(level, size - true, true, self.label, generator)
-        canvases = level.store.read(chosen).to(generator.device)
+        drawn = draw_labelled(level, size - true, true, self.label, generator)
+        canvases, xy = level.store.read(drawn.indices).to(generator.device), drawn.xy
         intensity = adapt_intensity(level.store.framing, self.intensity)
         strong = _draw_view(canvases, xy, self.geometry, intensity, generator)
         views: tuple[tuple[View, ...], tuple[View, ...]]
@@ -107,7 +107,7 @@ class C2TTask:
         else:
             views = ((strong,), (_draw_view(canvases, xy, self.geometry, intensity, generator),))
         ramp = min(1.0, fraction / FULLY_FROM)
-        return CoTeachingBatch(views, true, self.config.drop * ramp, self.config.doubt * ramp)
+        return CoTeachingBatch(views, drawn.annotated, self.config.drop * ramp, self.config.doubt * ramp)
 
     def loss(self, module: nn.Module, batch: CoTeachingBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Sum of three losses: on the pseudo-labels that the *other* network trusts (Alg. 1), on the exemplars' true

@@ -25,7 +25,7 @@ class HeatmapBatch:
     Attributes:
         views: `[B, 1, H, W]`.
         xy: `[B, K, 2]` landmarks (x, y) on them, view px; NaN where unknown.
-        exemplars: How many of them are exemplars; these come last.
+        exemplars: How many of them a person annotated; these come last.
         drop: Share of each landmark's pseudo-labels to leave out, 0...1.
     """
 
@@ -69,11 +69,12 @@ class HeatmapTask:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
         size = size or self.config.batch
         true, level = self.exemplars_of(size), level_at(self.levels, fraction)
-        chosen, xy = draw_labelled(level, size - true, true, self.label, generator)
-        warp = Warp.draw(len(chosen), level.store.canvas, self.geometry, generator)
-        views = self.intensity.apply(warp.images(level.store.read(chosen).to(generator.device)), generator)
+        drawn = draw_labelled(level, size - true, true, self.label, generator)
+        warp = Warp.draw(size, level.store.canvas, self.geometry, generator)
+        canvases = level.store.read(drawn.indices).to(generator.device)
+        views = self.intensity.apply(warp.images(canvases), generator)
         drop = self.config.drop * min(1.0, fraction / DROP_FULLY_FROM)
-        return HeatmapBatch(views, warp.inverse(xy), true, drop)
+        return HeatmapBatch(views, warp.inverse(drawn.xy), drawn.annotated, drop)
 
     def loss(self, module: nn.Module, batch: HeatmapBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Misfit to pseudo-labels, the worst of each landmark left out, and to the exemplars' true labels."""

@@ -31,7 +31,7 @@ class CropBatch:
     Attributes:
         views: `[B * K, 1, S, S]`.
         xy: `[B, K, 2]` each crop's landmark (x, y) on it, crop px; NaN where unknown.
-        exemplars: How many of the radiographs are exemplars; these come last.
+        exemplars: How many of the radiographs a person annotated; these come last.
         drop: Share of the labels to leave out, 0...1.
     """
 
@@ -71,15 +71,16 @@ class LabelTask:
         config, store, device = self.config, self.level.store, generator.device
         size = size or config.batch
         true = exemplars_per_batch(size, count_whole(self.level.exemplars))
-        chosen, xy = draw_labelled(self.level, size - true, true, self.label, generator)
-        centre = self._centres(chosen[: len(chosen) - true], xy)
+        drawn = draw_labelled(self.level, size - true, true, self.label, generator)
+        xy = drawn.xy
+        centre = self._centres(drawn.indices[: size - drawn.annotated], xy)
         centre = centre + torch.randn(xy.shape, generator=generator, device=device) * config.shift
         side = (config.crop, config.crop)
         warp = Warp.draw(xy.shape[0] * xy.shape[1], side, self.geometry, generator)
-        crops = Crops.cut(store.read(chosen).to(device), centre, config.crop, warp)
+        crops = Crops.cut(store.read(drawn.indices).to(device), centre, config.crop, warp)
         views = INTENSITY.apply(crops.views, generator)
         drop = config.drop * min(1.0, fraction / DROP_FULLY_FROM)
-        return CropBatch(views, crops.inner(xy).view_as(xy), true, drop)
+        return CropBatch(views, crops.inner(xy).view_as(xy), drawn.annotated, drop)
 
     def loss(self, module: nn.Module, batch: CropBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Divergence of the heatmaps from narrow Gaussians, without the labels that fit least."""
@@ -94,9 +95,9 @@ class LabelTask:
         """Nothing follows the network."""
 
     def _centres(self, chosen: Sequence[int], xy: torch.Tensor) -> torch.Tensor:
-        """Coarse points of the drawn radiographs; of exemplars, which come last, their landmarks."""
+        """Coarse points of the drawn radiographs; of annotated ones, which come last, their landmarks."""
         points = [self.coarse(self.level.store, index).to(xy.device) for index in chosen]
-        return torch.cat([torch.stack(points), xy[len(chosen) :]]).nan_to_num()
+        return torch.stack([*points, *xy[len(chosen) :]]).nan_to_num()
 
 
 class ExemplarTask:
