@@ -210,6 +210,9 @@ def _plan_teaching(
         changes["swap"] = check_pairs(swap, known.names)
     _report_unshown(known, progress)
     model = load(folder.path, device) if folder.status().is_trained else None
+    if model is not None and model.orienter is not None and "swap" in changes:
+        # The corrections go by the new pairs already; by the old ones they would look like large errors.
+        model = replace(model, orienter=replace(model.orienter, swap=changes["swap"]))
     before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
     shown = _compare_corrections(model, corrected, cohort)
     changes["ratios"] = resuming.align_rows((*folder.config.ratios, *shown.ratios), former, names)
