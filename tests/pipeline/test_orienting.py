@@ -190,6 +190,10 @@ def test_pairs_are_checked_before_anything_is_learned(
     ):
         with pytest.raises(UserError, match=message):
             onemark.fit(cohort, exemplars, recipe="groupwise", out=tmp_path / "run", swap=pairs)
+    with pytest.raises(UserError, match="--no-orient"):
+        onemark.fit(
+            cohort, exemplars, recipe="groupwise", out=tmp_path / "run", swap=[(first, second)], orient=False
+        )
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="with exemplars"):
         onemark.resume(tmp_path / "run", swap=[(first, second)])

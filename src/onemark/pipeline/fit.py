@@ -84,6 +84,10 @@ def fit(
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         pairs = check_pairs(swap, exemplars.names)
+        if pairs and not orient:
+            raise UserError(
+                "swap is for mirrored radiographs, which --no-orient leaves as they lie: leave one of both out"
+            )
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints, parts=processes.count, swap=pairs)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
