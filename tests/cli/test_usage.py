@@ -218,3 +218,35 @@ def test_left_right_pairs_come_from_a_schema_with_partners(tmp_path: Path, fails
     assert "--swap goes with --exemplar" in fails(
         "resume", str(tmp_path), "--swap", str(tmp_path / "names.csv")
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        (["fit", "{xrays}", "--out", "{out}"], "fit"),
+        (["fit", "--resume", "{run}"], "resume"),
+        (["run", "{xrays}", "--out", "{out}"], "fit"),
+        (["resume", "{run}"], "resume"),
+    ],
+)
+def test_every_training_command_passes_the_pairs_on(
+    words: list[str],
+    called: str,
+    cohort: Path,
+    trained: Path,
+    tmp_path: Path,
+    fails: Fails,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    passed: list[Any] = []
+
+    def stop(*_: object, swap: object = None, **__: object) -> None:
+        passed.append(swap)
+        raise UserError("far enough")
+
+    monkeypatch.setattr(onemark, called, stop)
+    (tmp_path / "names.csv").write_text("landmark,label,swap\nhip left,HL,hip right\nhip right,HR\n")
+    places = {"xrays": cohort / "xrays", "out": tmp_path / "out", "run": trained}
+    options = ["--exemplar", str(cohort / "exemplar.csv"), "--swap", str(tmp_path / "names.csv")]
+    assert "far enough" in fails(*[word.format(**places) for word in words], *options)
+    assert passed == [(("hip left", "hip right"),)]

@@ -79,6 +79,20 @@ def test_the_chosen_device_counts_when_a_run_goes_on(
     assert asked == [device if kind == "predict" else said]
 
 
+@pytest.mark.parametrize("kind", ["new", "follow", "retrain"])
+@pytest.mark.parametrize("swap", [(), (("hip left", "hip right"),)])
+def test_every_training_goes_by_the_pairs_of_the_landmarks(
+    xrays: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch, kind: Any, swap: Any
+) -> None:
+    """None is an answer too: a pair that the person has taken back does not stay in the run."""
+    passed: list[Any] = []
+    for name in ("fit", "resume"):
+        monkeypatch.setattr(pipeline, name, lambda *_, swap=None, **rest: passed.append(swap))
+    monkeypatch.setattr("onemark.pipeline.suggest.adopt", lambda *_, **rest: None)
+    Pipeline().train(Order(open_cohort(xrays), truth, xrays, kind=kind, swap=swap), silent)
+    assert passed == [swap]
+
+
 def test_what_another_window_has_written_is_reported_and_found_again(
     annotated: Desktop, xrays: Path, truth: LandmarkTable, tmp_path: Path
 ) -> None:
@@ -278,12 +292,15 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
     first, cohort, run = truth.images[0], open_cohort(xrays), tmp_path / "my-run"
     model = backend.train(Order(cohort, LandmarkTable.from_sets([truth[first]]), run), silent)
     model.predict(cohort).to_csv(run / "landmarks.csv")
+    pair = truth.names[0], truth.names[1]
+    RunFolder.open(run).update(swap=(pair,))
     RunFolder.open(run).note_predicted()
     desktop.drop(run)
     desktop.until(lambda: desktop.session.predictions)
     assert desktop.session.cohort.folder == xrays
     assert len(desktop.session.predictions) == len(truth)
     assert desktop.session.schema.names == truth.names
+    assert desktop.session.schema.swap == (pair,)
     np.testing.assert_allclose(desktop.session.annotations[first].xy, truth[first].xy)
     assert desktop.app.step == REVIEW
     desktop.until(lambda: desktop.app.training.model is not None)

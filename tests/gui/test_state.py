@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from onemark.data.cohort import open_cohort
-from onemark.data.landmarks.schema import (
-    SHIPPED,
-    abbreviate,
-    load_shipped,
-    parse_names,
-    read_schema,
-    schema_from_names,
-)
+from onemark.data.landmarks.schema import parse_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.canvas.palette import error_colours, landmark_colours
 from onemark.gui.state import autosave
@@ -45,48 +37,6 @@ def session(xrays: Path) -> Session:
     made.set_schema(parse_names("a\nb\nc"))
     made.show("phantom-001.png")
     return made
-
-
-@pytest.mark.parametrize(("key", "count"), [("isbi19", 19), ("hand37", 37), ("lung6", 6)])
-def test_shipped_schemas_are_complete(key: str, count: int) -> None:
-    schema = load_shipped(key)
-    assert schema.title == SHIPPED[key]
-    assert len(schema) == len(set(schema.names)) == len(set(schema.labels)) == count
-    assert max(map(len, schema.labels)) <= 4
-
-
-def test_typed_names_get_labels_and_stay_unique() -> None:
-    schema = parse_names("landmark,label\nanterior nasal spine\nanother nice spot\nsella, S\n\n# a remark\nA")
-    assert schema.names == ("anterior nasal spine", "another nice spot", "sella", "A")
-    assert schema.labels == ("ANS", "ANS2", "S", "A")
-    assert parse_names(schema.to_text()).names == schema.names
-    with pytest.raises(UserError, match="twice"):
-        parse_names("a\nb\na")
-    with pytest.raises(UserError, match="no landmark names"):
-        parse_names(" \n")
-
-
-def test_one_of_two_landmarks_names_its_partner() -> None:
-    schema = parse_names("landmark,label,swap\nhip left,HL,hip right\nL5,\nhip right,HR\nb,,a\na,,b")
-    assert schema.swap == (("hip left", "hip right"), ("b", "a"))
-    assert parse_names(schema.to_text()) == replace(schema, title="my landmarks")
-    for text, message in (
-        ("a,,b", "'b', which is no landmark"),
-        ("a,,a", "one partner"),
-        ("a,,b\nb,,c\nc", "one partner"),
-        ("a,,c\nb,,c\nc", "one partner"),
-    ):
-        with pytest.raises(UserError, match=message):
-            parse_names(text)
-
-
-def test_names_are_read_from_lists_and_from_landmark_files(tmp_path: Path, truth: LandmarkTable) -> None:
-    (tmp_path / "names.csv").write_text("landmark,label\nx,X\ny,Y\n")
-    assert read_schema(tmp_path / "names.csv").labels == ("X", "Y")
-    truth.to_csv(tmp_path / "truth.csv")
-    assert read_schema(tmp_path / "truth.csv").names == truth.names
-    assert schema_from_names(("nasion", "sella"), "two").labels == ("N", "S"), "labels of a shipped schema"
-    assert abbreviate("menton") == "Men"
 
 
 def test_a_changed_schema_keeps_points_by_name_and_renamed_ones_by_place(session: Session) -> None:

@@ -16,7 +16,7 @@ from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
 from onemark.pipeline.orienting import Orienter, learn_orientations
-from onemark.types import UserError
+from onemark.types import Evidence, LandmarkSet, UserError
 
 SIZE = (160, 128)
 QUICK = {"match.area": 20480, "match.references": 3, "match.field_steps": 25}
@@ -135,14 +135,23 @@ def test_predictions_lie_on_the_files_as_they_are(
     assert again.locate(stranger).expected_error.mean() > 2 * usual
 
 
+def swap_names(truth: LandmarkTable, images: list[str], pair: tuple[str, str]) -> dict[str, LandmarkSet]:
+    """Name -> the true points; on these radiographs the two landmarks have changed names."""
+    rows = list(range(len(truth.names)))
+    one, other = (truth.names.index(name) for name in pair)
+    rows[one], rows[other] = other, one
+    return {one.image: replace(one, xy=one.xy[rows]) if one.image in images else one for one in truth}
+
+
 def test_left_right_pairs_follow_the_side_of_the_picture(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     cohort, truth, ways = lying
     pair = truth.names[0], truth.names[3]
-    rows = [3, 1, 2, 0, *range(4, len(truth.names))]
     mirrored = [image for image, way in ways.items() if way.mirrored]
-    sided = {one.image: replace(one, xy=one.xy[rows]) if one.image in mirrored else one for one in truth}
+    sided = swap_names(truth, mirrored, pair)
     events: list[Progress] = []
     exemplars = LandmarkTable.from_sets([sided[truth.images[0]]])
     run = tmp_path / "run"
@@ -157,6 +166,16 @@ def test_left_right_pairs_follow_the_side_of_the_picture(
         for image in cohort.names:
             away = np.linalg.norm(model.locate(cohort[image]).xy - sided[image].xy, axis=1)
             assert away.mean() < 0.03 * sum(SIZE) / 2
+    asked: list[str | None] = []
+
+    def explain(_: object, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
+        asked.append(landmark)
+        return Evidence(radiograph.name, landmark, {})
+
+    monkeypatch.setattr(type(model.stages["match"]), "explain", explain)
+    shown = [model.explain(cohort[image], pair[0]).landmark for image in (truth.images[0], mirrored[0])]
+    assert asked == list(pair)
+    assert shown == [pair[0], pair[0]]
 
 
 def test_pairs_are_checked_before_anything_is_learned(
@@ -171,6 +190,10 @@ def test_pairs_are_checked_before_anything_is_learned(
     ):
         with pytest.raises(UserError, match=message):
             onemark.fit(cohort, exemplars, recipe="groupwise", out=tmp_path / "run", swap=pairs)
+    with pytest.raises(UserError, match="--no-orient"):
+        onemark.fit(
+            cohort, exemplars, recipe="groupwise", out=tmp_path / "run", swap=[(first, second)], orient=False
+        )
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="with exemplars"):
         onemark.resume(tmp_path / "run", swap=[(first, second)])
@@ -187,27 +210,27 @@ def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Or
     )
 
 
-def test_a_corrected_radiograph_that_lies_otherwise_teaches_what_is_on_it(
+def test_corrected_radiographs_that_lie_otherwise_teach_what_is_on_them(
     lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
 ):
+    """Pairs that come with the corrections count at once: by the run's own, names would look far off."""
     cohort, truth, ways = lying
-    image = next(iter(ways))
-    onemark.fit(
-        cohort,
-        LandmarkTable.from_sets(truth.sets[:1]),
-        recipe="groupwise",
-        settings=QUICK,
-        out=tmp_path / "run",
-    )
-    model = onemark.resume(tmp_path / "run", exemplars=LandmarkTable.from_sets([truth[image]]))
-    assert np.array_equal(model.locate(cohort[image]).xy, truth[image].xy)
+    pair, run = (truth.names[0], truth.names[3]), tmp_path / "run"
+    mirrored = [image for image, way in ways.items() if way.mirrored]
+    sided = swap_names(truth, mirrored, pair)
+    corrected = [sided[image] for image in list(ways)[:2]]
+    assert [one.image in mirrored for one in corrected] == [False, True]
+    first = LandmarkTable.from_sets(truth.sets[:1])
+    onemark.fit(cohort, first, recipe="groupwise", settings=QUICK, out=run)
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets(corrected), swap=[pair])
+    assert all(np.array_equal(model.locate(cohort[one.image]).xy, one.xy) for one in corrected)
+    assert model.mean_error is not None
+    assert np.linalg.norm(model.mean_error.errors, axis=-1).max() < 0.1
     ratios = model.error_model.calibration.ratios if model.error_model else np.empty(0)
     assert (ratios < 20).all()
     for other in cohort.names[1:]:
-        assert (
-            np.linalg.norm(model.locate(cohort[other]).xy - truth[other].xy, axis=1).mean()
-            < 0.03 * sum(SIZE) / 2
-        )
+        away = np.linalg.norm(model.locate(cohort[other]).xy - sided[other].xy, axis=1)
+        assert away.mean() < 0.03 * sum(SIZE) / 2
 
 
 def test_where_mirror_images_look_alike_none_is_taken_for_one(tmp_path: Path):

@@ -84,6 +84,10 @@ def fit(
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         pairs = check_pairs(swap, exemplars.names)
+        if pairs and not orient:
+            raise UserError(
+                "swap is for mirrored radiographs, which --no-orient leaves as they lie: leave one of both out"
+            )
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints, parts=processes.count, swap=pairs)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
@@ -210,6 +214,9 @@ def _plan_teaching(
         changes["swap"] = check_pairs(swap, known.names)
     _report_unshown(known, progress)
     model = load(folder.path, device) if folder.status().is_trained else None
+    if model is not None and model.orienter is not None and "swap" in changes:
+        # The corrections go by the new pairs already; by the old ones they would look like large errors.
+        model = replace(model, orienter=replace(model.orienter, swap=changes["swap"]))
     before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
     shown = _compare_corrections(model, corrected, cohort)
     changes["ratios"] = resuming.align_rows((*folder.config.ratios, *shown.ratios), former, names)

@@ -50,9 +50,8 @@ class Schema:
         """One `name, label`, or `name, label, partner`, per line: what `parse_names` reads."""
         partners = dict(self.swap)
         rows = zip(self.names, self.labels, strict=True)
-        return "\n".join(
-            ", ".join([name, label, *([partners[name]] if name in partners else [])]) for name, label in rows
-        )
+        lines = [[name, label, *([partners[name]] if name in partners else [])] for name, label in rows]
+        return "\n".join(", ".join(map(_quote, cells)) for cells in lines)
 
 
 EMPTY = Schema("none", (), ())
@@ -84,6 +83,8 @@ def _pair_up(title: str, names: tuple[str, ...], partners: Mapping[str, str]) ->
     """Pairs in the order of their first names."""
     found: dict[str, str] = {}
     for name, partner in partners.items():
+        if not name:
+            raise UserError(f"{title}: a line without a name swaps with {partner!r}; give that line a name")
         if partner not in names:
             raise UserError(
                 f"{title}: {name!r} swaps with {partner!r}, which is no landmark; give the name of one"
@@ -199,8 +200,15 @@ def _read_header(text: str) -> list[str]:
     return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(text)), [])]
 
 
+def _quote(cell: str) -> str:
+    if not any(c in cell for c in ',"'):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
 def _make_of_rows(title: str, text: str) -> Schema:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].lstrip().startswith("#")]
+    cells = csv.reader(io.StringIO(text), skipinitialspace=True)
+    rows = [row for row in cells if row and not row[0].lstrip().startswith("#")]
     if rows and rows[0][0].strip().lower() in {"landmark", "name"}:
         rows = rows[1:]
     partners = {canonical(row[0]): canonical(row[2]) for row in rows if len(row) > 2 and row[2].strip()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from onemark.types import UserError
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.imaging.orientation import Pairs
 
 PHANTOMS = 24
 RECENT = 6  # as many as fit below the drop zone in a window of 720 px
@@ -115,6 +116,7 @@ class Opening(QObject):
             self.session_store.take_run(target.run)
             if target.exemplars is not None:
                 self._take_exemplars(target.exemplars)
+            self._take_pairs(target.swap)
 
     def _ask(self, target: Target) -> None:
         assert self.context.session.cohort is not None
@@ -133,6 +135,13 @@ class Opening(QObject):
         if set(exemplars.names) & set(session.schema.names):
             session.import_annotations(exemplars)
 
+    def _take_pairs(self, pairs: Pairs) -> None:
+        session, names = self.context.session, self.session_store.names_of_run()
+        pairs = tuple((names.get(left, left), names.get(right, right)) for left, right in pairs)
+        known = {name for pair in pairs for name in pair} <= set(session.schema.names)
+        if known and pairs and not session.schema.swap and session.reading is None:
+            session.set_schema(replace(session.schema, swap=pairs))
+
     def _on_failed(self, error: BaseException) -> None:
         self._then = None
         self.context.fail(error, "opening the folder")
@@ -148,12 +157,14 @@ class Target:
         first: The radiograph to show first, if the path names one.
         run: The run folder, if the path is one.
         exemplars: The points that the run was trained on, if it has any.
+        swap: The run's left-right pairs of landmarks.
     """
 
     cohort: Cohort
     first: str | None = None
     run: Path | None = None
     exemplars: LandmarkTable | None = None
+    swap: Pairs = ()
 
 
 def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
@@ -187,7 +198,7 @@ def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Ta
     folder = Path(run.config.cohort or path)
     cohort = open_cohort(folder, spacing_mm=spacing_of(folder) or run.config.spacing_mm)
     placed = run.exemplars() if (path / "exemplars.csv").exists() else None
-    return Target(cohort, None, path.resolve(), placed)
+    return Target(cohort, None, path.resolve(), placed, run.config.swap)
 
 
 def ensure_phantom() -> Path:

@@ -65,7 +65,7 @@ class Order:
         kind: `suggest` what to annotate; train a `new` run; `follow` the suggestion's run with the first exemplars;
             `continue` a stopped run; `retrain` a finished run with more exemplars; or only `predict`.
         number: How many radiographs to suggest.
-        swap: Left-right pairs of landmarks; none leaves a run its own.
+        swap: Left-right pairs of landmarks, which replace those of a run that learns from exemplars again.
         watched: Returns the name of the radiograph in view, which the pipeline previews first.
     """
 
@@ -192,7 +192,7 @@ class Pipeline:
                 exemplars=order.exemplars,
                 minutes=order.minutes,
                 device=chosen,
-                swap=order.swap or None,
+                swap=order.swap,
                 progress=progress,
             )
         return pipeline.fit(
@@ -223,7 +223,7 @@ class Pipeline:
             cohort=order.cohort,
             exemplars=order.exemplars,
             device=order.device,
-            swap=order.swap or None,
+            swap=order.swap,
             progress=progress,
         )
 
