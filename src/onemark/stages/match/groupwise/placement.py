@@ -6,8 +6,10 @@ point is odd where min(|m_jk|, |m_jk - o_jk|) is large: larger than `ODD` times 
 than `LEAST` of the canvas' mean side. Taking o_jk away leaves out regions where registration itself has failed, because a
 slip moves one point and leaves its neighbours where they are.
 
-What a person means by a landmark is known better from several exemplars than from one. So each point is carried to other
-radiographs from between where it was placed and the geometric median of where the other exemplars put it.
+What a person means by a landmark may be known better from several exemplars than from one. So each point is carried to
+other radiographs from between where it was placed and the mean of where the other exemplars put it. How far between is what
+would have predicted each exemplar best from the others: points that are placed more exactly than registration carries them
+stay where they are.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ AGREE = 0.5  # of the length of their median: opinions that near to it support i
 NEIGHBOURS = 5  # of three, two may belong to the same odd region
 MOST_NAMED = 5  # in one training: who has seen so many looks at the others, too
 MOST = 0.75  # share of the other exemplars that must agree
-OWN = (
-    9  # other exemplars that count as much as the point itself (docs/benchmarks/exemplars-and-suggestions.md)
-)
+SHARES = (
+    0.0,
+    0.25,
+    0.5,
+)  # that the others may have; more was worse (docs/benchmarks/exemplars-and-suggestions.md)
+PREDICTING = 4  # exemplars from which another one is predicted: as many as answer for a radiograph
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,46 @@ def find_odd_placements(group: Group, members: list[int], xy: torch.Tensor) -> l
 
 
 def share_placements(group: Group, members: list[int], xy: torch.Tensor) -> torch.Tensor:
-    """The exemplars' points `[M, K, 2]`, canvas px, each moved towards where the others put it.
+    """The exemplars' points `[M, K, 2]`, canvas px, each moved towards where the others put it, as far as that helps.
 
     Args:
         group: The group.
         members: `[M]` positions of the exemplars in it.
         xy: `[M, K, 2]` their landmarks, canvas px; NaN where one is not visible.
     """
-    if len(members) < 2:
+    if len(members) < LEAST_EXEMPLARS:
         return xy
     away = _ways_to_opinions(group, members, xy)
-    heard = (away.isfinite().all(-1).sum(0) - xy.isfinite().all(-1).int()).clamp(min=0)
-    share = (heard / (heard + OWN)).clamp(max=0.5)[..., None]
-    return xy + share * _middles(away, least=1).nan_to_num()
+    errors = [_error_between(group, members, xy, away, share) for share in SHARES]
+    share = SHARES[min(range(len(SHARES)), key=lambda n: errors[n])]
+    return xy + share * _mean_of_others(away).nan_to_num()
+
+
+def _error_between(
+    group: Group, members: list[int], xy: torch.Tensor, away: torch.Tensor, share: float
+) -> float:
+    """Mean distance, canvas px, of the exemplars' points from where the others put them with such a share.
+
+    The exemplar that is predicted has no say about the points that predict it.
+    """
+    missed = []
+    for j, member in enumerate(members):
+        others = [i for i in range(len(members)) if i != j]
+        near = sorted(others, key=lambda i: float(group.errors[members[i], member].mean()))[:PREDICTING]
+        shared = xy[others] + share * _mean_of_others(away[others][:, others]).nan_to_num()
+        at = {i: n for n, i in enumerate(others)}
+        carried = [
+            carry(group.fields[members[i], member][None].cpu(), shared[at[i]][None], STRIDES[-1])
+            for i in near
+        ]
+        missed.append((torch.cat(carried).nanmean(0) - xy[j]).norm(dim=-1))
+    return float(torch.stack(missed).nanmean())
+
+
+def _mean_of_others(away: torch.Tensor) -> torch.Tensor:
+    """`[M, K, 2]` mean way from each exemplar's points to where the others put them, of `[M, M, K, 2]`; NaN unknown."""
+    itself = torch.eye(len(away), dtype=torch.bool)[:, :, None, None]
+    return away.masked_fill(itself, torch.nan).nanmean(0)
 
 
 def _ways_to_opinions(group: Group, members: list[int], xy: torch.Tensor) -> torch.Tensor:
@@ -101,7 +133,7 @@ def _ways_to_opinions(group: Group, members: list[int], xy: torch.Tensor) -> tor
     return opinions - xy
 
 
-def _middles(away: torch.Tensor, least: int = LEAST_EXEMPLARS - 1) -> torch.Tensor:
+def _middles(away: torch.Tensor) -> torch.Tensor:
     """`[M, K, 2]` geometric medians of what the others say, of `[M, M, K, 2]`; NaN where too few have a say."""
     count, landmarks = away.shape[1:3]
     middles = torch.full((count, landmarks, 2), torch.nan)
@@ -109,7 +141,7 @@ def _middles(away: torch.Tensor, least: int = LEAST_EXEMPLARS - 1) -> torch.Tens
         for k in range(landmarks):
             others = torch.cat([away[:j, j, k], away[j + 1 :, j, k]])
             others = others[others.isfinite().all(-1)]
-            if len(others) >= least:
+            if len(others) >= LEAST_EXEMPLARS - 1:
                 middles[j, k] = weighted_median(others, torch.ones(len(others)), 1.0)
     return middles
 
