@@ -31,7 +31,7 @@ def learned(
     run = tmp_path_factory.mktemp("learned") / "run"
     changes = {"area": 10240, "batch": 4, "steps": 40}
     settings = {f"{s}.{k}": v for s in STAGES for k, v in changes.items()}
-    settings |= {"refine.area": 20480, "refine.batch": 2, "refine.steps": 5}
+    settings |= {"detect.steps": 60, "refine.area": 20480, "refine.batch": 2, "refine.steps": 5}
     settings |= {"register.area": 20480, "register.references": 4, "register.field_steps": 20}
     return onemark.fit(phantoms, exemplars, settings=settings, out=run), run
 
@@ -143,7 +143,7 @@ def test_the_run_folder_holds_what_the_pages_say(learned: tuple[Model, Path]):
     assert (config["state"], config["recipe"], config["seed"]) == ("done", "onemark", 0)
     assert config["settings"]["match.steps"] == 40
     steps = [(entry["stage"], entry["step"]) for entry in model.log]
-    ends = {"match": 40, "detect": 40, "refine": 5}
+    ends = {"match": 40, "detect": 60, "refine": 5}
     assert steps == [(stage, step) for stage, end in ends.items() for step in range(1, end + 1)]
     assert {"loss", "seconds"} <= set(model.log[0])
 
