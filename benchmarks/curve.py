@@ -128,6 +128,11 @@ def plot(rows: list[tuple[object, ...]], path: Path) -> None:
         panel.set(
             xscale="log", yscale="log", xlabel="minutes", ylabel="mean error, % of the side", title=name
         )
+        minutes = sorted({float(str(row[2])) for row in rows})
+        panel.set_xticks(minutes, [f"{one:g}" for one in minutes])
+        panel.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+        panel.set_ylim(0.5, 50)
+        panel.minorticks_off()
     panels[0][0].legend()
     figure.tight_layout()
     figure.savefig(path)
