@@ -7,9 +7,9 @@ than `LEAST` of the canvas' mean side. Taking o_jk away leaves out regions where
 slip moves one point and leaves its neighbours where they are.
 
 What a person means by a landmark may be known better from several exemplars than from one. So each point is carried to
-other radiographs from between where it was placed and the mean of where the other exemplars put it. How far between is what
-would have predicted each exemplar best from the others: points that are placed more exactly than registration carries them
-stay where they are.
+other radiographs from between where it was placed and the mean of where the other exemplars put it. How far between is
+what would have predicted each exemplar best from the others: points that are placed more exactly than registration
+carries them stay where they are.
 """
 
 from __future__ import annotations
