@@ -123,7 +123,7 @@ def learn(one: Predictions, corrected: Rows) -> Calibration:
 
 
 def promise_discs(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
-    """Discs with a promise for groups of landmarks."""
+    """Discs with a promise for each landmark."""
     calibration = learn(one, corrected)
 
     def regions(share: float) -> Regions | None:

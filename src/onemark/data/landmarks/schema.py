@@ -148,6 +148,11 @@ def schema_from_names(names: Iterable[str], title: str) -> Schema:
     return make(title, [(name, "") for name in names])
 
 
+def rename_pairs(pairs: Pairs, names: Mapping[str, str]) -> Pairs:
+    """Left-right pairs under other names; `names` maps old to new ones, and what it lacks keeps its name."""
+    return tuple((names.get(left, left), names.get(right, right)) for left, right in pairs)
+
+
 def abbreviate(name: str) -> str:
     """Abbreviate a name to at most four characters: the initials of several words, or the start of one."""
     words = name.replace("_", " ").replace("-", " ").split()

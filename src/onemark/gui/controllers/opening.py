@@ -12,7 +12,7 @@ from platformdirs import user_cache_path, user_config_path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.data.json import SMALL, read_json
-from onemark.data.landmarks.schema import schema_from_names
+from onemark.data.landmarks.schema import rename_pairs, schema_from_names
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import read_saved_spacing
@@ -136,8 +136,8 @@ class Opening(QObject):
             session.import_annotations(exemplars)
 
     def _take_pairs(self, pairs: Pairs) -> None:
-        session, names = self.context.session, self.session_store.names_of_run()
-        pairs = tuple((names.get(left, left), names.get(right, right)) for left, right in pairs)
+        session = self.context.session
+        pairs = rename_pairs(pairs, self.session_store.names_of_run())
         known = {name for pair in pairs for name in pair} <= set(session.schema.names)
         if known and pairs and not session.schema.swap and session.reading is None:
             session.set_schema(replace(session.schema, swap=pairs))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from onemark.data.landmarks.schema import rename_pairs
 from onemark.data.suggestion import Suggestion
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
@@ -204,14 +205,12 @@ class Training(QObject):
         sets = self.session_store.collect_sets()
         if not sets and kind != "suggest":
             raise UserError("no radiograph has all of its landmarks yet; annotate one in step 2 first")
-        pairs = self.context.session.schema.swap
-        own = {name: mine for mine, name in self.session_store.names_of_run().items()}
-        if kind in ("retrain", "continue", "predict"):
-            sets = [rename(one, own) for one in sets]
-            pairs = tuple((own.get(left, left), own.get(right, right)) for left, right in pairs)
+        goes_on = kind in ("retrain", "continue", "predict")
+        renamed = self.session_store.names_of_run().items() if goes_on else ()
+        own = {name: mine for mine, name in renamed}
         return Order(
             cohort=cohort,
-            exemplars=LandmarkTable.from_sets(sets),
+            exemplars=LandmarkTable.from_sets(rename(one, own) for one in sets),
             out=self.session_store.run or self.session_store.choose_new_run(),
             recipe=preferences.recipe or (self.recipes[0].name if self.recipes else "onemark"),
             minutes=(preferences.retrain_minutes if kind == "retrain" else preferences.minutes) or None,
@@ -219,7 +218,7 @@ class Training(QObject):
             settings=dict(preferences.settings),
             kind=kind,
             number=min(preferences.suggest_number, len(cohort)),
-            swap=pairs,
+            swap=rename_pairs(self.context.session.schema.swap, own),
             watched=lambda: self.context.session.current,
         )
 

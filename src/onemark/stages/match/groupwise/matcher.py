@@ -28,7 +28,6 @@ from onemark.stages.match.groupwise.group import (
     FINE,
     DescribedSources,
     Group,
-    Report,
     Ways,
     arrive,
     empty_group,
@@ -106,7 +105,12 @@ class Groupwise(Matcher):
         if joining:
             with memory_errors(REMEDY):
                 canvases = store.read(joining).to(self.fabric.device)
-                self.group = extend_group(self.group, canvases, self.config, _report_to(store, self.slot))
+                self.group = extend_group(
+                    self.group,
+                    canvases,
+                    self.config,
+                    lambda done, total: store.sink(Progress(self.slot, done, total)),
+                )
         self._compare_placements(store, exemplars)
 
     def _compare_placements(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
@@ -215,10 +219,6 @@ class Groupwise(Matcher):
         place = self.fabric.device
         self.group = Group(*(tensors[name].to(place) for name in ("canvases", "fields", "errors")))
         self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
-
-
-def _report_to(store: CanvasCache, slot: str) -> Report:
-    return lambda done, total: store.sink(Progress(slot, done, total))
 
 
 def _likeness(exemplars: Described, target: Described, fields: Field, xy: torch.Tensor) -> torch.Tensor:

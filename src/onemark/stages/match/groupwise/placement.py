@@ -29,11 +29,8 @@ AGREE = 0.5  # of the length of their median: opinions that near to it support i
 NEIGHBOURS = 5  # of three, two may belong to the same odd region
 MOST_NAMED = 5  # in one training: who has seen so many looks at the others, too
 MOST = 0.75  # share of the other exemplars that must agree
-SHARES = (
-    0.0,
-    0.25,
-    0.5,
-)  # that the others may have; more was worse (docs/benchmarks/exemplars-and-suggestions.md)
+# Shares that the others may have; larger ones were worse (docs/benchmarks/exemplars-and-suggestions.md).
+SHARES = (0.0, 0.25, 0.5)
 PREDICTING = 4  # exemplars from which another one is predicted: as many as answer for a radiograph
 
 
