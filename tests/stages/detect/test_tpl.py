@@ -67,6 +67,7 @@ def test_the_worst_labels_of_each_landmark_are_left_out(
 
     assert pseudo(0.0) == pytest.approx(78 / 8)
     assert pseudo(0.25) == pytest.approx((1 + 2 + 3 + 9 + 1 + 2) / 6)
+    assert pseudo(0.4) == pytest.approx((1 + 2 + 0.4 * 3 + 1 + 2 + 0.4 * 9) / 4.8)  # 2.4 of 4 count
     known[0, 0] = False  # an unknown one counts as the worst
     assert pseudo(0.25) == pytest.approx((2 + 3 + 30 + 9 + 1 + 2) / 6)
     known[:] = False
