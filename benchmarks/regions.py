@@ -119,7 +119,17 @@ def load_regressors() -> Any:
 def learn(one: Predictions, corrected: Rows) -> Calibration:
     """Learn from corrections, as a run does."""
     ratios = one.actual[corrected] / one.expected[corrected]
-    return Calibration(ratios, to_angles(one.away[corrected]))
+    return Calibration(ratios, to_angles(one.away[corrected]), doubts_of(one)[corrected])
+
+
+def doubts_of(one: Predictions) -> Table:
+    """Expected errors `[N, K]` as multiples of each landmark's usual one, here its geometric mean."""
+    return np.asarray(one.expected / usual_errors(one))
+
+
+def usual_errors(one: Predictions) -> Table:
+    """Usual expected errors `[K]`. Their unit does not matter, because the discs' scores are relative to them."""
+    return np.asarray(np.exp(np.log(one.expected).mean(0)))
 
 
 def promise_discs(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
@@ -127,8 +137,8 @@ def promise_discs(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
     calibration = learn(one, corrected)
 
     def regions(share: float) -> Regions | None:
-        factors = calibration.conformal_factors(share) * calibration.factors
-        return make_discs(one, rest, factors) if np.isfinite(factors).all() else None
+        reach = usual_errors(one) * calibration.conformal_radii(doubts_of(one)[rest], share)
+        return make_discs(one, rest, reach) if np.isfinite(reach).all() else None
 
     return regions
 
@@ -139,14 +149,17 @@ def scale_discs(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
 
     def regions(share: float) -> Regions | None:
         factor = calibration.conformal_factor(share)
-        return None if factor is None else make_discs(one, rest, factor * calibration.factors)
+        return (
+            None
+            if factor is None
+            else make_discs(one, rest, factor * calibration.factors * one.expected[rest])
+        )
 
     return regions
 
 
-def make_discs(one: Predictions, rest: Rows, factors: Table) -> Regions:
-    """Make discs whose radii are multiples `[K]` of the expected errors."""
-    reach = factors * one.expected[rest]
+def make_discs(one: Predictions, rest: Rows, reach: Table) -> Regions:
+    """Make discs with these radii `[M, K]`."""
     return Regions(one.actual[rest] <= reach, math.pi * reach**2)
 
 

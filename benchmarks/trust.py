@@ -38,6 +38,7 @@ from onemark.uncertainty.learning import compare_corrections, learn_error_model
 BAD_MM = 4.0
 BAD_TIMES = 2.0  # times the median error, where there are no mm
 SHARES = (0.5, 0.8, 0.95)
+PROMISED = (0.8, 0.9, 0.95)
 DRAWS = 20  # random orders of a review
 Table = NDArray[np.float64]
 
@@ -51,6 +52,7 @@ class Judged:
         expected: `[N, K]`.
         away: `[N, K, 2]` from the true places to the predictions.
         ellipse: `[N, K, 3]`.
+        radius: `[3, N, K]` of the discs with a promise, at each share of `PROMISED`; infinite where nothing is promised.
         limit: Error from which on a landmark is bad.
     """
 
@@ -58,6 +60,7 @@ class Judged:
     expected: Table
     away: Table
     ellipse: Table
+    radius: Table
     limit: float
 
     @property
@@ -207,7 +210,8 @@ def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], 
     test = test.subset([n for n in test.names if n not in model.exemplars.images and n not in order])
     judged = []
     for count in (count for count in counts if count <= len(order)):
-        calibration = Calibration.of(shown.ratios[:count], len(model.names), shown.angles[:count])
+        ratios, *more = (rows[:count] for rows in vars(shown).values())
+        calibration = Calibration.of(ratios, len(model.names), *more)
         model.error_model = dataclasses.replace(plain, calibration=calibration)
         judged.append(compare(f"{run.name}: {count} corrections", model, test, truth))
         if count:
@@ -217,7 +221,7 @@ def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], 
 
 def compare(what: str, model: Model, test: Cohort, truth: LandmarkTable) -> Judged:
     """Predict the test images and compare them with the truth."""
-    expected, away, ellipse = [], [], []
+    expected, away, ellipse, radii = [], [], [], []
     for radiograph in test.readable():
         found, true = model.locate(radiograph), truth[radiograph.name]
         at = [true.names.index(name) for name in found.names]
@@ -225,18 +229,18 @@ def compare(what: str, model: Model, test: Cohort, truth: LandmarkTable) -> Judg
         lengths = np.sqrt(np.diag(pixel_scale(radiograph.spacing)))
         away.append((found.xy - true.xy[at]) * lengths)
         ellipse.append(found.ellipse)
+        radii.append([model.conformal_radii(found, radiograph, share) for share in PROMISED])
     errors = np.linalg.norm(np.stack(away), axis=-1)
     limit = BAD_MM if radiograph.spacing is not None else BAD_TIMES * float(np.median(errors))
-    return Judged(what, np.stack(expected), np.stack(away), np.stack(ellipse), limit)
+    radius = np.array(radii).transpose(1, 0, 2)
+    return Judged(what, np.stack(expected), np.stack(away), np.stack(ellipse), radius, limit)
 
 
 def print_conformal(one: Judged, model: Model) -> None:
     """Print what the conformal factor and the regions with a promise hold, and how large the regions are."""
-    for share in (0.8, 0.9, 0.95):
-        factor, promised = model.conformal_factor(share), model.conformal_factors(share)
+    for share, radius in zip(PROMISED, one.radius, strict=True):
+        factor, known = model.conformal_factor(share), np.isfinite(radius).all(0)
         said = "none" if factor is None else f"{(one.actual <= factor * one.expected).mean():.1%}"
-        row = np.array([promised.get(name, math.nan) for name in model.names])
-        radius, known = row * one.expected, np.isfinite(row)
         if known.any():
             held = (one.actual <= radius)[:, known]
             area = math.pi * (radius[:, known] ** 2).mean()

@@ -52,6 +52,16 @@ class Radiograph:
         return 1.0 if self.spacing is None else sum(self.spacing) / 2
 
 
+def mean_side(size: tuple[int, int], spacing: tuple[float, float] | None) -> float:
+    """Mean side of a radiograph in the unit of expected errors: mm when the spacing is known, else px.
+
+    Args:
+        size: `(H, W)` in pixels.
+        spacing: `(x, y)` mm per pixel, or None.
+    """
+    return sum(size) / 2 * (1.0 if spacing is None else sum(spacing) / 2)
+
+
 @dataclass(frozen=True)
 class LandmarkSet:
     """The landmarks of one radiograph.

@@ -57,18 +57,32 @@ def test_too_few_corrections_promise_nothing():
             one.conformal_factor(coverage)
 
 
+def promised(ratios: np.ndarray, doubts: np.ndarray, coverage: float, new: np.ndarray) -> np.ndarray:
+    """Radii for new doubts."""
+    return Calibration(ratios, doubts=doubts).conformal_radii(new, coverage)
+
+
 @pytest.mark.parametrize(("coverage", "least"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19)])
 def test_a_promise_takes_so_many_corrections(coverage: float, least: int):
     assert least_corrections(coverage) == least
-    ratios = np.random.default_rng(0).rayleigh(size=(least, 3))
-    assert np.isfinite(Calibration(ratios).conformal_factors(coverage)).all()
-    assert np.isinf(Calibration(ratios[1:]).conformal_factors(coverage)).all()
+    ratios, sure, new = np.random.default_rng(0).rayleigh(size=(least, 3)), np.ones((least, 3)), np.ones(3)
+    assert np.isfinite(promised(ratios, sure, coverage, new)).all()
+    assert np.isinf(promised(ratios[1:], sure[1:], coverage, new)).all()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        promised(ratios, sure, 1.0, new)
 
 
-def test_of_one_landmark_it_is_the_usual_quantile():
+def test_without_doubt_it_is_the_usual_quantile():
     ratios = np.arange(1.0, 61)[:, None]
-    taught = Calibration(ratios)
-    assert taught.conformal_factors(0.9)[0] * taught.factors[0] == pytest.approx(55)  # ceil(61 * 0.9)
+    assert promised(ratios, np.ones((60, 1)), 0.9, np.ones(1)) == pytest.approx([55])  # ceil(61 * 0.9)
+
+
+def test_discs_follow_the_root_of_a_doubt():
+    ratios = np.arange(1.0, 61)[:, None]
+    radii = promised(ratios, np.ones((60, 1)), 0.9, np.array([[1.0], [4.0]]))
+    assert radii == pytest.approx(np.array([[55], [110]]))
+    # An error of twice what was expected, where four times the usual was expected, counts as four times the usual.
+    assert promised(np.full((9, 1), 2.0), np.full((9, 1), 4.0), 0.9, np.ones(1)) == pytest.approx([4])
 
 
 def test_the_promise_holds_where_the_errors_of_a_radiograph_go_together():
@@ -76,9 +90,10 @@ def test_the_promise_holds_where_the_errors_of_a_radiograph_go_together():
     hard = np.linspace(0.5, 2, 12)
     for _ in range(300):
         bad = draw.exponential(size=(9, 1))  # all landmarks of a radiograph are bad, or none
-        ratios = bad * draw.uniform(0.8, 1.2, size=(9, 12)) * hard
-        taught = Calibration(ratios[:8])
-        held.append(ratios[8] <= taught.conformal_factors(coverage) * taught.factors)
+        errors = bad * draw.uniform(0.8, 1.2, size=(9, 12)) * hard
+        doubts = bad**0.3 * draw.uniform(0.5, 2, size=(9, 12))  # they tell a part of it
+        radii = promised((errors / doubts)[:8], doubts[:8], coverage, doubts[8])
+        held.append(errors[8] <= radii)
     # Of each landmark 8 / 9 are expected; standard error of the mean over 300 radiographs: 0.018.
     assert np.mean(held, 0).min() > 0.8
     assert np.mean(held, 0).max() < 0.8 + 1 / 9 + 0.05
@@ -86,12 +101,19 @@ def test_the_promise_holds_where_the_errors_of_a_radiograph_go_together():
 
 def test_every_landmark_has_its_own_disc():
     ratios = np.random.default_rng(2).rayleigh(size=(400, 2)) * [1, 4]
-    taught = Calibration(ratios)
-    radii = taught.conformal_factors(0.9) * taught.factors
+    radii = promised(ratios, np.ones((400, 2)), 0.9, np.ones(2))
     np.testing.assert_allclose(radii, np.sqrt(-2 * np.log(0.1)) * np.array([1, 4]), rtol=0.1)
 
 
 def test_landmarks_that_were_never_visible_have_no_promise():
-    ratios = np.random.default_rng(3).rayleigh(size=(60, 2))
-    ratios[:, 1] = np.nan
-    assert np.isfinite(Calibration(ratios).conformal_factors(0.9)).tolist() == [True, False]
+    ratios, doubts = np.random.default_rng(3).rayleigh(size=(60, 2)), np.ones((60, 2))
+    ratios[:, 1] = doubts[:, 1] = np.nan
+    assert np.isfinite(promised(ratios, doubts, 0.9, np.ones(2))).tolist() == [True, False]
+
+
+def test_corrections_of_which_no_doubt_is_known_promise_nothing():
+    ratios = np.random.default_rng(4).rayleigh(size=(30, 2))
+    assert np.isinf(promised(ratios, np.empty((0, 0)), 0.8, np.ones(2))).all()
+    # An earlier version noted the first twenty, this one the last ten.
+    later = promised(ratios, np.ones((10, 2)), 0.8, np.ones(2))
+    np.testing.assert_array_equal(later, promised(ratios[20:], np.ones((10, 2)), 0.8, np.ones(2)))

@@ -138,7 +138,8 @@ def test_few_landmarks_do_without_a_constellation():
 
 
 def test_it_comes_back_from_its_state():
-    corrected = Calibration.of([[1.0, 2.0, None, 4.0, 5.0, 6.0]], 6, [[10.0, 20.0, None, 40.0, 50.0, 60.0]])
+    row = [1.0, 2.0, None, 4.0, 5.0, 6.0]
+    corrected = Calibration.of([row], 6, [[10.0, 20.0, None, 40.0, 50.0, 60.0]], [row])
     for expect in (learned(), learned(corrected)):
         tensors, head = expect.state()
         assert head == {}
@@ -147,6 +148,7 @@ def test_it_comes_back_from_its_state():
         errors = expect(COHORT[5])
         np.testing.assert_array_equal(again.ellipses(COHORT[5], errors), expect.ellipses(COHORT[5], errors))
         assert again.calibration.conformal_factor(0.5) == expect.calibration.conformal_factor(0.5)
+        np.testing.assert_array_equal(again.radii(errors, 0.5), expect.radii(errors, 0.5))
 
 
 def test_one_of_the_first_version_comes_back_without_the_signals_that_it_did_not_know():

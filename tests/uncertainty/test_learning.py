@@ -12,8 +12,10 @@ import pytest
 
 import onemark
 from onemark import Cohort, LandmarkTable, Model
+from onemark.data.images.header import Header
 from onemark.imaging.ellipses import mean_distance
 from onemark.stages.trust import ask
+from onemark.uncertainty.calibration import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,31 @@ def test_corrections_recalibrate(
     np.testing.assert_allclose(more.error_model.calibration.ratios, expected, rtol=1e-4)
     assert more.conformal_factor(0.8) == onemark.load(tmp_path / "run").conformal_factor(0.8)
     assert more.conformal_factor(0.8) is not None
+    assert model.error_model is not None
+    doubts = json.loads((tmp_path / "run" / "config.json").read_text())["doubts"]
+    side = sum(phantoms[names[0]].size) / 2
+    usual = model.locate(phantoms[names[0]]).expected_error / side / model.error_model.level
+    np.testing.assert_allclose(doubts[0], usual, rtol=1e-4)
+
+
+def test_discs_with_a_promise_are_in_the_unit_of_the_expected_errors(
+    fitted: tuple[Model, Path], phantoms: Cohort, truth: LandmarkTable
+):
+    model, _ = fitted
+    radiograph = dataclasses.replace(phantoms[phantoms.names[3]], spacing=(0.5, 0.5))
+    assert np.isinf(model.conformal_radii(model.locate(radiograph), radiograph, 0.8)).all()
+    assert model.error_model is not None
+    count = len(model.names)
+    taught = Calibration(np.full((9, count), 3.0), doubts=np.ones((9, count)))
+    model = dataclasses.replace(model, error_model=dataclasses.replace(model.error_model, calibration=taught))
+    in_mm = model.conformal_radii(model.locate(radiograph), radiograph)
+    plain = dataclasses.replace(radiograph, spacing=None)
+    in_px = model.conformal_radii(model.locate(plain), Header(plain.size, None))
+    np.testing.assert_allclose(in_mm, in_px / 2)
+    # Nine errors that were three times as large as expected, where as much as usual was expected.
+    usual = 3 * model.error_model.level * sum(plain.size) / 2
+    doubts = model.locate(plain).expected_error / (taught.factors * usual / 3)
+    np.testing.assert_allclose(in_px, usual * doubts**0.5)
 
 
 def test_a_matcher_alone_expects_errors_too(

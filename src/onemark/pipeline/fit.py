@@ -219,8 +219,8 @@ def _plan_teaching(
         model = replace(model, orienter=replace(model.orienter, swap=changes["swap"]))
     before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
     shown = _compare_corrections(model, corrected, cohort)
-    changes["ratios"] = resuming.align_rows((*folder.config.ratios, *shown.ratios), former, names)
-    changes["angles"] = resuming.align_rows((*folder.config.angles, *shown.angles), former, names)
+    for name, rows in vars(shown).items():
+        changes[name] = resuming.align_rows((*getattr(folder.config, name), *rows), former, names)
     changes["radiographs"] = cohort.names
     changes["fingerprints"] = {**folder.config.fingerprints, **prints}
     return _Prepared(cohort, known, changes, teaches=True, former=before)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
+from onemark.data.images.header import Header
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
 from onemark.imaging.ellipses import make_round
@@ -20,7 +22,7 @@ from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, locators_of, refiner_of
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Trust, ask
-from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
+from onemark.types import Evidence, LandmarkSet, Radiograph, UserError, mean_side
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors, doubt_stranger
 
@@ -108,16 +110,29 @@ class Model:
         """The multiple of the expected error that holds a share of true points; None while corrections are few."""
         return None if self.error_model is None else self.error_model.calibration.conformal_factor(coverage)
 
-    def conformal_factors(self, coverage: float = 0.9) -> dict[str, float]:
-        """Landmark -> the multiple of its expected error whose disc holds it with this coverage, with a promise.
+    def conformal_radii(
+        self, found: LandmarkSet, header: Radiograph | Header, coverage: float = 0.9
+    ) -> NDArray[np.float64]:
+        """Radii of discs around predicted landmarks that hold the true places with this coverage, with a promise.
 
-        `Calibration.conformal_factors` states the promise and its bound. It takes 4 corrections for 80 %, 9 for 90 %, 19
-        for 95 %; without them nothing is promised, and the result is empty.
+        `Calibration.conformal_radii` states the promise and its bound. It takes 4 corrections for 80 %, 9 for 90 %, 19
+        for 95 %; without them nothing is promised.
+
+        Args:
+            found: A prediction of this model.
+            header: Its radiograph, or what `Cohort.header` says of it.
+            coverage: The share of true places that the discs are to hold, between 0 and 1.
+
+        Returns:
+            `[K]` in the unit of the expected errors; infinite where nothing is promised.
+
+        Raises:
+            ValueError: a coverage outside 0...1.
         """
         if self.error_model is None:
-            return {}
-        factors = self.error_model.calibration.conformal_factors(coverage)
-        return {name: float(f) for name, f in zip(self.names, factors, strict=True) if np.isfinite(f)}
+            return np.full(len(found.names), np.inf)
+        side = mean_side(header.size, header.spacing)
+        return np.asarray(self.error_model.radii(found.expected_error / side, coverage) * side)
 
     def predict(self, cohort: Cohort, progress: Sink = silent) -> LandmarkTable:
         """Landmarks of every radiograph that can be read; the others are reported to `progress`.

@@ -1,4 +1,4 @@
-"""What corrections teach about expected errors: a factor for each landmark, and a conformal factor."""
+"""What corrections teach about expected errors: a factor for each landmark, and conformal regions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ DOUBT = 5.0
 """Imagined errors that are just as expected, against which all real ones together are weighed."""
 LANDMARK_DOUBT = 3.0
 """Imagined errors of a landmark that are as the others', against which its real ones are weighed."""
+DISCS_FOLLOW = 0.5
+"""Power of a radiograph's doubt that the radius of a disc with a promise follows.
+
+Ranking wants all of it, but then a few large discs cost more than the small ones save: their mean area is a half larger
+than with this power (docs/benchmarks/expected-error.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,12 @@ class Corrections:
     Attributes:
         ratios: Rows of actual to expected error, one for each corrected radiograph.
         angles: Rows of the errors' directions on upright radiographs, degrees from +x (right) towards +y (down).
+        doubts: Rows of the expected errors as multiples of the landmarks' usual ones.
     """
 
     ratios: tuple[tuple[float | None, ...], ...] = ()
     angles: tuple[tuple[float | None, ...], ...] = ()
+    doubts: tuple[tuple[float | None, ...], ...] = ()
 
 
 def to_row(values: Table) -> tuple[float | None, ...]:
@@ -47,15 +55,18 @@ class Calibration:
         ratios: `[N, K]`, N corrected radiographs; NaN where a landmark was not visible.
         angles: `[M, K]` directions of the errors on upright radiographs, in degrees from +x (right) towards +y (down);
             earlier versions did not note them, so M may be less than N.
+        doubts: `[L, K]` the expected errors of the last L of them as multiples of the landmarks' usual ones; earlier
+            versions did not note them, either.
     """
 
     ratios: Table
     angles: Table = field(default_factory=lambda: np.empty((0, 0)))
+    doubts: Table = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
-    def of(cls, ratios: Rows, landmarks: int, angles: Rows = ()) -> Calibration:
+    def of(cls, ratios: Rows, landmarks: int, angles: Rows = (), doubts: Rows = ()) -> Calibration:
         """From rows as JSON holds them. Rows of another number of landmarks are of no use; none is no correction."""
-        return cls(_to_table(ratios, landmarks), _to_table(angles, landmarks))
+        return cls(*(_to_table(rows, landmarks) for rows in (ratios, angles, doubts)))
 
     @property
     def ways(self) -> Table:
@@ -86,8 +97,8 @@ class Calibration:
         found = _conformal_quantile(np.concatenate([np.empty(0), *rest]), coverage)
         return found if math.isfinite(found) else None
 
-    def conformal_factors(self, coverage: float = 0.9) -> Table:
-        """Multiples of the expected errors whose discs hold a share of true points with a promise (Mondrian conformal).
+    def conformal_radii(self, doubts: Table, coverage: float = 0.9) -> Table:
+        """Radii of discs that hold a share of true points with a promise (Mondrian split conformal prediction).
 
         Each landmark is a group of its own. If the corrected radiographs and a new one are exchangeable, such as a random
         choice of the cohort, its true place lies in its disc with a probability of at least `coverage`, and, corrected on
@@ -97,19 +108,23 @@ class Calibration:
         one choice, the coverage of a landmark's disc has a Beta(k, n + 1 - k) distribution, k = ceil((n + 1) coverage).
 
         Args:
+            doubts: `[..., K]` the expected errors of new radiographs as multiples of the landmarks' usual ones.
             coverage: The share, between 0 and 1.
 
         Returns:
-            `[K]`; infinite where there are fewer corrections than `least_corrections` says: then nothing is promised.
+            `[..., K]` radii as multiples of the landmarks' usual expected errors; infinite where there are fewer
+            corrections than `least_corrections` says: then nothing is promised.
 
         Raises:
             ValueError: a coverage outside 0...1.
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, not {coverage}")
-        found = np.array([_conformal_quantile(column, coverage) for column in self.ratios.T])
-        # They are multiples of what corrections have made of the expected errors.
-        return found / self.factors
+        known = len(self.doubts)
+        if not known:
+            return np.full(doubts.shape, math.inf)
+        scores = self.ratios[-known:] * self.doubts ** (1 - DISCS_FOLLOW)
+        return np.array([_conformal_quantile(one, coverage) for one in scores.T]) * doubts**DISCS_FOLLOW
 
 
 def least_corrections(coverage: float) -> int:

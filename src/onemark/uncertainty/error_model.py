@@ -189,12 +189,26 @@ class ErrorModel:
 
     def __call__(self, signals: Signals) -> Table:
         """Expected errors `[K]` of one radiograph, share of its mean side."""
-        factors = self.calibration.factors if self.calibration.ratios.size else 1.0
-        return np.asarray(factors * self.uncalibrated(signals))
+        return np.asarray(self._factors * self.uncalibrated(signals))
 
     def uncalibrated(self, signals: Signals) -> Table:
         """The same without what corrections taught."""
         return np.asarray(self.level * np.exp(SLOPE * self.doubt(signals)))
+
+    def radii(self, errors: Table, coverage: float) -> Table:
+        """Radii `[K]` of discs with a promise (`Calibration.conformal_radii`), share of the mean side.
+
+        Args:
+            errors: `[K]` the expected errors of the radiograph.
+            coverage: The share of true points that they are to hold.
+        """
+        doubts = errors / (self._factors * self.level)
+        return np.asarray(self.level * self.calibration.conformal_radii(doubts, coverage))
+
+    @property
+    def _factors(self) -> Table:
+        """`[K]` what corrections multiply expected errors by."""
+        return self.calibration.factors if self.calibration.ratios.size else np.ones(len(self.level))
 
     def doubt(self, signals: Signals) -> Table:
         """How doubtful the answers `[K]` are, in standard deviations of all answers from their landmarks' means."""
@@ -221,7 +235,7 @@ class ErrorModel:
         arrays |= {"width": np.array([self.width]), "ratios": self.calibration.ratios}
         if self.constellation is not None:
             arrays |= {"mean": self.constellation.mean, "precision": self.constellation.precision}
-        arrays["angles"] = self.calibration.angles
+        arrays |= {"angles": self.calibration.angles, "doubts": self.calibration.doubts}
         if self.directions is not None:
             arrays["directions"] = self.directions.moments
         tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
@@ -238,7 +252,9 @@ class ErrorModel:
             centre, scale = np.zeros((len(ROWS), len(a["level"]))), np.full(len(ROWS), np.inf)
             centre[rows], scale[rows] = a["centre"], a["scale"]
         directions = Directions(a["directions"]) if "directions" in a else None
-        calibration = Calibration(a["ratios"], a.get("angles", np.empty((0, 0))))
+        calibration = Calibration(
+            a["ratios"], *(a.get(name, np.empty((0, 0))) for name in ("angles", "doubts"))
+        )
         width, visibility = float(a["width"][0]), Visibility.restore(a)
         return cls(a["level"], centre, scale, width, shape, calibration, directions, visibility)
 

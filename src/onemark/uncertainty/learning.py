@@ -18,7 +18,7 @@ from onemark.stages.copies import draw_copies
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
-from onemark.types import LandmarkSet, Radiograph
+from onemark.types import LandmarkSet, Radiograph, mean_side
 from onemark.uncertainty.calibration import Calibration, Corrections, to_row
 from onemark.uncertainty.directions import to_angles
 from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
@@ -69,7 +69,7 @@ def add_expected_errors(
     signals = read_signals(stages, radiograph, answers)
     share = error_model(signals)
     unit = "px" if radiograph.spacing is None else "mm"
-    errors = share * radiograph.side * radiograph.pixel_length
+    errors = share * mean_side(radiograph.size, radiograph.spacing)
     shapes = to_covariance(error_model.ellipses(signals, share)) * pixel_scale(radiograph.spacing)
     found = replace(answers.final, expected_error=errors, unit=unit, ellipse=scale_to(shapes, errors))
     if error_model.visibility is None:
@@ -154,7 +154,8 @@ def learn_error_model(
     cycles = None if _registers(stages) else _measure_cycles(stages, exemplars, cohort, answered)
     if cycles is not None:
         tables["cycle"] = cycles
-    calibration = Calibration.of(corrections.ratios, len(exemplars.names), corrections.angles)
+    shown = (corrections.angles, corrections.doubts)
+    calibration = Calibration.of(corrections.ratios, len(exemplars.names), *shown)
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
     learned = ErrorModel.learn(signals, calibration, tables, labelled, ways)
     if learned is None:
@@ -253,7 +254,7 @@ def compare_corrections(
     """
     if error_model is None:
         return Corrections()
-    ratios, angles = [], []
+    ratios, angles, doubts = [], [], []
     for one in corrected:
         if one.image in known:
             continue
@@ -266,7 +267,8 @@ def compare_corrections(
         expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
         ratios.append(to_row(np.linalg.norm(way, axis=1) / np.maximum(expected, 1e-9)))
         angles.append(to_row(to_angles(way)))
-    return Corrections(tuple(ratios), tuple(angles))
+        doubts.append(to_row(expected / error_model.level))
+    return Corrections(tuple(ratios), tuple(angles), tuple(doubts))
 
 
 def _measure_cycles(
