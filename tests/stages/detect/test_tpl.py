@@ -107,7 +107,7 @@ def test_an_exemplar_with_true_labels_ends_every_batch(
         moved = torch.tensor([0.0 if index == 0 else 4.0, 0.0])
         expected = frame.to_canvas(truth.sets[index].xy) + moved.numpy()
         torch.testing.assert_close(one, torch.from_numpy(expected).float(), atol=1e-3, rtol=0)
-    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(24) == 3
+    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(24, generator(0)) == 3
 
 
 @pytest.mark.parametrize(("known", "share"), [(1, 1), (4, 2), (9, 3), (12, 3)])
@@ -122,7 +122,17 @@ def test_more_exemplars_have_a_larger_share_of_every_batch(
     for n, row in enumerate(batch.xy):  # true labels, not pseudo-labels, which lie 4 px beside them
         is_true = bool((placed - row).abs().amax((1, 2)).min() < 1e-3)
         assert is_true == (n >= len(batch.xy) - batch.exemplars)
-    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(2) == 1
+    assert task_of(phantoms, exemplars, truth, STILL).exemplars_of(2, generator(0)) == 1
+
+
+@pytest.mark.parametrize(("known", "mean"), [(1, 1), (4, 1), (10, 10**0.5 / 2), (12, 12**0.5 / 2)])
+def test_a_small_batch_has_its_share_of_exemplars_on_average(
+    known: int, mean: float, phantoms: Cohort, truth: LandmarkTable, generator: Callable[..., torch.Generator]
+):
+    task, draw = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:known]), truth), generator(0)
+    drawn = np.array([task.exemplars_of(4, draw) for _ in range(2000)])
+    assert set(drawn) <= {int(mean), int(np.ceil(mean))}
+    assert drawn.mean() == pytest.approx(mean, abs=0.04)  # standard error: 0.011
 
 
 def test_no_pseudo_label_is_asked_for_an_exemplar(

@@ -70,14 +70,21 @@ class PseudoLabels:
         return list(found.values())
 
 
-def exemplars_per_batch(batch: int, known: float) -> int:
-    """Exemplars in a batch: an eighth of it where there is one, growing with the root of their number to a half.
+def exemplars_per_batch(batch: int, known: float, generator: torch.Generator) -> int:
+    """Exemplars in a batch: an eighth of it times the root of their number, but at least one and at most a half.
+
+    A number between two whole ones is met on average: a batch of 4 with ten exemplars would else always hold two.
 
     Args:
         batch: Radiographs per step.
         known: Exemplars that there are; one of which few landmarks were asked for counts by their share.
+        generator: The random numbers; none is drawn where nothing is to be rounded.
     """
-    return max(1, min(batch // 2, round(batch / 8 * math.sqrt(known))))
+    wanted = max(1.0, min(batch // 2, batch / 8 * math.sqrt(known)))
+    whole, rest = int(wanted), wanted % 1
+    return whole + int(
+        rest > 0 and float(torch.rand((), generator=generator, device=generator.device)) < rest
+    )
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,8 @@ def test_doubt_grows_over_the_first_part(
     assert [b.doubt for b in batches] == pytest.approx([0, 0.25, 0.5, 0.5])
     assert batches[0].exemplars >= 1
     wide = dataclasses.replace(CONFIG, batch=8)
-    assert task_of(phantoms, LandmarkTable.from_sets(truth.sets[:4]), truth).exemplars_of(wide.batch) == 2
+    four = task_of(phantoms, LandmarkTable.from_sets(truth.sets[:4]), truth)
+    assert four.exemplars_of(wide.batch, generator(0)) == 2
 
 
 # --- the networks ----------------------------------------------------------------------------------------

@@ -88,14 +88,14 @@ class C2TTask:
         """Both networks."""
         return {"module": self.module}
 
-    def exemplars_of(self, size: int) -> int:
+    def exemplars_of(self, size: int, generator: torch.Generator) -> int:
         """Exemplars of a batch, or of a part, of `size` radiographs."""
-        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars))
+        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars), generator)
 
     def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> CoTeachingBatch:
         """Pseudo-labelled radiographs and, last, exemplars, in the views of both networks."""
         size = size or self.config.batch
-        true, level = self.exemplars_of(size), level_at(self.levels, fraction)
+        true, level = self.exemplars_of(size, generator), level_at(self.levels, fraction)
         drawn = draw_labelled(level, size - true, true, self.label, generator)
         canvases, xy = level.store.read(drawn.indices).to(generator.device), drawn.xy
         intensity = adapt_intensity(level.store.framing, self.intensity)

@@ -61,14 +61,14 @@ class HeatmapTask:
         """The network."""
         return {"module": self.module}
 
-    def exemplars_of(self, size: int) -> int:
-        """Exemplars among `size` radiographs: an eighth where there is one, more by the root of their number."""
-        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars))
+    def exemplars_of(self, size: int, generator: torch.Generator) -> int:
+        """Exemplars among `size` radiographs: one at least, more by the root of their number."""
+        return exemplars_per_batch(size, count_whole(self.levels[-1].exemplars), generator)
 
     def batch(self, generator: torch.Generator, fraction: float, size: int | None = None) -> HeatmapBatch:
         """Pseudo-labelled radiographs and, last, a share of exemplars, all augmented."""
         size = size or self.config.batch
-        true, level = self.exemplars_of(size), level_at(self.levels, fraction)
+        true, level = self.exemplars_of(size, generator), level_at(self.levels, fraction)
         drawn = draw_labelled(level, size - true, true, self.label, generator)
         warp = Warp.draw(size, level.store.canvas, self.geometry, generator)
         canvases = level.store.read(drawn.indices).to(generator.device)

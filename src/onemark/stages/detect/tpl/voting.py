@@ -39,7 +39,7 @@ class VotingNet(nn.Module):
 class VotingTask(HeatmapTask):
     """What the training loop trains for the published detector, which differs from the compact one in loss and batch."""
 
-    def exemplars_of(self, size: int) -> int:
+    def exemplars_of(self, size: int, generator: torch.Generator) -> int:
         """One exemplar with true labels is in every batch."""
         return 1
 

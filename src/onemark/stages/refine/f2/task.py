@@ -70,7 +70,7 @@ class LabelTask:
         """
         config, store, device = self.config, self.level.store, generator.device
         size = size or config.batch
-        true = exemplars_per_batch(size, count_whole(self.level.exemplars))
+        true = exemplars_per_batch(size, count_whole(self.level.exemplars), generator)
         drawn = draw_labelled(self.level, size - true, true, self.label, generator)
         xy = drawn.xy
         centre = self._centres(drawn.indices[: size - drawn.annotated], xy)
