@@ -269,7 +269,8 @@ def predict_one(model: Model, radiograph: Radiograph, truth: LandmarkTable) -> t
     found, true, error_model = model.locate(radiograph), truth[radiograph.name], model.error_model
     place = true.xy[[true.names.index(name) for name in found.names]]
     assert error_model is not None
-    signals = read_signals(model.stages, radiograph, ask(model.stages, radiograph, model.trust))
+    answers = ask(model.stages, radiograph, model.trust)
+    signals = read_signals(model.stages, radiograph, answers, error_model.surroundings)
     way = signals.way if np.isfinite(error_model.scale[ROWS.index("apart")]) else np.empty((0, 2))
     directions = error_model.directions or Directions.unknown(len(found.names))
     area = pixel_scale(radiograph.spacing)

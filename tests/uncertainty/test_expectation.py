@@ -10,7 +10,7 @@ import torch
 
 from onemark.imaging.ellipses import mean_distance
 from onemark.uncertainty.calibration import Calibration
-from onemark.uncertainty.error_model import ErrorModel, Labelled, Signals
+from onemark.uncertainty.error_model import LEAST_UNLIKE, ROWS, ErrorModel, Labelled, Signals
 
 MEAN = np.random.default_rng(9).random((6, 2))
 HARD = np.array([1, 1, 1, 1, 3, 1]) * 0.01
@@ -149,6 +149,37 @@ def test_it_comes_back_from_its_state():
         np.testing.assert_array_equal(again.ellipses(COHORT[5], errors), expect.ellipses(COHORT[5], errors))
         assert again.calibration.conformal_factor(0.5) == expect.calibration.conformal_factor(0.5)
         np.testing.assert_array_equal(again.radii(errors, 0.5), expect.radii(errors, 0.5))
+
+
+def look_around() -> ErrorModel:
+    """An error model that knows how radiographs look around their landmarks."""
+    draw = np.random.default_rng(3)
+    found = ErrorModel.learn([replace(one, unlike=0.5 + draw.random(6)) for one in COHORT], UNTAUGHT)
+    assert found is not None
+    return found
+
+
+def test_surroundings_count_twice():
+    expect, one = look_around(), replace(COHORT[2], unlike=np.ones(6))
+    row = ROWS.index("unlike")
+    strange = replace(one, unlike=(1 + LEAST_UNLIKE) * np.exp(expect.scale[row]) - LEAST_UNLIKE * np.ones(6))
+    unsure = replace(one, sure=one.sure - expect.scale[ROWS.index("sure")])
+    gains = [np.log(expect(worse) / expect(one)) for worse in (strange, unsure)]
+    np.testing.assert_allclose(gains[0], 2 * gains[1])
+    assert (gains[1] > 0).all()
+
+
+def test_without_surroundings_the_others_tell():
+    expect, one = look_around(), replace(COHORT[2], unlike=np.empty(0))
+    assert (expect(replace(one, moved=one.moved + 1)) > expect(one)).all()
+
+
+def test_one_without_surroundings_comes_back():
+    tensors = look_around().state()[0]
+    former = {**tensors, "centre": tensors["centre"][:8], "scale": tensors["scale"][:8]}
+    expect, one = ErrorModel.restore(former), replace(COHORT[2], unlike=np.ones(6))
+    np.testing.assert_allclose(expect(replace(one, unlike=5 * one.unlike)), expect(one))
+    assert (expect(replace(one, moved=one.moved + 1)) > expect(one)).all()
 
 
 def test_one_of_the_first_version_comes_back_without_the_signals_that_it_did_not_know():

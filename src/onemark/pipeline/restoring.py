@@ -240,6 +240,8 @@ def _error_model(folder: RunFolder, saved: SavedWeights, names: tuple[str, ...])
     if restored is None:
         return None
     fits = restored.level.shape == (len(names),) and restored.centre.shape == (len(ROWS), len(names))
+    if restored.surroundings is not None:
+        fits = fits and restored.surroundings.points.shape[1:] == (len(names), 2)
     if not fits and not folder.status().is_trained:
         return None  # other landmarks are being taught
     if not fits:

@@ -1,10 +1,11 @@
 """Expected errors from what stages say of each other, without a label beside the exemplar's.
 
-What stages say tells two things. Within a landmark, how sure this radiograph's answer is: how wide the peaks of detector
-and refiner are, how sure they and the matcher are of the place, how far they disagree and how far the landmark lies from
-where the others put it. Each of these signals is compared with its own mean for that landmark over the cohort. Between
-landmarks, which ones are hard: the same signals' means. How large errors are altogether is taken from those signals that
-are lengths; they are errors of the stages relative to each other, so they grow and shrink with the true ones.
+What stages say tells two things. Within a landmark, how sure this radiograph's answer is: how wide the peaks of
+detector and refiner are, how sure they and the matcher are of the place, how far they disagree, how far the landmark
+lies from where the others put it, and how unlike the exemplars' its surroundings look. Each of these signals is
+compared with its own mean for that landmark over the cohort. Between landmarks, which ones are hard: the same
+signals' means, but for the surroundings'. How large errors are altogether is taken from those signals that are
+lengths; they are errors of the stages relative to each other, so they grow and shrink with the true ones.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from onemark.imaging.ellipses import scale_to
 from onemark.uncertainty.calibration import Calibration
 from onemark.uncertainty.constellation import Constellation, left_out
 from onemark.uncertainty.directions import Directions
+from onemark.uncertainty.surroundings import Surroundings
 from onemark.uncertainty.visibility import Visibility
 
 Table = NDArray[np.float64]
@@ -40,7 +42,10 @@ LEVEL_SLOPE = 0.6  # the same between landmarks, for signals that all say the sa
 
 LENGTHS = ("apart", "moved", "shape", "spread", "detector_spread")
 UNSURE = ("similar", "sure", "detector_sure")
-ROWS = LENGTHS + UNSURE
+ROWS = (*LENGTHS, *UNSURE, "unlike")
+WEIGHTS = np.array([2.0 if name == "unlike" else 1.0 for name in ROWS])
+"""What each signal counts. The surroundings say something of their own; the others have much in common."""
+LEAST_UNLIKE = 0.05  # of the channels' squares; differences below it say little
 OF_WITNESS = ("apart", "similar")
 FIRST_ROWS = ("apart", "shape", "spread", "similar", "detector_sure")
 """What error models of the first version knew."""
@@ -61,6 +66,7 @@ class Signals:
         detector_sure: `[K]` score of the detector, where a refiner follows.
         way: `[K, 2]` from the detector's to the matcher's answer; empty where one of them was not asked.
         peak: `[K, 2, 2]` second moments of the last heatmap, in any unit; empty where there is none.
+        unlike: `[K]` how unlike the exemplars the surroundings of the final answer look; empty where nobody compared.
     """
 
     xy: Table
@@ -73,11 +79,13 @@ class Signals:
     detector_sure: Table
     way: Table = field(default_factory=lambda: np.empty((0, 2)))
     peak: Table = field(default_factory=lambda: np.empty((0, 2, 2)))
+    unlike: Table = field(default_factory=lambda: np.empty(0))
 
     def table(self, shape: Table) -> Table:
-        """`[8, K]` each signal so that more is worse, distances to the constellation `[K]` among them."""
+        """`[9, K]` each signal so that more is worse, distances to the constellation `[K]` among them."""
         lengths = [shape if name == "shape" else getattr(self, name) for name in LENGTHS]
-        return np.stack([*map(_log, lengths), *(-getattr(self, name) for name in UNSURE)])
+        unlike = np.log(self.unlike + LEAST_UNLIKE) if self.unlike.size else np.full(len(self.xy), np.nan)
+        return np.stack([*map(_log, lengths), *(-getattr(self, name) for name in UNSURE), unlike])
 
 
 @dataclass(frozen=True)
@@ -120,13 +128,14 @@ class ErrorModel:
 
     Attributes:
         level: `[K]` the usual error, share of the mean side.
-        centre: `[8, K]` mean of each signal over the cohort, in the order of `ROWS`.
-        scale: `[8]` its standard deviation within landmarks; infinite where there is no such signal.
+        centre: `[9, K]` mean of each signal over the cohort, in the order of `ROWS`.
+        scale: `[9]` its standard deviation within landmarks; infinite where there is no such signal.
         width: Standard deviation of the signals' mean.
         constellation: Where landmarks lie relative to each other, or None.
         calibration: What corrections taught.
         directions: Which way errors lie; None in runs of earlier versions.
         visibility: How probable it is that a landmark is visible; None where exemplars show all, or do not tell.
+        surroundings: What exemplars look like around their landmarks; None in runs of earlier versions.
     """
 
     level: Table
@@ -137,6 +146,7 @@ class ErrorModel:
     calibration: Calibration = field(default_factory=lambda: Calibration(np.empty((0, 0))))
     directions: Directions | None = None
     visibility: Visibility | None = None
+    surroundings: Surroundings | None = None
 
     @classmethod
     def learn(
@@ -238,6 +248,8 @@ class ErrorModel:
         arrays |= {"angles": self.calibration.angles, "doubts": self.calibration.doubts}
         if self.directions is not None:
             arrays["directions"] = self.directions.moments
+        if self.surroundings is not None:
+            arrays |= self.surroundings.state()
         tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
         return tensors | dict(self.visibility.state() if self.visibility is not None else {}), {}
 
@@ -247,8 +259,9 @@ class ErrorModel:
         a = {key: value.double().numpy() for key, value in tensors.items()}
         shape = Constellation(a["mean"], a["precision"]) if "mean" in a else None
         centre, scale = a["centre"], a["scale"]
-        if len(scale) == len(FIRST_ROWS):
-            rows = [ROWS.index(name) for name in FIRST_ROWS]
+        if len(scale) < len(ROWS):
+            former = FIRST_ROWS if len(scale) == len(FIRST_ROWS) else ROWS[: len(scale)]
+            rows = [ROWS.index(name) for name in former]
             centre, scale = np.zeros((len(ROWS), len(a["level"]))), np.full(len(ROWS), np.inf)
             centre[rows], scale[rows] = a["centre"], a["scale"]
         directions = Directions(a["directions"]) if "directions" in a else None
@@ -256,7 +269,8 @@ class ErrorModel:
             a["ratios"], *(a.get(name, np.empty((0, 0))) for name in ("angles", "doubts"))
         )
         width, visibility = float(a["width"][0]), Visibility.restore(a)
-        return cls(a["level"], centre, scale, width, shape, calibration, directions, visibility)
+        around = Surroundings.restore(a)
+        return cls(a["level"], centre, scale, width, shape, calibration, directions, visibility, around)
 
 
 def _errors_of(labelled: Labelled | None) -> tuple[Table, float]:
@@ -275,8 +289,10 @@ def _mean(values: Table, axis: int | tuple[int, ...]) -> Table:
 
 
 def _together(raw: Table, centre: Table, scale: Table) -> Table:
-    """Mean over the signals `[..., 8, K]` that are known, each in standard deviations from its landmark's mean."""
-    return _mean((raw - centre) / scale[:, None], -2)
+    """Weighted mean over the signals `[..., 9, K]` that are known, in standard deviations from the landmarks' means."""
+    from_mean = (raw - centre) / scale[:, None]
+    weights = WEIGHTS[:, None] * np.isfinite(from_mean)
+    return np.asarray((weights * np.nan_to_num(from_mean)).sum(-2) / np.maximum(weights.sum(-2), 1))
 
 
 def _level(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import pixel_scale, scale_to, shapes_of, to_covariance
+from onemark.nn.training.canvases import STRETCH
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
 from onemark.stages.copies import draw_copies
@@ -22,6 +23,7 @@ from onemark.types import LandmarkSet, Radiograph, mean_side
 from onemark.uncertainty.calibration import Calibration, Corrections, to_row
 from onemark.uncertainty.directions import to_angles
 from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
+from onemark.uncertainty.surroundings import Surroundings
 from onemark.uncertainty.visibility import Visibility
 
 SLOT = "error_model"
@@ -66,7 +68,7 @@ def add_expected_errors(
     error_model: ErrorModel, stages: Stages, radiograph: Radiograph, answers: Answers
 ) -> LandmarkSet:
     """The final answer with expected errors: mm when the spacing is known, else px."""
-    signals = read_signals(stages, radiograph, answers)
+    signals = read_signals(stages, radiograph, answers, error_model.surroundings)
     share = error_model(signals)
     unit = "px" if radiograph.spacing is None else "mm"
     errors = share * mean_side(radiograph.size, radiograph.spacing)
@@ -77,8 +79,10 @@ def add_expected_errors(
     return replace(found, visible_probability=error_model.visibility(error_model.doubt(signals)))
 
 
-def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Signals:
-    """What the stages say about a radiograph, in addition to their answers."""
+def read_signals(
+    stages: Stages, radiograph: Radiograph, answers: Answers, around: Surroundings | None = None
+) -> Signals:
+    """What the stages say about a radiograph, in addition to their answers, and how unlike the exemplars it looks."""
     side, final = radiograph.side, answers.final
     unknown = np.full(len(final.names), np.nan)
     matched, detected, last = answers.matched, answers.detected, answers.refined or answers.detected or final
@@ -104,6 +108,7 @@ def read_signals(stages: Stages, radiograph: Radiograph, answers: Answers) -> Si
         detector_sure=unknown if detected is None or detected is last else detected.score,
         way=_way_between(matched, detected, side),
         peak=shapes_of(last) / pixel_scale(radiograph.spacing) if last.ellipse.size else np.empty((0, 2, 2)),
+        unlike=np.empty(0) if around is None else around.compare(radiograph, final.xy),
     )
 
 
@@ -140,9 +145,11 @@ def learn_error_model(
     signals, answered = [], []
     lengths: dict[str, list[NDArray[np.float64]]] = {}
     ways: list[NDArray[np.float64]] = []
+    last = locators_of(stages)[-1]
+    around = Surroundings.learn(exemplars, cohort, last.canvas, STRETCH[last.config.framing])
     for radiograph in cohort.subset(names).readable(sink=sink):
         answered.append((radiograph, ask(stages, radiograph, trust)))
-        signals.append(read_signals(stages, *answered[-1]))
+        signals.append(read_signals(stages, *answered[-1], around))
         if len(signals) % math.ceil(len(names) / REGISTERED) == 0:
             found, way = _ask_registration(stages, *answered[-1])
             ways += [way] if way.size and not signals[-1].way.size else []
@@ -160,6 +167,7 @@ def learn_error_model(
     learned = ErrorModel.learn(signals, calibration, tables, labelled, ways)
     if learned is None:
         return None
+    learned = replace(learned, surroundings=around)
     doubts = np.stack([learned.doubt(one) for one in signals])
     visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
     return replace(learned, visibility=visibility)
@@ -191,7 +199,8 @@ def _learn_visibility(
     unseen = []
     for one in lacking[::step]:
         radiograph = cohort[one.image]
-        doubt = error_model.doubt(read_signals(stages, radiograph, ask(stages, radiograph, trust)))
+        answers = ask(stages, radiograph, trust)
+        doubt = error_model.doubt(read_signals(stages, radiograph, answers, error_model.surroundings))
         unseen.append(doubt[one.answered & ~one.visible])
     return Visibility.learn(shown, np.concatenate(unseen) if unseen else np.empty(0), doubts, cycles)
 
@@ -264,7 +273,8 @@ def compare_corrections(
         place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
         final = answers.final if mean_error is None else mean_error.correct(answers.final, radiograph.size)
         way = (final.xy - place) / radiograph.side
-        expected = error_model.uncalibrated(read_signals(stages, radiograph, answers))
+        signals = read_signals(stages, radiograph, answers, error_model.surroundings)
+        expected = error_model.uncalibrated(signals)
         ratios.append(to_row(np.linalg.norm(way, axis=1) / np.maximum(expected, 1e-9)))
         angles.append(to_row(to_angles(way)))
         doubts.append(to_row(expected / error_model.level))
