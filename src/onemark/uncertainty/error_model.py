@@ -248,10 +248,10 @@ class ErrorModel:
         arrays |= {"angles": self.calibration.angles, "doubts": self.calibration.doubts}
         if self.directions is not None:
             arrays["directions"] = self.directions.moments
-        if self.surroundings is not None:
-            arrays |= self.surroundings.state()
         tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
-        return tensors | dict(self.visibility.state() if self.visibility is not None else {}), {}
+        for part in (self.visibility, self.surroundings):
+            tensors |= {} if part is None else part.state()
+        return tensors, {}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, torch.Tensor]) -> ErrorModel:

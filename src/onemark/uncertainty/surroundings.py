@@ -87,21 +87,18 @@ class Surroundings:
         least = np.min(unlike, 0)
         return np.where(np.isfinite(least), least, np.nan)
 
-    def state(self) -> Mapping[str, Table]:
-        """Arrays that `restore` needs."""
-        frame = np.array([*self.canvas, self.stretch])
-        return {
-            "around.points": self.points,
-            "around.patches": self.patches.double().numpy(),
-            "around.frame": frame,
-        }
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Tensors that `restore` needs."""
+        frame = torch.tensor([*self.canvas, self.stretch], dtype=torch.float64)
+        points = torch.from_numpy(self.points)
+        return {"around.points": points, "around.patches": self.patches, "around.frame": frame}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Table]) -> Surroundings | None:
-        """What `state` described; None in runs of earlier versions.
+        """What `state` described, as arrays; None in runs of earlier versions.
 
         Raises:
-            ValueError: the arrays do not belong together.
+            ValueError: they do not belong together.
         """
         if "around.points" not in arrays:
             return None
