@@ -149,11 +149,9 @@ def scale_discs(one: Predictions, corrected: Rows, rest: Rows) -> Calibrated:
 
     def regions(share: float) -> Regions | None:
         factor = calibration.conformal_factor(share)
-        return (
-            None
-            if factor is None
-            else make_discs(one, rest, factor * calibration.factors * one.expected[rest])
-        )
+        if factor is None:
+            return None
+        return make_discs(one, rest, factor * calibration.factors * one.expected[rest])
 
     return regions
 

@@ -210,8 +210,8 @@ def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], 
     test = test.subset([n for n in test.names if n not in model.exemplars.images and n not in order])
     judged = []
     for count in (count for count in counts if count <= len(order)):
-        ratios, *more = (rows[:count] for rows in vars(shown).values())
-        calibration = Calibration.of(ratios, len(model.names), *more)
+        angles, doubts = shown.angles[:count], shown.doubts[:count]
+        calibration = Calibration.of(shown.ratios[:count], len(model.names), angles, doubts)
         model.error_model = dataclasses.replace(plain, calibration=calibration)
         judged.append(compare(f"{run.name}: {count} corrections", model, test, truth))
         if count:

@@ -49,7 +49,7 @@ class Radiograph:
     @property
     def pixel_length(self) -> float:
         """A pixel's mean side in the unit of expected errors: mm when the spacing is known, else 1 px."""
-        return 1.0 if self.spacing is None else sum(self.spacing) / 2
+        return mean_side((1, 1), self.spacing)
 
 
 def mean_side(size: tuple[int, int], spacing: tuple[float, float] | None) -> float:

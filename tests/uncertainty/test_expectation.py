@@ -182,6 +182,12 @@ def test_one_without_surroundings_comes_back():
     assert (expect(replace(one, moved=one.moved + 1)) > expect(one)).all()
 
 
+def test_one_of_no_version_keeps_its_rows():
+    tensors = look_around().state()[0]
+    damaged = {**tensors, "centre": tensors["centre"][:3], "scale": tensors["scale"][:3]}
+    assert ErrorModel.restore(damaged).centre.shape == (3, 6)  # which the run then calls damaged
+
+
 def test_one_of_the_first_version_comes_back_without_the_signals_that_it_did_not_know():
     first = {name: torch.rand(5, 6).double() for name in ("centre",)} | {"scale": torch.ones(5).double()}
     first |= {"level": torch.full((6,), 0.01).double(), "width": torch.ones(1).double()}

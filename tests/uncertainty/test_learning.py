@@ -14,8 +14,11 @@ import onemark
 from onemark import Cohort, LandmarkTable, Model
 from onemark.data.images.header import Header
 from onemark.imaging.ellipses import mean_distance
+from onemark.progress import silent
 from onemark.stages.trust import ask
-from onemark.uncertainty.calibration import Calibration
+from onemark.uncertainty.calibration import Calibration, Corrections
+from onemark.uncertainty.learning import learn_error_model
+from onemark.uncertainty.surroundings import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,34 @@ def test_a_loaded_run_expects_the_same(fitted: tuple[Model, Path], phantoms: Coh
     radiograph = phantoms[phantoms.names[5]]
     again = onemark.load(run).locate(radiograph)
     np.testing.assert_allclose(again.expected_error, model.locate(radiograph).expected_error)
+
+
+def test_surroundings_unlike_the_exemplars_are_doubted(fitted: tuple[Model, Path], phantoms: Cohort):
+    model, run = fitted
+    radiograph, error_model = phantoms[phantoms.names[5]], onemark.load(run).error_model
+    assert error_model is not None
+    assert error_model.surroundings is not None
+    other = dataclasses.replace(error_model.surroundings, patches=error_model.surroundings.patches + 3)
+    stranger = dataclasses.replace(error_model, surroundings=other)
+    worse = dataclasses.replace(model, error_model=stranger).locate(radiograph).expected_error
+    assert (worse > model.locate(radiograph).expected_error).all()
+
+
+def test_no_exemplar_is_compared_with_itself(
+    fitted: tuple[Model, Path], phantoms: Cohort, truth: LandmarkTable
+):
+    model, _ = fitted
+    every = LandmarkTable.from_sets(truth[name] for name in phantoms.names)
+
+    def around(exemplars: LandmarkTable) -> Surroundings | None:
+        learned = learn_error_model(model.stages, None, exemplars, phantoms, Corrections(), silent)
+        assert learned is not None
+        return learned.surroundings
+
+    some = around(dataclasses.replace(every, sets=every.sets[:2]))
+    assert some is not None
+    assert len(some.points) == 2
+    assert around(every) is None  # each of them is a radiograph whose signals are looked at
 
 
 def test_corrections_recalibrate(

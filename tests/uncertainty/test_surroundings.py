@@ -49,18 +49,18 @@ def test_a_landmark_alone_is_compared_as_it_lies():
 
 def test_an_exemplar_is_like_itself(known: Surroundings, phantoms: Cohort, exemplars: LandmarkTable):
     one = exemplars.sets[0]
-    np.testing.assert_allclose(known.compare(phantoms[one.image], one.xy), 0, atol=1e-6)
+    np.testing.assert_allclose(known.compare(phantoms[one.image], one.xy, CANVAS, 1.0), 0, atol=1e-6)
 
 
 def test_a_misplaced_landmark_looks_unlike(known: Surroundings, phantoms: Cohort, truth: LandmarkTable):
     worse = []
     for one in truth.sets[1:13]:
         radiograph = phantoms[one.image]
-        right = known.compare(radiograph, one.xy)
+        right = known.compare(radiograph, one.xy, CANVAS, 1.0)
         k = int(DRAW.integers(len(one.names)))
         moved = one.xy.copy()
         moved[k] += 0.06 * radiograph.side * np.array([0.6, -0.8])
-        wrong = known.compare(radiograph, moved)
+        wrong = known.compare(radiograph, moved, CANVAS, 1.0)
         worse.append(wrong[k] > right[k])
     assert np.mean(worse) > 0.8
 
@@ -73,16 +73,26 @@ def test_landmarks_that_no_exemplar_shows_are_not_compared(phantoms: Cohort, tru
     known = Surroundings.learn(LandmarkTable.from_sets(hidden), phantoms, CANVAS, 1.0)
     assert known is not None
     third = truth.sets[2]
-    assert np.isnan(known.compare(phantoms[third.image], third.xy)).tolist() == [True] + [False] * (
-        len(third.names) - 1
-    )
+    assert np.isnan(known.compare(phantoms[third.image], third.xy, CANVAS, 1.0)).tolist() == [True] + [
+        False
+    ] * (len(third.names) - 1)
 
 
 def test_it_comes_back_from_its_state(known: Surroundings, phantoms: Cohort, truth: LandmarkTable):
     arrays, one = {name: value.double().numpy() for name, value in known.state().items()}, truth.sets[3]
     again, radiograph = Surroundings.restore(arrays), phantoms[one.image]
     assert again is not None
-    np.testing.assert_array_equal(again.compare(radiograph, one.xy), known.compare(radiograph, one.xy))
+    np.testing.assert_array_equal(
+        again.compare(radiograph, one.xy, CANVAS, 1.0), known.compare(radiograph, one.xy, CANVAS, 1.0)
+    )
     assert Surroundings.restore({}) is None
+    for name, damaged in (
+        ("around.patches", np.zeros((1, 2, 3, 4))),
+        ("around.patches", arrays["around.patches"][..., :2]),
+        ("around.points", arrays["around.points"][..., :1]),
+    ):
+        with pytest.raises(ValueError, match="surroundings"):
+            Surroundings.restore({**arrays, name: damaged})
+    empty = {name: value[:0] for name, value in arrays.items()}
     with pytest.raises(ValueError, match="surroundings"):
-        Surroundings.restore({**arrays, "around.patches": np.zeros((1, 2, 3, 4))})
+        Surroundings.restore(empty)

@@ -47,8 +47,11 @@ WEIGHTS = np.array([2.0 if name == "unlike" else 1.0 for name in ROWS])
 """What each signal counts. The surroundings say something of their own; the others have much in common."""
 LEAST_UNLIKE = 0.05  # of the channels' squares; differences below it say little
 OF_WITNESS = ("apart", "similar")
-FIRST_ROWS = ("apart", "shape", "spread", "similar", "detector_sure")
-"""What error models of the first version knew."""
+FORMER_ROWS = {
+    len(rows): rows
+    for rows in (("apart", "shape", "spread", "similar", "detector_sure"), (*LENGTHS, *UNSURE))
+}
+"""What error models of earlier versions knew, by how much that is."""
 
 
 @dataclass(frozen=True)
@@ -259,9 +262,8 @@ class ErrorModel:
         a = {key: value.double().numpy() for key, value in tensors.items()}
         shape = Constellation(a["mean"], a["precision"]) if "mean" in a else None
         centre, scale = a["centre"], a["scale"]
-        if len(scale) < len(ROWS):
-            former = FIRST_ROWS if len(scale) == len(FIRST_ROWS) else ROWS[: len(scale)]
-            rows = [ROWS.index(name) for name in former]
+        if len(scale) in FORMER_ROWS:
+            rows = [ROWS.index(name) for name in FORMER_ROWS[len(scale)]]
             centre, scale = np.zeros((len(ROWS), len(a["level"]))), np.full(len(ROWS), np.inf)
             centre[rows], scale[rows] = a["centre"], a["scale"]
         directions = Directions(a["directions"]) if "directions" in a else None

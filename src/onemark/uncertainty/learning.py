@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import pixel_scale, scale_to, shapes_of, to_covariance
+from onemark.imaging.letterbox import Size
 from onemark.nn.training.canvases import STRETCH
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, locators_of, matcher_of
@@ -108,8 +109,14 @@ def read_signals(
         detector_sure=unknown if detected is None or detected is last else detected.score,
         way=_way_between(matched, detected, side),
         peak=shapes_of(last) / pixel_scale(radiograph.spacing) if last.ellipse.size else np.empty((0, 2, 2)),
-        unlike=np.empty(0) if around is None else around.compare(radiograph, final.xy),
+        unlike=np.empty(0) if around is None else around.compare(radiograph, final.xy, *_canvas_of(stages)),
     )
+
+
+def _canvas_of(stages: Stages) -> tuple[Size, float]:
+    """`(H, W)` and stretch of the canvas on which the last stage that locates by itself sees radiographs."""
+    last = locators_of(stages)[-1]
+    return last.canvas, STRETCH[last.config.framing]
 
 
 def _way_between(
@@ -145,8 +152,9 @@ def learn_error_model(
     signals, answered = [], []
     lengths: dict[str, list[NDArray[np.float64]]] = {}
     ways: list[NDArray[np.float64]] = []
-    last = locators_of(stages)[-1]
-    around = Surroundings.learn(exemplars, cohort, last.canvas, STRETCH[last.config.framing])
+    # An exemplar among the radiographs would look like itself, and tell nothing of what is usual.
+    others = replace(exemplars, sets=tuple(one for one in exemplars if one.image not in names))
+    around = Surroundings.learn(others, cohort, *_canvas_of(stages))
     for radiograph in cohort.subset(names).readable(sink=sink):
         answered.append((radiograph, ask(stages, radiograph, trust)))
         signals.append(read_signals(stages, *answered[-1], around))

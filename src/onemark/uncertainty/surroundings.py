@@ -17,7 +17,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.registration.features import describe
+from onemark.nn.registration.features import CHANNELS, describe
 from onemark.nn.registration.fields import read_at
 from onemark.types import Radiograph
 
@@ -27,9 +27,7 @@ EXEMPLARS = 8  # compared with; the one most alike counts
 STRIDE = 2  # canvas px per cell; strides 4 and 8 say less, also together with it
 REACH = 6  # cells to each side
 SPREAD = 3.0  # cells: standard deviation of what a cell counts
-NEARBY = (
-    0.25  # of the canvas' mean side: standard deviation of what a landmark counts for the map around another
-)
+NEARBY = 0.25  # of the canvas' mean side: standard deviation of what a landmark counts for another one's map
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,10 @@ class Surroundings:
     Attributes:
         points: `[E, K, 2]` their landmarks (x, y), canvas px; NaN where one is not visible.
         patches: `[E, K, N, C]` channels of registration at N cells around them.
-        canvas: `(H, W)`.
-        stretch: As for `Letterbox.fit`.
     """
 
     points: Table
     patches: torch.Tensor
-    canvas: Size
-    stretch: float
 
     @classmethod
     def learn(
@@ -69,18 +63,25 @@ class Surroundings:
             points.append(frame.to_canvas(one.xy))
             around = _cells().expand(len(one.names), -1, -1)
             patches.append(_look(channels, points[-1], around))
-        return cls(np.stack(points), torch.stack(patches), canvas, stretch) if chosen else None
+        return cls(np.stack(points), torch.stack(patches)) if chosen else None
 
-    def compare(self, radiograph: Radiograph, xy: Table) -> Table:
-        """How unlike the most similar exemplar a radiograph is around landmarks `[K, 2]`, original px: `[K]`, 0...
+    def compare(self, radiograph: Radiograph, xy: Table, canvas: Size, stretch: float) -> Table:
+        """How unlike the most similar exemplar a radiograph is around its landmarks.
 
-        NaN where no exemplar shows the landmark.
+        Args:
+            radiograph: The radiograph.
+            xy: `[K, 2]` its landmarks (x, y), original px.
+            canvas: As for `learn`.
+            stretch: As for `learn`.
+
+        Returns:
+            `[K]` mean squares of the channels' differences, 0 or more; NaN where no exemplar shows the landmark.
         """
-        frame, channels = _describe(radiograph, self.canvas, self.stretch)
+        frame, channels = _describe(radiograph, canvas, stretch)
         here, weights = frame.to_canvas(xy), _weights()
         unlike = []
         for points, patches in zip(self.points, self.patches, strict=True):
-            turns = torch.from_numpy(fit_nearby(points, here, NEARBY * sum(self.canvas) / 2)).float()
+            turns = torch.from_numpy(fit_nearby(points, here, NEARBY * sum(canvas) / 2)).float()
             found = _look(channels, here, _cells() @ turns.transpose(1, 2))
             miss = (found - patches).square().mean(-1) @ weights
             unlike.append(np.where(np.isfinite(points).all(1), miss.double().numpy(), np.inf))
@@ -89,9 +90,7 @@ class Surroundings:
 
     def state(self) -> Mapping[str, torch.Tensor]:
         """Tensors that `restore` needs."""
-        frame = torch.tensor([*self.canvas, self.stretch], dtype=torch.float64)
-        points = torch.from_numpy(self.points)
-        return {"around.points": points, "around.patches": self.patches, "around.frame": frame}
+        return {"around.points": torch.from_numpy(self.points), "around.patches": self.patches}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Table]) -> Surroundings | None:
@@ -102,11 +101,11 @@ class Surroundings:
         """
         if "around.points" not in arrays:
             return None
-        height, width, stretch = arrays["around.frame"].tolist()
         points, patches = arrays["around.points"], torch.from_numpy(arrays["around.patches"]).float()
-        if points.ndim != 3 or patches.ndim != 4 or patches.shape[:3] != (*points.shape[:2], len(_cells())):
+        belong = patches.shape == (*points.shape[:2], len(_cells()), CHANNELS)
+        if points.ndim != 3 or points.shape[2] != 2 or not len(points) or not belong:
             raise ValueError("the surroundings are not those of the exemplars' landmarks")
-        return cls(points, patches, (int(height), int(width)), stretch)
+        return cls(points, patches)
 
 
 def fit_nearby(points: Table, here: Table, spread: float) -> Table:

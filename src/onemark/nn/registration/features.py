@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+CHANNELS = 4
 LOCAL = 4.0  # spread of the neighbourhood in which grey values are standardised, cells
 LEAST_CONTRAST = 0.02  # grey values, of 1: noise below it is not blown up
 LEAST_EDGE = 0.005

@@ -82,9 +82,10 @@ def exemplars_per_batch(batch: int, known: float, generator: torch.Generator) ->
     """
     wanted = max(1.0, min(batch // 2, batch / 8 * math.sqrt(known)))
     whole, rest = int(wanted), wanted % 1
-    return whole + int(
-        rest > 0 and float(torch.rand((), generator=generator, device=generator.device)) < rest
-    )
+    if not rest:
+        return whole
+    drawn = torch.rand((), generator=generator, device=generator.device)
+    return whole + int(float(drawn) < rest)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class TPLConfig(EncoderConfig):
     )
     steps: int = option(800, "training steps, where no time budget is given", unit="steps", low=1)
     # In the same time, 4 teach more than 8: 2.204 -> 2.094 mm with one label, 1.750 -> 1.544 with 150.
-    batch: int = option(4, "radiographs per step, one of them an exemplar", low=2, high=1024)
+    batch: int = option(4, "radiographs per step, exemplars among them", low=2, high=1024)
     schedule: Schedule = option(
         "cosine", "how the learning rate falls; tenths, after each third, as published"
     )

@@ -109,7 +109,6 @@ def _trimmed_mean(nats: torch.Tensor, known: torch.Tensor, drop: float) -> torch
     order = nats.masked_fill(~known, torch.inf).sort(0).values
     kept = order.isfinite()
     # Of two labels, 1.4 count: a batch of four would else lose half of them where a third was meant.
-    counted = (len(nats) * (1 - drop) - torch.arange(len(nats), device=nats.device)).clamp(0, 1)[
-        :, None
-    ] * kept
+    ranks = torch.arange(len(nats), device=nats.device)[:, None]
+    counted = (len(nats) * (1 - drop) - ranks).clamp(0, 1) * kept
     return (order.masked_fill(~kept, 0) * counted).sum() / counted.sum().clamp(min=1e-6)
