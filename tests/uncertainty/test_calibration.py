@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onemark.uncertainty.calibration import Calibration, least_corrections
+from onemark.uncertainty.calibration import Calibration, Corrections, least_corrections
 
 
 def test_without_corrections_nothing_changes():
@@ -33,6 +33,15 @@ def test_what_was_not_visible_does_not_count():
     known = Calibration.of([[2.0, None], [2.0, None]], 2)
     assert known.factors[0] > known.factors[1] > 1
     np.testing.assert_allclose(known.factors, Calibration.of([[2.0, float("nan")]] * 2, 2).factors)
+
+
+def test_errors_stay_when_another_model_expects_others():
+    shown = Corrections(ratios=((9.0, 9.0), (2.0, 0.5)), doubts=((1.0, 2.0),), usual=((0.01, 0.02),))
+    found = shown.relative_to(np.array([0.02, 0.01]))
+    # The first correction is of a version that did not note what it expected.
+    np.testing.assert_allclose(found.ratios, [[9, 9], [1, 1]])
+    np.testing.assert_array_equal(found.doubts, [[1, 2]])
+    np.testing.assert_array_equal(shown.relative_to(np.ones(3)).ratios, np.empty((0, 3)))
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])

@@ -301,7 +301,8 @@ class Trainer:
             self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))
 
     def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
-        shown = Corrections(self.config.ratios, self.config.angles, self.config.doubts)
+        config = self.config
+        shown = Corrections(config.ratios, config.angles, config.doubts, config.usual)
         error_model = learn_error_model(
             stages, trust, self.exemplars, self.cohort, shown, self.sink, self.config.seed
         )

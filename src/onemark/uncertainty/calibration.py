@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,30 @@ class Corrections:
         ratios: Rows of actual to expected error, one for each corrected radiograph.
         angles: Rows of the errors' directions on upright radiographs, degrees from +x (right) towards +y (down).
         doubts: Rows of the expected errors as multiples of the landmarks' usual ones.
+        usual: Rows of these usual ones, shares of the mean side.
     """
 
     ratios: tuple[tuple[float | None, ...], ...] = ()
     angles: tuple[tuple[float | None, ...], ...] = ()
     doubts: tuple[tuple[float | None, ...], ...] = ()
+    usual: tuple[tuple[float | None, ...], ...] = ()
+
+    def relative_to(self, level: Table) -> Calibration:
+        """The errors in relation to what another error model expects.
+
+        A model that has learned from corrections expects other errors than the one that was corrected. It is judged by
+        the same errors, which are known, and not by the same ratios; what it has become better by is not counted.
+
+        Args:
+            level: `[K]` the usual errors of that model, shares of the mean side.
+        """
+        found = Calibration.of(self.ratios, len(level), self.angles, self.doubts)
+        usual = _to_table(self.usual, len(level))
+        if not len(usual):
+            return found
+        ratios = found.ratios.copy()
+        ratios[-len(usual) :] *= usual / level
+        return replace(found, ratios=ratios)
 
 
 def to_row(values: Table) -> tuple[float | None, ...]:

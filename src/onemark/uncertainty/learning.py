@@ -169,13 +169,13 @@ def learn_error_model(
     cycles = None if _registers(stages) else _measure_cycles(stages, exemplars, cohort, answered)
     if cycles is not None:
         tables["cycle"] = cycles
-    shown = (corrections.angles, corrections.doubts)
-    calibration = Calibration.of(corrections.ratios, len(exemplars.names), *shown)
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
-    learned = ErrorModel.learn(signals, calibration, tables, labelled, ways)
+    untaught = Calibration.of([], len(exemplars.names))
+    learned = ErrorModel.learn(signals, untaught, tables, labelled, ways)
     if learned is None:
         return None
-    learned = replace(learned, surroundings=around)
+    calibration = corrections.relative_to(learned.level)
+    learned = replace(learned, calibration=calibration, surroundings=around)
     doubts = np.stack([learned.doubt(one) for one in signals])
     visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
     return replace(learned, visibility=visibility)
@@ -271,7 +271,7 @@ def compare_corrections(
     """
     if error_model is None:
         return Corrections()
-    ratios, angles, doubts = [], [], []
+    ratios, angles, doubts, usual = [], [], [], []
     for one in corrected:
         if one.image in known:
             continue
@@ -286,7 +286,8 @@ def compare_corrections(
         ratios.append(to_row(np.linalg.norm(way, axis=1) / np.maximum(expected, 1e-9)))
         angles.append(to_row(to_angles(way)))
         doubts.append(to_row(expected / error_model.level))
-    return Corrections(tuple(ratios), tuple(angles), tuple(doubts))
+        usual.append(to_row(error_model.level))
+    return Corrections(tuple(ratios), tuple(angles), tuple(doubts), tuple(usual))
 
 
 def _measure_cycles(

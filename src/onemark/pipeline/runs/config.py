@@ -59,6 +59,7 @@ class RunConfig:
         threads: Threads that it computes with on a CPU; 0 where that is unknown.
         angles: Rows of the directions of the corrected radiographs' errors, in degrees.
         doubts: Rows of their expected errors as multiples of the landmarks' usual ones.
+        usual: Rows of these usual ones, shares of the mean side.
         parts: In how many parts its batches are computed: as many as processes trained it at first, so that any other
             number of them goes on with the same draws.
         earlier_seconds: Time that the trainings before the present one took.
@@ -88,6 +89,7 @@ class RunConfig:
     threads: int = 0
     angles: tuple[tuple[Ratio, ...], ...] = ()
     doubts: tuple[tuple[Ratio, ...], ...] = ()
+    usual: tuple[tuple[Ratio, ...], ...] = ()
     parts: int = 1
     earlier_seconds: float = 0.0
     swap: Pairs = ()
@@ -282,6 +284,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "ratios": _list_of(_list_of(_or_none(_number))),
     "angles": _list_of(_list_of(_or_none(_number))),
     "doubts": _list_of(_list_of(_or_none(_number))),
+    "usual": _list_of(_list_of(_or_none(_number))),
     "fingerprints": _mapping_of(_text),
     "identity": _text,
     "training": _count,
@@ -295,7 +298,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "orient": _truth,
 }
 REQUIRED = frozenset(CHECKS) - {
-    *("ratios", "angles", "doubts", "fingerprints", "fits", "predicted", "orient"),
+    *("ratios", "angles", "doubts", "usual", "fingerprints", "fits", "predicted", "orient"),
     *("identity", "training", "teaching", "threads", "parts", "earlier_seconds", "swap"),
 }
 """What every version has written."""
