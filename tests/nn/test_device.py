@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onemark import UserError
-from onemark.nn.device import choose, describe, fabric_for, memory_errors
+from onemark.nn.device import choose, describe, fabric_for, memory_errors, precision
 
 
 def there(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -37,10 +37,25 @@ def test_an_unknown_device(device: str):
         choose(device)
 
 
+def computes_16_bit(monkeypatch: pytest.MonkeyPatch, *instructions: str) -> None:
+    """Let the CPU have only these; torch has no public names for them."""
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in instructions)
+
+
+@pytest.mark.parametrize("instructions", ["amx_tile", "avx512_bf16"])
+def test_a_cpu_with_instructions_for_it_computes_in_16_bit(
+    monkeypatch: pytest.MonkeyPatch, instructions: str
+):
+    computes_16_bit(monkeypatch)
+    assert precision("cpu") == "32-true"
+    computes_16_bit(monkeypatch, instructions)
+    assert precision("cpu") == "bf16-mixed"
+
+
 def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch):
     there(monkeypatch, cuda=False, mps=False)
-    # torch's own private name: it has no public one, and the precision must not depend on the machine of the test.
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    computes_16_bit(monkeypatch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert describe("cpu") == "CPU, 2 threads (as requested)"
     monkeypatch.setattr(torch.version, "cuda", "12.8")

@@ -211,9 +211,17 @@ def test_a_matcher_that_has_learned_nothing_does_not_inflate_expected_errors():
     np.testing.assert_allclose(found(further), found(one))
 
 
-def test_a_detector_that_has_learned_nothing_does_not_inflate_expected_errors():
+@pytest.mark.parametrize(
+    ("length", "away", "as_near"),
+    [
+        ("teacher", 0.5, True),
+        ("teacher", 0.02, False),
+        ("matcher_spread", 0.5, True),
+        ("matcher_spread", 0.1, False),
+    ],
+)
+def test_a_stage_that_has_failed_does_not_inflate_expected_errors(length: str, away: float, as_near: bool):
     near = learned(back=None)
-    for away, as_near in ((0.5, True), (0.02, False)):
-        far = ErrorModel.learn(COHORT, UNTAUGHT, {"teacher": np.full_like(BACK, away)})
-        assert far is not None
-        assert np.array_equal(far.level, near.level) is as_near
+    far = ErrorModel.learn(COHORT, UNTAUGHT, {length: np.full_like(BACK, away)})
+    assert far is not None
+    assert np.array_equal(far.level, near.level) is as_near

@@ -36,10 +36,11 @@ def choose(device: str = "auto") -> str:
 
 
 def precision(device: str) -> str:
-    """Fabric's precision for a device: bfloat16 where matrix units compute it, else float32."""
+    """Fabric's precision for a device: bfloat16 where it has instructions for it, else float32."""
     if device == "cuda" and torch.cuda.is_bf16_supported():
         return "bf16-mixed"
-    if device == "cpu" and torch.cpu._is_amx_tile_supported():
+    # Without matrix units, AVX-512's own instructions still make half as many steps again.
+    if device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return "bf16-mixed"
     return "32-true"
 

@@ -19,6 +19,7 @@ from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
 from onemark.stages.base import DETECT, Locator, StageContext
 from onemark.stages.config import TrainedConfig
+from onemark.stages.together import labeller
 
 LABELLING = 1 / 3
 """Share of a time budget that pseudo-labels may take: registration needs a third of a second to one for each."""
@@ -50,15 +51,21 @@ class Detector(Locator):
         """Learn from pseudo-labels, each asked for when its radiograph is first drawn, and from the exemplars' labels."""
         torch.manual_seed(context.seed + cls.seed_offset)
         config, canvas = cls.settle_config(context, None)
+        canvas = cls.choose_canvas(context, canvas)
         self = cls(config, context.exemplars.names, canvas, context.fabric)  # type: ignore[arg-type]
         self.start_from(context.starting_weights())
         levels, seconds = self.open_levels(context), context.seconds
-        labels = PseudoLabels(context.locate, None if seconds is None else LABELLING * seconds)
+        labels = PseudoLabels(labeller(context), None if seconds is None else LABELLING * seconds)
         store = levels[-1].store
         task, plan = self.make_task(levels, labels), self.config.plan(context.seconds)
         train(task, plan, context, lambda: [self.locate(store.cohort[i]) for i in store.shown])
         self.shape = Shape.learn(labels.shapes(levels[-1])) if self.uses_shape else None
         return self
+
+    @classmethod
+    def choose_canvas(cls, context: StageContext, canvas: Size) -> Size:
+        """The canvas `(H, W)` to learn on, where the options ask for `canvas`: a finer one if there is time for it."""
+        return canvas
 
     @staticmethod
     @abstractmethod

@@ -36,6 +36,11 @@ OTHER_SHARE = 0.6
 WITNESS_FAR = (
     0.03  # of the mean side: a matcher, or a detector, that is usually so far from the other knows nothing
 )
+ASTRAY = (
+    0.2  # of the mean side: registrations whose answers for one place usually lie so far apart have failed
+)
+TOO_FAR = {"teacher": WITNESS_FAR, "matcher_spread": ASTRAY}
+"""From which mean on a length says nothing of the error: a detector so far from its teacher answers nothing, either."""
 FEW_EXEMPLARS = 3  # further exemplars whose errors count as much as what is estimated without labels
 SLOPE = 0.3  # how much a standard deviation of the signals together changes the logarithm of the error
 LEVEL_SLOPE = 0.6  # the same between landmarks, for signals that all say the same
@@ -187,11 +192,10 @@ class ErrorModel:
         without = OF_WITNESS if _mean(apart, (0, 1)) > WITNESS_FAR else ()
         scale[[ROWS.index(name) for name in without]] = np.inf
         width = float(np.std(_together(table, centre, scale)))
-        # So far from its teacher, a detector has learned nothing yet; it then answers nothing, either.
         known = {
             name: rows
             for name, rows in (lengths or {}).items()
-            if name != "teacher" or _mean(rows, (0, 1)) <= WITNESS_FAR
+            if _mean(rows, (0, 1)) <= TOO_FAR.get(name, np.inf)
         }
         level = _level(signals, shapes, known, without)
         level = level if labelled is None else labelled.shrink_to(level)

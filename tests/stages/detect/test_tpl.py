@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,12 @@ from onemark.imaging.letterbox import Letterbox
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
-from onemark.nn.training.canvases import CanvasCache, resolution_levels
+from onemark.nn.training.canvases import CanvasCache, cohort_canvas, resolution_levels
+from onemark.nn.training.pace import seconds_per_step
 from onemark.progress import silent
+from onemark.stages.base import StageContext
 from onemark.stages.detect.tpl import TPL, TPLConfig
+from onemark.stages.detect.tpl import detector as tpl
 from onemark.stages.detect.tpl.heatmap import HeatmapBatch, HeatmapTask
 from onemark.testing import fit_stage
 
@@ -294,3 +298,53 @@ def test_spread_is_told_as_an_expected_error(
     np.testing.assert_allclose(
         sure.xy[0], Letterbox.fit((160, 128), (64, 64)).to_image(np.array([24.5, 20.5])), atol=1e-3
     )
+
+
+# --- the canvas that there is time for ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pace", "seconds", "enlarge", "larger"),
+    [
+        (0.1, None, 4.0, 1),  # a number of steps: the canvas that was asked for
+        (0.1, 59.0, 4.0, 1),  # too short to look
+        (0.1, 600.0, 1.0, 1),
+        (1.0, 600.0, 4.0, 1),  # 400 steps at most
+        (0.3, 600.0, 4.0, 2),  # 1333 steps, 667 on twice the area, 333 on four times
+        (0.1, 600.0, 4.0, 4),  # 1000 steps on four times the area
+    ],
+)
+def test_the_canvas_is_as_fine_as_there_is_time_for(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    monkeypatch: pytest.MonkeyPatch,
+    pace: float,
+    seconds: float | None,
+    enlarge: float,
+    larger: int,
+):
+    monkeypatch.setattr(tpl, "seconds_per_step", lambda *_: pace)
+    config = TPLConfig(area=16384, enlarge=enlarge)
+    context = StageContext(FABRIC, cohort=phantoms, exemplars=exemplars, config=config, seconds=seconds)
+    asked = cohort_canvas(phantoms, 16384)
+    canvas = TPL.choose_canvas(context, asked)
+    assert canvas == cohort_canvas(phantoms, larger * 16384)
+    assert (canvas == asked) is (larger == 1)
+
+
+def test_looking_at_the_pace_changes_neither_network_nor_draws():
+    torch.manual_seed(1)
+    network = HeatmapNet(UNet(), 2)
+    before, drawn = {k: v.clone() for k, v in network.state_dict().items()}, torch.get_rng_state()
+    assert 0 < seconds_per_step(network, CANVAS, 2, FABRIC) < math.inf
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_a_canvas_for_which_memory_does_not_suffice_is_never_enlarged(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> float:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("onemark.nn.training.pace._time_steps", fail)
+    assert seconds_per_step(HeatmapNet(UNet(), 2), CANVAS, 2, FABRIC) == math.inf

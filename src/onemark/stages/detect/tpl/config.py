@@ -24,6 +24,12 @@ class TPLConfig(EncoderConfig):
     weights: str = option(
         "none", "starting weights of vgg19 and efficientnet_lite0: none, imagenet, or a .safetensors file"
     )
+    enlarge: float = option(
+        2.25,
+        "how many times as large a canvas may be taken where the time budget leaves enough steps",
+        low=1,
+        high=16,
+    )
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
+from onemark.imaging.letterbox import Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.pyramid import pyramid
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.reader import heat_evidence, landmark_set
-from onemark.nn.training.canvases import ResolutionLevel
+from onemark.nn.training.canvases import ResolutionLevel, cohort_canvas
 from onemark.nn.training.labels import PseudoLabels
+from onemark.nn.training.pace import seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors, take_fitting
+from onemark.stages.base import StageContext
 from onemark.stages.config import TrainedConfig
 from onemark.stages.detect.tpl.config import TPLConfig
 from onemark.stages.detect.tpl.heatmap import HeatmapTask
 from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius, vote
-from onemark.stages.detector import Detector
+from onemark.stages.detector import LABELLING, Detector
 from onemark.types import Evidence, LandmarkSet, Radiograph
+
+UNHURRIED = 60.0  # seconds; less is not spent on looking how many steps there will be
+ENOUGH_STEPS = 500
+"""On fewer steps, a finer canvas is not worth what it takes (docs/benchmarks/what-was-tried.md)."""
 
 
 class TPL(Detector):
@@ -69,6 +78,21 @@ class TPL(Detector):
     def uses_shape(self) -> bool:
         """Whether a prior on constellations chooses among the peaks: not among votes."""
         return bool(self.config.head == "heatmap")
+
+    @classmethod
+    def choose_canvas(cls, context: StageContext, canvas: Size) -> Size:
+        """The finest canvas, up to `enlarge` times as large, on which the time budget leaves enough steps."""
+        config = context.options_as(TPLConfig)
+        if context.seconds is None or context.seconds < UNHURRIED or config.enlarge == 1:
+            return canvas
+        seconds = context.seconds * (1 - LABELLING)
+        with torch.random.fork_rng():  # the network that is trained draws the same weights either way
+            network = cls.build_network(config, len(context.exemplars.names))
+            pace = seconds_per_step(network, canvas, config.batch, context.fabric)
+        for larger in (config.enlarge, math.sqrt(config.enlarge)):
+            if seconds / (larger * pace) >= ENOUGH_STEPS:
+                return cohort_canvas(context.cohort, round(larger * config.area))
+        return canvas
 
     @staticmethod
     def build_network(config: TrainedConfig, landmarks: int) -> nn.Module:

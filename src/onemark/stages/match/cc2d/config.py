@@ -29,6 +29,9 @@ class CC2DConfig(EncoderConfig):
     grow: float = option(
         0.0, "share of the schedule that is trained at two thirds of the canvas' sides first", low=0, high=1
     )
+    hurried: float = option(
+        1.0, "share of its time that it takes where all of it would leave too few steps", low=0.01, high=1
+    )
     batch: int = option(DenseOptions.batch, "radiographs per step", low=1, high=1024)
     schedule: Schedule = option("cosine", "how the learning rate falls; halving six times as published")
     anchors: int = option(

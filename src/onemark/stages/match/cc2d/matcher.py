@@ -26,6 +26,7 @@ from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.loop import train
+from onemark.nn.training.pace import seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
 from onemark.options import settings_of
@@ -37,6 +38,12 @@ from onemark.stages.matcher import Matcher
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 SALIENT = 16
+
+LOOK_FROM = 60.0  # seconds; less is not spent on looking how many steps there will be
+BESIDE = (
+    1.6  # times as long as the network's passes takes a step, with its teacher and the comparison of points
+)
+ENOUGH_STEPS = 120  # from which on answers are about as exact as registration's
 
 
 class CC2D(Matcher):
@@ -79,8 +86,20 @@ class CC2D(Matcher):
         pretrained.start(self.network, config.encoder, config.weights, self.slot)
         known = levels if marked else [replace(one, exemplars=_salient(one.store)) for one in levels]
         task = _task(self.network, known, config, self.fabric)
-        plan = config.plan(context.seconds, restart=config.grow)
+        seconds = self._seconds_worth_taking(context) if marked else context.seconds
+        plan = config.plan(seconds, restart=config.grow)
         train(task, plan, context, (lambda: self.preview(levels[-1])) if marked else None)
+
+    def _seconds_worth_taking(self, context: StageContext) -> float | None:
+        """The stage's time, or a share of it where even all of it is too little for answers that count."""
+        seconds, config = context.seconds, self.config
+        if seconds is None or config.hurried == 1:
+            return seconds
+        if seconds >= LOOK_FROM:
+            pace = seconds_per_step(self.network, self.canvas, 2 * config.batch, self.fabric)
+            if seconds / (BESIDE * pace) >= ENOUGH_STEPS:
+                return seconds
+        return config.hurried * seconds
 
     def embed(self, canvases: torch.Tensor) -> Maps:
         """Unit embeddings `[B, C, h, w]` per level, finest first, of canvases `[B, 1, H, W]`."""

@@ -1,0 +1,58 @@
+"""How long a training step takes, before a schedule is laid over a time budget."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from onemark.imaging.letterbox import Size
+from onemark.nn.device import lacks_memory
+from onemark.nn.training.ranks import follow_first
+
+TIMED = 2  # steps, after one that prepares memory and kernels
+
+
+def seconds_per_step(network: nn.Module, canvas: Size, batch: int, fabric: Fabric) -> float:
+    """Seconds of a step's passes forward and backward, the same in all processes; the network stays as it is.
+
+    Args:
+        network: Takes `[B, 1, H, W]` and gives a tensor, or a list of them.
+        canvas: `(H, W)`.
+        batch: B.
+        fabric: Device and precision.
+
+    Returns:
+        Infinity where the device has too little memory for such a batch.
+
+    Raises:
+        LostRank: another process has ended.
+    """
+    # A copy, because batch normalization would learn from the empty canvases.
+    network = copy.deepcopy(network).to(fabric.device).train()
+    try:
+        seconds = _time_steps(network, torch.zeros(batch, 1, *canvas, device=fabric.device), fabric)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        seconds = math.inf
+    (seconds,) = follow_first(fabric, seconds)
+    return seconds
+
+
+def _time_steps(network: nn.Module, views: torch.Tensor, fabric: Fabric) -> float:
+    started = time.monotonic()
+    for step in range(1 + TIMED):
+        with fabric.autocast():
+            given = network(views)
+            maps = given if isinstance(given, list) else [given]
+            loss = torch.stack([one.float().square().mean() for one in maps]).sum()
+        fabric.backward(loss)
+        float(loss.detach())  # waits for the device
+        if step == 0:
+            started = time.monotonic()
+    return (time.monotonic() - started) / TIMED

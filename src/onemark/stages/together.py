@@ -1,0 +1,76 @@
+"""Two matchers together: pseudo-labels of stages that make different mistakes.
+
+A trained matcher and registration err in different places, so what lies between their answers is nearer to the truth than
+either, as long as both know something. How far the matcher is followed is decided without labels. Where the errors of two
+answers have nothing in common, the square of their distance is the sum of the squares of their errors, so that the best
+weight of the matcher is
+
+    w = r^2 / D^2,   at most 1/2,
+
+with `r` the usual error of registration, which its own answers' disagreement tells, and `D` the usual distance between
+the two; both are means over a few radiographs, for each landmark. A matcher that has learned nothing is far away, and
+hardly counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onemark.data.cohort import Cohort
+from onemark.stages.base import StageContext
+from onemark.stages.matcher import Matcher
+from onemark.types import LandmarkSet, Radiograph
+
+ASKED = 12  # radiographs, evenly spread
+SPREAD = 1.1  # how far registration's answers for a place lie apart, as a multiple of its error
+MOST = 0.5  # of the trained matcher: nothing tells that it is the better one
+
+
+class Together:
+    """The answers of two matchers together, `matcher` drawn towards by `w` from `registration`.
+
+    Args:
+        matcher: Trained on the cohort.
+        registration: Whose expected errors are how far its own answers for a place lie apart.
+        cohort: Radiographs to weigh them on, when the first one is located.
+    """
+
+    def __init__(self, matcher: Matcher, registration: Matcher, cohort: Cohort) -> None:
+        self.matcher, self.registration, self.cohort = matcher, registration, cohort
+        self._weight: NDArray[np.float64] | None = None
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """`[K]` how far each landmark is drawn towards the trained matcher's answer, 0...1/2."""
+        if self._weight is None:
+            self._weight = self._weigh()
+        return self._weight
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        """Landmarks of a radiograph, in original pixels; all but the places are registration's."""
+        here, there = self.registration.locate(radiograph), self.matcher.locate(radiograph)
+        return replace(here, xy=here.xy + self.weight[:, None] * (there.xy - here.xy))
+
+    def _weigh(self) -> NDArray[np.float64]:
+        step = max(1, len(self.cohort) // ASKED)
+        errors, distances = [], []
+        for one in self.cohort.readable(self.cohort.names[::step][:ASKED]):
+            here, there = self.registration.locate(one), self.matcher.locate(one)
+            errors.append(here.expected_error / one.pixel_length / one.side)
+            distances.append(np.linalg.norm(there.xy - here.xy, axis=1) / one.side)
+        if not errors:
+            return np.zeros(len(self.registration.names))
+        error, distance = np.mean(errors, 0) / SPREAD, np.mean(distances, 0)
+        return np.asarray(np.minimum(MOST, (error / np.maximum(distance, 1e-9)) ** 2))
+
+
+def labeller(context: StageContext) -> Callable[[Radiograph], LandmarkSet]:
+    """What a detector learns from: the stage before it or, where there are two matchers, both together."""
+    matchers = [stage for stage in context.before.values() if isinstance(stage, Matcher)]
+    if len(matchers) < 2:
+        return context.locate
+    return Together(matchers[0], matchers[-1], context.cohort).locate
