@@ -79,7 +79,7 @@ _SHIPPED = (
         "the default with two detectors that teach each other which pseudo-labels to trust",
         {MATCH: CC2D, DETECT: C2T, REFINE: F2},
         shares=WITH_REFINER,
-        unhurried=_FINE_REFINED,
+        unhurried=_at(MATCH, cc2d.FINE) | _at(DETECT, c2t.FINE) | _at(REFINE, f2.FINE),
     ),
     Recipe(
         "cc2d",

@@ -62,8 +62,8 @@ class Together:
             here, there = self.registration.locate(one), self.matcher.locate(one)
             errors.append(here.expected_error / one.pixel_length / one.side)
             distances.append(np.linalg.norm(there.xy - here.xy, axis=1) / one.side)
-        if not errors:
-            return np.zeros(len(self.registration.names))
+        if not errors:  # none of these can be read
+            return np.zeros(1)
         error, distance = np.mean(errors, 0) / SPREAD, np.mean(distances, 0)
         return np.asarray(np.minimum(MOST, (error / np.maximum(distance, 1e-9)) ** 2))
 

@@ -24,6 +24,7 @@ from onemark.nn.embedding.locate import describe, find, level_maps
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.stages.match.cc2d import CC2D, CC2DConfig
+from onemark.stages.match.cc2d import matcher as cc2d
 from onemark.testing import fit_stage
 
 FABRIC = fabric_for("cpu")
@@ -341,3 +342,30 @@ def test_the_way_back_ends_where_it_began_on_the_exemplar_itself(
     assert np.median(own) < 2.5
     assert np.isnan(hidden).tolist() == [k == 3 for k in range(len(placed))]
     assert np.median(off) == pytest.approx(9.0, abs=3.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pace", "hurried", "taken"),
+    [
+        (None, 1.0, 0.25, None),  # a number of steps
+        (200.0, 1.0, 0.25, 200.0),  # 200 / 1.6 = 125 steps: its answers will count
+        (200.0, 1.1, 0.25, 50.0),  # 114 steps: they would not, so that a share must do
+        (200.0, 1.1, 1.0, 200.0),
+        (59.0, 0.01, 0.25, 14.75),  # too short to look
+    ],
+)
+def test_it_takes_all_its_time_only_where_its_answers_will_count(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+    pace: float,
+    hurried: float,
+    taken: float | None,
+):
+    plans = []
+    monkeypatch.setattr(cc2d, "seconds_per_step", lambda *_: pace)
+    monkeypatch.setattr(cc2d, "train", lambda task, plan, *_: plans.append(plan))
+    config = dataclasses.replace(TINY, hurried=hurried)
+    fit_stage(CC2D, phantoms, exemplars, config, seconds=seconds)
+    assert [plan.seconds for plan in plans] == [taken]
