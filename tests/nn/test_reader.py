@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
+from lightning_fabric import Fabric
 from made_up import draw_weights
 from torch import nn
 
@@ -23,8 +26,11 @@ def canvases() -> torch.Tensor:
     return torch.rand(2, 1, 64, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_reader_answers_as_its_network_does(network: HeatmapNet):
-    found = Reader(network, (64, 32), fabric_for("cpu"))(canvases())
+@pytest.mark.parametrize("trained_in", ["32-true", "bf16-mixed"])
+def test_a_reader_answers_as_its_network_does_on_every_cpu(
+    network: HeatmapNet, trained_in: Literal["32-true", "bf16-mixed"]
+):
+    found = Reader(network, (64, 32), Fabric(accelerator="cpu", devices=1, precision=trained_in))(canvases())
     with torch.no_grad():
         torch.testing.assert_close(found, network.eval()(canvases()), atol=1e-3, rtol=1e-4)
 

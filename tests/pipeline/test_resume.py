@@ -175,7 +175,7 @@ def test_a_run_can_be_stopped_before_its_first_step(
 
 
 # One of the twelve radiographs is annotated, which leaves the matchers eleven twelfths of their shares.
-MATCH_SHARE = 0.1 * 11 / 12 / (0.5 * 11 / 12 + 0.5)
+MATCH_SHARE = 0.35 * 11 / 12 / (0.64 * 11 / 12 + 0.36)
 
 
 def seconds_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:

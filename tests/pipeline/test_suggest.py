@@ -138,6 +138,12 @@ def test_a_fit_with_other_wishes_adopts_the_matcher(
     before = read_weights(run / "weights.safetensors")["match"][0]
     assert same_matcher(run, settings=settings)
     assert same_matcher(run, recipe="match-only", settings=_of_match(settings))
+    assert same_matcher(run, settings=settings | {"match.hurried": 0.5})
+    config = json.loads((run / "config.json").read_text())
+    del config["settings"]["match.hurried"], config["settings"]["match.bias_cap"]  # an earlier version's run
+    (run / "config.json").write_text(json.dumps(config))
+    assert same_matcher(run, settings=settings)
+    assert not same_matcher(run, settings=settings | {"match.bias_cap": 0.5})
     assert not same_matcher(run, settings=settings | {"match.batch": 3})
     assert not same_matcher(run, recipe="edgetrans-match-only")
     assert not same_matcher(tmp_path, settings=settings)

@@ -13,7 +13,7 @@ from torch import nn
 
 from onemark.imaging.ellipses import pixel_scale, scale_to
 from onemark.imaging.letterbox import Letterbox, Size
-from onemark.nn.device import memory_errors, precision
+from onemark.nn.device import memory_errors, reading
 from onemark.nn.folding import fold, is_training, weights_version
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
@@ -42,7 +42,7 @@ class Reader:
             UserError: the device has too little memory.
         """
         module = self._settle()
-        with memory_errors(REMEDY), torch.inference_mode(), self.fabric.autocast():
+        with memory_errors(REMEDY), torch.inference_mode(), reading(self.fabric):
             return module(canvases.to(self.fabric.device))
 
     def _settle(self) -> nn.Module:
@@ -52,8 +52,7 @@ class Reader:
         if self._asked is None or version != self._version or is_training(self.module):
             self._version = version
             module = self.module.to(self.fabric.device).eval()
-            exact = self.fabric.device.type == "cpu" and precision("cpu") == "32-true"
-            self._asked = fold(module) if exact else module
+            self._asked = fold(module) if self.fabric.device.type == "cpu" else module
         return self._asked
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:

@@ -148,6 +148,10 @@ def _settled_config(folder: RunFolder, cohort: Cohort, device: str) -> RunConfig
     return replace(folder.config, device=choose(device))
 
 
+HURRIED = "hurried"
+"""The matcher's option that only matters once there are exemplars."""
+
+
 def same_matcher(
     run: Path | str,
     *,
@@ -175,7 +179,13 @@ def same_matcher(
     there = RECIPES.get(config.recipe)
     if there is None or there.matcher is not wanted.matcher:
         return False
-    return all(config.settings.get(f"{MATCH}.{name}") == value for name, value in options.items())
+    # A run of an earlier version does not name the options that are new since then.
+    usual = settings_of(wanted.matcher.Config())
+    return all(
+        config.settings.get(f"{MATCH}.{name}", usual[name]) == value
+        for name, value in options.items()
+        if name != HURRIED
+    )
 
 
 def settled_differently(

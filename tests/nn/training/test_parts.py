@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from onemark import Progress, UserError
@@ -70,7 +71,8 @@ def test_a_lack_of_memory_cuts_the_batch_and_the_run_ends_as_if_cut_from_the_sta
 
 
 def test_the_gradient_of_the_parts_is_that_of_the_batch():
-    task, fabric = Line(4, normalized=False), FABRIC
+    # In 16 bit, sums of parts are rounded otherwise than the whole.
+    task, fabric = Line(4, normalized=False), Fabric(accelerator="cpu", devices=1, precision="32-true")
     module = fabric.setup_module(task.module)
     draw = TrainingContext(fabric).generator
     gradient = PartedGradient(task, module, fabric, draw, 8, lambda sentence: None)

@@ -13,6 +13,7 @@ from onemark.imaging.letterbox import Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
+from onemark.nn.device import reading
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
@@ -116,7 +117,7 @@ class SLA(Matcher):
         fine, coarse = [], []
         self.network.eval()
         device = self.reader.fabric.device
-        with torch.inference_mode(), self.reader.fabric.autocast():
+        with torch.inference_mode(), reading(self.reader.fabric):
             for one in exemplars:
                 canvas, xy = store.read([one.index]).to(device), one.xy.nan_to_num().to(device)
                 fine.append(self.views.describe(canvas, xy))
@@ -155,7 +156,7 @@ class SLA(Matcher):
         k = self.index_of(name)
         taps, frame = self.reader.read(radiograph)
         one = max(range(len(self.visible)), key=lambda m: float(self._of(taps, slice(m, m + 1)).score[0, k]))
-        with torch.inference_mode(), self.reader.fabric.autocast():
+        with torch.inference_mode(), reading(self.reader.fabric):
             start = self._of(taps, slice(one, one + 1)).xy
             levels = self.views.levels(taps, start, self._on(taps, self.templates, slice(one, one + 1)))
         shown = {
@@ -171,7 +172,7 @@ class SLA(Matcher):
             if not self.network.frozen:
                 return first
             start = first.xy
-        with torch.inference_mode(), self.reader.fabric.autocast():
+        with torch.inference_mode(), reading(self.reader.fabric):
             templates = self._on(taps, self.templates, which)
             return self.views.find(taps, start, templates, self.visible[which].to(taps[0].device))
 
@@ -179,7 +180,7 @@ class SLA(Matcher):
         """The answer `[B, K]` that the encoder gives by itself."""
         radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
         visible = self.visible[which].to(taps[0].device)
-        with torch.inference_mode(), self.reader.fabric.autocast():
+        with torch.inference_mode(), reading(self.reader.fabric):
             vectors = [
                 v.flatten(0, 1).expand(len(taps[0]), -1, -1) for v in self._on(taps, self.coarse, which)
             ]
