@@ -28,9 +28,9 @@ def matcher(truth: LandmarkTable, away: tuple[float, float], error: float = floa
 @pytest.mark.parametrize(
     ("apart", "error", "weight"),
     [
-        (4.0, 4.0, 0.5),  # it is nearer to registration than that is to the truth: half at most
-        (4.0, 2.0, 0.25),  # (2 / 4)^2
-        (40.0, 2.0, 0.0025),  # it has learned nothing
+        (4.0, 5.0, 0.5),  # it is nearer to registration than that is to the truth: half at most
+        (4.0, 2.0, 1 / 12),  # a third of (2 / 4)^2
+        (40.0, 2.0, 1 / 1200),  # it has learned nothing
     ],
 )
 def test_the_farther_the_matcher_is_the_less_it_counts(
@@ -52,13 +52,15 @@ def test_each_landmark_has_a_weight_of_its_own(phantoms: Cohort, truth: Landmark
         known = truth[one.name]
         return replace(known, xy=known.xy + far[:, None] * [1, 0])
 
-    np.testing.assert_allclose(Together(KnownPoints(locate), registration, phantoms).weight, (2 / far) ** 2)
+    np.testing.assert_allclose(
+        Together(KnownPoints(locate), registration, phantoms).weight, (2 / far) ** 2 / 3
+    )
 
 
 def test_a_detector_learns_from_both_where_there_are_two(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
 ):
-    first, second = matcher(truth, (0.0, 2.0)), matcher(truth, (0.0, 0.0), SPREAD * 2.0)
+    first, second = matcher(truth, (0.0, 2.0)), matcher(truth, (0.0, 0.0), SPREAD * 3.0)
     context = StageContext(
         fabric_for("cpu"), cohort=phantoms, exemplars=exemplars, config=first.config, before={"match": first}
     )
