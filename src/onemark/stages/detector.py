@@ -51,7 +51,9 @@ class Detector(Locator):
         """Learn from pseudo-labels, each asked for when its radiograph is first drawn, and from the exemplars' labels."""
         torch.manual_seed(context.seed + cls.seed_offset)
         config, canvas = cls.settle_config(context, None)
-        canvas = cls.choose_canvas(context, canvas)
+        former = context.former_as(cls)
+        # What has been learned holds for its scale.
+        canvas = cls.choose_canvas(context, canvas) if former is None else former.canvas
         self = cls(config, context.exemplars.names, canvas, context.fabric)  # type: ignore[arg-type]
         self.start_from(context.starting_weights())
         levels, seconds = self.open_levels(context), context.seconds

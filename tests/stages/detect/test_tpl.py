@@ -332,6 +332,24 @@ def test_the_canvas_is_as_fine_as_there_is_time_for(
     assert (canvas == asked) is (larger == 1)
 
 
+def test_a_detector_that_is_taught_more_stays_on_its_canvas(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tpl, "UNHURRIED", 0.0)
+    config = dataclasses.replace(STILL, enlarge=4.0)
+
+    def fit(pace: float, former: TPL | None = None) -> TPL:
+        monkeypatch.setattr(tpl, "seconds_per_step", lambda *_: pace)
+        return fit_stage(
+            TPL, phantoms, exemplars, config, labels=lambda one: truth[one.name], former=former, seconds=0.1
+        )
+
+    fine = fit(pace=0.0)
+    assert fine.canvas == cohort_canvas(phantoms, 4 * 4096)
+    assert fit(pace=1.0).canvas == cohort_canvas(phantoms, 4096)
+    assert fit(pace=1.0, former=fine).canvas == fine.canvas
+
+
 def test_looking_at_the_pace_changes_neither_network_nor_draws():
     torch.manual_seed(1)
     network = HeatmapNet(UNet(), 2)

@@ -90,7 +90,7 @@ class TPL(Detector):
             network = cls.build_network(config, len(context.exemplars.names))
             pace = seconds_per_step(network, canvas, config.batch, context.fabric)
         for larger in (config.enlarge, math.sqrt(config.enlarge)):
-            if seconds / (larger * pace) >= ENOUGH_STEPS:
+            if seconds >= ENOUGH_STEPS * larger * pace:
                 return cohort_canvas(context.cohort, round(larger * config.area))
         return canvas
 
