@@ -86,18 +86,33 @@ def test_a_matcher_alone_has_expected_errors_too():
     assert found.argmax() == 4
 
 
+def taught_by(ways: np.ndarray, exemplars: int) -> np.ndarray:
+    taught = ErrorModel.learn(COHORT, UNTAUGHT, {"cycle": BACK}, Labelled(ways, exemplars))
+    assert taught is not None
+    return taught.level
+
+
 def test_the_more_exemplars_the_more_their_own_errors_count():
     hard = np.array([0.01, 0.01, 0.06, 0.01, 0.01, np.nan])
     ways = np.stack([np.stack([hard, np.zeros(6)], -1)] * 8)
-    free, levels = learned().level, []
-    for exemplars in (2, 10, 100):
-        taught = ErrorModel.learn(COHORT, UNTAUGHT, {"cycle": BACK}, Labelled(ways, exemplars))
-        assert taught is not None
-        levels.append(taught.level)
-    few, some, many = levels
-    assert free[2] < few[2] < some[2] < many[2]
-    np.testing.assert_allclose(many[:5], hard[:5], rtol=0.1)
-    assert many[5] == free[5]  # on no copy
+    free, levels = learned().level, [taught_by(ways, exemplars) for exemplars in (2, 10, 100, 10_000)]
+    apart = [level[2] / level[0] for level in (free, *levels)]
+    assert apart == sorted(apart)
+    assert apart[0] < apart[1]
+    np.testing.assert_allclose(levels[-1][:5], hard[:5], rtol=0.01)
+    assert levels[-1][5] == free[5]  # on no copy
+
+
+def test_exemplars_tell_which_landmarks_are_hard_sooner_than_how_large_errors_are():
+    free = learned().level
+    hard = np.array([1, 1, 4, 1, 1, 1]) * free / 5  # of copies of radiographs that a network remembers
+    ways = np.stack([np.stack([hard, np.zeros(6)], -1)] * 8)
+    level = np.log(taught_by(ways, 10) / free)
+    size = np.log(hard / free).mean()
+    assert level.mean() == pytest.approx(9 / 39 * size)
+    assert level[2] - level[0] == pytest.approx(9 / 12 * np.log(4))
+    unknown = np.full_like(ways, np.nan)
+    np.testing.assert_array_equal(taught_by(unknown, 10), free)
 
 
 def test_corrections_scale_it():
