@@ -335,7 +335,7 @@ def test_the_canvas_is_as_fine_as_there_is_time_for(
 def test_a_detector_that_is_taught_more_stays_on_its_canvas(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tpl, "UNHURRIED", 0.0)
+    monkeypatch.setattr(tpl, "LOOK_FROM", 0.0)
     config = dataclasses.replace(STILL, enlarge=4.0)
 
     def fit(pace: float, former: TPL | None = None) -> TPL:

@@ -15,6 +15,7 @@ from onemark.nn.device import lacks_memory
 from onemark.nn.training.ranks import follow_first
 
 TIMED = 2  # steps, after one that prepares memory and kernels
+LOOK_FROM = 60.0  # seconds of a time budget; less is not spent on looking how many steps there will be
 
 
 def seconds_per_step(network: nn.Module, canvas: Size, batch: int, fabric: Fabric) -> float:

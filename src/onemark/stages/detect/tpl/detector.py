@@ -15,7 +15,7 @@ from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.training.canvases import ResolutionLevel, cohort_canvas
 from onemark.nn.training.labels import PseudoLabels
-from onemark.nn.training.pace import seconds_per_step
+from onemark.nn.training.pace import LOOK_FROM, seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors, take_fitting
 from onemark.stages.base import StageContext
@@ -26,7 +26,6 @@ from onemark.stages.detect.tpl.voting import VotingNet, VotingTask, disc_radius,
 from onemark.stages.detector import LABELLING, Detector
 from onemark.types import Evidence, LandmarkSet, Radiograph
 
-UNHURRIED = 60.0  # seconds; less is not spent on looking how many steps there will be
 ENOUGH_STEPS = 500
 """On fewer steps, a finer canvas is not worth what it takes (docs/benchmarks/what-was-tried.md)."""
 
@@ -83,7 +82,7 @@ class TPL(Detector):
     def choose_canvas(cls, context: StageContext, canvas: Size) -> Size:
         """The finest canvas, up to `enlarge` times as large, on which the time budget leaves enough steps."""
         config = context.options_as(TPLConfig)
-        if context.seconds is None or context.seconds < UNHURRIED or config.enlarge == 1:
+        if context.seconds is None or context.seconds < LOOK_FROM or config.enlarge == 1:
             return canvas
         seconds = context.seconds * (1 - LABELLING)
         with torch.random.fork_rng():  # the network that is trained draws the same weights either way

@@ -26,7 +26,7 @@ from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.loop import train
-from onemark.nn.training.pace import seconds_per_step
+from onemark.nn.training.pace import LOOK_FROM, seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
 from onemark.options import settings_of
@@ -39,10 +39,7 @@ from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 
 SALIENT = 16
 
-LOOK_FROM = 60.0  # seconds; less is not spent on looking how many steps there will be
-BESIDE = (
-    1.6  # times as long as the network's passes takes a step, with its teacher and the comparison of points
-)
+BESIDE = 1.6  # what a step takes, with its teacher and comparisons, as a multiple of the network's passes
 ENOUGH_STEPS = 120  # from which on answers are about as exact as registration's
 
 
