@@ -75,3 +75,19 @@ def test_a_cohort_that_cannot_be_read_leaves_registration_alone(phantoms: Cohort
     nothing = phantoms.subset([])
     both = Together(matcher(truth, (5.0, 0.0)), registration, nothing)
     np.testing.assert_array_equal(both.locate(phantoms[0]).xy, truth[phantoms.names[0]].xy)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(None, 12), (3600.0, 12), (0.0, 1)])
+def test_weighing_leaves_the_time_for_labels(
+    phantoms: Cohort, truth: LandmarkTable, seconds: float | None, asked: int
+):
+    seen: list[str] = []
+
+    def locate(one: Radiograph) -> LandmarkSet:
+        seen.append(one.name)
+        return truth[one.name]
+
+    registration = matcher(truth, (0.0, 4.0), SPREAD * 2.0)
+    weight = Together(KnownPoints(locate), registration, phantoms, seconds).weight
+    assert len(seen) == asked
+    np.testing.assert_allclose(weight, 1 / 12)

@@ -15,6 +15,8 @@ far away, and hardly counts.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,6 +29,7 @@ from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
 ASKED = 12  # radiographs, evenly spread
+WEIGHING = 1 / 12  # of a time budget, after which fewer must do: a quarter of what pseudo-labels may take
 SPREAD = 1.1  # how far registration's answers for a place lie apart, as a multiple of its error
 OWN = (
     1 / 3
@@ -41,10 +44,14 @@ class Together:
         matcher: Trained on the cohort.
         registration: Whose expected errors are how far its own answers for a place lie apart.
         cohort: Radiographs to weigh them on, when the first one is located.
+        seconds: After which no further one of them is asked for; None for no limit.
     """
 
-    def __init__(self, matcher: Matcher, registration: Matcher, cohort: Cohort) -> None:
+    def __init__(
+        self, matcher: Matcher, registration: Matcher, cohort: Cohort, seconds: float | None = None
+    ) -> None:
         self.matcher, self.registration, self.cohort = matcher, registration, cohort
+        self.seconds = math.inf if seconds is None else seconds
         self._weight: NDArray[np.float64] | None = None
 
     @property
@@ -60,12 +67,14 @@ class Together:
         return replace(here, xy=here.xy + self.weight[:, None] * (there.xy - here.xy))
 
     def _weigh(self) -> NDArray[np.float64]:
-        step = max(1, len(self.cohort) // ASKED)
+        step, started = max(1, len(self.cohort) // ASKED), time.monotonic()
         errors, distances = [], []
         for one in self.cohort.readable(self.cohort.names[::step][:ASKED]):
             here, there = self.registration.locate(one), self.matcher.locate(one)
             errors.append(here.expected_error / one.pixel_length / one.side)
             distances.append(np.linalg.norm(there.xy - here.xy, axis=1) / one.side)
+            if time.monotonic() - started >= self.seconds:
+                break
         if not errors:  # none of these can be read
             return np.zeros(1)
         error, distance = np.mean(errors, 0) / SPREAD, np.mean(distances, 0)
@@ -77,4 +86,5 @@ def labeller(context: StageContext) -> Callable[[Radiograph], LandmarkSet]:
     matchers = [stage for stage in context.before.values() if isinstance(stage, Matcher)]
     if len(matchers) < 2:
         return context.locate
-    return Together(matchers[0], matchers[-1], context.cohort).locate
+    seconds = None if context.seconds is None else WEIGHING * context.seconds
+    return Together(matchers[0], matchers[-1], context.cohort, seconds).locate

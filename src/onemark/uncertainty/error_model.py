@@ -36,14 +36,10 @@ OTHER_SHARE = 0.6
 WITNESS_FAR = (
     0.03  # of the mean side: a matcher, or a detector, that is usually so far from the other knows nothing
 )
-ASTRAY = (
-    0.2  # of the mean side: registrations whose answers for one place usually lie so far apart have failed
-)
+ASTRAY = 0.2  # of the mean side: registration whose answers for one place usually lie so far apart has failed
 TOO_FAR = {"teacher": WITNESS_FAR, "matcher_spread": ASTRAY}
 """From which mean on a length says nothing of the error: a detector so far from its teacher answers nothing, either."""
-FEW_EXEMPLARS = (
-    3  # further exemplars that say as much of which landmarks are hard as is estimated without labels
-)
+FEW_EXEMPLARS = 3  # further exemplars that tell which landmarks are hard as well as signals without labels do
 REMEMBERED = 30  # the same for how large errors are: what a network has seen often, it remembers
 SLOPE = 0.3  # how much a standard deviation of the signals together changes the logarithm of the error
 LEVEL_SLOPE = 0.6  # the same between landmarks, for signals that all say the same
