@@ -14,7 +14,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, canvas_for
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation, Pairs
-from onemark.nn.registration.features import describe
+from onemark.nn.registration.features import describe_appearance
 from onemark.nn.registration.register import fit_affine
 from onemark.progress import Progress, Sink, watched_by
 from onemark.types import LandmarkSet, Radiograph
@@ -61,7 +61,7 @@ class Orienter:
 
     @cached_property
     def _features(self) -> torch.Tensor:
-        return describe(self.canvas, STRIDE)
+        return describe_appearance(self.canvas, STRIDE)
 
     @property
     def other_ways(self) -> dict[str, Orientation]:
@@ -156,7 +156,7 @@ class Orienter:
         }
         if not turned:
             return {}
-        theirs = describe(torch.cat(list(turned.values())), STRIDE)
+        theirs = describe_appearance(torch.cat(list(turned.values())), STRIDE)
         ours = self._features[reference : reference + 1].expand(len(theirs), -1, -1, -1)
         _, unlike = fit_affine(ours, theirs, STEPS, STRIDE, scales=(1.0,), enough=enough)
         return dict(zip(turned, unlike.view(len(turned), -1).tolist(), strict=True))

@@ -17,7 +17,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.heatmaps.decode import pixels_to_cells
-from onemark.nn.registration.features import CHANNELS, describe
+from onemark.nn.registration.features import APPEARANCE, describe_appearance
 from onemark.nn.registration.fields import read_at
 from onemark.types import Radiograph
 
@@ -102,7 +102,7 @@ class Surroundings:
         if "around.points" not in arrays:
             return None
         points, patches = arrays["around.points"], torch.from_numpy(arrays["around.patches"]).float()
-        belong = patches.shape == (*points.shape[:2], len(_cells()), CHANNELS)
+        belong = patches.shape == (*points.shape[:2], len(_cells()), APPEARANCE)
         if points.ndim != 3 or points.shape[2] != 2 or not len(points) or not belong:
             raise ValueError("the surroundings are not those of the exemplars' landmarks")
         return cls(points, patches)
@@ -133,7 +133,7 @@ def fit_nearby(points: Table, here: Table, spread: float) -> Table:
 
 def _describe(radiograph: Radiograph, canvas: Size, stretch: float) -> tuple[Letterbox, torch.Tensor]:
     frame = Letterbox.fit(radiograph.size, canvas, stretch)
-    return frame, describe(frame.render(radiograph.pixels)[None, None], STRIDE)
+    return frame, describe_appearance(frame.render(radiograph.pixels)[None, None], STRIDE)
 
 
 def _look(channels: torch.Tensor, points: Table, around: torch.Tensor) -> torch.Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 ROUNDING = 1 / 12  # variance of a place within its cell, along each axis
@@ -44,17 +44,15 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
         prior: `[N, h, w]` log-prior that chooses among peaks but does not move them.
     """
     flat, window = logits.float().flatten(1), _Window.around_best(logits, radius, prior)
-    xy = window.mean(flat)
-    p = F.softmax(flat, 1)
-    h, w = logits.shape[-2:]
-    rows, columns = (torch.arange(n, device=logits.device) for n in (h, w))
-    # Squared before they are spread over the map: a hypot of every cell takes as long as a convolution.
-    right, down = columns - xy[:, 0, None], rows - xy[:, 1, None]
-    square = (down**2)[:, :, None] + (right**2)[:, None]
-    near = p.view_as(square) * (square <= FARTHEST**2)
-    distance = square.sqrt_().clamp_(max=FARTHEST).flatten(1)
-    spread = distance.mul_(p).sum(1)
-    return Peaks(xy, window.mass(p).clamp(max=1), spread, _second_moments(near, right, down))
+    xy, total = window.mean(flat), flat.logsumexp(1, keepdim=True)
+    # Farther cells all count as 8 cells away, so only these must be looked at one by one.
+    near = window.widened(radius + int(FARTHEST), logits.shape[-2:])
+    right, down = near.xs - xy[:, :1], near.ys - xy[:, 1:]
+    square = right**2 + down**2
+    p = (flat.gather(1, near.index) - total).exp() * (near.inside & (square <= FARTHEST**2))
+    spread = (p * square.sqrt()).sum(1) + FARTHEST * (1 - p.sum(1)).clamp(min=0)
+    mass = ((flat.gather(1, window.index) - total).exp() * window.inside).sum(1)
+    return Peaks(xy, mass.clamp(max=1), spread, _second_moments(p, right, down))
 
 
 def soft_places(logits: torch.Tensor, radius: int = 3) -> torch.Tensor:
@@ -80,14 +78,24 @@ class _Window:
 
     @classmethod
     def around_best(cls, logits: torch.Tensor, radius: int, prior: torch.Tensor | None = None) -> _Window:
-        h, w = logits.shape[-2:]
-        flat = logits.float().flatten(1)
-        best = (flat if prior is None else flat + prior.flatten(1)).argmax(1)
-        steps = torch.arange(-radius, radius + 1, device=logits.device)
+        flat, w = logits.float().flatten(1), logits.shape[-1]
+        best = (flat if prior is None else flat + prior.flatten(1)).argmax(1)[:, None]
+        return cls.around(best % w, best // w, radius, logits.shape[-2:])
+
+    @classmethod
+    def around(cls, x: torch.Tensor, y: torch.Tensor, radius: int, shape: Sequence[int]) -> _Window:
+        """Windows around cells `[N, 1]` of maps of a shape `(h, w)`."""
+        h, w = shape
+        steps = torch.arange(-radius, radius + 1, device=x.device)
         down, right = torch.meshgrid(steps, steps, indexing="ij")
-        ys, xs = (best // w)[:, None] + down.flatten(), (best % w)[:, None] + right.flatten()
+        ys, xs = y + down.flatten(), x + right.flatten()
         inside = (ys >= 0) & (ys < h) & (xs >= 0) & (xs < w)
         return cls(xs, ys, ys.clamp(0, h - 1) * w + xs.clamp(0, w - 1), inside)
+
+    def widened(self, radius: int, shape: Sequence[int]) -> _Window:
+        """Larger windows around the same cells, of maps of a shape `(h, w)`."""
+        middle = self.xs.shape[1] // 2
+        return self.around(self.xs[:, middle, None], self.ys[:, middle, None], radius, shape)
 
     def mean(self, flat: torch.Tensor) -> torch.Tensor:
         """Mean positions `[N, 2]` by the probability of `[N, h * w]` logits."""
@@ -95,17 +103,11 @@ class _Window:
         near = flat.gather(1, self.index).masked_fill(~self.inside, -torch.inf).softmax(1)
         return torch.stack([(near * self.xs).sum(1), (near * self.ys).sum(1)], 1)
 
-    def mass(self, p: torch.Tensor) -> torch.Tensor:
-        """What of probabilities `[N, h * w]` lies in each window: `[N]`."""
-        return (p.gather(1, self.index) * self.inside).sum(1)
-
 
 def _second_moments(p: torch.Tensor, right: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """`[N, 2, 2]` of maps `[N, h, w]` whose columns lie `right` `[N, w]` and rows `down` `[N, h]` of a point."""
-    total = p.sum((1, 2)).clamp(min=1e-12)
-    xx = (p.sum(1) * right**2).sum(1)
-    yy = (p.sum(2) * down**2).sum(1)
-    xy = ((p @ right[:, :, None])[..., 0] * down).sum(1)
+    """`[N, 2, 2]` of weights of M cells `[N, M]` that lie `right` and `down` `[N, M]` of a point."""
+    total = p.sum(1).clamp(min=1e-12)
+    xx, yy, xy = ((p * product).sum(1) for product in (right**2, down**2, right * down))
     moments = torch.stack([torch.stack([xx, xy], 1), torch.stack([xy, yy], 1)], 1) / total[:, None, None]
     return moments + ROUNDING * torch.eye(2, device=p.device)
 

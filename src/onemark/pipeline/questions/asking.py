@@ -12,7 +12,7 @@ from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.landmarks.units import in_one_unit
 from onemark.data.questions import Question, Questions
 from onemark.imaging.letterbox import Letterbox, canvas_for
-from onemark.nn.registration.features import describe
+from onemark.nn.registration.features import describe_appearance
 from onemark.nn.training.canvases import learning_pool
 from onemark.pipeline.fit import load, open_own_cohort
 from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
@@ -105,7 +105,7 @@ def _known_predictions(folder: RunFolder) -> LandmarkTable | None:
 
 def _describe(radiograph: Radiograph, canvas: tuple[int, int]) -> NDArray[np.float64]:
     image = Letterbox.fit(radiograph.size, canvas).render(radiograph.pixels)[None, None]
-    return np.asarray(describe(image, STRIDE).flatten().double().numpy())
+    return np.asarray(describe_appearance(image, STRIDE).flatten().double().numpy())
 
 
 def _errors(one: LandmarkSet) -> NDArray[np.float64]:
