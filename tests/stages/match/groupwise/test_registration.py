@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from onemark.imaging.augment import Geometry, Warp
-from onemark.nn.registration.features import Described, blur, describe
+from onemark.nn.registration.features import Described, blur, describe, describe_appearance
 from onemark.nn.registration.fields import carry, follow, invert, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
 from onemark.stages.match.groupwise.config import GroupwiseConfig
@@ -38,6 +38,31 @@ def points(count: int) -> torch.Tensor:
 
 def uniform(x: float, y: float, shape: tuple[int, int] = (4, 5)) -> torch.Tensor:
     return torch.tensor([float(x), float(y)]).expand(1, *shape, 2).clone()
+
+
+@pytest.mark.parametrize("stride", [2, 8])
+def test_a_bright_and_a_dark_edge_differ_in_the_gradient_and_not_in_its_direction(stride: int):
+    bright, dark = describe(texture(), stride), describe(1 - texture(), stride)
+    signed, direction = slice(-4, -2), slice(-2, None)
+    assert torch.allclose(bright[:, signed], -dark[:, signed], atol=1e-4)
+    assert torch.allclose(bright[:, direction], dark[:, direction], atol=1e-4)
+    assert bright[:, direction].std() > 0.3
+
+
+def test_edges_weigh_most_on_fine_grids_and_where_affine_maps_are_fitted():
+    def edges(channels: torch.Tensor) -> float:
+        energy = channels.square().mean((0, 2, 3))
+        return float(energy[-4:].sum() / energy.sum())
+
+    fine, coarse, affine = describe(texture(), 4), describe(texture(), 8), describe(texture(), 8, True)
+    assert min(edges(fine), edges(affine)) > 0.85
+    assert 0.2 < edges(coarse) < 0.5
+
+
+def test_exposure_is_no_difference():
+    for describing in (describe, describe_appearance):
+        one, other = describing(texture(), 4), describing(0.2 + 0.6 * texture(), 4)
+        assert (one - other).abs().mean() < 0.1 * one.abs().mean()
 
 
 def test_affine_maps_are_recovered():
