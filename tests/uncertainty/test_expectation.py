@@ -240,3 +240,14 @@ def test_a_stage_that_has_failed_does_not_inflate_expected_errors(length: str, a
     far = ErrorModel.learn(COHORT, UNTAUGHT, {length: np.full_like(BACK, away)})
     assert far is not None
     assert np.array_equal(far.level, near.level) is as_near
+
+
+def test_one_radiograph_on_which_registration_failed_does_not_make_all_the_others_errors_larger():
+    failed = BACK.copy()
+    failed[1] = 0.3
+    all_well, one_failed = (
+        ErrorModel.learn(COHORT, UNTAUGHT, {"matcher_spread": rows}) for rows in (BACK, failed)
+    )
+    assert all_well is not None
+    assert one_failed is not None
+    assert 0.9 < one_failed.level.mean() / all_well.level.mean() < 1.1

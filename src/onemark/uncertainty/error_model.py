@@ -329,10 +329,16 @@ def _level(
     known = {name: rows for name, rows in known.items() if _mean(rows, (0, 1)) > 0}
     shares = {name: share for name, share in SHARES.items() if name in known}
     shares = shares or {name: OTHER_SHARE for name in ("shape", "spread") if name in known}
-    overall = [float(_mean(known[name], (0, 1))) / share for name, share in shares.items()]
+    overall = [_usual(known[name]) / share for name, share in shares.items()]
     unsure = [-by_name[name] for name in UNSURE if name not in without and np.isfinite(by_name[name]).any()]
     relative = np.exp(LEVEL_SLOPE * _hardness([*map(_log, known.values()), *unsure]))
     return np.asarray(np.exp(np.mean(np.log(overall or [FLOOR]))) * relative / relative.mean())
+
+
+def _usual(lengths: Table) -> float:
+    """What lengths `[N, K]` are on most radiographs: one on which a stage has failed altogether does not count more."""
+    said = lengths[np.isfinite(lengths).any(1)]
+    return float(np.median(np.nanmean(said, 1)))
 
 
 def _hardness(tables: Sequence[Table]) -> Table:
