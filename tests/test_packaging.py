@@ -85,3 +85,20 @@ def test_versions_and_commands_agree():
     }
     assert scripts == {"onemark": "onemark.cli:main"}
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_imports_point_one_way():
+    """The contracts of `pyproject.toml`, which docs/architecture.md explains."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
-from onemark.stages.base import StageContext
-from onemark.stages.matcher import Matcher
+from onemark.stages.base import Locator, StageContext
 from onemark.types import LandmarkSet, Radiograph
 
 ASKED = 12  # radiographs, evenly spread
@@ -48,7 +47,7 @@ class Together:
     """
 
     def __init__(
-        self, matcher: Matcher, registration: Matcher, cohort: Cohort, seconds: float | None = None
+        self, matcher: Locator, registration: Locator, cohort: Cohort, seconds: float | None = None
     ) -> None:
         self.matcher, self.registration, self.cohort = matcher, registration, cohort
         self.seconds = math.inf if seconds is None else seconds
@@ -83,7 +82,7 @@ class Together:
 
 def labeller(context: StageContext) -> Callable[[Radiograph], LandmarkSet]:
     """What a detector learns from: the stage before it or, where there are two matchers, both together."""
-    matchers = [stage for stage in context.before.values() if isinstance(stage, Matcher)]
+    matchers = [stage for stage in context.before.values() if isinstance(stage, Locator)]
     if len(matchers) < 2:
         return context.locate
     seconds = None if context.seconds is None else WEIGHING * context.seconds
