@@ -5,7 +5,8 @@ detector and refiner are, how sure they and the matcher are of the place, how fa
 lies from where the others put it, and how unlike the exemplars' its surroundings look. Each of these signals is
 compared with its own mean for that landmark over the cohort. Between landmarks, which ones are hard: the same
 signals' means, but for the surroundings'. How large errors are altogether is taken from those signals that are
-lengths; they are errors of the stages relative to each other, so they grow and shrink with the true ones.
+lengths, as they are on the median radiograph; they are errors of the stages relative to each other, so they grow and
+shrink with the true ones.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Table = NDArray[np.float64]
 LEAST_RADIOGRAPHS = 3
 FLOOR = 0.002  # of the mean side; distances below it say little
 SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1}
-"""What lengths are on average, as a share of the true error."""
+"""What lengths usually are, as a share of the true error."""
 OTHER_SHARE = 0.6
 """The same for distances to the constellation and widths of peaks, which count where none of those lengths is known."""
 WITNESS_FAR = (

@@ -56,7 +56,7 @@ def soft_peaks(logits: torch.Tensor, radius: int = 3, prior: torch.Tensor | None
 
 
 def soft_places(logits: torch.Tensor, radius: int = 3) -> torch.Tensor:
-    """The positions `[N, 2]` of `soft_peaks` alone, which take a tenth of the time."""
+    """The positions `[N, 2]` of `soft_peaks` alone."""
     return _Window.around_best(logits, radius).mean(logits.float().flatten(1))
 
 
