@@ -10,25 +10,25 @@ SHORT = 3.0  # the same for edges on fine grids, where they differ in strength o
 LEAST_CONTRAST = 0.02  # grey values, of 1: noise below it is not blown up
 LEAST_EDGE = 0.005
 LEAST_STRENGTH = 1e-3  # of a relative gradient that has a direction
-GREY_FROM = 8  # canvas px per cell: from there on grey values count as much as edges
+GREY_FROM = 8  # canvas px per cell: from there on grey values count more than edges
 APPEARANCE = 4  # channels of `describe_appearance`
 
 
-def describe(images: torch.Tensor, stride: int, edges_alone: bool = False) -> torch.Tensor:
+def describe(images: torch.Tensor, stride: int, mostly_edges: bool = False) -> torch.Tensor:
     """What fields are fitted to: channels `[B, C, h, w]` of canvases `[B, 1, H, W]`, on a grid of that stride.
 
     They are the grey values, standardised over the canvas, and the gradient relative to its strength in the
     neighbourhood: its components (x, y), and the same without its sign, at twice the angle, because the edge of a bone
     may be bright or dark. On fine grids edges weigh most, because grey values tell of exposure and soft tissue as well.
-    On coarse ones grey values count as much, also standardised in the neighbourhood: teeth have their neighbours' edges.
+    On coarse ones grey values count more, also standardised in the neighbourhood: teeth have their neighbours' edges.
 
     Args:
         images: The canvases.
         stride: Canvas px per cell.
-        edges_alone: Whether edges weigh most on a coarse grid, too, as affine maps want it.
+        mostly_edges: Whether edges weigh most on a coarse grid, too, as affine maps want it.
     """
     x = _on_grid(images, stride)
-    if stride < GREY_FROM or edges_alone:
+    if stride < GREY_FROM or mostly_edges:
         edges = _relative_gradient(x, SHORT)
         return torch.cat([_standardise(x), 3 * edges, 2 * _without_sign(edges)], 1)
     edges = _relative_gradient(x, LOCAL)
@@ -57,11 +57,11 @@ class Described:
         self.canvases = canvases
         self._channels: dict[tuple[int, bool], torch.Tensor] = {}
 
-    def at(self, stride: int, count: int = 1, edges_alone: bool = False) -> torch.Tensor:
+    def at(self, stride: int, count: int = 1, mostly_edges: bool = False) -> torch.Tensor:
         """The channels on a grid of that stride, as `describe` gives them; a single radiograph `count` times."""
-        key = stride, edges_alone
+        key = stride, mostly_edges
         if key not in self._channels:
-            self._channels[key] = describe(self.canvases, stride, edges_alone)
+            self._channels[key] = describe(self.canvases, stride, mostly_edges)
         channels = self._channels[key]
         return channels.expand(count, -1, -1, -1) if count > 1 else channels
 

@@ -73,7 +73,7 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
     def fit(
         fields: torch.Tensor, base: torch.Tensor | None, stride: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        channels = describe(everything, stride, edges_alone=base is None)
+        channels = describe(everything, stride, mostly_edges=base is None)
         fitted = _within(group.fields, count, channels)
         for i, j in _batches(pairs):
             ours, theirs = channels[i], channels[j]
@@ -200,7 +200,7 @@ def _agree_over(
 def fit_between(sources: Described, target: Described, config: GroupwiseConfig) -> Field:
     """Fields `[P, h, w, 2]` from P radiographs to one, each by itself."""
     count = len(sources.canvases)
-    ours, theirs = (one.at(COARSE, many, edges_alone=True) for one, many in ((sources, 1), (target, count)))
+    ours, theirs = (one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, count)))
     affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
     fields = affine
     for stride in STRIDES:
