@@ -46,8 +46,8 @@ def test_a_run_of_the_gpu_predicts_the_same_on_the_cpu(run: Path):
     cohort = onemark.open_cohort(run.parent / "xrays")
     there, here = (onemark.load(run, device).predict(cohort) for device in ("cuda", "cpu"))
     apart = np.concatenate([np.linalg.norm(a.xy - b.xy, axis=1) for a, b in zip(there, here, strict=True)])
-    # bfloat16 moves a point by a part of a pixel; an ambiguous one may jump.
-    assert np.nanmedian(apart) < 0.5
+    # Convolutions on a GPU round to 10 bits; an ambiguous point may jump.
+    assert np.nanmedian(apart) < 0.05
 
 
 def test_the_gpu_repeats_itself(run: Path):
@@ -57,13 +57,26 @@ def test_the_gpu_repeats_itself(run: Path):
         np.testing.assert_allclose(a.xy, b.xy, atol=1e-2)
 
 
+def test_registration_on_the_gpu_agrees_with_the_cpu(tmp_path: Path):
+    truth = write_phantom_cohort(tmp_path, 12, size=(128, 128))
+    cohort = onemark.open_cohort(tmp_path)
+    exemplar = LandmarkTable.from_sets([truth[cohort.names[0]]])
+    settings = {"match.area": 128**2, "match.references": 3}
+    tables = [
+        onemark.fit(cohort, exemplar, recipe="groupwise", device=device, settings=settings).predict(cohort)
+        for device in ("cuda", "cpu")
+    ]
+    apart = np.concatenate([np.linalg.norm(a.xy - b.xy, axis=1) for a, b in zip(*tables, strict=True)])
+    assert np.nanmedian(apart) < 0.1
+
+
 class Greedy:
-    """A task whose whole batch takes more memory than the GPU has free, and an eighth of it less."""
+    """A task whose whole batch takes more memory than the GPU has free, and a quarter of it less."""
 
     def __init__(self) -> None:
         self.module = nn.Linear(1, 1).cuda()
         free, _ = torch.cuda.mem_get_info()
-        self.bytes = free // 4  # for each of 8 items
+        self.bytes = free // 3  # for each of 8 items: two of them fit
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:

@@ -73,11 +73,6 @@ def fabric_for(device: str = "auto", processes: Processes = ONE) -> Fabric:
     return fabric
 
 
-def reading(fabric: Fabric) -> contextlib.AbstractContextManager[None]:
-    """The precision in which a trained network is asked: on a CPU float32, so that every CPU gives the same answers."""
-    return contextlib.nullcontext() if fabric.device.type == "cpu" else fabric.autocast()
-
-
 def lacks_memory(error: Exception) -> bool:
     """Whether an error says that the device has too little memory."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)

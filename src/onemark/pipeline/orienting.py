@@ -79,9 +79,15 @@ class Orienter:
         """Name -> orientation of the radiographs of a cohort that can be read, compared together as they lie."""
         limit = USUAL * self.usual
         unlike = self.compare(cohort.readable(names), [UPRIGHT], enough=limit)
-        found = {name: UPRIGHT for name, values in unlike.items() if values[0] <= limit}
-        doubtful = [name for name in unlike if name not in found]
-        return found | {one.name: self.find(one) for one in cohort.readable(doubtful)}
+        doubtful = [name for name, values in unlike.items() if values[0] > limit]
+        turned = self.compare(cohort.readable(doubtful), ALL[1:])
+        found = dict.fromkeys(unlike, UPRIGHT)
+        for name, others in turned.items():
+            every = [*unlike[name], *others]
+            chosen = self.choose(every)
+            if not chosen.is_upright and self._confirms(chosen, cohort[name], every):
+                found[name] = self._with_pairs(chosen)
+        return found
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
         """The orientation as of `find`, and how unlike the exemplar it is then, as a multiple of the usual.

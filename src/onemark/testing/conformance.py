@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,11 @@ OVERRUN = 400  # events after which a stage that should have ended within its bu
 
 
 def check_stage(
-    stage: type[Stage], config: StageConfig | None = None, *, before: Sequence[Stage] = ()
+    stage: type[Stage],
+    config: StageConfig | None = None,
+    *,
+    before: Sequence[Stage] = (),
+    device: str = "cpu",
 ) -> None:
     """Check a matcher, detector or refiner against the contract in `onemark.stages`, on the phantom.
 
@@ -45,6 +49,7 @@ def check_stage(
         config: Options that make it quick: a small `area`, few `steps`. The defaults where left out.
         before: Fitted stages that a detector or refiner needs before it; where there is none, a matcher whose
             answers are about 2 px off.
+        device: Where the stage is checked, as for `onemark.fit`.
 
     Raises:
         AssertionError: it does not keep to the contract; the message names the stage, what was done and what failed.
@@ -52,7 +57,7 @@ def check_stage(
     with _saying(stage, "the declaration"):
         _check_declaration(stage)
     with tempfile.TemporaryDirectory() as folder:
-        suite = _Suite(stage, config or stage.Config(), Path(folder), before)
+        suite = _Suite(stage, config or stage.Config(), Path(folder), before, device)
         for name, check in suite.checks():
             with _saying(stage, name):
                 check()
@@ -80,9 +85,10 @@ class _Suite:
     """The checks of one stage on one phantom cohort."""
 
     def __init__(
-        self, stage: type[Stage], config: StageConfig, folder: Path, before: Sequence[Stage]
+        self, stage: type[Stage], config: StageConfig, folder: Path, before: Sequence[Stage], device: str
     ) -> None:
         self.stage, self.config, self.place = stage, config, folder
+        self.fabric = fabric_for(device)
         self.truth = write_phantom_cohort(folder / "phantoms", COUNT, size=SIZE)
         self.cohort: Cohort = open_cohort(folder / "phantoms")
         self.exemplars = LandmarkTable.from_sets(self.truth.sets[:1])
@@ -126,7 +132,7 @@ class _Suite:
     def check_restores(self) -> None:
         path = self.place / "weights.safetensors"
         write_weights(path, {self.stage.slot: self._whole().state()})
-        again = self.stage.restore(*read_weights(path)[self.stage.slot], fabric_for("cpu"))
+        again = self.stage.restore(*read_weights(path)[self.stage.slot], self.fabric)
         assert again.names == self.exemplars.names
         self._check_same(self._whole(), again)
 
@@ -186,7 +192,7 @@ class _Suite:
         if self.stage.bound_to_landmarks:
             return
         before = {slot: _without_last(one, len(fewer.names)) for slot, one in self.before.items()}
-        other = fit_stage(self.stage, self.cohort, fewer, self.config, before=before, former=former)
+        other = self._fit(fewer, before=before, former=former)
         assert other.names == fewer.names, "names must be those of the new exemplars"
 
     def check_without_exemplars(self) -> None:
@@ -222,17 +228,19 @@ class _Suite:
         seconds: float | None = None,
         sink: Sink = silent,
         checkpoint: Checkpoint | None = None,
+        before: Mapping[str, Stage] | None = None,
     ) -> Stage:
         return fit_stage(
             self.stage,
             self.cohort,
             self.exemplars if exemplars is None else exemplars,
             config or self.config,
-            before=self.before,
+            before=self.before if before is None else before,
             former=former,
             seconds=seconds,
             sink=sink,
             checkpoint=checkpoint,
+            fabric=self.fabric,
         )
 
     def _coarse(self, radiograph: Radiograph) -> LandmarkSet:

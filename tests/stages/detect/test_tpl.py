@@ -18,6 +18,7 @@ from onemark.imaging.letterbox import Letterbox
 from onemark.nn.backbones.unet import UNet
 from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
+from onemark.nn.training import pace as pace_of_steps
 from onemark.nn.training.canvases import CanvasCache, cohort_canvas, resolution_levels
 from onemark.nn.training.pace import seconds_per_step
 from onemark.progress import silent
@@ -335,7 +336,7 @@ def test_the_canvas_is_as_fine_as_there_is_time_for(
 def test_a_detector_that_is_taught_more_stays_on_its_canvas(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tpl, "LOOK_FROM", 0.0)
+    monkeypatch.setattr(pace_of_steps, "LOOK_FROM", 0.0)
     config = dataclasses.replace(STILL, enlarge=4.0)
 
     def fit(pace: float, former: TPL | None = None) -> TPL:

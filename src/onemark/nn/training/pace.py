@@ -15,7 +15,14 @@ from onemark.nn.device import lacks_memory
 from onemark.nn.training.ranks import follow_first
 
 TIMED = 2  # steps, after one that prepares memory and kernels
-LOOK_FROM = 60.0  # seconds of a time budget; less is not spent on looking how many steps there will be
+LOOK_FROM = (
+    60.0  # seconds of a time budget; on a CPU, less is not spent on looking how many steps there will be
+)
+
+
+def is_worth_looking(seconds: float, fabric: Fabric) -> bool:
+    """Whether `seconds` of a time budget leave time to look how long a step takes: on a GPU, always."""
+    return seconds >= LOOK_FROM or fabric.device.type != "cpu"
 
 
 def seconds_per_step(network: nn.Module, canvas: Size, batch: int, fabric: Fabric) -> float:

@@ -15,7 +15,7 @@ from onemark.nn.heatmaps.heatmap import PEAK_RADIUS, HeatmapNet, fitting_peaks
 from onemark.nn.reader import heat_evidence, landmark_set
 from onemark.nn.training.canvases import ResolutionLevel, cohort_canvas
 from onemark.nn.training.labels import PseudoLabels
-from onemark.nn.training.pace import LOOK_FROM, seconds_per_step
+from onemark.nn.training.pace import is_worth_looking, seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors, take_fitting
 from onemark.stages.base import StageContext
@@ -82,7 +82,9 @@ class TPL(Detector):
     def choose_canvas(cls, context: StageContext, canvas: Size) -> Size:
         """The finest canvas, up to `enlarge` times as large, on which the time budget leaves enough steps."""
         config = context.options_as(TPLConfig)
-        if context.seconds is None or context.seconds < LOOK_FROM or config.enlarge == 1:
+        if context.seconds is None or config.enlarge == 1:
+            return canvas
+        if not is_worth_looking(context.seconds, context.fabric):
             return canvas
         seconds = context.seconds * (1 - LABELLING)
         with torch.random.fork_rng():  # the network that is trained draws the same weights either way

@@ -26,7 +26,7 @@ from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import pack_rows
 from onemark.nn.training.loop import train
-from onemark.nn.training.pace import LOOK_FROM, seconds_per_step
+from onemark.nn.training.pace import is_worth_looking, seconds_per_step
 from onemark.nn.training.task import Task
 from onemark.nn.weights import Tensors
 from onemark.options import settings_of
@@ -92,7 +92,7 @@ class CC2D(Matcher):
         seconds, config = context.seconds, self.config
         if seconds is None or config.hurried == 1:
             return seconds
-        if seconds >= LOOK_FROM:
+        if is_worth_looking(seconds, self.fabric):
             pace = seconds_per_step(self.network, self.canvas, 2 * config.batch, self.fabric)
             if seconds / (BESIDE * pace) >= ENOUGH_STEPS:
                 return seconds

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from onemark.imaging.augment import sample
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
-from onemark.nn.device import memory_errors, reading
+from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
@@ -161,7 +161,7 @@ class EdgeTrans(Matcher):
                 if config.affine == "sift"
                 else None
             )
-            with torch.no_grad(), reading(self.fabric):
+            with torch.no_grad():
                 found = network(images, source, target, config.passes_located, start)
             answer = found.answer
             if config.refine:

@@ -13,7 +13,6 @@ from onemark.imaging.letterbox import Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
-from onemark.nn.device import reading
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
@@ -115,9 +114,9 @@ class SLA(Matcher):
     def remember(self, store: CanvasCache, exemplars: list[CanvasExemplar]) -> None:
         """Take the exemplars' landmarks as templates."""
         fine, coarse = [], []
-        self.network.eval()
         device = self.reader.fabric.device
-        with torch.inference_mode(), reading(self.reader.fabric):
+        self.network.eval().to(device)  # one that goes on from a former run was not trained here
+        with torch.inference_mode():
             for one in exemplars:
                 canvas, xy = store.read([one.index]).to(device), one.xy.nan_to_num().to(device)
                 fine.append(self.views.describe(canvas, xy))
@@ -156,7 +155,7 @@ class SLA(Matcher):
         k = self.index_of(name)
         taps, frame = self.reader.read(radiograph)
         one = max(range(len(self.visible)), key=lambda m: float(self._of(taps, slice(m, m + 1)).score[0, k]))
-        with torch.inference_mode(), reading(self.reader.fabric):
+        with torch.inference_mode():
             start = self._of(taps, slice(one, one + 1)).xy
             levels = self.views.levels(taps, start, self._on(taps, self.templates, slice(one, one + 1)))
         shown = {
@@ -172,7 +171,7 @@ class SLA(Matcher):
             if not self.network.frozen:
                 return first
             start = first.xy
-        with torch.inference_mode(), reading(self.reader.fabric):
+        with torch.inference_mode():
             templates = self._on(taps, self.templates, which)
             return self.views.find(taps, start, templates, self.visible[which].to(taps[0].device))
 
@@ -180,7 +179,7 @@ class SLA(Matcher):
         """The answer `[B, K]` that the encoder gives by itself."""
         radius = PEAK_RADIUS if self.config.peak == "subpixel" else 0
         visible = self.visible[which].to(taps[0].device)
-        with torch.inference_mode(), reading(self.reader.fabric):
+        with torch.inference_mode():
             vectors = [
                 v.flatten(0, 1).expand(len(taps[0]), -1, -1) for v in self._on(taps, self.coarse, which)
             ]
