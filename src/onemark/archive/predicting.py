@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from onemark.archive.parts import Part, Parts
@@ -12,7 +12,7 @@ from onemark.data.cohort import Cohort, say_repeated
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.pipeline.model import Model
 from onemark.progress import SKIPPED, Progress, Sink, silent
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet, Radiograph, UserError
 
 
 @dataclass
@@ -66,11 +66,16 @@ class Predictor:
     def _predict(self, shard: Shard) -> Part:
         before, skipped, sets = self._done, _Skipped(self.progress), list[LandmarkSet]()
         spacing, uids = {}, dict[str, str]()
-        for radiograph in self.cohort.readable(shard.names, skipped, self._noted, ahead=True):
-            sets.append(self.model.locate(radiograph))
-            spacing[radiograph.name] = radiograph.spacing
-            if self.plan.dicom_uid:
-                uids[radiograph.name] = self._read_uid(radiograph.name)
+
+        def read() -> Iterator[Radiograph]:
+            for radiograph in self.cohort.readable(shard.names, skipped, self._noted, ahead=True):
+                spacing[radiograph.name] = radiograph.spacing
+                if self.plan.dicom_uid:
+                    uids[radiograph.name] = self._read_uid(radiograph.name)
+                yield radiograph
+
+        for found in self.model.locate_all(read()):
+            sets.append(found)
             self._done = before + len(sets)
             self.progress(Progress("predict", self._done, self._total, preview=sets[-1:]))
         rows = Rows.of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
 from onemark.imaging.ellipses import make_round
 from onemark.imaging.orientation import UPRIGHT, Orientation
+from onemark.nn.threads import spread
 from onemark.pipeline.orienting import Orienter
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
-from onemark.stages.answers import Stages, locators_of, refiner_of
+from onemark.stages.answers import Stages, device_of, locators_of, refiner_of
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Trust, ask
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError, mean_side
@@ -87,6 +88,10 @@ class Model:
             visible_probability=np.where(answered, seen, probable) if probable.size else probable,
         )
 
+    def locate_all(self, radiographs: Iterable[Radiograph]) -> Iterator[LandmarkSet]:
+        """As `locate` for each of several radiographs, in their order: several at once where there are several cores."""
+        return spread(self.locate, radiographs, device_of(self.stages))
+
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
         """As `locate`, but predicted also where a person annotated the radiograph."""
         orientation, unlike = (UPRIGHT, 1.0) if self.orienter is None else self.orienter.look(radiograph)
@@ -142,8 +147,8 @@ class Model:
             Cancelled: `progress` asked to stop.
         """
         predictions: list[LandmarkSet] = []
-        for radiograph in cohort.readable(sink=progress, ahead=True):
-            predictions.append(self.locate(radiograph))
+        for found in self.locate_all(cohort.readable(sink=progress, ahead=True)):
+            predictions.append(found)
             progress(Progress("predict", len(predictions), len(cohort), preview=predictions[-1:]))
         if not predictions:
             raise UserError(f"no radiograph in {cohort.folder} could be read: see the messages above")

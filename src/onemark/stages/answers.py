@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
 from onemark.stages.base import REFINE, Locator, Stage
 from onemark.stages.matcher import Matcher
 from onemark.stages.refiner import Refiner
@@ -20,6 +22,12 @@ def matcher_of(stages: Stages) -> Matcher:
 def locators_of(stages: Stages) -> list[Locator]:
     """The stages that locate by themselves, in order: all but the refiner."""
     return [stage for stage in stages.values() if isinstance(stage, Locator)]
+
+
+def device_of(stages: Stages) -> torch.device:
+    """Where the stages compute."""
+    device: torch.device = next(iter(stages.values())).fabric.device
+    return device
 
 
 def refiner_of(stages: Stages) -> Refiner | None:

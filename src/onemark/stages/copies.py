@@ -17,11 +17,12 @@ from onemark.types import LandmarkSet, Radiograph
 STRENGTH = 0.7  # of the spatial augmentation of training
 
 Errors = NDArray[np.float64]
+Copy = tuple[Radiograph, NDArray[np.float64]]
 
 
 def draw_copies(
     exemplars: LandmarkTable, cohort: Cohort, seed: int, count: int, different: int
-) -> Iterator[tuple[Radiograph, Errors]]:
+) -> Iterator[Copy]:
     """Copies as training changes radiographs, less strongly.
 
     Args:

@@ -57,7 +57,8 @@ class Detector(Locator):
         self = cls(config, context.exemplars.names, canvas, context.fabric)  # type: ignore[arg-type]
         self.start_from(context.starting_weights())
         levels, seconds = self.open_levels(context), context.seconds
-        labels = PseudoLabels(labeller(context), None if seconds is None else LABELLING * seconds)
+        limit = None if seconds is None else LABELLING * seconds
+        labels = PseudoLabels(labeller(context), limit, context.fabric.device)
         store = levels[-1].store
         task, plan = self.make_task(levels, labels), self.config.plan(context.seconds)
         train(task, plan, context, lambda: [self.locate(store.cohort[i]) for i in store.shown])

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import scale_to, shapes_of
-from onemark.stages.answers import Stages, locators_of, matcher_of, refiner_of
-from onemark.stages.copies import draw_copies, errors_of
+from onemark.nn.threads import spread
+from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, refiner_of
+from onemark.stages.copies import Copy, draw_copies, errors_of
 from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
@@ -171,12 +172,16 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     matcher, last, refiner = matcher_of(stages), locators_of(stages)[-1], refiner_of(stages)
     if last is matcher and refiner is None:
         return None
-    rows = []
-    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
+    device = device_of(stages)
+
+    def compare(copied: Copy) -> list[Shares]:
+        copy, xy = copied
         matched = matcher.locate(copy)
         detected = matched if last is matcher else last.locate(copy)
-        rows.append([errors_of(one, xy, copy) for one in (matched, detected)])
-    by_matcher, by_detector = _typical(np.stack(rows))
+        return [errors_of(one, xy, copy) for one in (matched, detected)]
+
+    copies = list(draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS))
+    by_matcher, by_detector = _typical(np.stack(list(spread(compare, copies, device))))
     detector = np.ones(len(by_matcher))
     if last is not matcher:
         apart = _measure_apart(matcher, exemplars, cohort)
@@ -191,11 +196,13 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     trust = Trust(detector, np.ones(len(detector)))
     if refiner is None:
         return trust
-    rows = []
-    for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS):
+
+    def refine(copied: Copy) -> list[Shares]:
+        copy, xy = copied
         found = ask(stages, copy, trust)
-        rows.append([errors_of(one, xy, copy) for one in (found.coarse, found.final)])
-    before, after = _typical(np.stack(rows))
+        return [errors_of(one, xy, copy) for one in (found.coarse, found.final)]
+
+    before, after = _typical(np.stack(list(spread(refine, copies, device))))
     gain = _fall(after.sum() / max(before.sum(), 1e-9), *AS_NEAR)
     return replace(trust, refiner=gain * _fall(after / np.maximum(before, NEAR), *FAR_OFF))
 
@@ -221,9 +228,11 @@ def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -
     known = exemplars.mostly_annotated().images
     others = [name for name in cohort.names if name not in known]
     asked = cohort.readable(others[:: max(1, len(others) // ASKED)][:ASKED])
-    apart = [
-        float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side for one in asked
-    ]
+
+    def look(one: Radiograph) -> float:
+        return float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side
+
+    apart = list(spread(look, asked, matcher.fabric.device))
     return APART * fmean(apart) if apart else 0.0
 
 

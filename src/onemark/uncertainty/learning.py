@@ -13,9 +13,10 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import pixel_scale, scale_to, shapes_of, to_covariance
 from onemark.imaging.letterbox import Size
+from onemark.nn.threads import spread
 from onemark.nn.training.canvases import STRETCH
 from onemark.progress import Progress, Sink
-from onemark.stages.answers import Stages, locators_of, matcher_of
+from onemark.stages.answers import Stages, device_of, locators_of, matcher_of
 from onemark.stages.copies import draw_copies
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
@@ -26,6 +27,9 @@ from onemark.uncertainty.directions import to_angles
 from onemark.uncertainty.error_model import LEAST_RADIOGRAPHS, ErrorModel, Labelled, Signals
 from onemark.uncertainty.surroundings import Surroundings
 from onemark.uncertainty.visibility import Visibility
+
+Lengths = dict[str, NDArray[np.float64]]
+NOWHERE = np.empty((0, 2))
 
 SLOT = "error_model"
 """Names the error model beside the stages' slots, in weights files and progress."""
@@ -155,14 +159,24 @@ def learn_error_model(
     # An exemplar among the radiographs would look like itself, and tell nothing of what is usual.
     others = replace(exemplars, sets=tuple(one for one in exemplars if one.image not in names))
     around = Surroundings.learn(others, cohort, *_canvas_of(stages))
-    for radiograph in cohort.subset(names).readable(sink=sink):
-        answered.append((radiograph, ask(stages, radiograph, trust)))
-        signals.append(read_signals(stages, *answered[-1], around))
-        if len(signals) % math.ceil(len(names) / REGISTERED) == 0:
-            found, way = _ask_registration(stages, *answered[-1])
-            ways += [way] if way.size and not signals[-1].way.size else []
-            for name, length in found.items():
-                lengths.setdefault(name, []).append(length)
+    registered = math.ceil(len(names) / REGISTERED)
+
+    def look(
+        numbered: tuple[int, Radiograph],
+    ) -> tuple[Radiograph, Answers, Signals, Lengths, NDArray[np.float64]]:
+        number, radiograph = numbered
+        answers = ask(stages, radiograph, trust)
+        said = read_signals(stages, radiograph, answers, around)
+        asked = _ask_registration(stages, radiograph, answers) if number % registered == 0 else ({}, NOWHERE)
+        return radiograph, answers, said, *asked
+
+    numbered = enumerate(cohort.subset(names).readable(sink=sink), 1)
+    for radiograph, answers, said, found, way in spread(look, numbered, device_of(stages)):
+        answered.append((radiograph, answers))
+        signals.append(said)
+        ways += [way] if way.size and not said.way.size else []
+        for name, length in found.items():
+            lengths.setdefault(name, []).append(length)
         sink(Progress(SLOT, len(signals), len(names)))
     tables = {name: np.stack(rows) for name, rows in lengths.items()}
     # Where registration taught the detector, the matcher is trained too little for its way back to mean anything.
@@ -221,7 +235,12 @@ def _judge_copies(
     if len(exemplars) < 2:
         return None
     copies = draw_copies(exemplars, cohort, seed, COPIES, COPIES)
-    ways = [(ask(stages, copy, trust).final.xy - xy) / copy.side for copy, xy in copies]
+
+    def miss(one: tuple[Radiograph, NDArray[np.float64]]) -> NDArray[np.float64]:
+        copy, xy = one
+        return np.asarray((ask(stages, copy, trust).final.xy - xy) / copy.side)
+
+    ways = list(spread(miss, copies, device_of(stages)))
     return Labelled(np.stack(ways), len(exemplars))
 
 
@@ -232,19 +251,18 @@ def _registers(stages: Stages) -> bool:
 
 def _ask_registration(
     stages: Stages, radiograph: Radiograph, answers: Answers
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+) -> tuple[Lengths, NDArray[np.float64]]:
     """How far registration's answers lie apart, and the detector's from them: `[K]`, shares of the mean side.
 
     And the way from the detector's to them, `[K, 2]`; empty where there is no registration or no detector.
     """
-    nowhere = np.empty((0, 2))
     if not _registers(stages):
-        return {}, nowhere
+        return {}, NOWHERE
     last, side = locators_of(stages)[-1], radiograph.side
     matched = answers.matched or matcher_of(stages).locate(radiograph)
     lengths = {"matcher_spread": matched.expected_error / radiograph.pixel_length / side}
     if isinstance(last, Matcher):
-        return lengths, nowhere
+        return lengths, NOWHERE
     way = _way_between(matched, answers.detected or last.locate(radiograph), side)
     return lengths | {"teacher": np.asarray(np.linalg.norm(way, axis=1))}, way
 

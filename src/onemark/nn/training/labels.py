@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.nn.threads import spread
 from onemark.nn.training.canvases import CanvasCache, CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import draw_exemplars
 from onemark.types import LandmarkSet, Radiograph
 
+CPU = torch.device("cpu")
 SHAPES = 150  # most radiographs whose labels the prior on constellations is learned from
 
 Label = Callable[[CanvasCache, int], torch.Tensor]
@@ -26,22 +28,34 @@ class PseudoLabels:
     Args:
         pseudo_label: Predicts the landmarks of a radiograph.
         seconds: How long predicting may take in all; then the radiographs that have labels must do. None for no limit.
+        device: Where it predicts.
     """
 
     def __init__(
-        self, pseudo_label: Callable[[Radiograph], LandmarkSet], seconds: float | None = None
+        self,
+        pseudo_label: Callable[[Radiograph], LandmarkSet],
+        seconds: float | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.pseudo_label = pseudo_label
+        self.pseudo_label, self.device = pseudo_label, device
         self.left = math.inf if seconds is None else seconds
         self.known: dict[int, LandmarkSet] = {}
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
-        if index not in self.known:
-            started = time.monotonic()
-            self.known[index] = self.pseudo_label(store.cohort[index])
-            self.left -= time.monotonic() - started
+        self.predict(store, [index])
         return torch.from_numpy(store.letterbox(index).to_canvas(self.known[index].xy)).float()
+
+    def predict(self, store: CanvasCache, indices: Sequence[int]) -> None:
+        """Predict the labels that are not known yet of radiographs by their positions in the store."""
+        missing = [index for index in dict.fromkeys(indices) if index not in self.known]
+        if not missing:
+            return
+        started = time.monotonic()
+        read = (store.cohort[index] for index in missing)
+        found = spread(self.pseudo_label, read, self.device)
+        self.known.update(zip(missing, found, strict=True))
+        self.left -= time.monotonic() - started
 
     def choose(self, indices: Sequence[int], placed: Mapping[int, CanvasExemplar]) -> list[int]:
         """Replace radiographs without a label, once predicting has taken its time, by some that have one.
@@ -121,6 +135,7 @@ def draw_labelled(
     placed, chosen = _placed(level), level.store.draw(pseudo, generator)
     if isinstance(label, PseudoLabels):
         chosen = label.choose(chosen, placed)
+        label.predict(level.store, [index for index in chosen if not _is_whole(placed.get(index))])
     drawn = [one.index for one in draw_exemplars(level.exemplars, true, generator)]
     chosen.sort(key=lambda index: _is_whole(placed.get(index)))
     labels = [_label(level, placed.get(index), index, label) for index in chosen]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from onemark.nn.recent import Recent
 from onemark.nn.registration.features import Described, describe
 from onemark.nn.registration.fields import Field, carry, follow, read_at, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
@@ -123,19 +124,18 @@ class DescribedSources:
     """Keeps what radiographs are compared by, since most radiographs are reached from the same few."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[int, int], ...], tuple[list[torch.Tensor], Described]] = {}
+        self._known = Recent[tuple[tuple[int, int], ...], tuple[list[torch.Tensor], Described]](KEPT)
         self._all: Described | None = None
 
     def of(self, places: Sequence[tuple[torch.Tensor, int]]) -> Described:
         """The radiographs at these positions of canvases `[B, 1, H, W]`, together."""
-        key = tuple((id(canvases), index) for canvases, index in places)
-        if key not in self._known:
-            if len(self._known) >= KEPT:
-                self._known.pop(next(iter(self._known)))
+
+        def make() -> tuple[list[torch.Tensor], Described]:
             # The canvases are kept as well, so that nothing else gets their identity.
             found = Described(torch.stack([canvases[index] for canvases, index in places]))
-            self._known[key] = ([canvases for canvases, _ in places], found)
-        return self._known[key][1]
+            return [canvases for canvases, _ in places], found
+
+        return self._known.get(tuple((id(canvases), index) for canvases, index in places), make)[1]
 
     def all(self, canvases: torch.Tensor) -> Described:
         """All canvases `[B, 1, H, W]`, together."""

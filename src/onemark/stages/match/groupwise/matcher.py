@@ -16,6 +16,7 @@ from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
+from onemark.nn.recent import Recent
 from onemark.nn.registration.features import Described, blur
 from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
@@ -73,7 +74,7 @@ class Groupwise(Matcher):
         self.exemplars = self.group.canvases
         self.xy = torch.zeros(0, len(names), 2)
         self.seconds: float | None = None
-        self._known: dict[bytes, Peaks] = {}
+        self._known = Recent[bytes, Peaks](REMEMBERED)
         self._sources = DescribedSources()
 
     def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
@@ -141,12 +142,8 @@ class Groupwise(Matcher):
         """Landmarks of a radiograph, in original pixels."""
         frame, canvas = self._render(radiograph)
         key = hashlib.blake2b(canvas.cpu().numpy().tobytes(), digest_size=16).digest()
-        if key not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            with memory_errors(REMEDY):
-                self._known[key] = self._carry(canvas)
-        peaks = self._known[key]
+        with memory_errors(REMEDY):
+            peaks = self._known.get(key, lambda: self._carry(canvas))
         return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
 
     def _carry(self, canvas: torch.Tensor) -> Peaks:

@@ -86,7 +86,7 @@ class F2(Refiner):
             self._take_network(MatchNet.of(matcher))
         self._start(context)
         if config.learn == "labels":
-            coarse = PseudoLabels(context.locate)
+            coarse = PseudoLabels(context.locate, device=context.fabric.device)
             labels = _labels(config, coarse, matcher, level, context)
             task: LabelTask | ExemplarTask = LabelTask(self.network, level, labels, coarse, config)
         else:
