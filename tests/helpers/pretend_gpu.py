@@ -49,6 +49,8 @@ class PretendTensor(torch.Tensor):
         """What Python sees."""
         return DEVICE
 
+    is_cuda, is_meta = True, False
+
     def __repr__(self, **_: Any) -> str:
         return f"PretendTensor({self.held!r})"
 

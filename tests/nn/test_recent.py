@@ -17,7 +17,8 @@ def test_the_newest_are_kept_and_others_made_again():
     assert [get(key) for key in (1, 2, 1, 3, 2, 1)] == [10, 20, 10, 30, 20, 10]
     assert made == [1, 2, 3, 1]
     recent.clear()
-    assert get(1) == 10 and made == [1, 2, 3, 1, 1]
+    assert get(1) == 10
+    assert made == [1, 2, 3, 1, 1]
 
 
 def test_several_threads_may_ask():

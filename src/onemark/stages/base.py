@@ -229,7 +229,10 @@ class Locator(Stage):
 
     @abstractmethod
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
-        """Landmarks of a radiograph, in original pixels, with score and expected error."""
+        """Landmarks of a radiograph, in original pixels, with score and expected error.
+
+        Several threads ask at once (`onemark.nn.threads`): what a stage keeps between calls must bear that.
+        """
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """What the stage can show for a landmark, or for all of them when none is named.

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,7 @@ class _Suite:
         if issubclass(stage, Matcher):
             self.before = {}
         self.fitted: Stage | None = None
+        self.again: Stage | None = None
 
     def checks(self) -> list[tuple[str, Callable[[], None]]]:
         """Names and checks, in order."""
@@ -110,6 +112,8 @@ class _Suite:
             ("exemplars that do not show all landmarks", self.check_hidden),
             ("going on with other landmarks", self.check_goes_on),
         ]
+        if self.fabric.device.type == "cpu":  # a GPU is asked from one thread
+            found.insert(3, ("asking from two threads at once", self.check_threads))
         if issubclass(self.stage, Matcher) and self.stage.learns_without_exemplars:
             found.append(("learning without exemplars", self.check_without_exemplars))
         if issubclass(self.stage, Matcher) and self.stage.measures_cycles:
@@ -127,7 +131,17 @@ class _Suite:
             self._check_landmarks(self._answer(self.fitted, index), self.cohort[index])
 
     def check_repeats(self) -> None:
-        self._check_same(self._whole(), self._fit())
+        self.again = self._fit()
+        self._check_same(self._whole(), self.again)
+
+    def check_threads(self) -> None:
+        stage, wanted = self.again, range(COUNT)
+        assert stage is not None
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(lambda index: self._answer(stage, index), wanted))
+        for index, found in zip(wanted, together, strict=True):
+            alone = self._answer(self._whole(), index)
+            assert np.allclose(found.xy, alone.xy, atol=1e-3), "places differ"  # threads round otherwise
 
     def check_restores(self) -> None:
         path = self.place / "weights.safetensors"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -77,20 +77,32 @@ class AffineFit:
     target: torch.Tensor
     matrix: torch.Tensor
 
+    @cached_property
+    def _cells(self) -> torch.Tensor:
+        return cell_grid((self.source.shape[2], self.source.shape[3]), self.source.device)
+
+    @cached_property
+    def _places(self) -> torch.Tensor:
+        """`[h w, 3]` the cells in the units of the maps, and 1."""
+        units = (self._cells - self._cells.mean((0, 1))) / self._unit
+        return torch.cat([units, torch.ones_like(units[..., :1])], -1).flatten(0, 1)
+
+    @property
+    def _unit(self) -> float:
+        return sum(self.source.shape[2:]) / 4
+
+    def ends(self) -> torch.Tensor:
+        """Where the cells come to lie `[P, h, w, 2]`, cells."""
+        moved = self._places @ self.matrix * self._unit + self._cells.mean((0, 1))
+        return moved.view(-1, *self._cells.shape)
+
     def moves(self) -> Field:
         """Displacements `[P, h, w, 2]`, cells."""
-        shape = (self.source.shape[2], self.source.shape[3])
-        cells = cell_grid(shape, self.source.device)
-        middle, unit = cells.flatten(0, 1).mean(0), sum(shape) / 4
-        places = torch.cat([(cells - middle) / unit, torch.ones_like(cells[..., :1])], -1).flatten(0, 1)
-        moved = (places @ self.matrix * unit + middle).view(-1, *shape, 2)
-        return moved - cells
+        return self.ends() - self._cells
 
     def misses(self) -> torch.Tensor:
         """How unlike the channels are under the maps `[P]`, a mean of squares."""
-        moves = self.moves()
-        places = cell_grid((moves.shape[1], moves.shape[2]), moves.device) + moves
-        return (read_at(self.target, places) - self.source).square().mean((1, 2, 3))
+        return (read_at(self.target, self.ends()) - self.source).square().mean((1, 2, 3))
 
     def is_within(self, limit: float) -> bool:
         """Whether no pair is more unlike than that."""
