@@ -20,7 +20,7 @@ from pathlib import Path
 
 POLICIES = {"onemark": {}, "spinning": {"OMP_WAIT_POLICY": "ACTIVE"}}
 BUSY = (0, 1, 2)
-LOOP = "import os\nos.nice(19)\nwhile True: pass"
+LOOP = "import os\nos.nice(19)\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def train(folder: Path, steps: int) -> float:

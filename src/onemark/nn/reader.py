@@ -38,7 +38,7 @@ class Reader:
     def __call__(self, canvases: torch.Tensor) -> Any:
         """The network's answer to canvases `[B, 1, H, W]`, without gradients, in evaluation mode and float32.
 
-        In bfloat16 an H200 answers no sooner, and points move by up to a cell.
+        In bfloat16 an H200 answers a single radiograph no sooner, and points move by up to a cell.
 
         Raises:
             UserError: the device has too little memory.
