@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from onemark.nn.threads import spread
+from onemark.nn import threads
+from onemark.nn.threads import count_threads, spread
 
 CPU = torch.device("cpu")
 
@@ -77,3 +78,31 @@ def test_with_one_core_or_on_a_gpu_everything_is_computed_where_it_is_asked_for(
     finally:
         torch.set_num_threads(former)
     assert where == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(
+    ("others", "cores", "most", "count"),
+    [
+        (0.0, 2, 2, 2),
+        (0.1, 2, 2, 2),
+        (0.25, 2, 2, 1),
+        (0.9, 2, 2, 1),
+        (0.25, 8, 4, 4),
+        (0.75, 8, 4, 2),
+        (0.02, 16, 16, 16),
+    ],
+)
+def test_a_thread_gives_way_to_a_busy_program(others: float, cores: int, most: int, count: int):
+    assert count_threads(others, cores, most) == count
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_give_way_only_where_wanted_and_are_restored(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads.OthersMeter, "share", lambda self: 0.5)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "EVERY", 0.0)
+    for wanted in (True, False):
+        with threads.giving_way(wanted) as look:
+            look()
+            assert torch.get_num_threads() == (1 if wanted else 2)
+        assert torch.get_num_threads() == 2

@@ -156,8 +156,8 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         raise UserError(f"{workers} workers cannot predict anything; give --workers a number from 1")
     import dask
 
-    # The memory of a worker does not grow, so Dask need not watch it, nor give each tensor's back to the system at once, which
-    # takes a fifth of the time; one thread each, as torch has its own.
+    # The memory of a worker does not grow, so Dask need not watch it, nor give that of each tensor back to the system
+    # at once, which takes a fifth of the time; one thread each, as torch has its own.
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         distributed.LocalCluster(

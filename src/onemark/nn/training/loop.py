@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.device import memory_errors
+from onemark.nn.threads import giving_way
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.parts import SMALLEST, PartedGradient
 from onemark.nn.training.ranks import follow_first, start_alike
@@ -96,9 +97,10 @@ def train(
     parts = _count_parts(plan, context)
     gradient = PartedGradient(task, module, context.fabric, context.generator, plan.batch, context.say, parts)
     run = _Run(task, module, gradient, optimizer, plan, context, clock, preview)
+    alone = context.fabric.device.type == "cpu" and context.fabric.world_size == 1
     way_out = f"lower {context.stage}.batch or {context.stage}.area, or use --device cpu"
     try:
-        with memory_errors(way_out):
+        with memory_errors(way_out), giving_way(alone and plan.seconds is not None) as run.give_way:
             run.finish()
     except (Cancelled, LostRank):
         run.save()
@@ -131,6 +133,7 @@ class _Run:
     shown: float = field(default_factory=lambda: time.monotonic())
     save_after: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
     show_after: float = field(default_factory=lambda: PREVIEW_SECONDS)
+    give_way: Callable[[], None] = lambda: None
 
     def finish(self) -> None:
         while True:
@@ -138,6 +141,7 @@ class _Run:
             finished, fraction = follow_first(self.context.fabric, self.clock.finished, self.clock.fraction)
             if finished:
                 return
+            self.give_way()
             self.step(fraction)
 
     def step(self, fraction: float) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from onemark.imaging.letterbox import Size
 from onemark.nn.device import lacks_memory
+from onemark.nn.threads import giving_way
 from onemark.nn.training.ranks import follow_first
 
 TIMED = 2  # steps, after one that prepares memory and kernels
@@ -42,8 +43,14 @@ def seconds_per_step(network: nn.Module, canvas: Size, batch: int, fabric: Fabri
     """
     # A copy, because batch normalization would learn from the empty canvases.
     network = copy.deepcopy(network).to(fabric.device).train()
+    views = torch.zeros(batch, 1, *canvas, device=fabric.device)
     try:
-        seconds = _time_steps(network, torch.zeros(batch, 1, *canvas, device=fabric.device), fabric)
+        with giving_way(fabric.device.type == "cpu" and fabric.world_size == 1) as look:
+            seconds = _time_steps(network, views, fabric)
+            threads = torch.get_num_threads()
+            look()
+            if torch.get_num_threads() != threads:  # as the training will compute beside another busy program
+                seconds = _time_steps(network, views, fabric)
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
