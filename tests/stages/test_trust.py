@@ -146,6 +146,20 @@ def test_the_more_radiographs_a_detector_has_seen_the_more_it_counts(
     assert 0 < shares[0] < shares[1] < shares[2]
 
 
+def test_radiographs_that_had_no_time_to_be_labelled_do_not_count(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.full(3, 1.0)  # type: ignore[attr-defined]
+    shares = []
+    for seen in (2, 6, len(phantoms), None):
+        stages["detect"].seen = seen  # type: ignore[attr-defined]
+        trust = measure_trust(stages, exemplars3, phantoms, 0)
+        assert trust is not None
+        shares.append(trust.detector[0])
+    assert shares[0] < shares[1] < shares[2]
+    assert shares[2] == shares[3]
+
+
 def twice(table: LandmarkTable, image: str) -> LandmarkTable:
     """The same points on another radiograph, too."""
     return LandmarkTable.from_sets([*table, replace(table.sets[0], image=image)])

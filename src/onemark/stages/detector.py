@@ -31,6 +31,7 @@ class Detector(Locator):
     Attributes:
         network: The network.
         shape: Prior on constellations, from the pseudo-labels, on the canvas; None where there was too little.
+        seen: Radiographs that had a pseudo-label within a time budget; None where all had the time to get one.
     """
 
     slot = DETECT
@@ -45,6 +46,7 @@ class Detector(Locator):
         self.network = self.build_network(config, len(names))
         self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
         self.shape: Shape | None = None
+        self.seen: int | None = None
 
     @classmethod
     def fit(cls, context: StageContext) -> Self:
@@ -62,6 +64,8 @@ class Detector(Locator):
         store = levels[-1].store
         task, plan = self.make_task(levels, labels), self.config.plan(context.seconds)
         train(task, plan, context, lambda: [self.locate(store.cohort[i]) for i in store.shown])
+        before = 0 if former is None else former.seen
+        self.seen = None if limit is None or before is None else max(before, len(labels.known))
         self.shape = Shape.learn(labels.shapes(levels[-1])) if self.uses_shape else None
         return self
 
@@ -91,10 +95,12 @@ class Detector(Locator):
     def tensors(self) -> dict[str, torch.Tensor]:
         """The network and the prior on constellations."""
         shape = {} if self.shape is None else vars(self.shape)
-        return super().tensors() | {f"shape.{name}": torch.from_numpy(value) for name, value in shape.items()}
+        kept = {f"shape.{name}": torch.from_numpy(value) for name, value in shape.items()}
+        return super().tensors() | kept | ({} if self.seen is None else {"seen": torch.tensor(self.seen)})
 
     def load_tensors(self, tensors: Tensors) -> None:
         """Take back what `tensors` gave."""
         super().load_tensors(tensors)
+        self.seen = int(tensors["seen"]) if "seen" in tensors else None
         if "shape.mean" in tensors:
             self.shape = Shape(tensors["shape.mean"].numpy(), tensors["shape.stray"].numpy())

@@ -30,6 +30,7 @@ from onemark.imaging.ellipses import scale_to, shapes_of
 from onemark.nn.threads import spread
 from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, refiner_of
 from onemark.stages.copies import Copy, draw_copies, errors_of
+from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
@@ -185,7 +186,8 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     detector = np.ones(len(by_matcher))
     if last is not matcher:
         apart = _measure_apart(matcher, exemplars, cohort)
-        seen = round(len(cohort) + LABEL * max(0.0, exemplars.answers - 1))
+        shown = last.seen if isinstance(last, Detector) and last.seen is not None else len(cohort)
+        seen = max(1, round(shown + LABEL * max(0.0, exemplars.answers - 1)))
         by_itself = _fall(by_detector / np.maximum(by_matcher, ENOUGH), *FAR_OFF)
         learned = by_itself > 0
         detector *= by_itself

@@ -333,6 +333,29 @@ def test_the_canvas_is_as_fine_as_there_is_time_for(
     assert (canvas == asked) is (larger == 1)
 
 
+def test_a_detector_knows_how_many_radiographs_had_time_to_be_labelled(
+    phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable
+):
+    def fit(seconds: float | None, former: TPL | None = None) -> TPL:
+        return fit_stage(
+            TPL,
+            phantoms,
+            exemplars,
+            STILL,
+            labels=lambda one: truth[one.name],
+            former=former,
+            seconds=seconds,
+        )
+
+    short = fit(seconds=1e-6)
+    assert short.seen is not None
+    assert 0 < short.seen < len(phantoms) - 1
+    assert TPL.restore(*short.state(), FABRIC).seen == short.seen
+    short.seen = 9
+    assert fit(seconds=1e-6, former=short).seen == 9
+    assert fit(seconds=None).seen is None
+
+
 def test_a_detector_that_is_taught_more_stays_on_its_canvas(
     phantoms: Cohort, exemplars: LandmarkTable, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
 ):
