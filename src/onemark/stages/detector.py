@@ -40,13 +40,13 @@ class Detector(Locator):
     explains = True
     config: TrainedConfig
     network: nn.Module
+    seen: int | None = None
 
     def __init__(self, config: TrainedConfig, names: tuple[str, ...], canvas: Size, fabric: Fabric) -> None:
         super().__init__(config, names, canvas, fabric)
         self.network = self.build_network(config, len(names))
         self.reader = Reader(self.network, canvas, fabric, STRETCH[config.framing])
         self.shape: Shape | None = None
-        self.seen: int | None = None
 
     @classmethod
     def fit(cls, context: StageContext) -> Self:
