@@ -20,8 +20,7 @@ import torch
 
 from onemark.nn.processor import OthersMeter
 
-MOST = 4  # radiographs at once: Python itself runs on one core at a time, about a quarter of each one's time
-
+MOST = 4  # radiographs at once: Python itself runs on one core at a time; on two cores three gain nothing
 SPARE = 0.35  # of a core that other programs may take before a thread gives way
 EVERY = 2.0  # seconds between looks at what they take
 

@@ -84,9 +84,9 @@ class Orienter:
         found = dict.fromkeys(unlike, UPRIGHT)
         for name, others in turned.items():
             every = [*unlike[name], *others]
-            chosen = self.choose(every)
-            if not chosen.is_upright and self._confirms(chosen, cohort[name], every):
-                found[name] = self._with_pairs(chosen)
+            if not self.choose(every).is_upright:
+                chosen = self._decide(cohort[name], every)
+                found[name] = UPRIGHT if chosen.is_upright else self._with_pairs(chosen)
         return found
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
@@ -101,16 +101,20 @@ class Orienter:
         if as_it_lies <= limit:
             return UPRIGHT, as_it_lies / usual
         unlike = self._all(radiograph, as_it_lies)
-        found = self.choose(unlike)
-        if found.is_upright or not self._confirms(found, radiograph, unlike):
-            return UPRIGHT, as_it_lies / usual
-        return self._with_pairs(found), unlike[ALL.index(found)] / usual
+        found = self._decide(radiograph, unlike)
+        multiple = unlike[ALL.index(found)] / usual
+        return (UPRIGHT if found.is_upright else self._with_pairs(found)), multiple
 
     def choose(self, unlike: Sequence[float]) -> Orientation:
         """The orientation, from how unlike the exemplar a radiograph is in each of the eight."""
         possible = [n for n, one in enumerate(ALL) if self.mirrors or not one.mirrored]
         best = min(possible, key=lambda n: unlike[n])
         return ALL[best] if unlike[best] < CLEARLY * unlike[0] else UPRIGHT
+
+    def _decide(self, radiograph: Radiograph, unlike: Sequence[float]) -> Orientation:
+        """As `choose`, without the pairs, where the witnesses confirm it; upright where they do not."""
+        found = self.choose(unlike)
+        return found if found.is_upright or self._confirms(found, radiograph, unlike) else UPRIGHT
 
     def _all(self, radiograph: Radiograph, as_it_lies: float) -> list[float]:
         return [as_it_lies, *self.unlikeness(radiograph, ALL[1:])]

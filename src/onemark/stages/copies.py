@@ -17,7 +17,7 @@ from onemark.types import LandmarkSet, Radiograph
 STRENGTH = 0.7  # of the spatial augmentation of training
 
 Errors = NDArray[np.float64]
-Copy = tuple[Radiograph, NDArray[np.float64]]
+Copy = tuple[Radiograph, Errors]
 
 
 def draw_copies(

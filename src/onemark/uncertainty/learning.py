@@ -17,7 +17,7 @@ from onemark.nn.threads import spread
 from onemark.nn.training.canvases import STRETCH
 from onemark.progress import Progress, Sink
 from onemark.stages.answers import Stages, device_of, locators_of, matcher_of
-from onemark.stages.copies import draw_copies
+from onemark.stages.copies import Copy, draw_copies
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
 from onemark.stages.trust import Answers, Trust, ask
@@ -236,8 +236,8 @@ def _judge_copies(
         return None
     copies = draw_copies(exemplars, cohort, seed, COPIES, COPIES)
 
-    def miss(one: tuple[Radiograph, NDArray[np.float64]]) -> NDArray[np.float64]:
-        copy, xy = one
+    def miss(copied: Copy) -> NDArray[np.float64]:
+        copy, xy = copied
         return np.asarray((ask(stages, copy, trust).final.xy - xy) / copy.side)
 
     ways = list(spread(miss, copies, device_of(stages)))

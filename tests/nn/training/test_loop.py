@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from onemark import Cancelled, Progress, UserError
+from onemark.nn import threads
 from onemark.nn.device import fabric_for
 from onemark.nn.training import loop, schedule
 from onemark.nn.training.checkpoint import Checkpoint
@@ -121,6 +122,16 @@ def test_a_time_budget_is_kept_to_half_a_step(clock: FakeTime, pace: float, step
     assert len(task.fractions) == steps
     assert clock.now - 1000 <= max(60 + pace / 2, pace)
     assert task.fractions == pytest.approx([n * pace / 60 for n in range(steps)])
+
+
+@pytest.mark.parametrize(("plan", "gives_way"), [(Plan(3), False), (Plan(3, seconds=1e-3), True)])
+def test_threads_give_way_under_a_time_budget_alone(
+    plan: Plan, gives_way: bool, monkeypatch: pytest.MonkeyPatch
+):
+    looks: list[int] = []
+    monkeypatch.setattr(threads.GivingWay, "look", lambda self: looks.append(1))
+    train(Line(), plan, TrainingContext(FABRIC))
+    assert bool(looks) is gives_way
 
 
 def test_the_rate_of_a_time_budget_ends_low_though_steps_slow_down(clock: FakeTime):

@@ -82,10 +82,9 @@ def train(
         UserError: the device has too little memory, the loss stopped being a number, or another process of the
             training has ended; in the latter case the state is saved, too.
     """
+    # Before an optimizer takes back its state, which lies where its parameters do.
     for one in task.modules.values():
-        one.to(
-            context.fabric.device
-        )  # before an optimizer takes back its state, which lies where its parameters do
+        one.to(context.fabric.device)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[plan.optimizer]
     optimizer: torch.optim.Optimizer = kind(task.module.parameters(), lr=plan.rate, weight_decay=plan.decay)
     clock = Clock(plan)

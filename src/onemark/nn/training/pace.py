@@ -16,9 +16,8 @@ from onemark.nn.threads import giving_way
 from onemark.nn.training.ranks import follow_first
 
 TIMED = 2  # steps, after one that prepares memory and kernels
-LOOK_FROM = (
-    60.0  # seconds of a time budget; on a CPU, less is not spent on looking how many steps there will be
-)
+# Seconds of a time budget; on a CPU, less is not spent on looking how many steps there will be.
+LOOK_FROM = 60.0
 
 
 def is_worth_looking(seconds: float, fabric: Fabric) -> bool:
