@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 from numpy.typing import NDArray
 
@@ -183,6 +184,36 @@ def test_doubtful_landmarks_are_flagged_in_mm_in_px_and_by_a_limit_of_one_s_own(
 def test_without_a_spacing_the_unit_of_expected_errors_is_unknown_and_there_are_no_intervals():
     assert measure([face(error=1.0)], SET)["standard_error"].isna().all()
     assert measure([face(error=1.0)], SET, spacing_mm={})["standard_error"].notna().all()
+
+
+def test_expected_errors_that_state_px_are_turned_to_mm_with_the_points():
+    axes = np.column_stack([np.full(19, 3.0), np.full(19, 1.5), np.full(19, 30.0)])
+    in_px = replace(face(error=2.0), ellipse=axes, unit="px")
+    in_mm = replace(face(error=0.2), ellipse=axes * (0.1, 0.1, 1), unit="mm")
+    columns = ["value", "standard_error", "low", "high", "flag"]
+    ours, theirs = (measure([one], SET, spacing_mm=0.1)[columns] for one in (in_px, in_mm))
+    assert ours["standard_error"].notna().all()
+    pandas.testing.assert_frame_equal(ours, theirs)
+    only = [replace(face(error=size), unit=unit) for size, unit in ((50.0, "px"), (5.0, "mm"))]
+    for one in only:
+        assert (measure([one], SET, spacing_mm=0.1)["flag"] != "").all(), "5 mm are doubtful"
+
+
+def test_errors_along_both_axes_of_pixels_that_are_not_square_are_turned_to_mm():
+    lying = np.column_stack([np.full(19, 2.0), np.full(19, 1.0), np.zeros(19)])
+    wide = replace(face(xy=FACE * (2.0, 1.0), error=1.0), ellipse=lying, unit="px")
+    round_ = replace(
+        face(error=1.0), ellipse=np.column_stack([np.ones(19), np.ones(19), np.zeros(19)]), unit="mm"
+    )
+    found, expected = measure([wide], SET, spacing_mm=(0.5, 1.0)), measure([round_], SET, spacing_mm=1.0)
+    np.testing.assert_allclose(found["standard_error"], expected["standard_error"])
+
+
+@pytest.mark.parametrize(("unit", "known"), [("px", True), ("mm", False)])
+def test_without_a_spacing_expected_errors_count_where_they_state_px(unit: str, known: bool):
+    frame = measure([replace(face(error=1.0), unit=unit)], SET)
+    assert frame["standard_error"].notna().all() == known
+    assert frame["standard_error"].notna().any() == known
 
 
 def test_points_that_a_person_placed_have_no_interval():

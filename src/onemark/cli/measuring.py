@@ -89,7 +89,8 @@ def measure(
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
     _say_marked(frame, was_corrected=corrected is not None)
     if cohort is None and spacing_mm is None:
-        print("lengths are in pixels and there are no intervals; give --images FOLDER or --spacing-mm MM")
+        also = "" if frame["standard_error"].notna().any() else " and there are no intervals"
+        print(f"lengths are in pixels{also}; give --images FOLDER or --spacing-mm MM")
 
 
 def _write_template(path: Path, overwrite: bool) -> None:

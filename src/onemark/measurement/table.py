@@ -58,7 +58,7 @@ def measure(
         measurements: Name of a shipped set, a TOML file, or a set.
         cohort: The radiographs, for their spacing.
         spacing_mm: mm per pixel instead: one number, `(x, y)`, or image -> either. Without it and a cohort lengths
-            are in px, and there are no intervals: a table does not say the unit of its expected errors.
+            are in px, and there are intervals only where the table says that its expected errors are in px.
         coverage: Share that the intervals hold if the errors are as expected.
         doubtful: Expected error, in mm or px, above which a landmark is doubtful; 4 mm by default, or twice the
             landmark's median in px.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ def gather_points(
         sets: The table, or sets that all have the same names.
         measurements: Which landmarks are asked for, and under which names.
         spacings: Image -> `(x, y)` mm per pixel or None where there is none. None as a whole: the spacing was not
-            asked for, so that the unit of expected errors is unknown and they are left out.
+            asked for, so that errors count only where a set says that they are in px.
         doubtful: A landmark whose expected error is above this, in mm or px, is doubtful; by default `DOUBTFUL_MM`, or
             `DOUBTFUL_TIMES` its median in px.
         ellipses: Covariances, where a table has them; they go before the expected error.
@@ -77,14 +77,14 @@ def gather_points(
     is_mm = np.isfinite(scale[:, 0])
     xy = np.stack([one.xy[at] for one in sets]) * np.where(is_mm[:, None], scale, 1.0)[:, None, :]
     xy[~np.isfinite(xy).all(axis=2)] = np.nan
-    if spacings is None:
-        errors, covariance = np.full(xy.shape[:2], np.nan), np.full((*xy.shape, 2), np.nan)
-    else:
-        errors = np.stack(
-            [one.expected_error[at] if one.expected_error.size else np.full(len(at), np.nan) for one in sets]
-        )
-        covariance = to_covariance(make_round(errors))
-        _lay_ellipses(covariance, sets, list(matched.values()), ellipses)
+    errors = np.stack(
+        [one.expected_error[at] if one.expected_error.size else np.full(len(at), np.nan) for one in sets]
+    )
+    covariance = to_covariance(make_round(errors))
+    _lay_ellipses(covariance, sets, list(matched.values()), ellipses)
+    factor = _error_factors(sets, spacings, scale)
+    errors *= factor.mean(axis=1)[:, None]
+    covariance *= (factor[:, :, None] * factor[:, None, :])[:, None]
     suspicious = _is_doubtful(errors, is_mm, doubtful)
     # Each coordinate of each landmark in one piece of memory: formulas read them one by one.
     xy, covariance = _by_coordinate(xy), _by_coordinate(covariance)
@@ -142,6 +142,23 @@ def _own_axes(one: LandmarkSet) -> Mapping[str, tuple[float, float, float] | Non
     # Where a set has ellipses, they say more than its expected errors do.
     rows = one.ellipse.tolist() or [None] * len(one.names)
     return {name: row and (row[0], row[1], row[2]) for name, row in zip(one.names, rows, strict=True)}
+
+
+def _error_factors(
+    sets: Sequence[LandmarkSet], spacings: Mapping[str, Spacing | None] | None, scale: Floats
+) -> Floats:
+    """What errors along x and y are multiplied by to be in the unit of the points, `[N, 2]`; NaN where that is unknown.
+
+    A set that does not state its unit has the one that its radiograph's spacing gives it, as predictions have.
+    """
+    factors = np.ones((len(sets), 2))
+    for row, one in enumerate(sets):
+        known = bool(np.isfinite(scale[row]).all())
+        if one.unit == "px" and known:
+            factors[row] = scale[row]
+        elif (one.unit == "mm" and not known) or (not one.unit and spacings is None):
+            factors[row] = np.nan
+    return factors
 
 
 def _is_doubtful(errors: Floats, is_mm: NDArray[np.bool_], limit: float | None) -> NDArray[np.bool_]:
