@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def describe_machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return f"commit {commit}; {model}; {describe()}; command: {' '.join(sys.argv)}"
+
+
+LOOP = "import os\nos.nice(19)\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
+@contextlib.contextmanager
+def busy_programs(number: int) -> Iterator[None]:
+    """Let so many programs take all of the processor that they get while the block runs.
+
+    Each is in a session of its own, as a browser is: Linux shares the processor between sessions first (autogroups), so
+    their low priority counts for little. They end with the benchmark, even with one that is killed.
+    """
+    programs = [subprocess.Popen([sys.executable, "-c", LOOP], start_new_session=True) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for one in programs:
+            one.kill()
+            one.wait()
 
 
 ARMS = (

@@ -5,14 +5,15 @@
 A data set is NAME=FOLDER:EXEMPLAR[:FIRST-LAST]. FOLDER holds images/ and landmarks.csv; EXEMPLAR is the stem of a file;
 FIRST-LAST limits the images to those whose stems are these numbers. Every radiograph but the exemplar is scored, in
 percent of its mean side. Beside the final answer, those of the matcher and of registration alone are scored, so that the
-table shows whether a stage made it worse. `--busy N` runs N busy processes beside it.
+table shows whether a stage made it worse. `--busy N` runs N busy programs beside the fit. Rows that the CSV file already
+has are not measured again; without a data set it is only shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -22,11 +23,14 @@ from statistics import fmean
 import numpy as np
 
 import onemark
-from common import describe_machine, parse_numbers
+from common import busy_programs, describe_machine, parse_numbers
 from onemark import Cohort, LandmarkTable, Model
 
-COLUMNS = ("data", "radiographs", "minutes", "busy", "answer", "mean", "median", "steps", "seconds")
-LOOP = "import os\nos.nice(19)\nwhile True: pass"
+Row = dict[str, str]
+COLUMNS = (
+    "data", "radiographs", "minutes", "busy", "seed", "answer", "mean", "median", "steps", "seconds"
+)  # fmt: skip
+WORDS = {"register": "registration alone", "final": "final"}
 
 
 def open_data(text: str) -> tuple[str, Cohort, LandmarkTable, str]:
@@ -67,73 +71,114 @@ def score(found: LandmarkTable, truth: LandmarkTable, cohort: Cohort, exemplar: 
     return errors[np.isfinite(errors)]
 
 
+def measure(text: str, minutes: float, options: argparse.Namespace) -> list[Row]:
+    """Fit one data set with one budget: a row for each answer."""
+    name, cohort, truth, exemplar = open_data(text)
+    started = time.monotonic()
+    exemplars = LandmarkTable.from_sets([truth[exemplar]])
+    with busy_programs(options.busy):
+        model = onemark.fit(cohort, exemplars, recipe=options.recipe, minutes=minutes, seed=options.seed)
+        seconds = round(time.monotonic() - started, 1)
+    steps: dict[str, int] = {}
+    for entry in model.log:
+        steps[entry["stage"]] = max(steps.get(entry["stage"], 0), entry["step"])
+    rows = []
+    for which, found in answers(model, cohort):
+        errors = score(found, truth, cohort, exemplar)
+        row = (name, len(cohort), minutes, options.busy, options.seed, which)
+        values = (round(float(errors.mean()), 3), round(float(np.median(errors)), 3))
+        told = " ".join(f"{stage}:{count}" for stage, count in steps.items())
+        rows.append(dict(zip(COLUMNS, map(str, (*row, *values, told, seconds)), strict=True)))
+    return rows
+
+
+def read(path: Path) -> list[Row]:
+    """Rows that earlier calls wrote."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def main() -> None:
-    """Fit every data set with every budget and write a row for each answer."""
+    """Fit every data set with every budget, write a row for each answer, and print a table of all rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", nargs="+", metavar="NAME=FOLDER:EXEMPLAR[:FIRST-LAST]")
+    parser.add_argument("data", nargs="*", metavar="NAME=FOLDER:EXEMPLAR[:FIRST-LAST]")
     parser.add_argument("--minutes", default="0.25,0.5,1,2,5,10")
     parser.add_argument("--recipe", default="onemark")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--busy", type=int, default=0, help="busy programs beside the fit")
     parser.add_argument("--out", type=Path, required=True, help="CSV file; a plot is written beside it")
     options = parser.parse_args()
-    print(describe_machine())
-    others = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(options.busy)]
-    rows: list[tuple[object, ...]] = []
-    try:
-        for text in options.data:
-            name, cohort, truth, exemplar = open_data(text)
-            for minutes in map(float, options.minutes.split(",")):
-                started = time.monotonic()
-                exemplars = LandmarkTable.from_sets([truth[exemplar]])
-                model = onemark.fit(
-                    cohort, exemplars, recipe=options.recipe, minutes=minutes, seed=options.seed
-                )
-                seconds = round(time.monotonic() - started, 1)
-                stages = dict.fromkeys(entry["stage"] for entry in model.log)
-                steps = " ".join(
-                    f"{stage}:{max(e['step'] for e in model.log if e['stage'] == stage)}" for stage in stages
-                )
-                for which, found in answers(model, cohort):
-                    errors = score(found, truth, cohort, exemplar)
-                    mean, median = round(float(errors.mean()), 3), round(float(np.median(errors)), 3)
-                    rows.append(
-                        (name, len(cohort), minutes, options.busy, which, mean, median, steps, seconds)
-                    )
-                    print(*rows[-1], sep="\t", flush=True)
-    finally:
-        for other in others:
-            other.kill()
-    with options.out.open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+    print(describe_machine(), file=sys.stderr)
+    rows = read(options.out)
+    for text, minutes in itertools.product(options.data, map(float, options.minutes.split(","))):
+        wanted = {
+            "data": text.partition("=")[0],
+            "minutes": minutes,
+            "busy": options.busy,
+            "seed": options.seed,
+        }
+        if any(all(row[key] == str(value) for key, value in wanted.items()) for row in rows):
+            continue
+        rows += measure(text, minutes, options)
+        with options.out.open("w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(rows)
+    print(as_table(rows))
     plot(rows, options.out.with_suffix(".svg"))
 
 
-def plot(rows: list[tuple[object, ...]], path: Path) -> None:
-    """Draw one panel for each data set: mean error against minutes, a line for each answer."""
+def means(rows: list[Row], name: str, busy: str, which: str) -> dict[float, float]:
+    """Minutes -> mean error of an answer, the mean over the seeds."""
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        if (row["data"], row["busy"], row["answer"]) == (name, busy, which):
+            found.setdefault(float(row["minutes"]), []).append(float(row["mean"]))
+    return {minutes: fmean(found[minutes]) for minutes in sorted(found)}
+
+
+def as_table(rows: list[Row]) -> str:
+    """Registration's and the final mean error for each data set, budget and number of busy programs."""
+    budgets = sorted({float(row["minutes"]) for row in rows})
+    head = ["data", "busy programs", *(f"{60 * one:g} s" if one < 1 else f"{one:g} min" for one in budgets)]
+    lines = [head, ["---"] * len(head)]
+    for name, busy in dict.fromkeys((row["data"], row["busy"]) for row in rows):
+        alone, final = (means(rows, name, busy, which) for which in ("register", "final"))
+        cells = [f"{alone[one]:.3f} / {final[one]:.3f}" if one in final else "" for one in budgets]
+        lines.append([name, busy, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Draw a panel for each data set: mean error against minutes, a line for each answer, dashed beside busy programs."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        print(f"no {path.name}: it needs `pip install matplotlib`")
+        print(f"no {path.name}: it needs `pip install matplotlib`", file=sys.stderr)
         return
-    names = list(dict.fromkeys(str(row[0]) for row in rows))
-    figure, panels = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False)
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.2), squeeze=False)
     for name, panel in zip(names, panels[0], strict=True):
-        for which in ("match", "register", "final"):
-            points = [(row[2], row[5]) for row in rows if row[0] == name and row[4] == which]
-            if points:
-                panel.plot(*zip(*points, strict=True), marker="o", label=which)
-        panel.set(
-            xscale="log", yscale="log", xlabel="minutes", ylabel="mean error, % of the side", title=name
-        )
-        minutes = sorted({float(str(row[2])) for row in rows})
-        panel.set_xticks(minutes, [f"{one:g}" for one in minutes])
-        panel.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
-        panel.set_ylim(0.5, 50)
+        for busy in sorted({row["busy"] for row in rows}):
+            for which, colour in (("register", "tab:orange"), ("final", "tab:blue")):
+                points = means(rows, name, busy, which)
+                if points:
+                    label = WORDS[which] + (f", beside {busy} busy" if busy != "0" else "")
+                    style = "-" if busy == "0" else "--"
+                    panel.plot(
+                        points.keys(), points.values(), style, color=colour, marker="o", ms=4, label=label
+                    )
+        budgets = sorted({float(row["minutes"]) for row in rows if row["data"] == name})
+        panel.set(xscale="log", xlabel="minutes", title=name)
+        panel.set_xticks(budgets, [f"{one:g}" for one in budgets])
+        panel.set_ylim(bottom=0)
         panel.minorticks_off()
-    panels[0][0].legend()
+    panels[0][0].set_ylabel("mean error, % of the side")
+    panels[0][0].legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(path)
 
