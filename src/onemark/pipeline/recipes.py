@@ -76,7 +76,7 @@ _SHIPPED = (
     ),
     Recipe(
         "onemark-c2t",
-        "the default with two detectors that teach each other which pseudo-labels to trust",
+        "match-detect-refine with two detectors that teach each other which pseudo-labels to trust",
         {MATCH: CC2D, DETECT: C2T, REFINE: F2},
         shares=WITH_REFINER,
         unhurried=_at(MATCH, cc2d.FINE) | _at(DETECT, c2t.FINE) | _at(REFINE, f2.FINE),
