@@ -52,9 +52,9 @@ class Reader:
         version = weights_version(self.module)
         # Previews interrupt a training, which leaves the module, or what it holds, in training mode.
         if self._asked is None or version != self._version or is_training(self.module):
-            self._version = version
             module = self.module.to(self.fabric.device).eval()
             self._asked = fold(module) if self.fabric.device.type == "cpu" else module
+            self._version = version  # last: another thread must not take the former network for the new one
         return self._asked
 
     def read(self, radiograph: Radiograph) -> tuple[Any, Letterbox]:

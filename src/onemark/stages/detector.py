@@ -55,13 +55,17 @@ class Detector(Locator):
         config, canvas = cls.settle_config(context, None)
         former = context.former_as(cls)
         # What has been learned holds for its scale.
-        canvas = cls.choose_canvas(context, canvas) if former is None else former.canvas
-        self = cls(config, context.exemplars.names, canvas, context.fabric)  # type: ignore[arg-type]
+        if former is None:
+            height, width = context.decide("canvas", lambda: cls.choose_canvas(context, canvas))
+        else:
+            height, width = former.canvas
+        self = cls(config, context.exemplars.names, (height, width), context.fabric)  # type: ignore[arg-type]
         self.start_from(context.starting_weights())
         levels, seconds = self.open_levels(context), context.seconds
         limit = None if seconds is None else LABELLING * seconds
         labels = PseudoLabels(labeller(context), limit, context.fabric.device)
         store = levels[-1].store
+        labels.keep_in(context.notes, store.cohort.names)
         task, plan = self.make_task(levels, labels), self.config.plan(context.seconds)
         train(task, plan, context, lambda: [self.locate(store.cohort[i]) for i in store.shown])
         before = 0 if former is None else former.seen

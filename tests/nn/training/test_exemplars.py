@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,3 +112,23 @@ def test_pseudo_labels_that_have_had_their_time_are_predicted_for_no_further_rad
     assert (xy[:40][torch.tensor(chosen[:40]) == 2][:, 2:] == pseudo[2:]).all()
     assert len(labels.shapes(level)) == 2
     assert asked == [level.store.cohort.names[2]]
+
+
+def test_noted_labels_are_not_asked_for_again_and_their_time_counts(
+    level: ResolutionLevel, truth: LandmarkTable
+):
+    notes: dict[str, Any] = {}
+    names = level.store.cohort.names
+    labels, asked = pseudo_labels(truth)
+    labels.keep_in(notes, names)
+    labels.predict(level.store, [1, 2])
+    assert asked == [names[1], names[2]]
+    read = json.loads(json.dumps(notes))
+    seconds = read["labels"]["seconds"]
+    assert seconds > 0
+    again, asked_again = pseudo_labels(truth, seconds=5.0)
+    again.keep_in(read, (names[2], names[0], names[1]))  # a cohort in another order
+    assert again.left == pytest.approx(5.0 - seconds)
+    assert sorted(again.known) == [0, 2]
+    assert torch.equal(again(level.store, 2), labels(level.store, 2))
+    assert asked_again == []

@@ -390,3 +390,27 @@ def test_a_restart_repeats_the_cosine_at_half_the_rate():
     for share in (0.0, 0.05, 0.3, 0.99):
         assert twice.rate_at(0.4 * share) == pytest.approx(plain.rate_at(share))
         assert twice.rate_at(0.4 + 0.6 * share) == pytest.approx(plain.rate_at(share) / 2)
+
+
+def test_a_training_that_goes_on_keeps_to_what_it_chose_by_the_clock(tmp_path: Path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
+    job = TrainingContext(FABRIC, sink=stop_after(3), checkpoint=checkpoint)
+    assert job.decide("canvas", lambda: (320, 256)) == (320, 256)
+    with pytest.raises(Cancelled):
+        train(Line(), Plan(20), job)
+    again = TrainingContext(FABRIC, checkpoint=checkpoint)
+    assert tuple(again.decide("canvas", lambda: (64, 48))) == (320, 256)
+    other = TrainingContext(FABRIC, checkpoint=checkpoint, stage="detect")
+    assert other.decide("canvas", lambda: (64, 48)) == (64, 48)
+
+
+def test_notes_that_are_none_are_one_sentence(tmp_path: Path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(Cancelled):
+        train(Line(), Plan(20), TrainingContext(FABRIC, sink=stop_after(3), checkpoint=checkpoint))
+    tensors, head = open_weights(checkpoint.path).slots["state"]
+    write_weights(checkpoint.path, {"state": (tensors, head | {"notes": 3})})
+    with pytest.raises(UserError, match="its notes are none; delete it"):
+        checkpoint.head()
+    write_weights(checkpoint.path, {"state": (tensors, {k: v for k, v in head.items() if k != "notes"})})
+    assert checkpoint.head()["notes"] == {}  # as 0.1.0 wrote it

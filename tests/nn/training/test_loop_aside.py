@@ -39,6 +39,9 @@ class Slow:
     def after(self, fraction: float) -> None:
         pass
 
+    def head(self) -> dict[str, Any]:
+        return {}
+
     def restore(self, *_: Any) -> None:
         pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from onemark import Cohort, LandmarkSet, LandmarkTable, Radiograph, UserError
+from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, Radiograph, UserError
 from onemark.imaging.augment import UNCHANGED
 from onemark.imaging.letterbox import Letterbox
 from onemark.nn.backbones.unet import UNet
@@ -20,8 +21,9 @@ from onemark.nn.device import fabric_for
 from onemark.nn.heatmaps.heatmap import HeatmapNet, gaussians
 from onemark.nn.training import pace as pace_of_steps
 from onemark.nn.training.canvases import CanvasCache, cohort_canvas, resolution_levels
+from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.pace import seconds_per_step
-from onemark.progress import silent
+from onemark.progress import Sink, silent
 from onemark.stages.base import StageContext
 from onemark.stages.detect.tpl import TPL, TPLConfig
 from onemark.stages.detect.tpl import detector as tpl
@@ -372,6 +374,42 @@ def test_a_detector_that_is_taught_more_stays_on_its_canvas(
     assert fine.canvas == cohort_canvas(phantoms, 4 * 4096)
     assert fit(pace=1.0).canvas == cohort_canvas(phantoms, 4096)
     assert fit(pace=1.0, former=fine).canvas == fine.canvas
+
+
+def test_a_detector_that_goes_on_keeps_its_canvas_and_the_labels_it_has(
+    phantoms: Cohort,
+    exemplars: LandmarkTable,
+    truth: LandmarkTable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
+    monkeypatch.setattr(pace_of_steps, "LOOK_FROM", 0.0)
+    checkpoint, asked = Checkpoint(tmp_path / "checkpoint.safetensors"), list[str]()
+    config = dataclasses.replace(STILL, enlarge=4.0)
+
+    def label(one: Radiograph) -> LandmarkSet:
+        asked.append(one.name)
+        return truth[one.name]
+
+    def fit(pace: float, seconds: float, sink: Sink = silent) -> TPL:
+        monkeypatch.setattr(tpl, "seconds_per_step", lambda *_: pace)
+        return fit_stage(
+            TPL, phantoms, exemplars, config, labels=label, seconds=seconds, sink=sink, checkpoint=checkpoint
+        )
+
+    def stop(event: Progress) -> None:
+        if event.step == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fit(0.0, 60.0, stop)
+    first = set(asked)
+    assert len(first) > 1
+    asked.clear()
+    rest = fit(1.0, 1e-6)  # another machine, and the time is over
+    assert rest.canvas == cohort_canvas(phantoms, 4 * 4096)
+    assert not asked
+    assert rest.seen == len(first)
 
 
 def test_looking_at_the_pace_changes_neither_network_nor_draws():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from onemark.data.atomic import user_errors
+from onemark.data.choice import pick_evenly
 from onemark.imaging.augment import Intensity
 from onemark.imaging.letterbox import Letterbox, Size, canvas_for
 from onemark.options import option
@@ -228,9 +229,8 @@ def adapt_intensity(framing: Framing, intensity: Intensity) -> Intensity:
 
 
 def _sizes(cohort: Cohort) -> list[Size]:
-    step = max(1, len(cohort) // SIZES_LOOKED_AT)
     sizes = []
-    for name in cohort.names[::step]:
+    for name in pick_evenly(cohort.names, SIZES_LOOKED_AT):
         try:
             sizes.append(cohort.header(name).size)
         except UserError:
@@ -305,8 +305,6 @@ def level_at(levels: Sequence[ResolutionLevel], fraction: float) -> ResolutionLe
 
 def learning_pool(cohort: Cohort, exemplars: LandmarkTable, most: int) -> Cohort:
     """The radiographs to learn from: all of a small cohort, else `most` of them, evenly spread, and the exemplars."""
-    count = len(cohort)
-    if count > most:
-        spread = (cohort.names[i * count // most] for i in range(most))
-        cohort = cohort.subset([*exemplars.images, *spread])
+    if len(cohort) > most:
+        return cohort.subset([*exemplars.images, *pick_evenly(cohort.names, most)])
     return cohort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,17 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         clock: Clock,
         log: list[dict[str, Any]],
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         """Write atomically; an interruption leaves the former state whole.
+
+        Args:
+            stage: What is being trained.
+            task: What it trains.
+            optimizer: Of `task.module`.
+            clock: Where the schedule stands.
+            log: What was logged so far.
+            notes: What the stage has found out beside its weights, as JSON.
 
         Raises:
             UserError: it cannot be written; or what `before_saving` returned, after the state was kept.
@@ -54,12 +63,13 @@ class Checkpoint:
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items()}
         head = {"stage": stage, "step": clock.step, "spent": clock.elapsed, "log": log}
+        head["notes"] = dict(notes or {})
         write_weights(self.path, {"state": (tensors, head)}, {"owner": self.owner}, make_folder=False)
         if moved is not None:
             raise moved
 
     def head(self) -> dict[str, Any]:
-        """Stage, step, seconds spent and log of the saved state; empty where there is none of this training.
+        """Stage, step, seconds spent, log and notes of the saved state; empty where there is none of this training.
 
         Raises:
             UserError: it is damaged.
@@ -90,6 +100,8 @@ class Checkpoint:
             raise self._unusable("is damaged, its head is incomplete")
         if not all(isinstance(entry, dict) for entry in head["log"]):
             raise self._unusable("is damaged, its log is none")
+        if not isinstance(head.setdefault("notes", {}), dict):  # states of 0.1.0 have none
+            raise self._unusable("is damaged, its notes are none")
         return tensors, head | {"stage": FORMER_SLOTS.get(head["stage"], head["stage"])}
 
     def _unusable(self, why: str) -> UserError:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from onemark.nn.training.exemplars import draw_exemplars
 from onemark.types import LandmarkSet, Radiograph
 
 CPU = torch.device("cpu")
+NOTE = "labels"
 SHAPES = 150  # most radiographs whose labels the prior on constellations is learned from
 
 Label = Callable[[CanvasCache, int], torch.Tensor]
@@ -29,6 +31,9 @@ class PseudoLabels:
         pseudo_label: Predicts the landmarks of a radiograph.
         seconds: How long predicting may take in all; then the radiographs that have labels must do. None for no limit.
         device: Where it predicts.
+
+    Attributes:
+        known: Position in a store -> `[K, 2]` label (x, y), original px.
     """
 
     def __init__(
@@ -39,12 +44,26 @@ class PseudoLabels:
     ) -> None:
         self.pseudo_label, self.device = pseudo_label, device
         self.left = math.inf if seconds is None else seconds
-        self.known: dict[int, LandmarkSet] = {}
+        self.known: dict[int, NDArray[np.float64]] = {}
+        self._notes: dict[str, Any] = {}
+        self._names: Sequence[str] = ()
+
+    def keep_in(self, notes: dict[str, Any], names: Sequence[str]) -> None:
+        """Note labels and the time they took, and begin with those noted by a training that this one continues.
+
+        Args:
+            notes: Of the training.
+            names: Of the radiographs, by their positions in the stores.
+        """
+        self._notes, self._names = notes.setdefault(NOTE, {"seconds": 0.0, "xy": {}}), names
+        at = {name: index for index, name in enumerate(names)}
+        self.known = {at[name]: np.array(xy, float) for name, xy in self._notes["xy"].items() if name in at}
+        self.left -= self._notes["seconds"]
 
     def __call__(self, store: CanvasCache, index: int) -> torch.Tensor:
         """`[K, 2]` canvas px of a radiograph by its position in the store."""
         self.predict(store, [index])
-        return torch.from_numpy(store.letterbox(index).to_canvas(self.known[index].xy)).float()
+        return torch.from_numpy(store.letterbox(index).to_canvas(self.known[index])).float()
 
     def predict(self, store: CanvasCache, indices: Sequence[int]) -> None:
         """Predict the labels that are not known yet of radiographs by their positions in the store."""
@@ -54,8 +73,13 @@ class PseudoLabels:
         started = time.monotonic()
         read = (store.cohort[index] for index in missing)
         found = spread(self.pseudo_label, read, self.device)
-        self.known.update(zip(missing, found, strict=True))
-        self.left -= time.monotonic() - started
+        labels = {index: one.xy for index, one in zip(missing, found, strict=True)}
+        seconds = time.monotonic() - started
+        self.known |= labels
+        self.left -= seconds
+        if self._notes:
+            self._notes["seconds"] += seconds
+            self._notes["xy"] |= {self._names[index]: xy.tolist() for index, xy in labels.items()}
 
     def choose(self, indices: Sequence[int], placed: Mapping[int, CanvasExemplar]) -> list[int]:
         """Replace radiographs without a label, once predicting has taken its time, by some that have one.

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,6 +54,18 @@ class TrainingContext:
     stage: str = "match"
     stream: str = ""
     parts: int = 1
+
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What the stage has found out beside its weights, as JSON: checkpoints keep it for a training that goes on."""
+        head = {} if self.checkpoint is None else self.checkpoint.head()
+        return dict(head["notes"]) if head.get("stage") == self.stage else {}
+
+    def decide(self, what: str, choose: Callable[[], Any]) -> Any:
+        """What the stage chooses by the clock, as JSON; a training that goes on keeps to what it had chosen."""
+        if what not in self.notes:
+            self.notes[what] = choose()
+        return self.notes[what]
 
     def generator(self, step: int, part: int = 0) -> torch.Generator:
         """The random numbers of a part of one step, on the context's device."""
@@ -180,7 +193,12 @@ class _Run:
         if self.context.checkpoint is not None and self.context.fabric.is_global_zero:
             started = time.monotonic()
             self.context.checkpoint.save(
-                self.context.stage, self.task, self.optimizer, self.clock, self.context.log
+                self.context.stage,
+                self.task,
+                self.optimizer,
+                self.clock,
+                self.context.log,
+                self.context.notes,
             )
             self.saved = time.monotonic()
             self.save_after = max(CHECKPOINT_SECONDS, (self.saved - started) / ASIDE)

@@ -92,11 +92,14 @@ class CC2D(Matcher):
         seconds, config = context.seconds, self.config
         if seconds is None or config.hurried == 1:
             return seconds
+        return seconds * float(context.decide("share", lambda: self._share_worth_taking(seconds)))
+
+    def _share_worth_taking(self, seconds: float) -> float:
         if is_worth_looking(seconds, self.fabric):
-            pace = seconds_per_step(self.network, self.canvas, 2 * config.batch, self.fabric)
+            pace = seconds_per_step(self.network, self.canvas, 2 * self.config.batch, self.fabric)
             if seconds / (BESIDE * pace) >= ENOUGH_STEPS:
-                return seconds
-        return config.hurried * seconds
+                return 1.0
+        return self.config.hurried
 
     def embed(self, canvases: torch.Tensor) -> Maps:
         """Unit embeddings `[B, C, h, w]` per level, finest first, of canvases `[B, 1, H, W]`."""
