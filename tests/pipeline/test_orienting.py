@@ -15,7 +15,11 @@ import onemark
 from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
+from onemark.pipeline import trainer
 from onemark.pipeline.orienting import Orienter, learn_orientations
+from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
+from onemark.stages.mean_error import MeanError
+from onemark.testing import KnownPoints
 from onemark.types import Evidence, LandmarkSet, UserError
 
 SIZE = (160, 128)
@@ -243,3 +247,56 @@ def test_where_mirror_images_look_alike_none_is_taken_for_one(tmp_path: Path):
     )
     assert not orienter.mirrors
     assert not orienter.other_ways
+
+
+def test_mean_errors_are_measured_on_upright_radiographs_beyond_the_pool(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+):
+    cohort, truth, ways = lying
+    exemplars = LandmarkTable.from_sets(truth.sets[:1])
+    pool = cohort.subset(cohort.names[:3])  # the others have not been looked at
+    orienter = learn_orientations(pool, exemplars, lambda _: None)
+    upright = {one.image: ways.get(one.image, UPRIGHT).turn_landmarks(one, SIZE) for one in truth}
+
+    def find(seen: Radiograph) -> LandmarkSet:
+        way = ways.get(seen.name, UPRIGHT)
+        is_upright = np.array_equal(seen.pixels, way.turn_pixels(cohort[seen.name].pixels))
+        return (
+            upright[seen.name]
+            if is_upright
+            else replace(upright[seen.name], xy=np.zeros_like(truth.sets[0].xy))
+        )
+
+    images = tuple(cohort.names[3:])
+    former = FormerAnswers(
+        MeanError.begin(truth.sets[0], SIZE), images, np.stack([upright[image].xy for image in images])
+    )
+    before = replace(
+        former,
+        mean_error=former.mean_error.with_errors(images[:1], np.full((1, *truth.sets[0].xy.shape), 0.01)),
+    )
+    learned = learn_mean_error(before, {"match": KnownPoints(find)}, None, truth.names, cohort, orienter)
+    np.testing.assert_allclose(learned.errors, 0.01, atol=1e-9)
+
+
+def test_stages_are_judged_on_radiographs_of_which_is_known_how_they_lie(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+):
+    cohort, truth, _ = lying
+    judged: list[tuple[str, ...]] = []
+
+    def judge(stages: object, exemplars: LandmarkTable, seen: Cohort, seed: int) -> None:
+        judged.append(seen.names)
+
+    monkeypatch.setattr(trainer, "measure_trust", judge)
+    model = onemark.fit(
+        cohort,
+        LandmarkTable.from_sets(truth.sets[:1]),
+        recipe="groupwise",
+        settings=QUICK | {"match.pool": 4},
+    )
+    assert model.orienter is not None
+    assert len(model.orienter.known) < len(cohort)
+    assert judged == [tuple(name for name in cohort.names if name in model.orienter.known)]
+    assert model.cohort is not None
+    assert model.cohort.names == cohort.names

@@ -18,7 +18,9 @@ from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress, Use
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
 from onemark.pipeline.resuming import align_rows
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.runs.locks import LOCK
+from onemark.pipeline.trainer import Trainer
 
 Settings = dict[str, object]
 
@@ -154,6 +156,41 @@ def test_a_teaching_that_was_stopped_takes_a_further_exemplar_and_keeps_its_time
     assert state_of(finished)["minutes"] == 30
     assert onemark.read_landmarks(finished / "exemplars.csv").images == truth.images[:3]
     assert tuple(onemark.load(finished).stages) == ("match", "register", "detect", "refine")
+
+
+def test_a_stopped_teaching_leaves_a_whole_model(finished: Path, truth: LandmarkTable):
+    before = onemark.load(finished)
+    assert before.trust is not None
+    assert before.error_model is not None
+    with pytest.raises(Cancelled):
+        onemark.resume(
+            finished, exemplars=LandmarkTable.from_sets([truth.sets[1]]), progress=stop_at("detect", 1)
+        )
+    after = onemark.load(finished)
+    assert after.trust is not None
+    assert after.trust.detector.tolist() == before.trust.detector.tolist()
+    assert after.error_model is not None
+    assert np.array_equal(after.error_model.level, before.error_model.level)
+
+
+def test_a_teaching_that_is_refused_leaves_the_answers_of_a_stopped_one(
+    finished: Path, truth: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    def stop_early(event: Progress) -> None:
+        if event.stage == "orientation":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        onemark.resume(finished, exemplars=LandmarkTable.from_sets([truth.sets[1]]), progress=stop_early)
+    answers = RunFolder.open(finished).answers.read_bytes()
+
+    def refuse(trainer: Trainer) -> None:
+        raise UserError("too little memory")
+
+    monkeypatch.setattr(Trainer, "finish", refuse)
+    with pytest.raises(UserError, match="too little memory"):
+        onemark.resume(finished, exemplars=LandmarkTable.from_sets([truth.sets[2]]))
+    assert RunFolder.open(finished).answers.read_bytes() == answers
 
 
 # --- landmarks are known by name ------------------------------------------------------------------------------

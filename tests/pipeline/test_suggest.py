@@ -13,7 +13,7 @@ import torch
 import onemark
 from onemark import Cancelled, Cohort, LandmarkTable, Progress, UserError
 from onemark.nn.weights import read_weights
-from onemark.pipeline.suggest import adopt, same_matcher
+from onemark.pipeline.suggest import adopt, same_matcher, settled_differently
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,29 @@ def _of_match(settings: dict[str, object]) -> dict[str, object]:
 
 def _tiny_detector(settings: dict[str, object], steps: int) -> dict[str, object]:
     return {n: v for n, v in settings.items() if n.startswith("detect.")} | {"detect.steps": steps}
+
+
+def test_a_finished_run_is_asked_without_training(
+    phantoms: Cohort, exemplars: LandmarkTable, settings: dict[str, object], tmp_path: Path
+):
+    run, events = tmp_path / "run", list[Progress]()
+    matching = {name: value for name, value in settings.items() if name.startswith("match.")}
+    onemark.fit(phantoms, exemplars, recipe="match-only", settings=matching, out=run)
+    more = onemark.suggest(
+        phantoms, number=2, out=run, settings={"select.keypoints": 10}, progress=events.append
+    )
+    assert len(more.chosen) == 2
+    assert {event.stage for event in events} == {"select"}
+
+
+def test_a_run_that_reads_radiographs_as_they_lie_says_so_from_the_suggestion_on(
+    phantoms: Cohort, exemplars: LandmarkTable, settings: dict[str, object], tmp_path: Path
+):
+    run = tmp_path / "run"
+    onemark.suggest(phantoms, settings=settings, out=run, orient=False)
+    assert settled_differently(run, orient=True) == ["orient"]
+    assert settled_differently(run, orient=False) == []
+    model = onemark.resume(run, exemplars=exemplars)
+    assert model.orienter is None
+    with pytest.raises(UserError, match="swap is for mirrored radiographs"):
+        onemark.resume(run, exemplars=exemplars, swap=[exemplars.names[:2]])

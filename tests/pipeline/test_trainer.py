@@ -12,9 +12,21 @@ import pytest
 from PIL import Image
 
 import onemark
-from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Model, Progress, Radiograph, UserError
+from onemark import (
+    Cancelled,
+    Cohort,
+    Evidence,
+    LandmarkSet,
+    LandmarkTable,
+    Model,
+    Progress,
+    Radiograph,
+    UserError,
+)
 from onemark.phantom import phantom_radiograph
 from onemark.pipeline.model import fingerprint
+from onemark.stages.answers import matcher_of
+from onemark.stages.trust import Trust
 
 Settings = dict[str, object]
 STAGES = ("match", "detect", "refine")
@@ -311,3 +323,21 @@ def test_fitting_without_a_folder_writes_nothing(
     model = onemark.fit(phantoms, exemplars, settings=tiny)
     assert list(tmp_path.iterdir()) == []
     assert tuple(model.stages) == ("match", "register", "detect", "refine")
+
+
+def test_evidence_of_the_refiner_is_of_where_it_looked(
+    learned: tuple[Model, Path], phantoms: Cohort, monkeypatch: pytest.MonkeyPatch
+):
+    model, _ = learned
+    count = len(model.names)
+    distrusting = dataclasses.replace(model, trust=Trust(np.zeros(count), np.ones(count)))
+    radiograph, starts = phantoms[3], list[np.ndarray]()
+
+    def explain(radiograph: Radiograph, coarse: LandmarkSet, landmark: str | None) -> Evidence:
+        starts.append(coarse.xy)
+        return Evidence(radiograph.name, landmark, {})
+
+    monkeypatch.setattr(model.stages["refine"], "explain", explain)
+    distrusting.explain(radiograph)
+    (start,) = starts
+    assert np.array_equal(start, matcher_of(model.stages).locate(radiograph).xy)

@@ -183,3 +183,16 @@ def test_an_answer_that_is_no_number_does_not_spoil_one_that_counts_alone():
     second = LandmarkSet("x", ("a",), np.full((1, 2), np.nan), np.array([np.nan]), np.array([np.nan]))
     assert np.array_equal(mix(first, second, np.zeros(1)).xy, first.xy)
     assert np.array_equal(mix(second, first, np.ones(1)).xy, first.xy)
+
+
+def test_radiographs_beyond_the_pool_do_not_count(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["detect"].by = np.full(3, 1.0)  # type: ignore[attr-defined]
+    shares = []
+    for pool, cohort in ((3, phantoms), (400, phantoms.subset(phantoms.names[:3])), (400, phantoms)):
+        stages["detect"].config = TrainedConfig(pool=pool)  # type: ignore[attr-defined]
+        trust = measure_trust(stages, exemplars3, cohort, 0)
+        assert trust is not None
+        shares.append(trust.detector[0])
+    assert shares[0] == shares[1] < shares[2]

@@ -126,3 +126,9 @@ def test_corrections_of_which_no_doubt_is_known_promise_nothing():
     # An earlier version noted the first twenty, this one the last ten.
     later = promised(ratios, np.ones((10, 2)), 0.8, np.ones(2))
     np.testing.assert_array_equal(later, promised(ratios[20:], np.ones((10, 2)), 0.8, np.ones(2)))
+
+
+def test_an_exemplar_has_a_disc_of_no_size_or_no_promise():
+    ratios, doubts = np.ones((9, 1)), np.ones((9, 1))
+    assert promised(ratios, doubts, 0.9, np.zeros(1)).tolist() == [0.0]
+    assert promised(ratios, doubts, 0.95, np.zeros(1)).tolist() == [np.inf]

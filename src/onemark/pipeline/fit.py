@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
+from onemark.imaging.orientation import Pairs
 from onemark.nn.device import choose, fabric_for, same_threads
 from onemark.nn.processes import ONE, Processes
 from onemark.nn.training.ranks import wait_for_all
@@ -84,10 +85,7 @@ def fit(
             raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
         _report_unshown(exemplars, progress)
         pairs = check_pairs(swap, exemplars.names)
-        if pairs and not orient:
-            raise UserError(
-                "swap is for mirrored radiographs, which --no-orient leaves as they lie: leave one of both out"
-            )
+        _check_turned(pairs, orient)
         config = new_config(cohort, recipe, minutes, device, seed, settings, orient=orient, progress=progress)
         config = replace(config, fingerprints=prints, parts=processes.count, swap=pairs)
         folder = None if out is None else RunFolder.create(out, config, exemplars)
@@ -212,6 +210,7 @@ def _plan_teaching(
     changes = resuming.plan_teaching(folder, names, minutes)
     if swap is not None:
         changes["swap"] = check_pairs(swap, known.names)
+        _check_turned(changes["swap"], folder.config.orient)
     _report_unshown(known, progress)
     model = load(folder.path, device) if folder.status().is_trained else None
     if model is not None and model.orienter is not None and "swap" in changes:
@@ -250,6 +249,13 @@ def _go_on(
     trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late, fabric)
     with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
         return trainer.finish()
+
+
+def _check_turned(pairs: Pairs, orient: bool) -> None:
+    if pairs and not orient:
+        raise UserError(
+            "swap is for mirrored radiographs, which --no-orient leaves as they lie: leave one of both out"
+        )
 
 
 def open_own_cohort(folder: RunFolder, further: Sequence[str] = ()) -> Cohort:

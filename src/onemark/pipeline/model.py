@@ -166,7 +166,9 @@ class Model:
         upright = landmark if landmark is None else orientation.partner(landmark)
         shown = [stage.explain(radiograph, upright) for stage in locators if stage.explains]
         if refiner is not None and refiner.explains:
-            shown.append(refiner.explain(radiograph, locators[-1].locate(radiograph), upright))
+            shown.append(
+                refiner.explain(radiograph, ask(self.stages, radiograph, self.trust).coarse, upright)
+            )
         maps = {key: orientation.restore_pixels(m) for one in shown for key, m in one.maps.items()}
         fields = [orientation.restore_field(one.field) for one in shown if one.field is not None]
         numbers = {key: n for one in shown for key, n in (one.numbers or {}).items()}

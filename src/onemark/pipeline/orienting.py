@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, canvas_for
@@ -217,8 +218,7 @@ def _start(cohort: Cohort, first: str, others: Sequence[str]) -> Orienter:
     """Try all orientations of a few radiographs, to know how unlike upright ones are and whether mirror images differ."""
     exemplar = cohort[first]
     orienter = Orienter(_render(exemplar.pixels, canvas_for([exemplar.size], AREA)))
-    count = min(FIRST, len(others))
-    tried = [others[n * len(others) // count] for n in range(count)]
+    tried = pick_evenly(others, FIRST)
     unlike = orienter.compare(cohort.readable(tried), ALL)
     if not unlike:
         return orienter

@@ -12,7 +12,7 @@ from onemark.data.paths import printable
 from onemark.nn.weights import open_weights
 from onemark.pipeline.model import fingerprint
 from onemark.pipeline.recipes import get_recipe
-from onemark.pipeline.runs.config import RunConfig
+from onemark.pipeline.runs.config import RunConfig, RunState
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.trainer import checkpoint_of, unfinished_head
 from onemark.stages.base import MATCH
@@ -100,7 +100,8 @@ def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: Landmar
                 kept = ("training", "teaching")
                 former = {name: value for name, value in vars(before).items() if name not in kept}
                 folder.teach(exemplars, **former)
-                folder.forget_answers()
+                if before.state == RunState.DONE:  # else they are those of an unfinished teaching
+                    folder.forget_answers()
         raise
 
 

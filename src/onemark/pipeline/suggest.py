@@ -47,6 +47,7 @@ def suggest(
     device: str = "auto",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    orient: bool = True,
     progress: Sink = silent,
 ) -> Suggestion:
     """Say which radiographs are worth annotating (Quan et al., CVPR 2022), before anything is annotated.
@@ -63,6 +64,7 @@ def suggest(
         device: `auto`, `cpu`, `cuda` or `mps`.
         seed: The same seed gives the same suggestion on the same CPU.
         settings: `slot.field` -> value; `select.field` for the selector.
+        orient: As for `fit`, which goes on with the run.
         progress: Takes the progress; raising Cancelled in it stops the work, resumable by the same call when there is
             a run folder.
 
@@ -85,7 +87,15 @@ def suggest(
         else:
             total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
             config = new_config(
-                cohort, recipe, total, device, seed, settings, progress=progress, state=RunState.SUGGESTED
+                cohort,
+                recipe,
+                total,
+                device,
+                seed,
+                settings,
+                orient=orient,
+                progress=progress,
+                state=RunState.SUGGESTED,
             )
             folder = None if out is None else RunFolder.create(out, config)
             config = folder.config if folder else config
@@ -195,6 +205,7 @@ def settled_differently(
     minutes: float | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    orient: bool | None = None,
 ) -> list[str]:
     """Which of these options a suggestion's run has settled otherwise, so that it would pass over them.
 
@@ -204,9 +215,10 @@ def settled_differently(
         minutes: Time budget of the matcher's training.
         seed: The seed.
         settings: `slot.field` -> value; the selector's are free.
+        orient: Whether radiographs are brought upright.
 
     Returns:
-        `recipe`, `minutes`, `seed` or names of settings; none where the run is as asked for.
+        `recipe`, `minutes`, `seed`, `orient` or names of settings; none where the run is as asked for.
 
     Raises:
         UserError: no such run, an unknown recipe, or a wrong setting.
@@ -219,6 +231,7 @@ def settled_differently(
     wanted = spell_settings(chosen.configure(settings, config.minutes))
     fixed = [name for name in settings or {} if not name.startswith(f"{SELECT}.")]
     differ = {"minutes": total not in (None, config.minutes), "seed": seed not in (None, config.seed)}
+    differ["orient"] = orient not in (None, config.orient)
     differ |= {name: wanted[name] != config.settings.get(name) for name in fixed}
     return [name for name, other in differ.items() if other]
 

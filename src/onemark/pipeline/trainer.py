@@ -98,6 +98,9 @@ class Trainer:
         self.budget = None if budget is None else budget - late
         self.deadline: float | None = None
         self.mean_error: MeanError | None = None
+        # Of the model that is taught, until they are measured again.
+        self.trust: Trust | None = None
+        self.error_model: ErrorModel | None = None
 
     def fit_until(self, last: str) -> dict[str, Stage]:
         """Fit the stages up to the slot `last`, those that have not learned yet.
@@ -136,9 +139,9 @@ class Trainer:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             if not self.fabric.is_global_zero:
                 return Model(self.recipe.name, stages, self.exemplars, {}, self.cohort, self.log)
-            trust = self._measure_trust(stages)
-            self._learn_mean_error(stages, trust)
-            error_model = self._learn_error_model(stages, trust)
+            self._measure_trust(stages)
+            self._learn_mean_error(stages)
+            self._learn_error_model(stages)
             prints = self._take_prints()
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
@@ -149,7 +152,7 @@ class Trainer:
             self.folder.forget_answers()
         self._note(state=RunState.DONE, fingerprints=prints, fits=self.config.fits + 1)
         cohort, exemplars = self.original
-        learned = (error_model, self.orienter, trust)
+        learned = (self.error_model, self.orienter, self.trust)
         kept = (self.folder, self.mean_error)
         return Model(self.recipe.name, stages, exemplars, prints, cohort, self.log, *learned, *kept)
 
@@ -165,6 +168,7 @@ class Trainer:
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
+        self.cohort = looked_at  # of the others nobody knows how they lie
         self._see_turned(self.orienter.other_ways)
         if self.budget is not None:
             self.budget -= time.monotonic() - started
@@ -182,9 +186,13 @@ class Trainer:
             if not self.head:
                 self.log.clear()  # of a stage that died before it was kept
             return {}
-        restored = restore(self.folder, self.exemplars.names, self.fabric)
+        # A matcher that is only to be asked for suggestions may have learned exemplars' landmarks.
+        names = self.exemplars.names or shown_landmarks(self.folder.exemplars()).names
+        restored = restore(self.folder, names, self.fabric)
         self.mean_error = restored.mean_error
-        if not self.head:
+        if all(stage.names == names for stage in restored.stages.values()):
+            self.trust, self.error_model = restored.trust, restored.error_model
+        if not self.head and restored.logged is not None:
             del self.log[restored.logged :]
         return dict(restored.stages)
 
@@ -281,13 +289,12 @@ class Trainer:
         self._write_weights(stages, done)
         self._note(done=done)
 
-    def _measure_trust(self, stages: Mapping[str, Stage]) -> Trust | None:
-        trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
-        if trust is not None and trust.describe():
-            self.sink(Progress(TRUST, 1, 1, message=trust.describe()))
-        return trust
+    def _measure_trust(self, stages: Mapping[str, Stage]) -> None:
+        self.trust = measure_trust(stages, self.exemplars, self.cohort, self.config.seed)
+        if self.trust is not None and self.trust.describe():
+            self.sink(Progress(TRUST, 1, 1, message=self.trust.describe()))
 
-    def _learn_mean_error(self, stages: Mapping[str, Stage], trust: Trust | None) -> None:
+    def _learn_mean_error(self, stages: Mapping[str, Stage]) -> None:
         """Learn the mean errors from the answers of this teaching, if it is one of a trained model."""
         if self.folder is None or not self.folder.answers.exists():
             return
@@ -296,31 +303,26 @@ class Trainer:
         except UserError as error:  # the stages have learned the answers; only the mean errors need the file
             self.sink(Progress(MEAN_ERROR, 1, 1, message=f"{error}; mean errors stay as they were"))
             return
-        self.mean_error = learn_mean_error(former, stages, trust, self.exemplars.names, self.cohort)
+        self.mean_error = learn_mean_error(
+            former, stages, self.trust, self.exemplars.names, self.original[0], self.orienter
+        )
         if self.mean_error.describe():
             self.sink(Progress(MEAN_ERROR, 1, 1, message=self.mean_error.describe()))
 
-    def _learn_error_model(self, stages: Mapping[str, Stage], trust: Trust | None) -> ErrorModel | None:
+    def _learn_error_model(self, stages: Mapping[str, Stage]) -> None:
         config = self.config
         shown = Corrections(config.ratios, config.angles, config.doubts, config.usual)
-        error_model = learn_error_model(
-            stages, trust, self.exemplars, self.cohort, shown, self.sink, self.config.seed
+        self.error_model = learn_error_model(
+            stages, self.trust, self.exemplars, self.cohort, shown, self.sink, self.config.seed
         )
-        self._write_weights(stages, self.config.done, trust, error_model)
-        return error_model
+        self._write_weights(stages, self.config.done)
 
-    def _write_weights(
-        self,
-        stages: Mapping[str, Stage],
-        done: Mapping[str, float],
-        trust: Trust | None = None,
-        error_model: ErrorModel | None = None,
-    ) -> None:
+    def _write_weights(self, stages: Mapping[str, Stage], done: Mapping[str, float]) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
             return
         learned = {
-            TRUST: trust,
-            ERROR_MODEL: error_model,
+            TRUST: self.trust,
+            ERROR_MODEL: self.error_model,
             MEAN_ERROR: self.mean_error,
             ORIENTATION: self.orienter,
         }

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import scale_to, shapes_of
@@ -186,7 +187,9 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     detector = np.ones(len(by_matcher))
     if last is not matcher:
         apart = _measure_apart(matcher, exemplars, cohort)
-        shown = last.seen if isinstance(last, Detector) and last.seen is not None else len(cohort)
+        shown = min(len(cohort), last.config.pool)
+        if isinstance(last, Detector) and last.seen is not None:
+            shown = last.seen
         seen = max(1, round(shown + LABEL * max(0.0, exemplars.answers - 1)))
         by_itself = _fall(by_detector / np.maximum(by_matcher, ENOUGH), *FAR_OFF)
         learned = by_itself > 0
@@ -229,7 +232,7 @@ def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -
     """How far the matcher's answers for a place lie apart on other radiographs, as its error there; share of the side."""
     known = exemplars.mostly_annotated().images
     others = [name for name in cohort.names if name not in known]
-    asked = cohort.readable(others[:: max(1, len(others) // ASKED)][:ASKED])
+    asked = cohort.readable(pick_evenly(others, ASKED))
 
     def look(one: Radiograph) -> float:
         return float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side

@@ -143,7 +143,9 @@ class Calibration:
         if not known:
             return np.full(doubts.shape, math.inf)
         scores = self.ratios[-known:] * self.doubts ** (1 - DISCS_FOLLOW)
-        return np.array([_conformal_quantile(one, coverage) for one in scores.T]) * doubts**DISCS_FOLLOW
+        reach = np.array([_conformal_quantile(one, coverage) for one in scores.T])
+        # An exemplar has no doubt, and infinity times nothing is no number.
+        return np.where(np.isinf(reach), math.inf, np.where(np.isinf(reach), 0, reach) * doubts**DISCS_FOLLOW)
 
 
 def least_corrections(coverage: float) -> int:

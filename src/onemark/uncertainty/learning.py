@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import pixel_scale, scale_to, shapes_of, to_covariance
@@ -163,16 +164,16 @@ def learn_error_model(
 
     def look(
         numbered: tuple[int, Radiograph],
-    ) -> tuple[Radiograph, Answers, Signals, Lengths, NDArray[np.float64]]:
+    ) -> tuple[LandmarkSet, Signals, Lengths, NDArray[np.float64]]:
         number, radiograph = numbered
         answers = ask(stages, radiograph, trust)
         said = read_signals(stages, radiograph, answers, around)
         asked = _ask_registration(stages, radiograph, answers) if number % registered == 0 else ({}, NOWHERE)
-        return radiograph, answers, said, *asked
+        return answers.final, said, *asked
 
     numbered = enumerate(cohort.subset(names).readable(sink=sink), 1)
-    for radiograph, answers, said, found, way in spread(look, numbered, device_of(stages)):
-        answered.append((radiograph, answers))
+    for final, said, found, way in spread(look, numbered, device_of(stages)):
+        answered.append(final)
         signals.append(said)
         ways += [way] if way.size and not said.way.size else []
         for name, length in found.items():
@@ -201,8 +202,7 @@ def _choose_radiographs(exemplars: LandmarkTable, cohort: Cohort) -> list[str]:
     others = [name for name in cohort.names if name not in known]
     if len(others) < LEAST_RADIOGRAPHS <= len(known):  # all are annotated: their signals are better than none
         others = list(cohort.names)
-    count = min(RADIOGRAPHS, len(others))
-    return [others[n * len(others) // count] for n in range(count)]
+    return pick_evenly(others, RADIOGRAPHS)
 
 
 def _learn_visibility(
@@ -217,9 +217,8 @@ def _learn_visibility(
     """What the exemplars that lack landmarks show, and `doubts` and `cycles` `[N, K]` on the cohort's radiographs."""
     shown = np.array([np.where(one.answered, one.visible.astype(float), np.nan) for one in exemplars])
     lacking = [one for one, row in zip(exemplars, shown, strict=True) if (row == 0).any()]
-    step = max(1, math.ceil(len(lacking) / COPIES))
     unseen = []
-    for one in lacking[::step]:
+    for one in pick_evenly(lacking, COPIES):
         radiograph = cohort[one.image]
         answers = ask(stages, radiograph, trust)
         doubt = error_model.doubt(read_signals(stages, radiograph, answers, error_model.surroundings))
@@ -309,7 +308,7 @@ def compare_corrections(
 
 
 def _measure_cycles(
-    stages: Stages, exemplars: LandmarkTable, cohort: Cohort, answered: Sequence[tuple[Radiograph, Answers]]
+    stages: Stages, exemplars: LandmarkTable, cohort: Cohort, answered: Sequence[LandmarkSet]
 ) -> NDArray[np.float64] | None:
     """Cycle errors `[N, K]` as shares of the exemplar's mean side, from the exemplar that shows most landmarks."""
     able = [stage for stage in stages.values() if isinstance(stage, Matcher) and stage.measures_cycles]
@@ -317,5 +316,5 @@ def _measure_cycles(
         return None
     best = max(exemplars, key=lambda one: int(np.isfinite(one.xy).all(1).sum()))
     source = cohort[best.image]
-    errors = able[-1].cycle_errors(source, best.xy, [(one, at.final.xy) for one, at in answered])
+    errors = able[-1].cycle_errors(source, best.xy, ((cohort[one.image], one.xy) for one in answered))
     return np.asarray(errors / source.side)

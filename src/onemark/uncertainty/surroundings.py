@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.letterbox import Letterbox, Size
@@ -55,8 +56,7 @@ class Surroundings:
             stretch: As for `Letterbox.fit`.
         """
         sets = exemplars.mostly_annotated().sets if len(exemplars) else ()
-        count = min(EXEMPLARS, len(sets))
-        chosen = [sets[n * len(sets) // count] for n in range(count)]
+        chosen = pick_evenly(sets, EXEMPLARS)
         points, patches = [], []
         for one in chosen:
             frame, channels = _describe(cohort[one.image], canvas, stretch)

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.weights import read_weights, write_weights
 from onemark.pipeline.model import Model
+from onemark.pipeline.orienting import Orienter
 from onemark.stages.answers import Stages
 from onemark.stages.mean_error import SLOT, MeanError
 from onemark.stages.trust import Trust, ask
-from onemark.types import LandmarkSet, Radiograph, UserError
+from onemark.types import LandmarkSet, UserError
 
 OTHERS = 16  # radiographs without answers on which it is seen how the predictions move
 _FORMER = "former"
@@ -92,16 +94,21 @@ def note_answers(
     if errors:
         mean_error = mean_error.with_errors(images, np.stack(errors))
     others = _choose_others(cohort, {*known.images, *corrected.images})
-    uprights = [model.orientation(one).turn(one) for one in cohort.readable(others)]
-    return FormerAnswers(
-        mean_error,
-        tuple(one.name for one in uprights),
-        _predict(model.stages, model.trust, uprights, len(model.names)),
-    )
+    found = [
+        ask(model.stages, model.orientation(one).turn(one), model.trust).final
+        for one in cohort.readable(others)
+    ]
+    xy = np.stack([one.xy for one in found]) if found else np.empty((0, len(model.names), 2))
+    return FormerAnswers(mean_error, tuple(one.image for one in found), xy)
 
 
 def learn_mean_error(
-    former: FormerAnswers, stages: Stages, trust: Trust | None, names: tuple[str, ...], cohort: Cohort
+    former: FormerAnswers,
+    stages: Stages,
+    trust: Trust | None,
+    names: tuple[str, ...],
+    cohort: Cohort,
+    orienter: Orienter | None,
 ) -> MeanError:
     """The mean errors of newly taught stages.
 
@@ -110,7 +117,8 @@ def learn_mean_error(
         stages: Slot -> fitted stage.
         trust: How far detector and refiner are believed.
         names: The landmarks that the stages predict.
-        cohort: The radiographs, upright.
+        cohort: The radiographs as they lie.
+        orienter: Brings them upright, as it did for the model before.
     """
     frame = former.mean_error
     common = [names.index(name) for name in frame.names if name in names]
@@ -118,9 +126,10 @@ def learn_mean_error(
     moved = []
     for image, then in zip(former.images, former.xy, strict=True):
         for radiograph in cohort.readable([image] if image in cohort else []):
+            upright = radiograph if orienter is None else orienter.find(radiograph).turn(radiograph)
             now = np.full_like(then, np.nan)
-            now[at] = ask(stages, radiograph, trust).final.xy[common]
-            moved.append(frame.measure(now - then, then, radiograph.size))
+            now[at] = ask(stages, upright, trust).final.xy[common]
+            moved.append(frame.measure(now - then, then, upright.size))
     return (frame.after(np.mean(moved, 0)) if moved else frame).align(names)
 
 
@@ -144,12 +153,4 @@ def _fresh_answers(one: LandmarkSet, known: LandmarkTable, names: tuple[str, ...
 
 def _choose_others(cohort: Cohort, annotated: Container[str]) -> list[str]:
     others = [name for name in cohort.names if name not in annotated]
-    count = min(OTHERS, len(others))
-    return [others[n * len(others) // count] for n in range(count)]
-
-
-def _predict(
-    stages: Stages, trust: Trust | None, radiographs: list[Radiograph], landmarks: int
-) -> NDArray[np.float64]:
-    found = [ask(stages, one, trust).final.xy for one in radiographs]
-    return np.stack(found) if found else np.empty((0, landmarks, 2))
+    return pick_evenly(others, OTHERS)
