@@ -100,3 +100,21 @@ def test_resume_learns_from_a_further_exemplar(trained: Path, cohort: Path, tmp_
     assert onemark.load(run).exemplars.images == ("phantom-001.png", "phantom-002.png")
     predictions = onemark.read_landmarks(run / "landmarks.csv")
     np.testing.assert_array_equal(predictions["phantom-002.png"].xy, truth["phantom-002.png"].xy)
+
+
+def test_a_run_on_a_list_goes_on_with_that_list(
+    cohort: Path, tmp_path: Path, tiny_words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    xrays = cohort / "xrays"
+    names = sorted(file.name for file in xrays.iterdir())
+    (tmp_path / "list.txt").write_text("".join(f"{xrays / name}\n" for name in names[:2]), "utf-8")
+    run, table = tmp_path / "run", tmp_path / "run" / "landmarks.csv"
+    words = ["--exemplar", str(cohort / "exemplar.csv"), "--out", str(run), *tiny_words]
+    assert main(["run", str(tmp_path / "list.txt"), *words]) == 0
+    assert main(["resume", str(run), "--exemplar", str(cohort / "exemplar.csv"), "--minutes", "0.01"]) == 0
+    assert f"1 radiographs in {xrays} do not belong to {run} and stay out" in capsys.readouterr().out
+    assert onemark.read_landmarks(table).images == tuple(names[:2])
+    more = ["--exemplar", str(cohort / "exemplar.csv"), "--minutes", "0.01", "--xrays", str(xrays)]
+    assert main(["resume", str(run), *more]) == 0
+    assert "stay out" not in capsys.readouterr().out
+    assert onemark.read_landmarks(table).images == tuple(names)

@@ -39,6 +39,7 @@ def test_suggest_names_a_radiograph_and_fit_goes_on_from_it(
         (["--exemplar", "e.csv", "--resume", "r", "--out", "o"], "--out does not go with --resume"),
         (["--exemplar", "e.csv", "--resume", "r", "--seed", "3"], "--seed does not go with --resume"),
         (["--exemplar", "e.csv", "--resume", "r", "--set", "a.b=3"], "--set does not go with --resume"),
+        (["--exemplar", "e.csv", "--resume", "r", "--no-orient"], "--no-orient does not go with --resume"),
         (["--exemplar", "e.csv", "--resume", "nothing-there"], "holds no run"),
     ],
 )
@@ -55,7 +56,13 @@ def test_options_that_differ_from_the_runs_are_refused(
     assert main([*first, "--set", "select.keypoints=8"]) == 0
     assert main([*first, "--set", "select.keypoints=9", "--number", "2"]) == 0
     assert main([*again, "--set", "select.keypoints=9"]) == 0
-    others = (["--recipe", "match-detect"], ["--minutes", "3"], ["--seed", "4"], ["--set", "match.batch=3"])
+    others = (
+        ["--recipe", "match-detect"],
+        ["--minutes", "3"],
+        ["--seed", "4"],
+        ["--set", "match.batch=3"],
+        ["--no-orient"],
+    )
     for other in others:
         word = " ".join(other).partition("=")[0] if other[0] == "--set" else other[0]
         assert f"{word} differs from the value that {run} was made with" in fails(*again, *other)

@@ -37,6 +37,7 @@ from onemark.cli.steps import (
     find_identity,
     fit_run,
     hold,
+    limit_to_run,
     open_run_cohort,
     predict_and_report,
     print_predicted,
@@ -111,6 +112,7 @@ def suggest(
             device=training.device,
             seed=training.seed,
             settings=parse_settings(training.settings),
+            orient=training.orient,
             progress=announce_device(show, training.device),
         )
     print(*describe_suggestion(suggestion), sep="\n")
@@ -139,7 +141,7 @@ def ask(
     from onemark.cli.tables import describe_questions
 
     check_new_file(out, overwrite)
-    cohort = open_run_cohort(run_folder, xrays, None, follow)
+    cohort = limit_to_run(open_run_cohort(run_folder, xrays, None, follow), run_folder, xrays)
     with Show() as show:
         questions = onemark.ask(run_folder, number=number, cohort=cohort, device=device, progress=show)
     questions.to_csv(out)
@@ -242,6 +244,7 @@ def resume(
         raise UserError("--swap goes with --exemplar: a run keeps its left-right pairs")
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = None if exemplar is None else read_table(exemplar, cohort)
+    cohort = limit_to_run(cohort, run_folder, xrays, exemplars)
     processes = machines.processes()
     if not processes.is_first(os.environ):
         with Show() as show, explain_stop(run_folder):

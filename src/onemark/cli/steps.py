@@ -153,6 +153,28 @@ def open_run_cohort(
     return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing, follow_links=follow)
 
 
+def limit_to_run(
+    cohort: Cohort, run_folder: Path, xrays: Path | None, exemplars: LandmarkTable | None = None
+) -> Cohort:
+    """The radiographs that a run learns from and those of further exemplars; all of them where `xrays` gives a folder.
+
+    A run on a list knows the folder that all its files share, which may hold many others.
+    """
+    from onemark.pipeline.resuming import learned_from
+    from onemark.pipeline.runs.folder import RunFolder
+
+    if xrays is not None:
+        return cohort
+    own = learned_from(RunFolder.open(run_folder), cohort, () if exemplars is None else exemplars.images)
+    others = len(cohort) - len(own)
+    if others:
+        print(
+            f"{others} radiographs in {cohort.folder} do not belong to {run_folder} and stay out; they join with "
+            f"--xrays {cohort.folder}"
+        )
+    return own
+
+
 def check_same_options(run_folder: Path, training: Training) -> None:
     """Check that `onemark suggest --out RUN` repeats the options with which the run was made, if there is one.
 
@@ -172,9 +194,11 @@ def check_same_options(run_folder: Path, training: Training) -> None:
         minutes=training.minutes,
         seed=None if training.seed == usual.seed else training.seed,
         settings=parse_settings(training.settings),
+        orient=None if training.orient == usual.orient else training.orient,
     )
     if differing:
-        word = f"--set {differing[0]}" if "." in differing[0] else f"--{differing[0]}"
+        word = "--no-orient" if differing[0] == "orient" else f"--{differing[0]}"
+        word = f"--set {differing[0]}" if "." in differing[0] else word
         raise UserError(
             f"{word} differs from the value that {run_folder} was made with: leave it out, or give another --out"
         )
@@ -197,7 +221,7 @@ def teach_run(
     """
     from onemark.cli.show import Show
 
-    given = {"--out": out is not None, "--set": bool(training.settings)}
+    given = {"--out": out is not None, "--set": bool(training.settings), "--no-orient": not training.orient}
     given |= {
         f"--{name}": getattr(training, name) != getattr(Training(), name) for name in ("recipe", "seed")
     }
@@ -206,6 +230,7 @@ def teach_run(
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
     exemplars = read_table(exemplar, cohort)
+    cohort = limit_to_run(cohort, run_folder, xrays, exemplars)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
         resume_run(run_folder, cohort, exemplars, training.minutes, device, show, swap=swap)

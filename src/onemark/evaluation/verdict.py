@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.types import LandmarkSet, UserError
 
@@ -83,7 +84,7 @@ def judge(
         What is wrong; None where the result may be used, or nothing is known against it.
     """
     sets = [one for one in predictions if one.image not in set(annotated) and one.expected_error.size]
-    errors = read_errors(_sample(sets), cohort)
+    errors = read_errors(pick_evenly(sets, SAMPLE), cohort)
     steps = count_steps(log)
     problem = _find_problem(errors, steps)
     if problem is None:
@@ -170,11 +171,6 @@ def _list_few(steps: Mapping[str, int]) -> str:
 
 def _choose_minutes(minutes: float | None) -> float:
     return max(ENOUGH_MINUTES, 2 * (minutes or 0.0))
-
-
-def _sample(sets: Sequence[LandmarkSet]) -> list[LandmarkSet]:
-    step = max(1, len(sets) // SAMPLE)
-    return list(sets[::step])
 
 
 def _read_side(cohort: Cohort, image: str) -> tuple[float, str] | None:

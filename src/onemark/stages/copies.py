@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.augment import Geometry, Intensity, Warp
@@ -38,10 +39,9 @@ def draw_copies(
     generator = torch.Generator().manual_seed(seed)
     geometry, intensity = Geometry().times(STRENGTH), Intensity()
     annotated = exemplars.mostly_annotated().sets
-    of = min(different, len(annotated))
-    chosen = [annotated[n * len(annotated) // of] for n in range(of)]
+    chosen = pick_evenly(annotated, different)
     for n in range(count):
-        one = chosen[n % of]
+        one = chosen[n % len(chosen)]
         radiograph = cohort[one.image]
         h, w = radiograph.size
         warp = Warp.draw(1, (h, w), geometry, generator)

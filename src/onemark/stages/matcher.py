@@ -30,6 +30,7 @@ class Matcher(Locator):
     stream = "match"
     learns_without_exemplars: ClassVar[bool] = False
     measures_cycles: ClassVar[bool] = False
+    seconds: float | None = None
 
     @classmethod
     def fit(cls, context: StageContext) -> Self:
@@ -41,7 +42,7 @@ class Matcher(Locator):
         former = context.former_as(cls)
         config, canvas = cls.settle_config(context, former)
         self = cls(config, context.exemplars.names, canvas, context.fabric)
-        levels = self.open_levels(context)
+        levels, self.seconds = self.open_levels(context), context.seconds
         if former is None:
             self.learn(context, levels)
         else:

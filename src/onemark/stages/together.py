@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.data.choice import pick_evenly
 from onemark.data.cohort import Cohort
 from onemark.stages.base import Locator, StageContext
 from onemark.types import LandmarkSet, Radiograph
@@ -66,9 +67,9 @@ class Together:
         return replace(here, xy=here.xy + self.weight[:, None] * (there.xy - here.xy))
 
     def _weigh(self) -> NDArray[np.float64]:
-        step, started = max(1, len(self.cohort) // ASKED), time.monotonic()
+        started = time.monotonic()
         errors, distances = [], []
-        for one in self.cohort.readable(self.cohort.names[::step][:ASKED]):
+        for one in self.cohort.readable(pick_evenly(self.cohort.names, ASKED)):
             here, there = self.registration.locate(one), self.matcher.locate(one)
             errors.append(here.expected_error / one.pixel_length / one.side)
             distances.append(np.linalg.norm(there.xy - here.xy, axis=1) / one.side)

@@ -77,6 +77,17 @@ def test_corrected_exemplars_join_the_former_group(phantoms: tuple[Cohort, Landm
     assert errors(taught, cohort, truth, cohort.names[3]).max() < 0.02 * sum(SIZE) / 2
 
 
+def test_exemplars_for_which_there_is_no_time_answer_from_outside_the_group(
+    phantoms: tuple[Cohort, LandmarkTable],
+):
+    cohort, truth = phantoms
+    former = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)
+    both = LandmarkTable.from_sets([truth.sets[0], truth.sets[3]])
+    taught = fit_stage(Groupwise, cohort, both, QUICK, former=former, seconds=1e-6)
+    assert len(taught.group) == 4
+    assert errors(taught, cohort, truth, cohort.names[3]).max() < 0.02 * sum(SIZE) / 2
+
+
 def test_evidence_shows_the_exemplar_on_the_radiograph(phantoms: tuple[Cohort, LandmarkTable]):
     cohort, truth = phantoms
     matcher = fit_stage(Groupwise, cohort, LandmarkTable.from_sets(truth.sets[:1]), QUICK)

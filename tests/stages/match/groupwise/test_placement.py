@@ -85,3 +85,11 @@ def test_points_that_are_placed_more_exactly_than_they_are_carried_stay_where_th
     assert torch.equal(share_placements(carried, members, placed), placed)
     few = points(3, 4, noise=4.0)
     assert torch.equal(share_placements(made_group(3), list(range(3)), few), few)
+
+
+def test_the_only_landmark_has_no_neighbours_that_excuse_it():
+    xy = points(6, 1)
+    xy[2, 0] += 30
+    assert [
+        (odd.exemplar, odd.landmark) for odd in find_odd_placements(made_group(6), list(range(6)), xy)
+    ] == [(2, 0)]

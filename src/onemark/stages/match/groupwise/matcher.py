@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from onemark.data.choice import pick_evenly
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
@@ -19,11 +20,11 @@ from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.recent import Recent
 from onemark.nn.registration.features import Described, blur
 from onemark.nn.registration.fields import Field, cell_grid, invert, read_at, resize_field
-from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel
+from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar
 from onemark.nn.training.exemplars import carriers
 from onemark.nn.weights import Tensors
 from onemark.progress import Progress
-from onemark.stages.base import REGISTER, StageContext
+from onemark.stages.base import REGISTER
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.group import (
     FINE,
@@ -73,13 +74,8 @@ class Groupwise(Matcher):
         self.group = empty_group(torch.zeros(0, 1, *canvas, device=fabric.device))
         self.exemplars = self.group.canvases
         self.xy = torch.zeros(0, len(names), 2)
-        self.seconds: float | None = None
         self._known = Recent[bytes, Peaks](REMEMBERED)
         self._sources = DescribedSources()
-
-    def learn(self, context: StageContext, levels: list[ResolutionLevel]) -> None:
-        """Note how long registering the references may take."""
-        self.seconds = context.seconds
 
     def continue_from(self, former: Self) -> None:
         """Keep the former group, which more exemplars may join."""
@@ -94,15 +90,13 @@ class Groupwise(Matcher):
         joining = list(dict.fromkeys(one.index for one in exemplars))
         if len(self.group):
             joining = [index for index in joining if self.group.index(store.read([index])[0]) is None]
-            joining = joining[: max(0, 2 * self.config.references - len(self.group))]
+            free = 2 * self.config.references - len(self.group)
+            joining = joining[: max(0, min(free, self._affordable(len(joining))))]
         else:
-            most = self._affordable_references()
-            joining = joining[: max(2, most)]
+            most = max(2, min(self.config.references, self._affordable(self.config.references)))
+            joining = joining[:most]
             others = [index for index in range(len(store)) if index not in joining and store.usable(index)]
-            free = min(len(others), max(0, most - len(joining)))
-            joining = joining[: self.config.references] + [
-                others[n * len(others) // free] for n in range(free)
-            ]
+            joining = joining[: self.config.references] + pick_evenly(others, most - len(joining))
         if joining:
             with memory_errors(REMEDY):
                 canvases = store.read(joining).to(self.fabric.device)
@@ -128,15 +122,15 @@ class Groupwise(Matcher):
             )
             store.sink(Progress(self.slot, 1, 1, message=message))
 
-    def _affordable_references(self) -> int:
-        """References whose pairs can be registered in the time there is."""
-        if self.seconds is None:
-            return self.config.references
+    def _affordable(self, wanted: int) -> int:
+        """How many of so many radiographs can join the group, both ways with each of it, in the time there is."""
+        if self.seconds is None or not wanted:
+            return wanted
         one = self.exemplars[:1]
         started = time.monotonic()
         fit_between(Described(one), Described(one), self.config)
-        pairs = self.seconds / (time.monotonic() - started)
-        return min(self.config.references, max(2, int(0.5 + math.sqrt(0.25 + pairs))))
+        pairs, known = self.seconds / (time.monotonic() - started), len(self.group)
+        return int(0.5 - known + math.sqrt((known - 0.5) ** 2 + pairs))
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""

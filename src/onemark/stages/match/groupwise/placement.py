@@ -148,10 +148,11 @@ def _around(middles: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
     distance = torch.cdist(xy, xy).nan_to_num(torch.inf)
     distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     unknown = middles.isnan().any(-1)[:, None].expand_as(distance)
-    order = distance.masked_fill(unknown, torch.inf).argsort(-1)[..., :NEIGHBOURS]
+    nearest, order = distance.masked_fill(unknown, torch.inf).sort(-1)
+    nearest, order = nearest[..., :NEIGHBOURS], order[..., :NEIGHBOURS]
     rows = torch.arange(len(xy))[:, None, None]
-    near = middles[rows, order]
-    return near.nanquantile(0.5, 2).nan_to_num(0.0) if near.shape[2] else torch.zeros_like(middles)
+    near = middles[rows, order].masked_fill(nearest.isinf()[..., None], torch.nan)
+    return near.nanquantile(0.5, 2).nan_to_num(0.0)
 
 
 def describe_odd_placement(landmark: str, image: str, pixels: float, odd: OddPlacement) -> str:
