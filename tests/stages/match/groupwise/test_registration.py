@@ -13,7 +13,15 @@ from onemark.nn.registration.fields import carry, follow, invert, resize_field
 from onemark.nn.registration.register import fit_affine, fit_field
 from onemark.stages.match.groupwise.config import GroupwiseConfig
 from onemark.stages.match.groupwise.consensus import agree_on, loop_errors, pass_over, weighted_median
-from onemark.stages.match.groupwise.group import STRIDES, arrive, empty_group, extend_group
+from onemark.stages.match.groupwise.group import (
+    STRIDES,
+    Group,
+    agree_outside,
+    arrive,
+    empty_group,
+    extend_group,
+    nearest_detours,
+)
 
 CANVAS = (128, 160)
 STEPS = GroupwiseConfig(affine_steps=40, field_steps=30)
@@ -163,6 +171,27 @@ def test_a_radiograph_outside_the_group_is_reached_from_exemplars_inside_and_out
     assert (away < 0.5 * (xy[[0, 4]] - xy[5]).norm(dim=-1).mean(1)).all()
     assert (ways.apart[0] > 0).any()
     assert ways.apart[1].max() < 1e-4  # an exemplar outside the group has the direct way alone
+
+
+def test_a_reference_that_is_led_astray_is_outvoted_and_is_no_detour():
+    count, shape = 5, (16, 12)
+    group = Group(
+        torch.zeros(count, 1, 64, 48), torch.zeros(count, count, *shape, 2), torch.zeros(count, count, *shape)
+    )
+    fields = torch.zeros(6, 4, 3, 2)
+    fields[..., 0] = 3.0
+    fields[2, ..., 0] = 40.0  # to its neighbour
+    fields[5, ..., 0] = 7.0
+    which = [0, 1, 2, 3, 4, -1]
+    agreed = agree_outside(group, which, fields, 16)
+    torch.testing.assert_close(
+        agreed[:5], torch.full((5, 4, 3, 1), 3.0) * torch.tensor([1.0, 0.0]), atol=2.0, rtol=0
+    )
+    assert torch.equal(agreed[5], fields[5])  # outside the group, it has no detours
+    moved = torch.tensor([0.2, 0.1, 37.0, 0.1, 0.3, 0.0])
+    assert nearest_detours(which, [1, -1], moved, 3) == [1, 5, 3, 0, 4]
+    assert nearest_detours(which, [0, 1, -1], moved, 2) == [0, 1, 5, 3]
+    assert nearest_detours(which, [1, -1], moved, 9) == [1, 5, 3, 0, 4, 2]
 
 
 def test_the_way_back_returns():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from onemark.nn.recent import Recent
 from onemark.nn.registration.features import Described, describe
@@ -18,6 +19,7 @@ COARSE = 8  # canvas px per cell where affine maps are fitted
 # Vertebrae and fingers look like their neighbours; at stride 32 they are one column, or one hand.
 STRIDES = (32, 16, 8, 4)
 FINE = 2
+AGREED = 16  # canvas px per cell down to which a radiograph outside the group is fitted to all references
 OUTSIDE = 0.6  # share of the steps for a radiograph outside the group: half the time, and 0 to 0.07 % of the side worse
 KEPT = 16  # combinations of sources whose channels are kept
 TOGETHER = 32  # pairs per batch; bounds the memory
@@ -167,21 +169,103 @@ def arrive(
     # Radiographs by their position in the group; exemplars outside it count down from -1.
     keys = [-1 - n if place is None else place for n, place in enumerate(places)]
     member = group.index(target.canvases[0])
-    over = [k for k in range(len(group)) if k != member]
+    inside = [k for k in range(len(group)) if k != member]
+    rest = [k for k in keys if k < 0]
     if member is None:
-        near = [k for k in over if k in keys]  # the way from one exemplar passes over the others, too
-        further = max(0, config.detours - max(0, len(near) - 1))
-        over = near + [k for k in over if k not in keys][:further]
-    last = {} if member is None else {k: group.fields[k, member] for k in over}
-    rest = [k for k in dict.fromkeys((*keys, *over)) if k not in last and k != member]
+        rest = inside + rest
+    last = {} if member is None else {k: group.fields[k, member] for k in inside}
     if rest:
         config = config.shortened(OUTSIDE)
         sources = known.of([(exemplars, which[-1 - k]) if k < 0 else (group.canvases, k) for k in rest])
-        last |= dict(zip(rest, fit_between(sources, target, config), strict=True))
+        last |= _approach(group, rest, keys, sources, target, config)
+    over = [k for k in last if k >= 0]
     agreed = [_agree_over(group, k, over, last) for k in keys]
     coarse, apart = (torch.stack(parts) for parts in zip(*agreed, strict=True))
     finest = known.of([(exemplars, one) for one in which])
     return Ways(which, coarse, apart, _refine(finest, target, coarse, config))
+
+
+def _approach(
+    group: Group,
+    which: Sequence[int],
+    keys: Sequence[int],
+    sources: Described,
+    target: Described,
+    config: GroupwiseConfig,
+) -> dict[int, Field]:
+    """Fields `[h, w, 2]` from exemplars and references to a radiograph outside the group, by their keys.
+
+    On coarse grids, which take little time, all references are fitted and agree. On finer ones the exemplars are, and as
+    many references as there may be detours: those whose own fields were nearest to what all agreed on.
+
+    Args:
+        group: The group.
+        which: The keys of the sources: of all references, or of none, and of exemplars outside the group.
+        keys: Of the exemplars.
+        sources: The radiographs of these keys.
+        target: The radiograph.
+        config: Steps and weights.
+    """
+    kept = list(which)
+    ours, theirs = (
+        one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, len(kept)))
+    )
+    affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
+    fields, moved = affine, affine.new_zeros(len(kept))
+    for stride in STRIDES:
+        if stride < AGREED:
+            rows = nearest_detours(kept, keys, moved, config.detours)
+            kept, fields, affine = [kept[n] for n in rows], fields[rows], affine[rows]
+        at = [which.index(k) for k in kept]
+        ours, theirs = sources.at(stride)[at], target.at(stride, len(at))
+        weights = (config.bending, config.diffusion)
+        fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
+        if stride != STRIDES[-1]:
+            agreed = agree_outside(group, kept, fields, stride)
+            fields, moved = agreed, (agreed - fields).norm(dim=-1).mean((1, 2))
+    return dict(zip(kept, fields, strict=True))
+
+
+def nearest_detours(which: Sequence[int], keys: Sequence[int], moved: torch.Tensor, most: int) -> list[int]:
+    """Positions of the exemplars among some radiographs and of the references that moved least.
+
+    Args:
+        which: The radiographs' keys.
+        keys: Those of the exemplars; an exemplar inside the group is a detour of the others.
+        moved: How far each moved when all agreed.
+        most: Detours of an exemplar.
+    """
+    ours = [n for n, k in enumerate(which) if k in keys]
+    others = [n for n in moved.argsort(stable=True).tolist() if which[n] not in keys]
+    inside = sum(which[n] >= 0 for n in ours)
+    return ours + others[: max(0, most - max(0, inside - 1))]
+
+
+def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int) -> Field:
+    """Fields to a radiograph outside the group on which the direct ways and their detours agree.
+
+    Args:
+        group: The group.
+        which: P positions in it; a radiograph outside it has a number below zero, and keeps its field.
+        fields: `[P, h, w, 2]` from each of them.
+        stride: Canvas px per cell.
+    """
+    rows = [n for n, k in enumerate(which) if k >= 0]
+    if len(rows) < 2:
+        return fields
+    inside, shape = [which[n] for n in rows], (fields.shape[1], fields.shape[2])
+    between = group.fields[inside][:, inside].flatten(0, 1)
+    errors = F.interpolate(group.errors[inside][:, inside].flatten(0, 1)[:, None], shape, mode="bilinear")[
+        :, 0
+    ]
+    count = len(inside)
+    # The way from a radiograph over itself is the direct one, without an error.
+    answers = follow(resize_field(between, shape), fields[rows].repeat(count, 1, 1, 1), stride)
+    doubt = (errors * (STRIDES[-1] / stride)) ** 2
+    agreed = fields.clone()
+    ways, doubts = (one.view(count, count, *one.shape[1:]).transpose(0, 1) for one in (answers, doubt))
+    agreed[rows] = agree_on(ways, doubts, stride)[0]
+    return agreed
 
 
 def _agree_over(
@@ -195,19 +279,6 @@ def _agree_over(
     answers = [follow(group.fields[key, k][None], last[k][None], STRIDES[-1])[0] for k in detours]
     doubt = [none, *(group.errors[key, k] ** 2 for k in detours)]
     return agree_on(torch.stack([last[key], *answers]), torch.stack(doubt), STRIDES[-1])
-
-
-def fit_between(sources: Described, target: Described, config: GroupwiseConfig) -> Field:
-    """Fields `[P, h, w, 2]` from P radiographs to one, each by itself."""
-    count = len(sources.canvases)
-    ours, theirs = (one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, count)))
-    affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
-    fields = affine
-    for stride in STRIDES:
-        ours, theirs = sources.at(stride), target.at(stride, count)
-        weights = (config.bending, config.diffusion)
-        fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
-    return fields
 
 
 def _refine(sources: Described, target: Described, fields: Field, config: GroupwiseConfig) -> Field:

@@ -34,7 +34,6 @@ from onemark.stages.match.groupwise.group import (
     arrive,
     empty_group,
     extend_group,
-    fit_between,
 )
 from onemark.stages.match.groupwise.placement import (
     describe_odd_placement,
@@ -126,10 +125,10 @@ class Groupwise(Matcher):
         """How many of so many radiographs can join the group, both ways with each of it, in the time there is."""
         if self.seconds is None or not wanted:
             return wanted
-        one = self.exemplars[:1]
+        two = self.exemplars[:1].expand(2, -1, -1, -1)
         started = time.monotonic()
-        fit_between(Described(one), Described(one), self.config)
-        pairs, known = self.seconds / (time.monotonic() - started), len(self.group)
+        extend_group(empty_group(two), two, self.config, lambda *_: None)
+        pairs, known = 2 * self.seconds / (time.monotonic() - started), len(self.group)
         return int(0.5 - known + math.sqrt((known - 0.5) ** 2 + pairs))
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
