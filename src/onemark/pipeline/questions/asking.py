@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
@@ -13,11 +14,13 @@ from onemark.data.landmarks.units import in_one_unit
 from onemark.data.questions import Question, Questions
 from onemark.imaging.letterbox import Letterbox, canvas_for
 from onemark.nn.registration.features import describe_appearance
+from onemark.nn.threads import spread
 from onemark.nn.training.canvases import learning_pool
 from onemark.pipeline.fit import load, open_own_cohort
 from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
+from onemark.stages.answers import device_of
 from onemark.types import LandmarkSet, Radiograph, UserError
 
 POOL = 200  # most radiographs to ask about; an even choice of a larger cohort
@@ -75,17 +78,25 @@ def _look(
 ) -> tuple[list[LandmarkSet], NDArray[np.float64]]:
     """The predictions on every readable radiograph, and the radiographs' descriptors `[N, C]`."""
     known = _known_predictions(folder)
-    model = None
-    sets, descriptors = [], []
-    canvas = None
-    for radiograph in pool.readable(sink=progress):
-        canvas = canvas or canvas_for([radiograph.size], AREA)
-        if known is not None and radiograph.name in known:
-            sets.append(known[radiograph.name])
+    held = set() if known is None else set(known.images)
+    model = None if held.issuperset(pool.names) else load(folder.path, device)
+    canvases: list[tuple[int, int]] = []
+
+    def look(radiograph: Radiograph) -> tuple[LandmarkSet, NDArray[np.float64]]:
+        if not canvases:
+            canvases.append(canvas_for([radiograph.size], AREA))
+        if known is not None and radiograph.name in held:
+            found = known[radiograph.name]
         else:
-            model = model or load(folder.path, device)
-            sets.append(model.locate(radiograph))
-        descriptors.append(_describe(radiograph, canvas))
+            assert model is not None
+            found = model.locate(radiograph)
+        return found, _describe(radiograph, canvases[0])
+
+    sets, descriptors = [], []
+    place = torch.device("cpu") if model is None else device_of(model.stages)
+    for found, descriptor in spread(look, pool.readable(sink=progress), place):
+        sets.append(found)
+        descriptors.append(descriptor)
         progress(Progress("ask", len(sets), len(pool)))
     if not sets:
         raise UserError(f"no radiograph in {pool.folder} can be read: see the messages above")

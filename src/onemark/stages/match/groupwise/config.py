@@ -19,7 +19,10 @@ class GroupwiseConfig(StageConfig):
     )
     # On 20 cephalograms 4 detours instead of 13 both ways cost 0.03 mm and take a fifth of the time.
     detours: int = option(
-        4, "references that the way to a radiograph outside them also passes over", low=0, high=64
+        4,
+        "references that the way to a radiograph outside them also passes over on fine grids; on coarse ones, all",
+        low=0,
+        high=64,
     )
     nearest: int = option(4, "exemplars that answer for a radiograph: those most like it", low=1, high=64)
     affine_steps: int = option(40, "gradient steps of the affine maps", unit="steps", low=1, high=1000)
