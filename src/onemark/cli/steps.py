@@ -169,8 +169,8 @@ def limit_to_run(
     others = len(cohort) - len(own)
     if others:
         print(
-            f"{others} radiographs in {cohort.folder} do not belong to {run_folder} and stay out; they join with "
-            f"--xrays {cohort.folder}"
+            f"left out: {others} of the {len(cohort)} radiographs in {cohort.folder}, which {run_folder} did not learn "
+            f"from; to let them join, give --xrays {cohort.folder}"
         )
     return own
 

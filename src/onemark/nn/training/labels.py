@@ -79,7 +79,8 @@ class PseudoLabels:
         self.left -= seconds
         if self._notes:
             self._notes["seconds"] += seconds
-            self._notes["xy"] |= {self._names[index]: xy.tolist() for index, xy in labels.items()}
+            whole = {index: xy for index, xy in labels.items() if np.isfinite(xy).all()}  # JSON has no NaN
+            self._notes["xy"] |= {self._names[index]: xy.tolist() for index, xy in whole.items()}
 
     def choose(self, indices: Sequence[int], placed: Mapping[int, CanvasExemplar]) -> list[int]:
         """Replace radiographs without a label, once predicting has taken its time, by some that have one.
