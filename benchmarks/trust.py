@@ -222,16 +222,16 @@ def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], 
 def compare(what: str, model: Model, test: Cohort, truth: LandmarkTable) -> Judged:
     """Predict the test images and compare them with the truth."""
     expected, away, ellipse, radii = [], [], [], []
-    for radiograph in test.readable():
-        found, true = model.locate(radiograph), truth[radiograph.name]
+    for found in model.locate_all(test.readable()):
+        header, true = test.header(found.image), truth[found.image]
         at = [true.names.index(name) for name in found.names]
         expected.append(found.expected_error)
-        lengths = np.sqrt(np.diag(pixel_scale(radiograph.spacing)))
+        lengths = np.sqrt(np.diag(pixel_scale(header.spacing)))
         away.append((found.xy - true.xy[at]) * lengths)
         ellipse.append(found.ellipse)
-        radii.append([model.conformal_radii(found, radiograph, share) for share in PROMISED])
+        radii.append([model.conformal_radii(found, header, share) for share in PROMISED])
     errors = np.linalg.norm(np.stack(away), axis=-1)
-    limit = BAD_MM if radiograph.spacing is not None else BAD_TIMES * float(np.median(errors))
+    limit = BAD_MM if header.spacing is not None else BAD_TIMES * float(np.median(errors))
     radius = np.array(radii).transpose(1, 0, 2)
     return Judged(what, np.stack(expected), np.stack(away), np.stack(ellipse), radius, limit)
 

@@ -20,7 +20,7 @@ class GroupwiseConfig(StageConfig):
     # On 20 cephalograms 4 detours instead of 13 both ways cost 0.03 mm and take a fifth of the time.
     detours: int = option(
         4,
-        "references that the way to a radiograph outside them also passes over on fine grids; on coarse ones, all",
+        "references that the way to a radiograph outside them also passes over on the finest grid; on coarser ones, all",
         low=0,
         high=64,
     )

@@ -19,7 +19,7 @@ COARSE = 8  # canvas px per cell where affine maps are fitted
 # Vertebrae and fingers look like their neighbours; at stride 32 they are one column, or one hand.
 STRIDES = (32, 16, 8, 4)
 FINE = 2
-AGREED = 16  # canvas px per cell down to which a radiograph outside the group is fitted to all references
+AGREED = 8  # canvas px per cell down to which a radiograph outside the group is fitted to all references
 OUTSIDE = 0.6  # share of the steps for a radiograph outside the group: half the time, and 0 to 0.07 % of the side worse
 KEPT = 16  # combinations of sources whose channels are kept
 TOGETHER = 32  # pairs per batch; bounds the memory
@@ -195,8 +195,8 @@ def _approach(
 ) -> dict[int, Field]:
     """Fields `[h, w, 2]` from exemplars and references to a radiograph outside the group, by their keys.
 
-    On coarse grids, which take little time, all references are fitted and agree. On finer ones the exemplars are, and as
-    many references as there may be detours: those whose own fields were nearest to what all agreed on.
+    On coarse grids, which take little time, all references are fitted and agree. On the finest one the exemplars are, and
+    as many references as there may be detours; an exemplar inside the group is a detour of the others.
 
     Args:
         group: The group.
@@ -211,34 +211,21 @@ def _approach(
         one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, len(kept)))
     )
     affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
-    fields, moved = affine, affine.new_zeros(len(kept))
+    fields = affine
     for stride in STRIDES:
         if stride < AGREED:
-            rows = nearest_detours(kept, keys, moved, config.detours)
-            kept, fields, affine = [kept[n] for n in rows], fields[rows], affine[rows]
-        at = [which.index(k) for k in kept]
-        ours, theirs = sources.at(stride)[at], target.at(stride, len(at))
+            kept = [k for k in which if k in keys]
+            free = max(0, config.detours - max(0, sum(k >= 0 for k in kept) - 1))
+            kept += [k for k in which if k not in keys][:free]
+            rows = [which.index(k) for k in kept]
+            fields, affine = fields[rows], affine[rows]
+        ours = sources.at(stride)[[which.index(k) for k in kept]]
+        theirs = target.at(stride, len(kept))
         weights = (config.bending, config.diffusion)
         fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
-        if stride != STRIDES[-1]:
-            agreed = agree_outside(group, kept, fields, stride)
-            fields, moved = agreed, (agreed - fields).norm(dim=-1).mean((1, 2))
+        if stride >= AGREED:
+            fields = agree_outside(group, kept, fields, stride)
     return dict(zip(kept, fields, strict=True))
-
-
-def nearest_detours(which: Sequence[int], keys: Sequence[int], moved: torch.Tensor, most: int) -> list[int]:
-    """Positions of the exemplars among some radiographs and of the references that moved least.
-
-    Args:
-        which: The radiographs' keys.
-        keys: Those of the exemplars; an exemplar inside the group is a detour of the others.
-        moved: How far each moved when all agreed.
-        most: Detours of an exemplar.
-    """
-    ours = [n for n, k in enumerate(which) if k in keys]
-    others = [n for n in moved.argsort(stable=True).tolist() if which[n] not in keys]
-    inside = sum(which[n] >= 0 for n in ours)
-    return ours + others[: max(0, most - max(0, inside - 1))]
 
 
 def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int) -> Field:
