@@ -17,7 +17,9 @@ import pytest
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
 from onemark.archive.cluster import open_client, predict_on_cluster
-from onemark.archive.options import PredictOptions
+from onemark.archive.job import begin
+from onemark.archive.options import DEFAULTS, PredictOptions
+from onemark.archive.parts import Parts
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
@@ -114,6 +116,13 @@ def test_futures_for_those_who_orchestrate_themselves(
         reports: list[Any] = client.gather(futures)
     assert [report.part.predicted for report in reports] == [1, 1]
     assert merge(tmp_path / "p.csv").predicted == 2
+
+
+def test_who_is_refused_leaves_the_plan_of_others(run: Path, model: Model, few: Cohort, tmp_path: Path):
+    begin(Parts(tmp_path / "p.csv"), model, few, DEFAULTS)
+    with pytest.raises(UserError, match="--workers"):
+        predict_on_cluster(run, few, tmp_path / "p.csv", workers=0)
+    assert Parts(tmp_path / "p.csv").plan() is not None
 
 
 def test_what_is_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch):

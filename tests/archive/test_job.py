@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -14,11 +15,16 @@ from filelock import FileLock
 
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
-from onemark.archive.job import merge, predict_into, predict_share
+from onemark.archive.job import begin, merge, predict_into, predict_share
 from onemark.archive.options import PredictOptions
+from onemark.archive.parts import Parts
+from onemark.archive.predicting import Predictor
 from onemark.archive.shares import Share
+from onemark.archive.tasks import Order, predict_shard_of
 from onemark.data.images.spacing import given
 from onemark.progress import Sink, silent
+
+THREES = PredictOptions(shard_size=3)
 
 
 def predict(out: Path, model: Model, cohort: Cohort, progress: Sink = silent, **options: Any) -> bytes:
@@ -166,6 +172,92 @@ def test_one_process_at_a_time(model: Model, few: Cohort, tmp_path: Path):
         pytest.raises(UserError, match="another process"),
     ):
         predict_share(tmp_path / "p.csv", model, few, Share(1, 2))
+
+
+def test_a_process_whose_plan_was_replaced_writes_nothing(
+    model: Model, few: Cohort, tmp_path: Path, located: Any
+):
+    out, early = tmp_path / "p.csv", few.subset(few.names[:7])
+    parts = Parts(out)
+    plan = begin(parts, model, early, THREES)
+    begin(Parts(out), model, few, THREES)  # the other radiographs have arrived
+    with pytest.raises(UserError, match="got another plan while part 1 was"):
+        Predictor(model, early, plan, parts).run([0])
+    assert Parts(out).recorded() == set()
+    predict_into(out, model, few)
+    assert out.read_bytes() == whole(tmp_path / "whole.csv", model, few)
+
+
+def test_a_part_that_came_late_from_another_plan_does_not_count(
+    model: Model, few: Cohort, tmp_path: Path, located: Any
+):
+    out, folder, others = tmp_path / "p.csv", tmp_path / ".p.csv.parts", few.subset(few.names[1:])
+    predict_share(out, model, few, Share(1, 4), THREES)
+    late = {path: path.read_bytes() for path in (folder / "000000.csv", folder / "000000.json")}
+    begin(Parts(out), model, others, THREES, discard=True)
+    for path, content in late.items():
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="3 of the 3 parts of"):
+        merge(out)
+    located.names.clear()
+    predict_into(out, model, others)
+    assert located.names == list(others.names)
+
+
+def test_a_record_of_earlier_versions_names_no_plan_and_does_not_count(
+    model: Model, few: Cohort, tmp_path: Path, located: Any
+):
+    out, record = tmp_path / "p.csv", tmp_path / ".p.csv.parts" / "000001.json"
+    predict_share(out, model, few, Share(1, 1), THREES)
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps({key: value for key, value in found.items() if key != "plan"}))
+    with pytest.raises(UserError, match=r"1 of the 4 parts of .* are missing \(2\)"):
+        merge(out)
+    located.names.clear()
+    predict_into(out, model, few)
+    assert located.names == list(few.names[3:6])
+
+
+def test_the_plan_of_a_process_at_work_is_not_replaced(model: Model, few: Cohort, tmp_path: Path):
+    out, others = tmp_path / "p.csv", few.subset(few.names[1:])
+    begin(Parts(out), model, few, THREES)
+    with holding(tmp_path / ".p.csv.parts" / "000002.lock"):
+        for discard in (False, True):
+            with pytest.raises(UserError, match="by another process with another list of radiographs"):
+                begin(Parts(out), model, others, THREES, discard=discard)
+    assert begin(Parts(out), model, others, THREES).names == others.names
+
+
+def test_who_is_refused_leaves_the_plan_of_others(model: Model, few: Cohort, tmp_path: Path):
+    out = tmp_path / "p.csv"
+    begin(Parts(out), model, few, THREES)  # the task of a job array, which is at its first part
+    with (
+        holding(tmp_path / ".p.csv.parts" / "000000.lock"),
+        pytest.raises(UserError, match="another process"),
+    ):
+        predict_into(out, model, few)
+    assert Parts(out).plan() is not None
+
+
+def test_who_stops_leaves_the_plan_to_those_who_go_on(model: Model, few: Cohort, tmp_path: Path):
+    out, folder = tmp_path / "p.csv", tmp_path / ".p.csv.parts"
+    folder.mkdir()
+    with holding(folder / "000003.lock"), pytest.raises(Cancelled):
+        predict(out, model, few, progress=stop_after(2))
+    assert Parts(out).plan() is not None
+
+
+def test_radiographs_that_moved_are_looked_for_where_they_are(
+    model: Model, run: Path, few: Cohort, tmp_path: Path
+):
+    shutil.copytree(few.folder, tmp_path / "before")
+    out = tmp_path / "p.csv"
+    predict_share(out, model, onemark.open_cohort(tmp_path / "before"), Share(1, 4), THREES)
+    (tmp_path / "before").rename(tmp_path / "after")
+    plan = begin(Parts(out), model, onemark.open_cohort(tmp_path / "after"), THREES)
+    assert Parts(out).numbers(plan) == {0}
+    report = predict_shard_of(Order(str(run), str(out), "cpu", plan.digest), 1)
+    assert (report.part.predicted, report.part.skipped) == (3, ())
 
 
 class holding:

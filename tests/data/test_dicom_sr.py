@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import onemark
 from onemark import LandmarkSet, LandmarkTable, UserError
+from onemark.data.landmarks.convert import check_target
 
 XY = np.array([[10.25, 20.0], [np.nan, np.nan], [0.0, 39.0]])
 SET = LandmarkSet("b.dcm", ("sella", "hidden", "menton"), XY, np.ones(3), np.array([0.5, np.nan, 2.0]), "mm")
@@ -71,6 +73,30 @@ def test_what_is_no_dicom_is_one_sentence(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"a\.png is no DICOM image"):
         onemark.write_landmarks(table, tmp_path / "p.sr.dcm", cohort=onemark.open_cohort(folder))
     assert not (tmp_path / "p.sr.dcm").exists()
+
+
+def test_others_among_dicom_files_are_left_out_and_named(folder: Path, tmp_path: Path):
+    pytest.importorskip("highdicom")
+    cohort, table = onemark.open_cohort(folder), LandmarkTable.from_sets([replace(SET, image="a.png"), SET])
+    with pytest.warns(UserWarning, match=r"a\.png left out"):
+        files = onemark.write_landmarks(table, tmp_path / "p.sr.dcm", cohort=cohort)
+    assert files == (tmp_path / "p" / "b.sr.dcm",)
+    (folder / "b.dcm").unlink()
+    with pytest.raises(UserError, match=r"b\.dcm cannot be read"):
+        onemark.write_landmarks(table, tmp_path / "q.sr.dcm", cohort=cohort)
+
+
+def test_what_reports_lack_is_said_before_the_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("highdicom")
+    cohort, path = onemark.open_cohort(folder), tmp_path / "p.sr.dcm"
+    check_target(path, cohort)
+    with pytest.raises(UserError, match="xrays holds no DICOM image"):
+        check_target(path, cohort.subset(["a.png"]))
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(UserError, match=r"onemark\[sr\]"):
+        check_target(path, cohort)
 
 
 def test_without_highdicom_it_says_what_to_install(

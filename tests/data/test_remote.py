@@ -12,6 +12,8 @@ import pytest
 
 import onemark
 from onemark import Cohort, UserError
+from onemark.data import remote
+from onemark.data.landmarks.convert import check_target
 from onemark.data.urls import join_url, parse_place, read_url
 from onemark.progress import Progress
 
@@ -52,6 +54,43 @@ def test_radiographs_behind_an_address_are_those_of_the_folder(url: str, phantom
     assert any("no suffix of a radiograph" in one for one in messages)
     with pytest.raises(UserError, match="no file of this machine"):
         cohort.path("phantom-002")
+
+
+def test_a_file_is_fetched_once(url: str, monkeypatch: pytest.MonkeyPatch):
+    fetched: list[str] = []
+
+    def note(address: str, most: int) -> bytes:
+        fetched.append(address)
+        return read_url(address, most)
+
+    monkeypatch.setattr(remote, "read_url", note)
+    cohort = onemark.open_cohort(url)
+    for found in cohort.readable(ahead=True):
+        assert cohort.sop_instance_uid(found.name) == ""
+    assert fetched == [cohort.address(name) for name in cohort.names]
+
+
+def test_two_files_of_one_name_are_refused():
+    memory = fsspec.filesystem("memory")
+    for name in ("\u00e9.png", "e\u0301.png"):
+        memory.pipe_file(f"/twice/{name}", b"")
+    try:
+        with pytest.raises(UserError, match="memory://twice holds two files that read"):
+            onemark.open_cohort("memory://twice")
+    finally:
+        memory.rm("/twice", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("p.mrk.json", None), ("p.sr.dcm", None), ("p.json", "labelme")]
+)
+def test_formats_made_from_the_files_are_refused_before_the_work(
+    url: str, name: str, format: str | None, tmp_path: Path
+):
+    cohort = onemark.open_cohort(url)
+    with pytest.raises(UserError, match="no file of this machine"):
+        check_target(tmp_path / name, cohort, format=format)
+    check_target(tmp_path / "p.tps", cohort)
 
 
 def test_training_asks_for_a_folder(url: str, exemplars: onemark.LandmarkTable):

@@ -54,14 +54,8 @@ def predict_dask(
     Raises:
         UserError: as `predict_into`.
     """
-    from onemark.pipeline.fit import load
-
     check_free(out, options.overwrite)
-    parts = Parts(out)
-    plan = begin(parts, load(run, "cpu"), cohort, options, discard=options.overwrite)
-    order = Order(_whole(parse_place(run)), _whole(parts.target.place), device, plan.digest)
-    missing = sorted(set(range(plan.count)) - parts.numbers())
-    return [client.submit(predict_shard_of, order, n, pure=False, retries=_RETRIES) for n in missing]
+    return _submit(Parts(out), run, cohort, options, client, device)[1]
 
 
 def predict_on_cluster(
@@ -95,11 +89,9 @@ def predict_on_cluster(
     check_free(out, options.overwrite)
     parts = Parts(out)
     with parts.held_job(), kept(parts), open_client(workers, scheduler) as client:
-        futures = predict_dask(run, cohort, out, options, client=client, device=device)
-        plan = parts.plan()
-        assert plan is not None
+        plan, futures = _submit(parts, run, cohort, options, client, device)
         say_left_out(cohort, progress)
-        for part in filter(None, map(parts.part, sorted(parts.numbers()))):
+        for part in filter(None, (parts.part(plan, number) for number in sorted(parts.numbers(plan)))):
             _say_skipped(part, progress, len(plan.names))
         try:
             collect(futures, plan, progress)
@@ -166,6 +158,19 @@ def open_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def _submit(
+    parts: Parts, run: Path | str, cohort: Cohort, options: PredictOptions, client: Any, device: str
+) -> tuple[Plan, list[Any]]:
+    """Begin, and give the parts that are missing to the workers: the plan and their futures."""
+    from onemark.pipeline.fit import load
+
+    plan = begin(parts, load(run, "cpu"), cohort, options, discard=options.overwrite)
+    order = Order(_whole(parse_place(run)), _whole(parts.target.place), device, plan.digest)
+    missing = sorted(set(range(plan.count)) - parts.numbers(plan))
+    futures = [client.submit(predict_shard_of, order, n, pure=False, retries=_RETRIES) for n in missing]
+    return plan, futures
 
 
 def _whole(place: Path | str) -> str:

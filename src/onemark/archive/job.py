@@ -50,7 +50,7 @@ def predict_into(
     with parts.held_job(), kept(parts):
         plan = begin(parts, model, cohort, options, discard=options.overwrite)
         say_left_out(cohort, progress)
-        if there := len(parts.numbers()):
+        if there := len(parts.numbers(plan)):
             message = f"going on: {there} of {plan.count} parts are predicted already"
             progress(Progress("predict", 0, len(cohort), message=message))
         Predictor(model, cohort, plan, parts, progress).run()
@@ -163,7 +163,7 @@ def kept(parts: Parts) -> Iterator[None]:
     try:
         yield
     except Cancelled as stop:
-        if not parts.numbers():
+        if not parts.recorded():
             raise
         raise Cancelled(
             f"{stop or 'stopped'}; what was predicted is kept: go on with the same command"

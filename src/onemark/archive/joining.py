@@ -71,7 +71,7 @@ def join(
 
 
 def _finished(parts: Parts, plan: Plan) -> list[Part]:
-    found = [parts.part(number) for number in range(plan.count)]
+    found = [parts.part(plan, number) for number in range(plan.count)]
     missing = [number + 1 for number, part in enumerate(found) if part is None]
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (" and more" if len(missing) > 5 else "")

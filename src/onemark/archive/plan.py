@@ -130,6 +130,11 @@ class Plan:
             digest.update(line.encode())
         return digest.hexdigest()
 
+    @cached_property
+    def identity(self) -> str:
+        """Digest of all that its parts depend on: records of parts name it."""
+        return identify_plan(self.to_json())
+
     @property
     def digest(self) -> str:
         """Digest of all of it."""
@@ -186,6 +191,12 @@ class Plan:
         if plan.list_digest != head.get("list") or plan.shard_size < 1:
             raise damaged
         return plan
+
+
+def identify_plan(head: Mapping[str, Any]) -> str:
+    """A digest of what `Plan.to_json` says but for the folder, which may move."""
+    kept = {key: value for key, value in head.items() if key != "folder"}
+    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def identify_run(model: Model) -> str:

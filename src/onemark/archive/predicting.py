@@ -54,7 +54,7 @@ class Predictor:
     def predict(self, shard: Shard) -> Part:
         """Predict one shard unless it is done; then only repeat what was said of it. Raises as `run` does."""
         with self.parts.held_shard(shard.number, self.patience):
-            part = self.parts.part(shard.number)
+            part = self.parts.part(self.plan, shard.number)
             if part is None:
                 return self._predict(shard)
         for sentence in part.skipped:
@@ -83,7 +83,7 @@ class Predictor:
             spacing if self.plan.mm else None,
             uids if self.plan.dicom_uid else None,
         )
-        part = self.parts.write(shard, rows, skipped.sentences)
+        part = self.parts.write(self.plan, shard, rows, skipped.sentences)
         self._done = before + len(shard.names)
         return part
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onemark.data.cohort import Cohort, sort_names
@@ -18,6 +19,9 @@ from onemark.progress import SKIPPED
 from onemark.types import UserError
 
 _MOST = 512 << 20
+_KEPT = 2
+"""Files that are kept as they came, since a file is opened several times for one radiograph: while the UID of one is
+read, the next is being decoded already."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class RemoteCohort(Cohort):
     """
 
     url: str = ""
+    _last: deque[tuple[str, bytes]] = field(
+        default_factory=lambda: deque(maxlen=_KEPT), init=False, repr=False, compare=False
+    )
 
     @classmethod
     def at(
@@ -60,7 +67,11 @@ class RemoteCohort(Cohort):
     def open(self, name: str) -> BoundedReader:
         """The file of a radiograph, as it came. Raises UserError when it cannot be fetched."""
         address = self.address(name)
-        return BoundedReader(io.BytesIO(read_url(address, _MOST)), address)
+        data = dict(self._last).get(address)
+        if data is None:
+            data = read_url(address, _MOST)
+            self._last.append((address, data))
+        return BoundedReader(io.BytesIO(data), address)
 
 
 def open_remote(url: str, spacing_mm: Spacing | None) -> RemoteCohort:
@@ -80,6 +91,10 @@ def open_remote(url: str, spacing_mm: Spacing | None) -> RemoteCohort:
         if fault := key_fault(image_key(file)):
             faults.append(
                 f"{SKIPPED}{printable(file)} in {printable(url)} is left out: {fault}; rename the file"
+            )
+        elif image_key(file) in files:
+            raise UserError(
+                f"{printable(url)} holds two files that read {image_key(file)!r}; rename one of them"
             )
         else:
             files[image_key(file)] = file

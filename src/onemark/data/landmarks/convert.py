@@ -12,10 +12,13 @@ from onemark.data.atomic import check_writable, user_errors, write_bytes
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.formats import writers
 from onemark.data.landmarks.formats.base import Format, Target
+from onemark.data.landmarks.formats.documents import dicom_sr
 from onemark.data.landmarks.table import LandmarkTable, Spacings
 from onemark.types import UserError
 
 _CSV = "csv"
+_OF_FILES = ("slicer", "labelme", dicom_sr.FORMAT.key)
+"""Formats whose writers look into the radiographs' files, for more than their size."""
 
 
 def write_landmarks(
@@ -106,11 +109,17 @@ def check_target(
     """Check that `write_landmarks` will write those of a whole cohort to `path`, before the work that finds them.
 
     Raises:
-        UserError: unknown suffix or format, a file is there already, no pixel spacing for mm, it cannot be written.
+        UserError: unknown suffix or format, a file is there already, no pixel spacing for mm, a format that needs files
+            of this machine, DICOM files or a package that is not installed, it cannot be written.
     """
     chosen = choose_format(path, format)
     if chosen.key == _CSV and mm:
         check_spacing(cohort)
+    if chosen.key in _OF_FILES:
+        for name in cohort.names[:1]:
+            cohort.path(name)
+    if chosen.key == dicom_sr.FORMAT.key:
+        dicom_sr.check_reports(cohort)
     files = [path]
     if chosen.separate and len(cohort) > 1:
         folder = path.with_name(path.name[: -len(chosen.suffix)]) if chosen.suffix else path

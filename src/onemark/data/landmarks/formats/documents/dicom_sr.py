@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,12 +19,16 @@ from typing import Any
 import numpy as np
 
 import onemark
+from onemark.data.atomic import reading_errors
+from onemark.data.cohort import Cohort
 from onemark.data.extras import import_extra
+from onemark.data.images.kinds import kind_of_file
 from onemark.data.landmarks.formats.base import Format, Target, bare_names, place_of
 from onemark.data.paths import printable, read_regular
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".sr.dcm"
+_SHOWN = 5
 _MOST = 512 << 20
 _SERIES = 1500
 _HALF = 0.5
@@ -45,19 +50,48 @@ _EXPECTED_ERROR = ("expected-error", "99ONEMARK", "Expected error")
 _UNITS = {"mm": ("mm", "UCUM", "millimeter"), "px": ("{pixels}", "UCUM", "pixels")}
 
 
+def check_reports(cohort: Cohort) -> None:
+    """Check, before long work, that there can be reports of a cohort.
+
+    Raises:
+        UserError: highdicom is not installed, or not one radiograph is a DICOM file of this machine.
+    """
+    _load_highdicom()
+    if not any(kind_of_file(cohort.path(name)) == "dicom" for name in cohort.names):
+        raise _no_dicom(cohort.place, "holds")
+
+
 def _render(target: Target) -> Mapping[Path, bytes]:
-    highdicom = import_extra("highdicom", "DICOM structured reports need highdicom", "sr")
+    """A report of each DICOM radiograph; warns of the others. Raises UserError where there are only others."""
+    highdicom = _load_highdicom()
     several = len(target.table) > 1
     bare = bare_names(target.table.images)
-    return {
-        place_of(target.path, one.image, SUFFIX, several, bare=bare): _report(one, target, highdicom)
-        for one in target.table
-    }
+    reports, others = dict[Path, bytes](), list[str]()
+    for one in target.table:
+        image = _read_image(target, one.image)
+        if image is None:
+            others.append(one.image)
+        else:
+            place = place_of(target.path, one.image, SUFFIX, several, bare=bare)
+            reports[place] = _report(one, image, target.predicted_by, highdicom)
+    if not reports:
+        raise _no_dicom(target.cohort.address(others[0]), "is")
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        warnings.warn(
+            f"{target.path}: {', '.join(map(printable, others[:_SHOWN]))}{more} left out, because a structured report "
+            "can only refer to a DICOM image; CSV holds all",
+            stacklevel=4,
+        )
+    return reports
 
 
-def _report(landmarks: LandmarkSet, target: Target, highdicom: Any) -> bytes:
-    image, sr = _read_image(target, landmarks.image), highdicom.sr
-    run = target.predicted_by
+def _load_highdicom() -> Any:
+    return import_extra("highdicom", "DICOM structured reports need highdicom", "sr")
+
+
+def _report(landmarks: LandmarkSet, image: Any, run: str, highdicom: Any) -> bytes:
+    sr = highdicom.sr
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=_uid("device", run), name="onemark", model_name="onemark", serial_number=run or "none"
     )
@@ -107,25 +141,31 @@ def _points(landmarks: LandmarkSet, image: Any, run: str, sr: Any) -> Iterator[A
 
 
 def _read_image(target: Target, name: str) -> Any:
-    """The data set of a radiograph, without its pixels."""
+    """The data set of a radiograph, without its pixels; None where it is no DICOM image."""
     if not hasattr(target.cohort, "path"):  # layers of napari are no files
         raise UserError(
             f"{printable(name)} is no file that a DICOM structured report can refer to; write another format"
         )
     path = target.cohort.path(name)
     pydicom = import_module("pydicom")
+    with reading_errors(path):
+        data = read_regular(path, _MOST)
     try:
-        found = pydicom.dcmread(io.BytesIO(read_regular(path, _MOST)), stop_before_pixels=True)
+        found = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
         found.SOPInstanceUID, found.SOPClassUID, found.StudyInstanceUID, found.SeriesInstanceUID  # noqa: B018
     except (OSError, AttributeError, pydicom.errors.InvalidDicomError):
-        raise UserError(
-            f"{printable(path)} is no DICOM image that a structured report can refer to; write another format, such "
-            "as .csv, or leave it out"
-        ) from None
+        return None
     for keyword in _MAY_BE_EMPTY:
         if keyword not in found:
             setattr(found, keyword, None)
     return found
+
+
+def _no_dicom(where: str, verb: str) -> UserError:
+    return UserError(
+        f"{printable(where)} {verb} no DICOM image that a structured report can refer to; write another format, such "
+        "as .csv"
+    )
 
 
 def _code(sr: Any, code: tuple[str, str, str]) -> Any:
