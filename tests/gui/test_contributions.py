@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari import Viewer
+from napari.layers import Layer
 from npe2 import PluginManifest
 
 import onemark
+from onemark.data.cohort import open_cohort
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui import contributions
 from onemark.types import UserError
@@ -135,6 +137,16 @@ def test_landmark_files_become_points_of_each_radiograph(
     assert kind == "points"
     np.testing.assert_allclose(data[:, ::-1], truth[truth.images[0]].xy)
     assert meta["features"]["landmark"] == list(truth.names)
+
+
+def test_landmark_files_lie_on_their_radiographs(xrays: Path, truth: LandmarkTable) -> None:
+    path, first = xrays / "points.csv", truth.images[0]
+    truth.to_csv(path)
+    data, meta, kind = contributions.read_points(str(path))[0]
+    _, image, _ = contributions.make_layer_data(open_cohort(xrays)[first])
+    assert meta["metadata"] == {"image": first, "size": (320, 256)}
+    assert meta["scale"] == pytest.approx(image["scale"])
+    assert str(Layer.create(data, meta, kind).units[0]) == "millimeter"
 
 
 @pytest.mark.parametrize(

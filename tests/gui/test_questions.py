@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.data.questions import Questions
+from onemark.gui.controllers.asking import NUMBER
 
 from .desktop import Desktop
-from .fake_backend import FakeBackend
+from .fake_backend import FakeBackend, folder_of_phantoms
 
 KEY = Qt.Key
 
@@ -71,6 +75,7 @@ def test_a_round_by_keys_and_a_click(asked: Desktop, truth: LandmarkTable, backe
 
     asked.control("questions.teach").click()
     asked.until_idle()
+    assert asked.app.asking.round is None, "its guesses were those of the former model"
     order = backend.orders[-1]
     assert order.kind == "retrain"
     assert order.exemplars.images == truth.images[:3]
@@ -85,3 +90,64 @@ def test_answers_come_back_with_the_folder(asked: Desktop, xrays: Path, truth: L
     asked.open(xrays)
     asked.until(lambda: asked.app.asking.round is None)
     asked.until(lambda: answers.answers == {truth.images[1]: {truth.names[0]: None}})
+
+
+def test_asking_again_passes_over_what_is_answered(
+    asked: Desktop, truth: LandmarkTable, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, numbers = backend.ask, []
+
+    def count(run: Path, cohort: Cohort, number: int) -> Questions:
+        numbers.append(number)
+        return ask(run, cohort, number)
+
+    monkeypatch.setattr(backend, "ask", count)
+    press(asked, KEY.Key_Return)
+    given = saved_answers(asked)
+    while asked.app.asking.round.current is not None:
+        press(asked, KEY.Key_S)
+    asked.app.asking.start()
+    asked.until(lambda: asked.app.asking.radiograph is not None)
+    assert numbers == [NUMBER + 1]
+    assert [one.image for one in asked.app.asking.round.questions] == list(truth.images[2:])
+    press(asked, KEY.Key_S)
+    assert saved_answers(asked) == given
+
+
+def test_a_second_press_goes_on_with_the_round(asked: Desktop) -> None:
+    press(asked, KEY.Key_Return)
+    before = asked.app.asking.round
+    asked.push("review.ask")
+    asked.until(lambda: not asked.app.asking.waiting)
+    assert asked.app.asking.round is before
+    assert before.at == 1
+
+
+def test_questions_of_another_folder_do_not_arrive_here(
+    annotated: Desktop, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    annotated.train()
+    annotated.go(4)
+    chosen, ask = threading.Event(), backend.ask
+
+    def slow(run: Path, cohort: Cohort, number: int) -> Questions:
+        chosen.wait(20)
+        return ask(run, cohort, number)
+
+    monkeypatch.setattr(backend, "ask", slow)
+    annotated.push("review.ask")
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    annotated.open(tmp_path / "others")
+    chosen.set()
+    annotated.until(lambda: not annotated.app.context.background.busy)
+    assert annotated.app.asking.round is None
+
+
+def test_a_question_about_an_unreadable_radiograph_is_passed_over(asked: Desktop, xrays: Path) -> None:
+    asked.until(lambda: not asked.app.context.background.busy)
+    asked.app.context.loader.use(asked.session.cohort)  # forget what was decoded ahead
+    broken = asked.app.asking.round.questions[1].image
+    (xrays / broken).write_bytes(b"\x89PNG broken")
+    press(asked, KEY.Key_Return)
+    assert asked.app.asking.round.at == 2
+    assert broken in asked.said

@@ -122,6 +122,7 @@ BAD = {
     "a pair of one": changed(("schema", "swap"), [["a"]]),
     "a pair with a stranger": changed(("schema", "swap"), [["a", "c"]]),
     "a hidden point that is no index": changed(("annotations", "a.png", "hidden"), [9]),
+    "names that are too few": changed(("annotations", "a.png", "names"), ["a"]),
     "preferences as a number": changed(("preferences",), 1),
     "no labels": lacking("schema", "labels"),
     "a second reading as a list": changed(("reading",), []),

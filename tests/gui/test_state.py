@@ -124,6 +124,21 @@ def test_confirming_needs_every_landmark(session: Session) -> None:
         session.confirm()
 
 
+def test_confirming_again_is_nothing_to_undo(session: Session) -> None:
+    found = LandmarkSet("phantom-002.png", ("a", "b", "c"), np.arange(6.0).reshape(3, 2))
+    session.set_predictions(Predictions.from_sets([found], session.cohort))
+    for i in range(3):
+        session.place(i, (i, i))
+    session.confirm()
+    session.undo()
+    assert session.shown_annotation.done.tolist() == [True, True, False], "an exemplar needs no confirmation"
+    session.show("phantom-002.png")
+    for _ in range(3):
+        session.confirm()
+    session.undo()
+    assert session.state("phantom-002.png") is State.PREDICTED
+
+
 def test_imported_points_do_not_replace_placed_ones(session: Session, truth: LandmarkTable) -> None:
     session.place(0, (1, 1))
     sets = [LandmarkSet(name, ("b", "a"), np.array([[1.0, 2], [3, 4]])) for name in truth.images[:2]]

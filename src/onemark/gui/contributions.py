@@ -12,6 +12,8 @@ from onemark.gui.canvas.layers import RADIOGRAPH, TAG
 from onemark.types import Radiograph, UserError
 
 if TYPE_CHECKING:
+    from onemark.data.cohort import Cohort
+    from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -56,23 +58,28 @@ def read_points(path: str) -> list[LayerData]:
     """
     from napari.utils.notifications import show_info
 
-    table = _read_landmarks(Path(path))
+    table, cohort = _read_landmarks(Path(path))
     for note in table.notes:
         show_info(note)
     layers: list[LayerData] = []
     for one in table:
         visible = [bool(there) for there in np.atleast_1d(np.isfinite(one.xy).all(axis=1))]
         names = [name for name, there in zip(one.names, visible, strict=True) if there]
-        meta = {
+        meta: dict[str, Any] = {
             "name": f"{Path(one.image).stem} landmarks",
             "features": {"landmark": names},
             "metadata": {"image": one.image},
         }
+        if cohort is not None:
+            header = cohort.header(one.image)
+            meta["metadata"]["size"] = header.size
+            meta |= _place(header.spacing)
         layers.append((one.xy[np.array(visible)][:, ::-1], meta, "points"))
     return layers
 
 
-def _read_landmarks(path: Path) -> LandmarkTable:
+def _read_landmarks(path: Path) -> tuple[LandmarkTable, Cohort | None]:
+    """The landmarks, and the radiographs beside them."""
     from onemark.data.cohort import open_cohort
     from onemark.data.landmarks.table import read_table
 
@@ -80,7 +87,7 @@ def _read_landmarks(path: Path) -> LandmarkTable:
         cohort = open_cohort(path.parent)
     except UserError:
         cohort = None
-    return read_table(path, cohort)
+    return read_table(path, cohort), cohort
 
 
 def holds_radiographs(folder: Path) -> bool:
@@ -117,11 +124,17 @@ def read_file(path: str) -> list[LayerData]:
 
 def make_layer_data(radiograph: Radiograph) -> LayerData:
     """Turn a radiograph into napari's layer data."""
-    spacing = radiograph.spacing
-    meta: dict[str, Any] = {"name": Path(radiograph.name).stem, "contrast_limits": (0, 1)}
-    if spacing is not None:
-        meta |= {"scale": (spacing[1], spacing[0]), "units": ("mm", "mm")}
+    meta: dict[str, Any] = {
+        "name": Path(radiograph.name).stem,
+        "contrast_limits": (0, 1),
+        **_place(radiograph.spacing),
+    }
     return radiograph.pixels, meta, "image"
+
+
+def _place(spacing: Spacing | None) -> dict[str, Any]:
+    """Scale and units of a layer in pixels of a radiograph."""
+    return {} if spacing is None else {"scale": (spacing[1], spacing[0]), "units": ("mm", "mm")}
 
 
 def open_phantom() -> list[LayerData]:

@@ -254,6 +254,7 @@ class OnemarkWidget(QWidget):
         self.viewer.events.theme.connect(self._follow_theme)
         get_settings().appearance.events.font_size.connect(self._follow_theme)
         session = app.session
+        session.cohort_changed.connect(self.banner.drop_choices)
         for signal in (session.cohort_changed, session.predictions_changed, session.schema_changed):
             signal.connect(self._update_ticks)
         session.cohort_changed.connect(lambda: self._status.setVisible(app.training.running is not None))

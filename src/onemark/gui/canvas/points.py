@@ -250,8 +250,15 @@ class PointsEditor:
             "onemark does not accept pasted points, because every landmark exists once. Click to place one."
         )
 
+    def check_in_view(self) -> bool:
+        """Whether the current radiograph is in view with its points; tells the person where it is not yet."""
+        in_view = self._in_view and self.drawn_for == self.session.current
+        if not in_view and self.session.current is not None:
+            self._tell(f"{self.session.current} is not in view yet, so onemark has changed nothing.")
+        return in_view
+
     def _refuse_out_of_view(self, layer: Points, *, added: bool) -> None:
-        self._tell(f"{self.session.current} is not in view yet, so onemark has changed nothing.")
+        self.check_in_view()
         if added:
             with self._silence_events():
                 layer.data = layer.data[:-1]

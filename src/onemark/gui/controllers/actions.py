@@ -60,8 +60,8 @@ def make_actions(app: App, press: Callable[[str], None], show_keys: Callable[[],
             ("Q",), "Go to the previous landmark", lambda: session.select(session.landmark - 1), LANDMARKS
         ),
         Action(("W",), "Declare this landmark not visible", lambda: press("landmark.skip"), LANDMARKS),
-        Action(("Control-Z",), "Undo the last edit of this radiograph", session.undo, LANDMARKS),
-        Action(("Control-Shift-Z",), "Redo", session.redo, LANDMARKS),
+        Action(("Control-Z",), "Undo the last edit of this radiograph", app.undo, LANDMARKS),
+        Action(("Control-Shift-Z",), "Redo", app.redo, LANDMARKS),
         Action(
             ("Shift-Left",), "Move the point by one pixel", lambda: nudge(-1, 0), LANDMARKS, "Shift+arrows"
         ),

@@ -83,8 +83,24 @@ class App(QObject):
 
     def confirm(self) -> None:
         """Confirm the points in view, and go to the next radiograph of the list."""
-        self.session.confirm()
-        self.viewing.step(1)
+        if self.context.points.check_in_view():
+            self.session.confirm()
+            self.viewing.step(1)
+
+    def hide_landmark(self) -> None:
+        """Declare the landmark asked for not visible on the radiograph in view."""
+        if self.context.points.check_in_view():
+            self.session.hide(self.session.landmark)
+
+    def undo(self) -> None:
+        """Undo the last edit of the radiograph in view."""
+        if self.context.points.check_in_view():
+            self.session.undo()
+
+    def redo(self) -> None:
+        """Redo the last undone edit of the radiograph in view."""
+        if self.context.points.check_in_view():
+            self.session.redo()
 
     def close(self) -> None:
         """Stop the training, write what is pending, and release the viewer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject, Signal
 
-from onemark.data.questions import Questions
+from onemark.data.questions import Question, Questions
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
@@ -23,7 +23,6 @@ class Asking(QObject):
     Attributes:
         round: The round, or None before the first.
         radiograph: The radiograph of the question in view, once it is decoded.
-        waiting: Whether questions are being chosen.
     """
 
     changed = Signal()
@@ -39,11 +38,17 @@ class Asking(QObject):
         self.context, self.session_store, self.training = context, session_store, training
         self.round: Round | None = None
         self.radiograph: Radiograph | None = None
-        self.waiting = False
+        self._token: object | None = None  # of the questions that are being chosen
         context.session.cohort_changed.connect(self._forget)
+        training.began.connect(self._on_began)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether questions are being chosen."""
+        return self._token is not None
 
     def start(self) -> None:
-        """Choose questions, outside the GUI thread.
+        """Choose questions, outside the GUI thread, unless a round is under way.
 
         Raises:
             UserError: there is no trained run, or a training is under way.
@@ -54,9 +59,16 @@ class Asking(QObject):
         if self.training.running is not None:
             raise UserError("a training is under way; ask when it has ended")
         self.context.session.check_not_reading()
-        self.round, self.waiting = None, True
+        if self.waiting or (self.round is not None and self.round.current is not None):
+            return
+        # The run knows only the answers that it was taught.
+        number = NUMBER + sum(map(len, self.session_store.answers.answers.values()))
+        token = self._token = object()
+        self.round = None
         self.context.background.run(
-            lambda: self.context.backend.ask(run, cohort, NUMBER), self._take, self._fail
+            lambda: self.context.backend.ask(run, cohort, number),
+            lambda questions: self._take(token, questions),
+            lambda error: self._fail(token, error),
         )
         self.changed.emit()
 
@@ -97,12 +109,18 @@ class Asking(QObject):
     def _own_name(self, landmark: str) -> str:
         return self.session_store.names_of_run().get(landmark, landmark)
 
-    def _take(self, questions: Questions) -> None:
-        self.waiting, self.round = False, Round(questions.questions)
+    def _take(self, token: object, questions: Questions) -> None:
+        if token is not self._token:
+            return  # another folder was opened, or a training has begun
+        known = self.session_store.answers.answers
+        open_ = [one for one in questions if self._own_name(one.landmark) not in known.get(one.image, {})]
+        self._token, self.round = None, Round(open_[:NUMBER])
         self._show()
 
-    def _fail(self, error: BaseException) -> None:
-        self.waiting = False
+    def _fail(self, token: object, error: BaseException) -> None:
+        if token is not self._token:
+            return
+        self._token = None
         self.context.fail(error, "choosing questions")
         self.changed.emit()
 
@@ -110,8 +128,16 @@ class Asking(QObject):
         self.radiograph = None
         question = self.round.current if self.round is not None else None
         if question is not None:
-            self.context.loader.get(question.image, self._on_decoded, self._fail)
+            self.context.loader.get(
+                question.image, self._on_decoded, lambda error: self._pass_over(question, error)
+            )
         self.changed.emit()
+
+    def _pass_over(self, question: Question, error: BaseException) -> None:
+        if self.round is not None and self.round.current is question:
+            self.context.fail(error, f"reading {question.image}")
+            self.round.skip()
+            self._show()
 
     def _on_decoded(self, radiograph: Radiograph) -> None:
         question = self.round.current if self.round is not None else None
@@ -120,6 +146,12 @@ class Asking(QObject):
             self.radiograph = radiograph
             self.changed.emit()
 
+    def _on_began(self) -> None:
+        # The guesses are those of a model that this training replaces.
+        running = self.training.running
+        if running is not None and running.order.kind != "suggest":
+            self._forget()
+
     def _forget(self) -> None:
-        self.round, self.radiograph, self.waiting = None, None, False
+        self.round, self.radiograph, self._token = None, None, None
         self.changed.emit()

@@ -16,6 +16,7 @@ from onemark.data.landmarks.schema import rename_pairs, schema_from_names
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.autosave import read_saved_spacing
+from onemark.gui.state.predictions import rename
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -129,11 +130,19 @@ class Opening(QObject):
         self.failed.emit()
 
     def _take_exemplars(self, exemplars: LandmarkTable) -> None:
-        session = self.context.session
+        from onemark.data.landmarks.table import LandmarkTable
+
+        session, store = self.context.session, self.session_store
+        exemplars = LandmarkTable.from_sets(rename(one, store.names_of_run()) for one in exemplars)
         if not session.annotations and exemplars.names != session.schema.names:
-            session.set_schema(schema_from_names(exemplars.names, "of the run"))
+            # Those that were in use before are other landmarks, not the run's under former names.
+            session.set_schema(schema_from_names(exemplars.names, "of the run"), renaming=False)
         if set(exemplars.names) & set(session.schema.names):
-            session.import_annotations(exemplars)
+            # Single answers would hide the predictions of their radiographs as unfinished points.
+            whole = LandmarkTable.from_sets(one for one in exemplars if one.answered.all())
+            session.import_annotations(whole)
+        store.answers.add(one for one in exemplars if not one.answered.all())
+        store.save()
 
     def _take_pairs(self, pairs: Pairs) -> None:
         session = self.context.session

@@ -16,7 +16,7 @@ from onemark.gui.controllers.preferences import Preferences
 from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.questioning import AnswerBook
-from onemark.gui.state.run_status import awaits_exemplar, has_learned
+from onemark.gui.state.run_status import awaits_exemplar, has_learned, read_exemplars
 from onemark.types import LandmarkSet, UserError
 
 
@@ -117,6 +117,20 @@ class SessionStore(QObject):
         answers = self.answers.sets(session.schema.names, session.cohort or ())
         return [*finished, *(one for one in answers if one.image not in known)]
 
+    def has_new_exemplar(self) -> bool:
+        """Whether the last run was not taught all landmarks of some finished radiograph."""
+        taught, finished = read_exemplars(self.run), self.context.session.list_finished()
+        return taught is not None and any(
+            image not in taught or not taught[image].answered.all() for image in finished
+        )
+
+    def count_kept(self) -> int:
+        """How many radiographs the last run was taught that have no finished points and no answers any more."""
+        taught = read_exemplars(self.run)
+        answered = (image for image, known in self.answers.answers.items() if known)
+        now = {*self.context.session.list_finished(), *answered}
+        return 0 if taught is None else len(taught) - sum(image in taught for image in now)
+
     def _follow_names(self, renamed: dict[str, str]) -> None:
         self.answers.rename(renamed)
         # The networks of a run go by its own names, so they stay there, and the window translates.
@@ -124,6 +138,11 @@ class SessionStore(QObject):
             names = self.aliases.setdefault(str(run), {})
             fresh = {old: new for old, new in renamed.items() if old not in names.values()}
             names |= {own: renamed.get(name, name) for own, name in names.items()} | fresh
+        # A landmark that had a new name before, and has no other now, has none that is known.
+        former = dict.fromkeys(renamed.values(), "") | renamed
+        for image, one in self._orphans.items():
+            if "names" in one:  # a new dict, because the writer may be reading this one
+                self._orphans[image] = one | {"names": [former.get(name, name) for name in one["names"]]}
 
     def choose_new_run(self) -> Path:
         """Choose a folder for the next run, which does not exist yet."""
@@ -221,12 +240,16 @@ class SessionStore(QObject):
     def _restore_annotations(self, saved: dict[str, Any]) -> None:
         session = self.context.session
         assert session.cohort is not None
+        names = list(session.schema.names)
         for image, annotation in saved.items():
-            # Points kept for a radiograph that was gone may be of a former schema.
-            if image in session.cohort and len(annotation["xy"]) == len(session.schema):
-                session.annotations[image] = Annotation.from_json(annotation)
+            # Points kept for a radiograph that was gone may be of a former schema, whose names earlier releases left out.
+            own = annotation.get("names", names)
+            known = len(own) == len(annotation["xy"])
+            fits = autosave.reorder(annotation, own, names, renaming=False) if known else None
+            if image in session.cohort and fits is not None:
+                session.annotations[image] = Annotation.from_json(dict(fits))
             else:
-                self._orphans[image] = annotation
+                self._orphans[image] = annotation | ({"names": own} if known else {})
 
     def _welcome(self, saved: dict[str, Any], older: list[Path]) -> None:
         count = len(saved["annotations"])

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from onemark.data.landmarks.schema import rename_pairs
@@ -20,6 +19,8 @@ from onemark.gui.state.backend import Order, OrderKind, RecipeInfo, Trained
 from onemark.gui.state.background_run import BackgroundRun, News
 from onemark.gui.state.failures import explain
 from onemark.gui.state.predictions import Predictions, rename
+from onemark.gui.state.second_reading import Known
+from onemark.gui.state.session import Session
 from onemark.gui.state.units import convert_errors
 from onemark.progress import SKIPPED
 from onemark.types import Evidence, Radiograph, UserError
@@ -128,21 +129,12 @@ class Training(QObject):
         )
 
     def _have_points_changed(self) -> bool:
-        from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+        from onemark.data.landmarks.table import LandmarkTable
 
-        assert self.session_store.run is not None
-        try:
-            old = {one.image: one for one in read_landmarks(self.session_store.run / "exemplars.csv")}
-        except UserError:
-            return False
+        old = run_status.read_exemplars(self.session_store.run)
         own = {name: mine for mine, name in self.session_store.names_of_run().items()}
-        sets = [rename(one, own) for one in self.session_store.collect_sets()]
-        new = {one.image: one for one in LandmarkTable.from_sets(sets)}
-        if old.keys() != new.keys():
-            return True
-        return not all(
-            np.allclose(old[i].xy, new[i].xy, equal_nan=True) for i in new if old[i].names == new[i].names
-        )
+        new = LandmarkTable.from_sets(rename(one, own) for one in self.session_store.collect_sets())
+        return old is not None and not run_status.are_same_points(old, new)
 
     def belongs_here(self, run: BackgroundRun) -> bool:
         """Whether a run works on the folder that is open now."""
@@ -265,7 +257,7 @@ class Training(QObject):
         else:
             self._end_training(run, here)
         if outcome == "failed" and run.error is not None:
-            self._explain(run.error, run)
+            self._explain(run.error, run, here)
         elif self._said:
             self._repeat()
         self.session_store.save()
@@ -291,7 +283,7 @@ class Training(QObject):
             return
         if here:
             self.model = run.model
-            self._take_predictions(self._translate(run.predictions), run.order)
+            self._take_predictions(self._translate(run.predictions), run)
             self.model_changed.emit()
         else:
             self.context.tell(
@@ -309,7 +301,7 @@ class Training(QObject):
         elif run.outcome == "stopped" and here:
             self.context.tell("Stopped. Press Suggest again to continue from here.")
 
-    def _explain(self, error: BaseException, run: BackgroundRun) -> None:
+    def _explain(self, error: BaseException, run: BackgroundRun, here: bool) -> None:
         failure = explain(error, "the suggestion" if run.order.kind == "suggest" else "training")
         # A run that was to follow a suggestion looks again for one to follow; a continued run keeps its settings.
         kind: OrderKind = "new" if run.order.kind == "follow" else run.order.kind
@@ -325,7 +317,8 @@ class Training(QObject):
                     lambda: self._retry(kind, settings={name: value}),
                 )
             )
-        self.context.tell(failure.text, "bad", choices, failure.details)
+        # The remedies start again with the folder that is open.
+        self.context.tell(failure.text, "bad", choices if here else (), failure.details)
 
     def _halve_batch(self, order: Order) -> tuple[str, int] | None:
         # Memory grows with the batch, so half a batch is the remedy where the recipe has one.
@@ -353,18 +346,22 @@ class Training(QObject):
             self.context.tell("; ".join(problems), "warn")
         self.ready.emit()
 
-    def _take_predictions(self, predictions: Predictions, order: Order) -> None:
-        cohort = self.context.session.cohort
+    def _take_predictions(self, predictions: Predictions, run: BackgroundRun) -> None:
+        session, before = self.context.session, run.order.cohort.spacing_mm
+        cohort = session.cohort
         assert cohort is not None
-        if cohort.spacing_mm == order.cohort.spacing_mm:
-            self.context.session.set_predictions(predictions)
+        known: Known | Session = session if session.reading is None else session.reading.known
+        former = dict(known.predictions) if run.outcome == "stopped" else {}
+        if cohort.spacing_mm == before and not former:
+            session.set_predictions(predictions)
             return
-        # The person typed a pixel size during the training.
+        verdict = known.verdict if former else predictions.verdict
+        # The person typed a pixel size during the training, or stopped it: what is not predicted anew stays as it was.
         self.context.background.run(
             lambda: Predictions.from_sets(
-                convert_errors(cohort, predictions.sets.values(), order.cohort.spacing_mm),
+                [*former.values(), *convert_errors(cohort, predictions.sets.values(), before)],
                 cohort,
-                predictions.verdict,
+                verdict,
             ),
             lambda converted: self._show_predictions(cohort, converted),
             lambda error: self.context.fail(error, "reading the pixel sizes"),

@@ -225,11 +225,11 @@ class AnnotatePage(Page):
                 "landmark.skip",
                 "Not visible",
                 "Declare this landmark not visible (W)",
-                lambda: session.hide(session.landmark),
+                self.app.hide_landmark,
             ),
             group(
-                make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", session.undo),
-                make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", session.redo),
+                make_tool("undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", self.app.undo),
+                make_tool("redo", "Redo", "Redo the last undone edit (Ctrl+Shift+Z)", self.app.redo),
             ),
         )
 

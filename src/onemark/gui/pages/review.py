@@ -42,15 +42,16 @@ class ReviewPage(Page):
             main=True,
         )
         self._undo = make_button(
-            "review.undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", app.session.undo
+            "review.undo", "Undo", "Undo the last edit of this radiograph (Ctrl+Z)", app.undo
         )
         self._retrain = make_button(
             "retrain",
             "Retrain",
-            "Train on, with the corrected radiographs as further exemplars (Ctrl+Shift+Enter)",
+            "Train on, with the corrected and newly annotated radiographs as further exemplars (Ctrl+Shift+Enter)",
             self.retrain,
             main=True,
         )
+        self._kept = make_label("", "hint", name="review.kept")
         self._ask = make_button(
             "review.ask",
             "Answer questions…",
@@ -72,6 +73,7 @@ class ReviewPage(Page):
         box.addWidget(self._legend)
         box.addWidget(self._point)
         box.addLayout(lay_flow(self._confirm, self._undo, self._minutes, self._retrain))
+        box.addWidget(self._kept)
         box.addLayout(lay_flow(self._ask))
         box.addWidget(make_label("Why there? Show the evidence on the radiograph:", "hint"))
         box.addWidget(self.switches)
@@ -131,12 +133,20 @@ class ReviewPage(Page):
             and self.app.training.running is None
             and self.app.session_store.run is not None
         )
+        self._show_kept()
         self._ask.setEnabled(
             bool(session.predictions)
             and self.app.training.running is None
             and self.app.session_store.run is not None
         )
         self.switches.setEnabled(bool(session.predictions))
+
+    def _show_kept(self) -> None:
+        kept = self.app.session_store.count_kept() if self.app.session.predictions else 0
+        self._kept.setVisible(kept > 0)
+        self._kept.setText(
+            f"Retrain keeps {kept} exemplar{'s' * (kept > 1)} as taught, because the points here are unfinished or gone."
+        )
 
     def _show_verdict(self) -> None:
         verdict = self.app.session.verdict
@@ -186,6 +196,8 @@ class ReviewPage(Page):
         return [name for name in session.schema.names if name not in one.names] if one is not None else []
 
     def _can_learn_more(self) -> bool:
+        if self.app.session.predictions and self.app.session_store.has_new_exemplar():
+            return True
         rows = [self.app.session.schema.names.index(name) for name in self._list_unlearned()]
         sets = self.app.session.exemplar_sets() if rows else []
         return any(np.isfinite(one.xy[rows]).all(axis=1).any() for one in sets)

@@ -114,7 +114,7 @@ class TrainPage(Page):
             return f"{source} {order.recipe}, {time}, {device}."
         ways = {
             "follow": f"Continues from the suggestion. {order.recipe}, {time} in total, {device}.",
-            "retrain": f"Continues from the last model, {time}.",
+            "retrain": f"Continues from the last model and all that it was taught, {time}.",
             "continue": "Continues the training that was stopped.",
             "predict": "Predicts with the last model.",
         }

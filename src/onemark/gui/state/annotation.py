@@ -78,8 +78,8 @@ class Annotation:
         return self._replace_point(landmark, np.nan, False)
 
     def confirm(self) -> Annotation:
-        """Record that the person says that the points are right."""
-        return replace(self, confirmed=True)
+        """Record that the person says that the points are right. An exemplar needs no such record."""
+        return replace(self, confirmed=True) if self.corrects else self
 
     def _replace_point(self, landmark: int, xy: Any, hidden: bool) -> Annotation:
         points, flags = self.xy.copy(), self.hidden.copy()
@@ -126,3 +126,10 @@ def find_changed(step: Step, count: int, fallback: int) -> int:
     before, after = (m or Annotation.blank(count) for m in step)
     same = np.isclose(before.xy, after.xy, equal_nan=True).all(axis=1) & (before.hidden == after.hidden)
     return int(np.flatnonzero(~same)[0]) if (~same).any() else fallback
+
+
+def are_same(before: Annotation | None, after: Annotation | None) -> bool:
+    """Whether a step between these changes nothing."""
+    if before is None or after is None:
+        return before is after
+    return before.to_json() == after.to_json()

@@ -88,7 +88,9 @@ def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names, annotations = whole["schema"]["names"], dict(whole["annotations"])
     for one in sessions[1:]:
         for image in one["annotations"].keys() - annotations.keys():
-            annotation = _reorder(one["annotations"][image], one["schema"]["names"], names)
+            annotation = one["annotations"][image]
+            if "names" not in annotation:  # else it waits for its radiograph, under names of its own
+                annotation = reorder(annotation, one["schema"]["names"], names)
             if annotation is not None:
                 annotations[image] = annotation
     trained = next((one for one in sessions if one["run"]), sessions[0])
@@ -98,16 +100,16 @@ def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return whole | {"annotations": annotations} | {key: trained.get(key) for key in ("run", "former")}
 
 
-def _reorder(
-    annotation: Mapping[str, Any], before: Sequence[str], after: Sequence[str]
+def reorder(
+    annotation: Mapping[str, Any], before: Sequence[str], after: Sequence[str], *, renaming: bool = True
 ) -> Mapping[str, Any] | None:
-    """Bring a saved annotation under another schema; None where no point is left."""
+    """Bring a saved annotation under another schema, as `match_names` does; None where no point is left."""
     if list(before) == list(after):
         return annotation
     points = Annotation.from_json(dict(annotation))
     if len(points.xy) != len(before):
         return None
-    points = points.reorder(match_names(tuple(before), tuple(after)))
+    points = points.reorder(match_names(tuple(before), tuple(after), renaming=renaming))
     return points.to_json() if points.done.any() else None
 
 

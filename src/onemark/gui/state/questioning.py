@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,14 @@ class AnswerBook:
     def put(self, image: str, landmark: str, place: Place | None) -> None:
         """Keep an answer."""
         self.answers.setdefault(image, {})[landmark] = place
+
+    def add(self, sets: Iterable[LandmarkSet]) -> None:
+        """Keep what was asked for in these sets; answers that are there already stay."""
+        for one in sets:
+            known = self.answers.setdefault(one.image, {})
+            for name, xy, asked, seen in zip(one.names, one.xy, one.answered, one.visible, strict=True):
+                if asked:
+                    known.setdefault(name, (float(xy[0]), float(xy[1])) if seen else HIDDEN)
 
     def drop(self, image: str, landmark: str) -> None:
         """Take an answer back."""

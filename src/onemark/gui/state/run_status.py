@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from onemark.data.suggestion import SUGGESTION, Suggestion
 from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.units import convert_errors, read_spacing
+from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
+    from onemark.data.landmarks.table import LandmarkTable
     from onemark.pipeline.runs.folder import RunStatus
 
 
@@ -72,6 +77,37 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     placed = folder.exemplars().images if (run / "exemplars.csv").is_file() else ()
     verdict = judge(converted, cohort, log=folder.log(), annotated=placed, minutes=folder.config.minutes)
     return Predictions.from_sets(converted, cohort, verdict)
+
+
+def read_exemplars(run: Path | None) -> LandmarkTable | None:
+    """Read the points that a run was taught, once as long as they stay; None where none can be read."""
+    if run is None:
+        return None
+    path = run / "exemplars.csv"
+    try:
+        found = path.stat()
+        return _read_points(path, found.st_mtime_ns, found.st_size)
+    except (OSError, UserError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _read_points(path: Path, changed: int, size: int) -> LandmarkTable:
+    """The points of a file; its time of change and size tell whether they are still the same."""
+    from onemark.data.landmarks.table import read_table
+
+    return read_table(path)
+
+
+def are_same_points(old: LandmarkTable, new: LandmarkTable) -> bool:
+    """Whether both tables say the same of the same landmarks and radiographs, in whatever order."""
+    if {*old.names} != {*new.names} or {*old.images} != {*new.images}:
+        return False
+    order = [new.names.index(name) for name in old.names]
+    pairs = ((one, new[one.image].take(order)) for one in old)
+    return all(
+        np.array_equal(a.answered, b.answered) and np.allclose(a.xy, b.xy, equal_nan=True) for a, b in pairs
+    )
 
 
 def _read_status(run: Path | None) -> RunStatus | None:

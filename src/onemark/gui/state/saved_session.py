@@ -84,6 +84,9 @@ def _is_annotation(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("xy"), list):
         return False
     hidden, count = value.get("hidden"), len(value["xy"])
+    # One that waits for its radiograph has names of its own.
+    if "names" in value and not (_are_texts(value["names"]) and len(value["names"]) == count):
+        return False
     if not isinstance(hidden, list) or not all(
         isinstance(value.get(key), bool) for key in ("corrects", "confirmed")
     ):

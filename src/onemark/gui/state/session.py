@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from onemark.data.landmarks.schema import EMPTY, Schema, match_names
 from onemark.data.suggestion import Suggestion
-from onemark.gui.state.annotation import Annotation, State, Step, are_absent, find_changed
+from onemark.gui.state.annotation import Annotation, State, Step, are_absent, are_same, find_changed
 from onemark.gui.state.predictions import Predictions, rename, restrict
 from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
@@ -224,8 +224,9 @@ class Session:
         if self.current is None:
             return
         new = change(self.shown_annotation)
-        keep = new.done.any() or new.corrects
-        self._remember(self.current, new if keep else None)
+        kept = new if new.done.any() or new.corrects else None
+        if not are_same(self.annotations.get(self.current), kept):
+            self._remember(self.current, kept)
         following = self.find_next_open(self.landmark) if ask_next else None
         if following is not None:
             self.landmark = following

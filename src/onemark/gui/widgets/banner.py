@@ -83,6 +83,12 @@ class Banner(QFrame):
         if message.kind in STAY_MS and not message.choices:
             self._timer.start(STAY_MS[message.kind])
 
+    def drop_choices(self) -> None:
+        """Drop messages with buttons, because these would act on the folder that is opened now."""
+        self._waiting = None
+        if self._shown is not None and self._shown.choices:
+            self.hide()
+
     def set_theme(self, theme: Theme) -> None:
         """Follow the theme."""
         self.theme = theme
