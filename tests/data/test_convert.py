@@ -68,6 +68,18 @@ def test_written_files_read_back_without_the_cohort(
     assert_same(back(write_landmarks(table, path, cohort=cohort), path), table, scores=suffix != ".tps")
 
 
+@pytest.mark.parametrize("unit", ["px", "mm", ""])
+@pytest.mark.parametrize("suffix", [".csv", ".mrk.json", ".json"])
+def test_the_unit_of_expected_errors_is_kept(
+    tmp_path: Path, cohort: Cohort, table: LandmarkTable, suffix: str, unit: str
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    stated = table.with_set(replace(table["sub/é.png"], unit=unit))
+    found = back(write_landmarks(stated, path, cohort=cohort), path)
+    assert_same(found, stated)
+    assert [one.unit for one in found] == ["", unit]
+
+
 NAMES = st.lists(
     st.text(st.characters(exclude_categories=()), min_size=1, max_size=8).filter(canonical),
     min_size=1,
@@ -201,6 +213,14 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
         (
             {"controlPoints": [{"label": "s", "position": [1, math.inf, 0]}]},
             "Infinity, which is not a finite number",
+        ),
+        (
+            {
+                "controlPoints": [
+                    {"label": "s", "position": [1, 2, 0], "description": "expected_error_unit=cm"}
+                ]
+            },
+            "has the expected_error_unit cm; give mm or px",
         ),
     ],
 )
@@ -396,6 +416,10 @@ def test_foreign_coco(tmp_path: Path) -> None:
         ({"categories": [{"id": 3, "keypoints": ["s", "s", "t"]}]}, "names a landmark twice"),
         ({"images": None}, "no valid COCO"),
         ({"annotations": [coco_annotation(keypoint_scores=[1])]}, "annotation 1 has 1 keypoint_scores for 3"),
+        (
+            {"annotations": [coco_annotation(expected_error_unit="cm")]},
+            "has the expected_error_unit .cm.; give mm",
+        ),
         (
             {"annotations": [coco_annotation(keypoints=[math.inf, 2, 2, *[0] * 6])]},
             "Infinity, which is not a finite number",

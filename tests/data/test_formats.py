@@ -274,6 +274,20 @@ def test_written_formats_come_back(tmp_path: Path, cohort: Cohort, table: Landma
     assert again.names == (("1", "2") if key == "pts" else ("S", "N"))
 
 
+@pytest.mark.parametrize(("key", "suffix"), [("labelme", ".json"), ("pts", ".pts"), ("yolo", ".txt")])
+def test_names_with_dots_keep_all_their_parts(tmp_path: Path, folder: Folder, key: str, suffix: str) -> None:
+    """DICOM files are often called after their UID, without a suffix."""
+    where = folder("5.6.7.8.png", where="dotted")
+    (where / "1.2.3.4").write_bytes((where / "5.6.7.8.png").read_bytes())
+    cohort = open_cohort(where)
+    sets = [LandmarkSet(name, ("1", "2"), np.array([S, N])) for name in cohort.names]
+    target = tmp_path / ("o" if key == "yolo" else f"o{suffix}")
+    files = write_landmarks(LandmarkTable.from_sets(sets), target, cohort=cohort, format=key)
+    assert {f"1.2.3.4{suffix}", f"5.6.7.8{suffix}"} <= {file.name for file in files}
+    again = read_table(tmp_path / "o", cohort)
+    assert again.images == cohort.names == ("1.2.3.4", "5.6.7.8.png")
+
+
 def test_labelme_text(tmp_path: Path, cohort: Cohort, table: LandmarkTable) -> None:
     write_landmarks(table, tmp_path / "o.json", cohort=cohort, format="labelme")
     document = json.loads((tmp_path / "o" / "p1.json").read_text())
@@ -342,7 +356,8 @@ def test_predictions_may_lie_anywhere(tmp_path: Path, cohort: Cohort) -> None:
 def test_a_size_of_the_same_shape_scales_the_points(tmp_path: Path, cohort: Cohort) -> None:
     shapes = [{"label": "S", "points": [[5, 10]], "shape_type": "point"}]
     table = read(tmp_path, cohort, "a.json", labelme(imageHeight=20, imageWidth=30, shapes=shapes))
-    assert_points(table, S=(10, 20))
+    # The middle of pixel 5 of 30 is that of pixels 10 and 11 of 60.
+    assert_points(table, S=(10.5, 20.5))
     assert "scaled to the picture's size" in " ".join(table.notes)
     with pytest.raises(UserError, match="the file says 30 x 30 px, but the picture has 60 x 40 px"):
         read(tmp_path, cohort, "a.json", labelme(imageHeight=30, imageWidth=30))
@@ -386,6 +401,16 @@ def test_tps_habits(tmp_path: Path, cohort: Cohort) -> None:
     low = "LM=1\n10 5\nIMAGE=p1.png\n"
     assert_points(read(tmp_path, cohort, "t.tps", low), **{"1": (10, 35)})
     assert_points(read(tmp_path, cohort, "t.tps", low, y_from_top=True), **{"1": (10, 5)})
+
+
+def test_specimens_with_ids_of_their_own_are_one_image_more_than_once(tmp_path: Path, cohort: Cohort) -> None:
+    """tpsDig counts the specimens of a file from 0."""
+    one = "LM=1\n{}\nIMAGE=p1.png\nID={}\n"
+    table = read(tmp_path, cohort, "t.tps", one.format("10 20", 0) + one.format("11 21", 1))
+    assert_points(table, **{"1": (10, 20)})
+    assert "p1.png more than once, of which the first was used" in " ".join(table.notes)
+    with pytest.raises(UserError, match=r"landmark '1' is on 'p1.png' twice"):
+        read(tmp_path, cohort, "t.tps", one.format("10 20", 1) + one.format("11 21", 1))
 
 
 # Code pages

@@ -143,6 +143,25 @@ def test_pictures_of_one_stem_keep_their_whole_names(scans: Path, tmp_path: Path
     }
 
 
+def test_no_picture_takes_the_place_of_another(tmp_path: Path) -> None:
+    names = {
+        "a.png": "a.png.tif",
+        "a.tif": "a.tif.tif",
+        "a.png.tif": "a.png.tif.tif",
+        "B.png": "B.png.tif",
+        "b.tif": "b.tif.tif",
+        "1.2.3.4": "1.2.3.4.tif",
+    }
+    (tmp_path / "scans").mkdir()
+    for name in list(names)[:-1]:
+        draw(tmp_path / "scans" / name)
+    draw(tmp_path / "drawn.png")
+    (tmp_path / "drawn.png").rename(tmp_path / "scans" / "1.2.3.4")
+    done = scale_cohort(onemark.open_cohort(tmp_path / "scans"), tmp_path / "small", Amount(0.5))
+    assert {one.original: name for name, one in done.items()} == names
+    assert set(onemark.open_cohort(tmp_path / "small").names) == set(names.values())
+
+
 def test_bad_orders_are_one_sentence(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "small")]
     for words, said in (

@@ -62,6 +62,38 @@ def test_names_are_read_from_lists_and_from_landmark_files(tmp_path: Path) -> No
     assert abbreviate("menton") == "Men"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("wide.csv", "filename,x1,y1,x2,y2\na.png,1,2,3,4\n", ("1", "2")),
+        ("wide.csv", "id;S_x;S_y\na.png;1,5;2\n", ("S",)),
+        ("long.csv", "image;landmark;x;y\na.png;sella;1,5;2\na.png;tip;3;4\n", ("sella", "tip")),
+        ("long.txt", "file;point;x;y\na.png;sella;1;2\n", ("sella",)),
+        ("a.txt", "835,996\n473,1029\n1\n2\n", ("1", "2")),
+        ("a.txt", "835 996\n473 1029\n", ("1", "2")),
+    ],
+)
+def test_landmark_tables_are_no_lists_of_names(
+    tmp_path: Path, name: str, text: str, names: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_schema(tmp_path / name).names == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1\n2\n3\n", ("1", "2", "3")),
+        ("tooth 1, 1\ntooth 2, 2\n", ("tooth 1", "tooth 2")),
+        ("x, X\ny, Y\n", ("x", "y")),
+        ('"tip, left", TL\n5" mark\n', ("tip, left", '5" mark')),
+    ],
+)
+def test_lists_of_names_stay_lists(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "names.txt").write_text(text)
+    assert read_schema(tmp_path / "names.txt").names == names
+
+
 def test_names_with_commas_and_quotes_come_back_from_their_text() -> None:
     names = ("tip, left", "tip, right", '5" mark', "plain")
     swap = (("tip, left", "tip, right"),)

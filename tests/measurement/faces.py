@@ -79,3 +79,24 @@ def turned(xy: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
 
 def mirrored(xy: NDArray[np.float64]) -> NDArray[np.float64]:
     return xy * (-1.0, 1.0)
+
+
+OPPOSITE = """
+facing = ["A", "B", "C"]
+[landmarks]
+A = []
+B = []
+C = []
+D = []
+[[measurement]]
+name = "turn"
+formula = "signed_angle(line(A, B), line(C, D))"
+unit = "deg"
+"""
+"""Two lines that run against each other."""
+
+
+def opposite(image: str, rise: float, error: float | None = None) -> LandmarkSet:
+    """Landmarks of `OPPOSITE`: a turn of almost 180 degrees where `rise` mm is positive, else of almost -180."""
+    xy = np.array([(0, 0), (100, 0), (100, 50), (0, 50 + rise)], float)
+    return face(image, xy, error, ("A", "B", "C", "D"))

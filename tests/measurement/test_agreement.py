@@ -13,9 +13,10 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.measurement.observers.agreement import agree
 from onemark.measurement.observers.plots import write_plots
 from onemark.measurement.observers.reliability import compare, holm, hotelling, intraclass, scatter_ellipse
+from onemark.measurement.sets.reading import parse_set
 from onemark.types import UserError
 
-from .faces import FACE, SYMBOLS, face, faces
+from .faces import FACE, OPPOSITE, SYMBOLS, face, faces, opposite
 
 # Shrout and Fleiss 1979, Table 2: four judges, six targets.
 SHROUT = np.array(
@@ -61,6 +62,25 @@ def test_limits_of_agreement_and_dahlberg_follow_their_definitions():
     assert found.mean == pytest.approx(0.25)
     assert found.dahlberg == pytest.approx(math.sqrt(1.5 / 8))
     assert found.high - found.low == pytest.approx(2 * 1.96 * d[:4].std(ddof=1))
+
+
+def test_angles_on_both_sides_of_180_degrees_are_near_each_other():
+    found = compare(np.array([179.0, -178.0, 179.5]), np.array([-179.0, 179.0, -179.5]), is_angle=True)
+    assert (found.mean, found.sd) == pytest.approx((0.0, math.sqrt(7)))
+    rng = np.random.default_rng(0)
+    rises = rng.normal(0, 5, 40) + rng.normal(0, 1, (2, 40))
+    tables = {
+        name: LandmarkTable.from_sets(opposite(f"{k}.png", rise) for k, rise in enumerate(row))
+        for name, row in zip("ab", rises, strict=True)
+    }
+    both = agree(tables, parse_set(OPPOSITE, "o", "o"))
+    # 1 mm turns the line of 100 mm by 0.57 degrees.
+    expected = 0.573 * (rises[0] - rises[1]).std(ddof=1)
+    assert both.measurements.loc[0, "sd"] == pytest.approx(expected, rel=0.02)
+    assert np.ptp(both.values["turn"]) < 20
+    reliability = both.reliability.set_index(["what", "kind"])
+    found_icc = reliability.loc[("turn", "measurement"), "icc2_1"]
+    assert found_icc == pytest.approx(intraclass(rises.T)[0].value, abs=0.01)
 
 
 def test_bias_is_found_where_there_is_one():

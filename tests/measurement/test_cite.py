@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.measurement.cite import PAPERS, RECIPE_PAPERS, RunFacts, write_methods
+from onemark.data.suggestion import Suggestion
+from onemark.measurement.cite import PAPERS, RECIPE_PAPERS, RunFacts, read_facts, write_methods
 from onemark.pipeline.recipes import RECIPES
+from onemark.pipeline.runs.config import RunConfig
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
 from .faces import faces
@@ -55,6 +59,18 @@ def test_a_suggested_exemplar_cites_the_suggestion():
     text = write_methods(replace(FACTS, suggested=True, annotated=("0.png", "1.png")))
     assert "2 radiographs, which onemark had suggested," in text
     assert "[4] Quan Q" in text
+
+
+def test_only_exemplars_that_were_suggested_count_as_suggested(tmp_path: Path):
+    names = tuple(f"{k}.png" for k in range(4))
+    config = RunConfig("onemark", {}, 0, "cpu", None, "/x", None, names)
+    run = RunFolder.create(tmp_path / "run", config, faces(2))
+    assert not read_facts(run.path).suggested
+    for chosen, suggested in ((("2.png", "1.png", "0.png"), True), (("2.png", "0.png"), False)):
+        Suggestion(chosen, 0.5, tuple((name, 0.5) for name in names)).to_csv(run.suggestion)
+        assert read_facts(run.path).suggested == suggested
+    run.suggestion.write_bytes(b"\xff")
+    assert not read_facts(run.path).suggested
 
 
 def test_accuracy_is_stated_without_the_exemplars():

@@ -83,6 +83,11 @@ def test_what_a_measurement_needs_is_followed_through_lines_and_other_measuremen
         ("B = []", 'B = "b"', "needs a list of other names"),
         ("[lines]", "[lines", "not readable as TOML"),
         ("[points]", "[dots]", "'dots', which means nothing"),
+        (
+            'formula = "2 * height"\nunit = "mm"',
+            'formula = "90"\nunit = "deg"',
+            "line 17: the formula of 'twice' uses no landmark; give",
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_line(old: str, new: str, message: str):

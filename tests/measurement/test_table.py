@@ -18,7 +18,7 @@ from onemark.measurement.sets.reading import parse_set
 from onemark.measurement.table import measure, widen
 from onemark.types import UserError
 
-from .faces import FACE, SCHEMA, SYMBOLS, face, faces, mirrored, turned
+from .faces import FACE, OPPOSITE, SCHEMA, SYMBOLS, face, faces, mirrored, opposite, turned
 
 SET = load_set("isbi19")
 CHALLENGE = ["SNA", "SNB", "ANB", "ODI", "APDI", "FHI", "FMA", "MW"]
@@ -267,6 +267,17 @@ def test_an_angle_near_180_degrees_is_sampled():
     assert row["high"] <= 180
 
 
+@pytest.mark.parametrize("rise", [0.5, -0.5])
+def test_a_signed_angle_near_180_degrees_has_an_interval_across_it(rise: float):
+    row = measure([opposite("a.png", rise, 2.0)], parse_set(OPPOSITE, "o", "o"), spacing_mm=1.0).iloc[0]
+    assert row["value"] == pytest.approx(math.copysign(179.71, rise), abs=0.01)
+    # Each end of both lines of 100 mm may lie 2 mm off, on average.
+    expected = math.degrees(2 * 2.0 / math.sqrt(math.pi / 2) / 100)
+    assert row["standard_error"] == pytest.approx(expected, rel=0.05)
+    for end, way in (("low", -1.96), ("high", 1.96)):
+        assert row[end] == pytest.approx(row["value"] + way * expected, abs=0.3)
+
+
 def test_incisal_edges_in_one_place_have_an_interval_all_the_same():
     same = FACE.copy()
     same[SYMBOLS.index("U1")] = same[SYMBOLS.index("L1")]
@@ -315,6 +326,14 @@ def test_the_wide_frame_has_a_row_per_radiograph_and_the_unit_in_the_name():
 def test_a_coverage_is_a_share(coverage: float):
     with pytest.raises(UserError, match="share"):
         measure([face()], SET, coverage=coverage)
+
+
+def test_a_mapping_of_spacings_may_hold_one_number():
+    one, both = (measure([face(error=1.0)], SET, spacing_mm={"a.png": mm}) for mm in (0.5, (0.5, 0.5)))
+    pandas.testing.assert_frame_equal(one, both)
+    assert set(one[one["measurement"] == "S-N"]["unit"]) == {"mm"}
+    with pytest.raises(UserError, match="positive numbers of mm per pixel"):
+        measure([face()], SET, spacing_mm={"a.png": 0})
 
 
 def test_an_empty_table_is_refused():

@@ -64,7 +64,7 @@ class NameIndex:
         yield self._folded_stems.get(parts[-1].casefold(), ())
 
     def _hint(self, key: str) -> str:
-        stem = _stem(key).rsplit("/", 1)[-1]
+        stem = image_stem(key).rsplit("/", 1)[-1]
         padded = self._unpadded.get(stem.lstrip("0"), ()) if stem.isdecimal() else ()
         if padded:
             return f"did the table lose its leading zeros, and is {padded[0]!r} meant? Format that column as text"
@@ -80,7 +80,7 @@ class NameIndex:
 
     @cached_property
     def _stems(self) -> Mapping[str, Sequence[str]]:
-        return self._by(_stem, pictures=True)
+        return self._by(image_stem, pictures=True)
 
     @cached_property
     def _bare(self) -> Mapping[str, Sequence[str]]:
@@ -88,7 +88,7 @@ class NameIndex:
 
     @cached_property
     def _bare_stems(self) -> Mapping[str, Sequence[str]]:
-        return self._by(lambda name: _stem(_last(name)), pictures=True)
+        return self._by(lambda name: image_stem(_last(name)), pictures=True)
 
     @cached_property
     def _folded(self) -> Mapping[str, Sequence[str]]:
@@ -96,11 +96,11 @@ class NameIndex:
 
     @cached_property
     def _folded_stems(self) -> Mapping[str, Sequence[str]]:
-        return self._by(lambda name: _stem(_last(name)).casefold(), pictures=True)
+        return self._by(lambda name: image_stem(_last(name)).casefold(), pictures=True)
 
     @cached_property
     def _unpadded(self) -> Mapping[str, Sequence[str]]:
-        return self._by(lambda name: _stem(_last(name)).lstrip("0"))
+        return self._by(lambda name: image_stem(_last(name)).lstrip("0"))
 
     def _by(self, key: Callable[[str], str], *, pictures: bool = False) -> Mapping[str, Sequence[str]]:
         """Names by what `key` makes of them; only names that end as a picture's do when `pictures`."""
@@ -115,7 +115,8 @@ def _last(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def _stem(name: str) -> str:
+def image_stem(name: str) -> str:
+    """A name without the suffix of a picture; any other dot is part of the name, as in `1.2.840.1` of DICOM."""
     return without_suffix(name) if is_image_name(name) else name
 
 

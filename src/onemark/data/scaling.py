@@ -7,6 +7,7 @@ the way back is exact.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +24,9 @@ from onemark.data.images.limits import LARGE, use_limits
 from onemark.data.images.read import named_errors, read_decoded
 from onemark.data.images.spacing import Spacing
 from onemark.data.json import read_json
-from onemark.data.keys import without_suffix
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
+from onemark.data.names import image_stem
 from onemark.data.paths import printable, safe_child
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.progress import SKIPPED, Progress, Sink, silent
@@ -164,12 +165,11 @@ def _manifest(done: Mapping[str, Scaled]) -> str:
 
 
 def _names(cohort: Cohort) -> dict[str, str]:
-    """Original -> scaled picture: its stem with `.tif`, or its whole name where two have one stem."""
-    stems = {name: without_suffix(name) for name in cohort.names}
-    counts: dict[str, int] = {}
-    for stem in stems.values():
-        counts[stem] = counts.get(stem, 0) + 1
-    return {name: f"{stem if counts[stem] == 1 else name}.tif" for name, stem in stems.items()}
+    """Original -> scaled picture: its stem with `.tif`, or its whole name where another has or is called that stem."""
+    stems = {name: image_stem(name) for name in cohort.names}
+    # Without regard to case, as many disks compare names.
+    taken = Counter([*map(str.casefold, stems.values()), *map(str.casefold, stems)])
+    return {name: f"{stem if taken[stem.casefold()] == 1 else name}.tif" for name, stem in stems.items()}
 
 
 def _scale_picture(cohort: Cohort, name: str, path: Path, amount: Amount) -> Letterbox:

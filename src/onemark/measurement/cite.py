@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.data.suggestion import Suggestion
 from onemark.types import UserError
 
 PAPERS: Mapping[str, str] = {
@@ -66,7 +67,7 @@ class RunFacts:
         landmarks: How many landmarks.
         is_done: Whether the training is finished.
         spacing: `(x, y)` mm per pixel that was given, or None.
-        suggested: Whether onemark chose which to annotate.
+        suggested: Whether onemark chose all that were annotated.
         predictions: The run's landmarks, or None.
     """
 
@@ -106,9 +107,17 @@ def read_facts(run: Path | str) -> RunFacts:
         landmarks=len(exemplars.names),
         is_done=folder.status().is_trained,
         spacing=config.spacing_mm,
-        suggested=folder.suggestion.exists(),
+        suggested=_was_suggested(folder.suggestion, exemplars.images),
         predictions=read_landmarks(folder.landmarks) if folder.landmarks.exists() else None,
     )
+
+
+def _was_suggested(suggestion: Path, annotated: tuple[str, ...]) -> bool:
+    """Whether all annotated radiographs were suggested; a suggestion that is not there or cannot be read says nothing."""
+    try:
+        return set(annotated) <= set(Suggestion.read_csv(suggestion).chosen)
+    except UserError:
+        return False
 
 
 def write_methods(

@@ -45,7 +45,7 @@ def measure(
     measurements: str | Path | MeasurementSet = "isbi19",
     cohort: Cohort | None = None,
     *,
-    spacing_mm: float | tuple[float, float] | Mapping[str, Spacing | None] | None = None,
+    spacing_mm: float | tuple[float, float] | Mapping[str, float | Spacing | None] | None = None,
     coverage: float = 0.95,
     doubtful: float | None = None,
     ellipses: Ellipses | None = None,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onemark.measurement.formulas.duals import Dual, Floats
+from onemark.measurement.formulas.geometry import unwrapped
 from onemark.measurement.formulas.grammar import Name
 from onemark.measurement.sets.schema import Measurement, MeasurementSet
 
@@ -77,7 +78,7 @@ def spread_of(
         bends |= _folds(measurement, measurements, near, steps, value, near_error)
         bent = rows[bends]
         if len(bent):
-            _sample_into(result, bent, measurement, measurements, xy, covariance, coverage)
+            _sample_into(result, bent, dual.value, measurement, measurements, xy, covariance, coverage)
     return result
 
 
@@ -187,6 +188,7 @@ def _folds(
 def _sample_into(
     spread: Spread,
     rows: NDArray[np.intp],
+    value: Floats,
     measurement: Measurement,
     measurements: MeasurementSet,
     xy: Mapping[str, Floats],
@@ -200,6 +202,8 @@ def _sample_into(
         some = rows[start : start + step]
         near, wide = ({name: one[name][some] for name in measurement.needs} for one in (xy, covariance))
         values = sample_values(measurement, measurements, near, wide, normals)
+        if measurement.unit == "deg":
+            values = unwrapped(values, value[some, None])
         ends = np.quantile(values, (0.5 - coverage / 2, 0.5 + coverage / 2), axis=1)
         spread.low[some], spread.high[some] = ends
         spread.standard_error[some] = values.std(axis=1)

@@ -102,7 +102,7 @@ def gather_points(
 def spacings_of(
     sets: Iterable[LandmarkSet],
     cohort: object | None,
-    spacing_mm: float | tuple[float, float] | Mapping[str, Spacing | None] | None,
+    spacing_mm: float | tuple[float, float] | Mapping[str, float | Spacing | None] | None,
 ) -> dict[str, Spacing | None] | None:
     """Image -> spacing in mm per pixel; None when neither a cohort nor a spacing is given.
 
@@ -113,7 +113,7 @@ def spacings_of(
 
     images = [one.image for one in sets]
     if isinstance(spacing_mm, Mapping):
-        known = {image_key(image): spacing for image, spacing in spacing_mm.items()}
+        known = {image_key(image): given(spacing) for image, spacing in spacing_mm.items()}
         return {image: known.get(image_key(image)) for image in images}
     if spacing_mm is not None:
         return dict.fromkeys(images, given(spacing_mm))

@@ -71,7 +71,8 @@ class _Check:
         shown = size[::-1] if turn >= 5 else size
         xy = one.xy
         if stated is not None and tuple(stated) != shown:
-            xy = xy * self._scale(name, stated, shown)
+            # Pixel centres are whole numbers, so the picture starts half a pixel before 0; `Letterbox` does the same.
+            xy = (xy + 0.5) * self._scale(name, stated, shown) - 0.5
         return to_stored(xy, turn, size) if turn > 1 else xy
 
     def _turn(self, name: str, size: Size, stated: Size | None, cohort: Cohort) -> int:

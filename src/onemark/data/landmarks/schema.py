@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import groupby
@@ -23,6 +23,7 @@ SHIPPED = {
 """Key of a shipped schema -> its title."""
 
 
+_HEAD = 50
 MOST_BYTES = 1 << 22
 """Largest file of landmark names."""
 
@@ -129,7 +130,7 @@ def read_schema(path: str | Path) -> Schema:
             text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path.name} cannot be read ({error}); choose a text file of names") from error
-        if "image" not in _read_header(text):
+        if not _is_table(path, text):
             return _make_of_rows(path.stem, text)
     from onemark.data.landmarks.table import read_landmarks
 
@@ -201,8 +202,32 @@ def _make_unique(labels: list[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _read_header(text: str) -> list[str]:
-    return [cell.strip().lower() for cell in next(csv.reader(io.StringIO(text)), [])]
+def _is_table(path: Path, text: str) -> bool:
+    """Whether a text has the columns of a landmark table or starts with points, and so is no list of names."""
+    from onemark.data.landmarks.formats.tables.cells import split
+    from onemark.data.landmarks.formats.tables.columns import find_column, find_pairs
+
+    head = "".join(text.splitlines(keepends=True)[:_HEAD])
+    try:
+        rows = [cells for _, cells in split(path, head).rows[:2]]
+    except UserError:  # it is empty, or has quotes that stand only in a list of names
+        return False
+    header = rows[0]
+    return (
+        "image" in map(str.lower, header)
+        or all(find_column(header, axis) is not None for axis in "xy")
+        or bool(find_pairs(header)[0])
+        or all(map(_is_point, rows))
+    )
+
+
+def _is_point(cells: Sequence[str]) -> bool:
+    """Whether a row is a point, maybe with a name before it, or a longer row of numbers as in YOLO-pose."""
+    from onemark.data.landmarks.formats.tables.cells import is_number
+
+    cells = cells if len(cells) > 1 else cells[0].split()
+    numbers = cells[1:] if len(cells) == 3 and not is_number(cells[0]) else cells
+    return len(numbers) > 1 and all(map(is_number, numbers))
 
 
 def _quote(cell: str) -> str:

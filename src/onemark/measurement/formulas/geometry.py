@@ -145,6 +145,11 @@ def turn(a: Point, b: Point) -> Dual:
     return arc_tangent(cross(a, b), dot(a, b))
 
 
+def unwrapped(degrees: Floats, around: Floats | float) -> Floats:
+    """Angles moved by whole turns to lie within half a turn of `around`, so that 179 and -179 degrees lie 2 apart."""
+    return np.asarray(degrees - 360.0 * np.round((degrees - around) / 360.0), np.float64)
+
+
 def along(way: Point, line: Line) -> Dual:
     """Length of a way along a line's direction."""
     return dot(line.direction, way) / hypotenuse(*line.direction)

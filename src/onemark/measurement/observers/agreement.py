@@ -12,6 +12,7 @@ import numpy as np
 
 from onemark.data.images.spacing import Spacing
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.measurement.formulas.geometry import unwrapped
 from onemark.measurement.observers.reliability import (
     Floats,
     compare,
@@ -65,7 +66,7 @@ class Agreement:
         points: A row per pair of observers and landmark, and one for all landmarks together.
         measurements: A row per pair and measurement; empty without a set.
         reliability: A row per landmark coordinate and measurement: ICC(2,1) and ICC(3,1) over all observers.
-        values: Measurement -> `[N, O]` its values.
+        values: Measurement -> `[N, O]` its values; all angles of one lie within half a turn of the first one.
         units: Measurement -> unit.
     """
 
@@ -82,7 +83,7 @@ def agree(
     measurements: str | Path | MeasurementSet | None = None,
     cohort: Cohort | None = None,
     *,
-    spacing_mm: float | tuple[float, float] | Mapping[str, Spacing | None] | None = None,
+    spacing_mm: float | tuple[float, float] | Mapping[str, float | Spacing | None] | None = None,
 ) -> Agreement:
     """Compare observers.
 
@@ -112,7 +113,7 @@ def agree(
 def align_readings(
     tables: Mapping[str, LandmarkTable],
     cohort: Cohort | None = None,
-    spacing_mm: float | tuple[float, float] | Mapping[str, Spacing | None] | None = None,
+    spacing_mm: float | tuple[float, float] | Mapping[str, float | Spacing | None] | None = None,
 ) -> Readings:
     """The images and landmarks that all observers have, in the first one's order.
 
@@ -196,7 +197,7 @@ def _value_rows(
 ) -> Iterator[dict[str, Any]]:
     for a, b in combinations(range(len(readings.observers)), 2):
         for name, both in values.items():
-            found = asdict(compare(both[:, a], both[:, b]))
+            found = asdict(compare(both[:, a], both[:, b], is_angle=units[name] == "deg"))
             yield {
                 "first": readings.observers[a],
                 "second": readings.observers[b],
@@ -240,8 +241,13 @@ def _measured(readings: Readings, chosen: MeasurementSet) -> tuple[dict[str, Flo
     stacked = np.stack(columns, axis=-1)
     units = dict(zip(frame["measurement"][:many], frame["unit"][:many], strict=True))
     kept = {
-        one.name: stacked[:, k]
+        one.name: _on_one_branch(stacked[:, k]) if one.unit == "deg" else stacked[:, k]
         for k, one in enumerate(chosen.measurements)
         if np.isfinite(stacked[:, k]).all(axis=1).any()
     }
     return kept, {name: units[name] for name in kept}
+
+
+def _on_one_branch(degrees: Floats) -> Floats:
+    """Readings `[N, O]` without the jump at 180 degrees, which correlations and plots would take for a difference."""
+    return unwrapped(degrees, float(degrees[np.isfinite(degrees)][0]))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.measurement.formulas.geometry import unwrapped
+
 Floats = NDArray[np.float64]
 CHI2_95 = 5.991464547107979
 """95 % point of the chi-squared distribution with two degrees of freedom."""
@@ -77,10 +79,17 @@ def intraclass(ratings: Floats, coverage: float = 0.95) -> tuple[Estimate, Estim
     return _agreement(between, judges, error, n, k, coverage), _consistency(between, error, n, k, coverage)
 
 
-def compare(a: Floats, b: Floats) -> Differences:
-    """Two observers' readings `[N]` of one quantity; pairs with a NaN are left out."""
+def compare(a: Floats, b: Floats, *, is_angle: bool = False) -> Differences:
+    """Two observers' readings `[N]` of one quantity; pairs with a NaN are left out.
+
+    Args:
+        a: The first one's.
+        b: The second one's.
+        is_angle: Whether they are degrees, of which 179 and -179 lie 2 apart.
+    """
     paired = np.isfinite(a) & np.isfinite(b)
-    difference, size = (b - a)[paired], (a + b)[paired] / 2
+    difference = unwrapped((b - a)[paired], 0.0) if is_angle else (b - a)[paired]
+    size = a[paired] + difference / 2
     count = len(difference)
     if not count:
         return Differences(0, *[math.nan] * 8)

@@ -203,6 +203,11 @@ class _Reader:
         formula, length = self.formula(text, NUMBER, name)
         if length != UNITS[unit]:
             self.fail(f"measurement {name!r} is {_name_kind(length)}, which has not the unit {unit!r}", text)
+        if not self.needs[name]:
+            self.fail(
+                f"the formula of {name!r} uses no landmark; give an angle, a distance or a ratio of some",
+                text,
+            )
         self.scope.numbers[name] = length
         needs = tuple(symbol for symbol in self.order if symbol in self.needs[name])
         description, source = (self.string(entry, key, name, "") for key in ("description", "source"))

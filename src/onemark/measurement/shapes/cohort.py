@@ -59,7 +59,7 @@ def analyse_shapes(
     table: LandmarkTable,
     cohort: Cohort | None = None,
     *,
-    spacing_mm: float | tuple[float, float] | Mapping[str, Spacing | None] | None = None,
+    spacing_mm: float | tuple[float, float] | Mapping[str, float | Spacing | None] | None = None,
     landmarks: Sequence[str] = (),
     mirror: bool = False,
 ) -> Shapes:

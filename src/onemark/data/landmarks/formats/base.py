@@ -21,8 +21,8 @@ from onemark.data.cohort import Cohort
 from onemark.data.images.itk import Geometry, read_geometry
 from onemark.data.images.orientation import read_orientation, to_shown
 from onemark.data.json import parse_json
-from onemark.data.keys import without_suffix
 from onemark.data.landmarks.text import decode, read_bytes
+from onemark.data.names import image_stem
 from onemark.data.paths import safe_child
 from onemark.types import LandmarkSet, UserError
 
@@ -281,7 +281,7 @@ def numbered(count: int) -> tuple[str, ...]:
 
 def stem_of(image: str) -> str:
     """An image's name without suffix and folder."""
-    return PurePosixPath(image).stem
+    return image_stem(PurePosixPath(image).name)
 
 
 def _shortened(stem: str) -> list[str]:
@@ -297,7 +297,7 @@ def place_of(path: Path, image: str, suffix: str, several: bool, *, bare: bool =
         image: Name of the radiograph.
         suffix: Of the format.
         several: There is a file for each of several images.
-        bare: Leave out the radiograph's own suffix, as the format's programs do.
+        bare: Leave out the suffix of a picture, as the format's programs do.
 
     Raises:
         UserError: the image's name leads out of the folder.
@@ -309,10 +309,10 @@ def place_of(path: Path, image: str, suffix: str, several: bool, *, bare: bool =
         if end and path.name.lower().endswith(end):
             folder = path.with_name(path.name[: -len(end)])
             break
-    name = without_suffix(image) if bare else image
+    name = image_stem(image) if bare else image
     return safe_child(folder, f"{name}{suffix}")
 
 
 def bare_names(images: Sequence[str]) -> bool:
-    """Whether images keep different names without their suffixes."""
-    return len({without_suffix(image) for image in images}) == len(images)
+    """Whether images keep different names without the suffixes of pictures."""
+    return len({image_stem(image) for image in images}) == len(images)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 from onemark.data.keys import canonical, image_key
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source, Target, number, numbered
-from onemark.data.landmarks.formats.tables.columns import ELLIPSE
+from onemark.data.landmarks.formats.tables.columns import ELLIPSE, UNITS
 from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
 
+_UNIT = "expected_error_unit"
 _VISIBLE = 2
 _WIDEST_POINT = 12.0
 """Longest side in px of a box that stands for a point; larger ones hold an object."""
@@ -30,9 +31,9 @@ _WIDEST_POINT = 12.0
 def _render(target: Target) -> Mapping[Path, str]:
     """`images`, `annotations` (one per image) and one category with the landmarks' names.
 
-    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation, their ellipses in
-    `expected_errors_sd_major`, `_sd_minor` and `_angle`, and in `keypoints_asked` for which landmarks somebody was asked,
-    where that were not all.
+    Scores and expected errors stand in `keypoint_scores` and `expected_errors` of an annotation, the errors' unit in
+    `expected_error_unit`, their ellipses in `expected_errors_sd_major`, `_sd_minor` and `_angle`, and in
+    `keypoints_asked` for which landmarks somebody was asked, where that were not all.
     """
     names, sets = target.table.names, target.table.sets
     category = {"id": 1, "name": "radiograph", "supercategory": "", "keypoints": list(names), "skeleton": []}
@@ -74,6 +75,8 @@ def _additions(one: LandmarkSet) -> dict[str, Any]:
         found["expected_errors"] = _numbers(one.expected_error)
     for name in ELLIPSE if one.ellipse.size else ():
         found[f"expected_errors_{name}"] = _numbers(getattr(one, name))
+    if one.unit:
+        found[_UNIT] = one.unit
     if one.visible_probability.size:
         found["visible_probabilities"] = _numbers(one.visible_probability)
     if not one.answered.all():
@@ -109,6 +112,7 @@ class _Document:
     titles: dict[str, str]
     is_boxed: bool
     notes: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_one_each(self) -> bool:
@@ -131,7 +135,10 @@ def _read(source: Source) -> Reading:
         raise UserError(
             f"{source.path} is no valid COCO keypoints file ({error!r}); export it again"
         ) from error
-    return Reading(group_entries(source.path, entries), document.notes, document.sizes)
+    sets = [
+        replace(one, unit=document.units.get(one.image, "")) for one in group_entries(source.path, entries)
+    ]
+    return Reading(sets, document.notes, document.sizes)
 
 
 def _indexed(document: dict[str, Any]) -> _Document:
@@ -206,6 +213,7 @@ def _entries(annotation: Mapping[str, Any], document: _Document) -> Iterator[Ent
         raise UserError(f"{where} has keypoints that are no list of numbers; correct it")
     if flat:
         names = _names(annotation, document, category, len(flat) // 3, where)
+        _keep_unit(annotation, document, image, where)
         yield from _keypoints(annotation, image, names, where)
     elif document.is_boxed and (xy := _small_box(annotation)) is not None:
         name = canonical(document.titles.get(category, ""))
@@ -253,6 +261,15 @@ def _keypoints(
         told = False if asked[index] is False and not visible else None
         values = (*xy, *(extra[index] for extra in extras))
         yield Entry(image, canonical(str(name)), values, where, told)
+
+
+def _keep_unit(annotation: Mapping[str, Any], document: _Document, image: str, where: str) -> None:
+    """Note the unit that an annotation states for its image's expected errors. Raises UserError for another one."""
+    unit = annotation.get(_UNIT)
+    if unit is not None and (unit not in UNITS or document.units.setdefault(image, unit) != unit):
+        raise UserError(
+            f"{where} has the {_UNIT} {quoted(str(unit))}; give mm or px, the same for all of {quoted(image)}"
+        )
 
 
 def _small_box(annotation: Mapping[str, Any]) -> tuple[float, float] | None:

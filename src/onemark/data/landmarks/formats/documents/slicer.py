@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from onemark.data.landmarks.formats.base import (
     parse_number,
     place_of,
 )
+from onemark.data.landmarks.formats.tables.columns import UNITS
 from onemark.types import LandmarkSet, UserError
 
 SUFFIX = ".mrk.json"
@@ -38,7 +40,8 @@ _MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "dm": 100.0, 
 _SIGNS = {"LPS": (1, 1, 1), "RAS": (-1, -1, 1)}
 _POINTS = ("Fiducial", "PointList")
 _NOT_ASKED = "not asked"
-_NOTE = re.compile(r"(score|expected_error)=([^\s;]+)")
+_UNIT = "expected_error_unit"
+_NOTE = re.compile(r"(score|expected_error|expected_error_unit)=([^\s;]+)")
 
 
 def _render(target: Target) -> Mapping[Path, str]:
@@ -71,6 +74,8 @@ def _control_point(landmarks: LandmarkSet, index: int, geometry: Geometry) -> di
     unasked = [] if landmarks.answered[index] else [_NOT_ASKED]
     extras = {"score": landmarks.score, "expected_error": landmarks.expected_error}
     notes = [f"{k}={float(v[index])!r}" for k, v in extras.items() if v.size and math.isfinite(v[index])]
+    if landmarks.unit and landmarks.expected_error.size and math.isfinite(landmarks.expected_error[index]):
+        notes.append(f"{_UNIT}={landmarks.unit}")
     return {
         "id": str(index + 1),
         "label": landmarks.names[index],
@@ -98,6 +103,7 @@ def _read(source: Source) -> Reading:
             raise UserError(f"it holds {', '.join(sorted(set(others)))[:60]} and no points; place fiducials")
         image, geometry = _place(source, document)
         entries = [entry for markup in points for entry in _entries(markup, image, geometry)]
+        unit = _stated_unit(points)
     except UserError as error:
         raise _named(source, error) from None
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -105,7 +111,20 @@ def _read(source: Source) -> Reading:
             f"{source.path} is no valid markups file ({error!r}); save it again from 3D Slicer"
         ) from error
     notes = [f"its {', '.join(sorted(set(others)))} hold no landmarks and were not used"] if others else []
-    return Reading(group_entries(source.path, entries), notes)
+    return Reading([replace(one, unit=unit) for one in group_entries(source.path, entries)], notes)
+
+
+def _stated_unit(markups: list[dict[str, Any]]) -> str:
+    """The unit of the expected errors that the descriptions state; empty where none does."""
+    texts = [
+        point.get("description") or "" for markup in markups for point in markup.get("controlPoints", [])
+    ]
+    found: set[str] = {value for text in texts for key, value in _NOTE.findall(text) if key == _UNIT}
+    if len(found) > 1 or not found <= set(UNITS):
+        raise UserError(
+            f"it has the {_UNIT} {', '.join(sorted(found))[:60]}; give mm or px, the same for all points"
+        )
+    return found.pop() if found else ""
 
 
 def _named(source: Source, error: UserError) -> UserError:

@@ -75,7 +75,7 @@ def _read(source: Source) -> Reading:
     """
     path = source.path
     found: dict[str, list[Entry]] = {}
-    lines: dict[str, int] = {}
+    first: dict[str, _Specimen] = {}
     replicates: list[str] = []
     empty: list[str] = []
     curved = 0
@@ -91,13 +91,13 @@ def _read(source: Source) -> Reading:
         if not entries:
             continue
         if entries[0].image not in found:
-            found[entries[0].image], lines[entries[0].image] = entries, specimen.line
-        elif specimen.fields.get("ID") and len(specimen.fields["ID"]) and _is_replicate(specimen):
+            found[entries[0].image], first[entries[0].image] = entries, specimen
+        elif specimen.fields.get("ID") != first[entries[0].image].fields.get("ID"):
             replicates.append(image)
         else:
             raise UserError(
                 f"{path}, {entries[0].where}: landmark '1' is on {image!r} twice "
-                f"(first in line {lines[entries[0].image] + 1}); remove one of the two"
+                f"(first in line {first[entries[0].image].line + 1}); remove one of the two"
             )
     notes = [f"curves of {curved} specimen{'s' * (curved > 1)} were not used"] if curved else []
     if replicates:
@@ -143,11 +143,6 @@ def _is_unplaced(specimen: _Specimen) -> bool:
         set(value.replace("\t", " ").split()) <= {"0", "0.0", "0.00", "0.000", "0.0000", "0.00000"}
         for _, value in specimen.points
     )
-
-
-def _is_replicate(specimen: _Specimen) -> bool:
-    """Whether its own ID tells it from the others of the image."""
-    return bool(re.search(r"[_\-. ]\w+$", specimen.fields.get("ID", "")))
 
 
 def _few(images: list[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onemark.data.keys import canonical, without_suffix
+from onemark.data.keys import canonical
 from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import (
     Format,
@@ -24,6 +24,7 @@ from onemark.data.landmarks.formats.base import (
     numbered,
     parse_number,
 )
+from onemark.data.names import image_stem
 from onemark.data.paths import read_regular, safe_child
 from onemark.types import LandmarkSet, UserError
 
@@ -110,7 +111,7 @@ def _render(target: Target) -> Mapping[Path, str]:
     bare = bare_names(target.table.images)
     texts = {}
     for one in target.table:
-        name = without_suffix(one.image) if bare else one.image
+        name = image_stem(one.image) if bare else one.image
         texts[safe_child(folder, f"labels/{name}.txt")] = _line(one, target.size(one.image))
     texts[folder / "data.yaml"] = yaml.safe_dump(_describe_set(target), sort_keys=False, allow_unicode=True)
     return texts

@@ -13,6 +13,8 @@ LONG = ("image", "landmark", "x", "y")
 ELLIPSE = ("sd_major", "sd_minor", "angle")
 EXTRAS = ("score", "expected_error", *ELLIPSE, "visible_probability")
 UNIT = "unit"
+UNITS = ("mm", "px")
+"""What expected errors may be in."""
 MM = ("x_mm", "y_mm")
 UID = "sop_instance_uid"
 ANSWER = "answer"

@@ -28,6 +28,7 @@ from onemark.data.landmarks.formats.tables.columns import (
     LONG,
     MM,
     UNIT,
+    UNITS,
     Pair,
     find_column,
     find_pairs,
@@ -35,7 +36,6 @@ from onemark.data.landmarks.formats.tables.columns import (
 from onemark.types import LandmarkSet, UserError
 
 _SHOWN = 6
-_UNITS = ("mm", "px")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _with_units(sets: Sequence[LandmarkSet], table: _Table) -> list[LandmarkSet]
     at = table.header.index(UNIT)
     units: dict[str, str] = {}
     for line, row in table.rows.rows:
-        if len(row) > at and row[at] in _UNITS:
+        if len(row) > at and row[at] in UNITS:
             units.setdefault(table.image_of(line, row), row[at])
     return [replace(one, unit=units.get(one.image, "")) for one in sets]
 
