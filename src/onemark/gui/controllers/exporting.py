@@ -29,28 +29,36 @@ class Format:
         key: Short name.
         title: For people.
         file: Name of what it writes in the chosen folder.
+        separate: Whether each radiograph has a file of its own, and several have a folder.
     """
 
     key: str
     title: str
     file: str
+    separate: bool = False
 
 
 FORMATS = (
     Format("csv", "CSV table (px, and mm where known)", "landmarks.csv"),
-    Format("slicer", "3D Slicer markups (.mrk.json)", "landmarks.mrk.json"),
+    Format("slicer", "3D Slicer markups (.mrk.json)", "landmarks.mrk.json", separate=True),
     Format("tps", "tpsDig (.tps)", "landmarks.tps"),
     Format("coco", "COCO keypoints (.json)", "landmarks.json"),
-    Format("labelme", "labelme (.json for each radiograph)", "labelme.json"),
-    Format("pts", "BoneFinder (.pts for each radiograph)", "points.pts"),
+    Format("labelme", "labelme (.json for each radiograph)", "labelme.json", separate=True),
+    Format("pts", "BoneFinder (.pts for each radiograph)", "points.pts", separate=True),
     Format("yolo", "YOLO-pose (folder)", "yolo"),
-    Format("dicom-sr", "DICOM structured report (.sr.dcm for each DICOM file)", "reports.sr.dcm"),
+    Format(
+        "dicom-sr", "DICOM structured report (.sr.dcm for each DICOM file)", "reports.sr.dcm", separate=True
+    ),
     Format("report", "Report with pictures (.html)", "report.html"),
 )
 
 
 class Exporting(QObject):
-    """Writes the landmarks of the session."""
+    """Writes the landmarks of the session.
+
+    Attributes:
+        folder: Where it has written last, or None.
+    """
 
     working = Signal(bool)
     wrote = Signal(object)
@@ -58,6 +66,7 @@ class Exporting(QObject):
     def __init__(self, context: Context, session_store: SessionStore, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.context, self.session_store = context, session_store
+        self.folder: Path | None = None
 
     def export(self, folder: Path, keys: list[str], *, overwrite: bool = False) -> None:
         """Write these formats into a folder, asking before a file is replaced.
@@ -78,7 +87,7 @@ class Exporting(QObject):
             raise UserError(
                 f"{folder} lies inside the folder of radiographs, where onemark looks for images; choose another folder"
             )
-        existing = [f.file for f in FORMATS if f.key in keys and _find_written(folder / f.file).exists()]
+        existing = [f.file for f in FORMATS if f.key in keys and _find_written(folder, f).exists()]
         if existing and not overwrite:
             self._ask(folder, keys, existing)
             return
@@ -106,6 +115,7 @@ class Exporting(QObject):
         self.context.tell(f"{folder} already holds {existing[0]}{more}.", "warn", choices)
 
     def _on_written(self, folder: Path, files: list[Path]) -> None:
+        self.folder = folder
         self.working.emit(False)
         self.context.tell(f"Exported {', '.join(file.name for file in files[:3])} to {folder}.", "good")
         self.wrote.emit(files)
@@ -153,10 +163,7 @@ def _knows_mm(table: LandmarkTable, cohort: Cohort) -> bool:
     return any(cohort.header(name).spacing for name in table.images)
 
 
-def _find_written(path: Path) -> Path:
-    # Some formats hold one radiograph in a file; several become a folder of that name.
-    name = path.name
-    for suffix in (".mrk.json", ".json", ".pts", ".sr.dcm"):
-        name = name.removesuffix(suffix)
-    folder = path.with_name(name)
-    return folder if folder.is_dir() else path
+def _find_written(folder: Path, written: Format) -> Path:
+    path = folder / written.file
+    several = folder / path.name.partition(".")[0]
+    return several if written.separate and several.is_dir() else path

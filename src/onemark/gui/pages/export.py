@@ -70,7 +70,8 @@ class ExportPage(Page):
 
     def show_files(self) -> None:
         """Open the folder in the file manager."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(self._folder.text()))
+        folder = self.app.exporting.folder
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder) if folder else self._folder.text()))
 
     def refresh(self) -> None:
         """Show what the export would write."""

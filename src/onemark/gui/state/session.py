@@ -325,12 +325,11 @@ class Session:
             return None
         return self.suggestion.place(image)
 
-    def import_annotations(self, table: LandmarkTable, *, replace: bool = False) -> tuple[int, list[str]]:
+    def import_annotations(self, table: LandmarkTable) -> tuple[int, list[str]]:
         """Import points placed elsewhere as exemplars.
 
         Args:
             table: Landmarks of radiographs, some of which may be in the cohort.
-            replace: Whether to replace points that the person has placed already.
 
         Returns:
             How many radiographs got points, and the names of those that kept their own.
@@ -343,7 +342,7 @@ class Session:
         for one in table:
             if self.cohort is None or one.image not in self.cohort:
                 continue
-            if one.image in self.annotations and not replace:
+            if one.image in self.annotations:
                 kept.append(one.image)
                 continue
             self._remember(one.image, self._annotation_from(one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -18,14 +18,9 @@ GUESSED, MOVED = "#4aa3ff", "#ffb020"
 class Crop(QWidget):
     """The crop and the point.
 
-    Signals:
-        clicked: x and y, px of the radiograph.
-
     Attributes:
         place: Where the point is, px of the radiograph.
     """
-
-    clicked = Signal(float, float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,7 +72,6 @@ class Crop(QWidget):
         height, width = self._radiograph.size
         if -0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5:
             self.place = (x, y)
-            self.clicked.emit(x, y)
             self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
