@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from onemark import Progress, UserError
+from onemark import Cancelled, Progress, UserError
 from onemark.nn.device import fabric_for
+from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.loop import TrainingContext, train
 from onemark.nn.training.parts import PartedGradient
 from onemark.nn.training.schedule import Plan
@@ -96,3 +98,34 @@ def test_parts_share_a_batch_that_does_not_divide():
 def test_no_part_is_smaller_than_two():
     with pytest.raises(UserError, match="ran out of memory: lower"):
         trained(Line(1))
+
+
+def with_dropout() -> Line:
+    """The task with dropout, which draws from torch's own generator."""
+    task = Line()
+    task.module[1] = nn.Dropout(0.5)
+    return task
+
+
+def test_dropout_repeats_where_a_stopped_training_goes_on(tmp_path: Path):
+    unbroken, _ = trained(with_dropout())
+    checkpoint, plan = Checkpoint(tmp_path / "checkpoint.safetensors"), Plan(12, rate=0.03)
+
+    def stop(event: Progress) -> None:
+        if event.step == 5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(with_dropout(), plan, TrainingContext(FABRIC, sink=stop, checkpoint=checkpoint))
+    again = with_dropout()
+    train(again, plan, TrainingContext(FABRIC, checkpoint=checkpoint))
+    found = again.module.state_dict()
+    assert found.keys() == unbroken.keys()
+    assert all(torch.equal(value, unbroken[name]) for name, value in found.items())
+
+
+def test_weights_drawn_after_a_training_do_not_depend_on_its_steps():
+    task = with_dropout()
+    before = torch.get_rng_state()
+    trained(task)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -369,3 +369,9 @@ def test_it_takes_all_its_time_only_where_its_answers_will_count(
     config = dataclasses.replace(TINY, hurried=hurried)
     fit_stage(CC2D, phantoms, exemplars, config, seconds=seconds)
     assert [plan.seconds for plan in plans] == [taken]
+
+
+def test_context_blocks_and_two_extractors_are_networks_of_their_own():
+    assert CC2D.architecture(TINY) == "compact"
+    for changes in ({"context": "rfb"}, {"extractors": "two", "task": "patch"}):
+        assert CC2D.architecture(dataclasses.replace(TINY, **changes)) == ""

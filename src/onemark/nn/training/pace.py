@@ -31,18 +31,18 @@ def seconds_per_step(network: nn.Module, canvas: Size, batch: int, fabric: Fabri
     Args:
         network: Takes `[B, 1, H, W]` and gives a tensor, or a list of them.
         canvas: `(H, W)`.
-        batch: B.
+        batch: B of all processes together, each of which computes its part.
         fabric: Device and precision.
 
     Returns:
-        Infinity where the device has too little memory for such a batch.
+        Infinity where a device has too little memory for its part.
 
     Raises:
         LostRank: another process has ended.
     """
     # A copy, because batch normalization would learn from the empty canvases.
     network = copy.deepcopy(network).to(fabric.device).train()
-    views = torch.zeros(batch, 1, *canvas, device=fabric.device)
+    views = torch.zeros(math.ceil(batch / fabric.world_size), 1, *canvas, device=fabric.device)
     try:
         with giving_way(fabric.device.type == "cpu" and fabric.world_size == 1) as look:
             seconds = _time_steps(network, views, fabric)

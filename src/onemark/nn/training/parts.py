@@ -1,7 +1,7 @@
 """The gradient of a step whose batch is computed whole, in parts one after the other, or by several processes.
 
-A part draws its radiographs from a generator of its own, so what a step learns from depends on the number of parts
-alone, and not on which process computes which part.
+A part draws its radiographs, and what dropout leaves out, from generators of its own. So what a step learns from depends
+on the number of parts alone, and not on which process computes which part or where a training was stopped.
 """
 
 from __future__ import annotations
@@ -105,11 +105,15 @@ class PartedGradient:
 
     def _run_part(self, step: int, part: int, fraction: float, size: int) -> dict[str, float]:
         generator = self.draw(step, part)
-        batch = self.task.batch(generator, fraction, None if self.parts == 1 else size)
-        with self.fabric.autocast():
-            loss, metrics = self.task.loss(self.module, batch)
-        # Multiplied only where needed, so that a whole batch is computed as without parts.
-        self.fabric.backward(loss if self.parts == 1 else loss * (size / self.batch))
+        # Dropout draws from torch's generator of the device. That of the CPU is put back, for a stage may draw further
+        # weights from it after a training; from another device's, nothing but dropout draws.
+        with torch.random.fork_rng([]):
+            torch.manual_seed(generator.initial_seed() ^ 1)  # the batch has the numbers of the seed itself
+            batch = self.task.batch(generator, fraction, None if self.parts == 1 else size)
+            with self.fabric.autocast():
+                loss, metrics = self.task.loss(self.module, batch)
+            # Multiplied only where needed, so that a whole batch is computed as without parts.
+            self.fabric.backward(loss if self.parts == 1 else loss * (size / self.batch))
         return {"loss": float(loss.detach()), **metrics}
 
     def _add_buffers(self, sums: dict[str, torch.Tensor], weight: float) -> None:

@@ -106,6 +106,31 @@ def test_with_a_view_each_the_other_answer_stands_for_consistency(generator: Cal
     assert [taught[1] for taught in said.taught()] == [False, False]
 
 
+def test_a_label_off_the_other_view_is_trusted_as_far_as_it_fits_on_the_own_one(
+    generator: Callable[..., torch.Generator],
+):
+    said = Said(spots(20, 1, 2, 0), spots(0, 1, 2, 0))
+    shown = view(generator, 4)
+    off = shown.xy.clone()
+    off[0] = -20.0
+    task = C2TTask(said, [], lambda store, index: torch.zeros(0), CONFIG)
+    views = (shown,), (dataclasses.replace(shown, xy=off),)
+    task.loss(said, CoTeachingBatch(views, 1, 1 / 3, 0.0))[0].backward()
+    assert said.taught() == [[False, True, True, False], [False, True, True, False]]
+
+
+def test_an_answer_off_the_view_is_no_inconsistency(generator: Callable[..., torch.Generator]):
+    said = Said(spots(0, 1, 2, 0), spots(-26, 21, 22, 20))
+    second = view(generator, 4)
+    right = torch.tensor([20.0, 0.0])
+    warp = dataclasses.replace(second.warp, translation=right.expand(4, 2))
+    first = dataclasses.replace(second, warp=warp)  # begins 20 px right of where the second one does
+    second = dataclasses.replace(second, xy=second.xy + right)
+    task = C2TTask(said, [], lambda store, index: torch.zeros(0), CONFIG)
+    task.loss(said, CoTeachingBatch(((first,), (second,)), 1, 1 / 3, 0.5))[0].backward()
+    assert said.taught()[1] == [True, True, False, False]
+
+
 def test_both_networks_learn_the_exemplar_from_their_own_answers(generator: Callable[..., torch.Generator]):
     said = Said(spots(0, 0, 4), spots(0, 0, -4))
     teach(generator, dataclasses.replace(CONFIG, exemplar=1.0, drop=0.0), said)

@@ -139,12 +139,13 @@ def test_a_field_follows_the_sure_moves_and_fades_where_none_is():
     assert field[0, :, :, 24:].abs().max() < 3
 
 
-@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize(("guided", "stride"), [(True, 4), (True, 2), (False, 4)])
 def test_guided_fields_begin_at_the_local_correlations(
-    guided: bool, generator: Callable[..., torch.Generator]
+    guided: bool, stride: int, generator: Callable[..., torch.Generator]
 ):
     torch.manual_seed(0)
-    net = RegistrationNet(replace(APART, affine="identity", guided=guided), CANVAS).eval()
+    config = replace(APART, affine="identity", guided=guided, field_stride=stride)  # type: ignore[arg-type]
+    net = RegistrationNet(config, CANVAS).eval()
     for head in (net.field, net.coarse_field):
         for value in head.last.parameters():
             torch.nn.init.zeros_(value)
@@ -153,6 +154,9 @@ def test_guided_fields_begin_at_the_local_correlations(
         found = net(images, torch.tensor([0]), torch.tensor([1]), 2)
     begin = smooth_field(found.near[1][0])
     assert begin.abs().max() > 0.1
+    assert found.near[1][0].stride == 4
+    size = (CANVAS[0] // stride, CANVAS[1] // stride)
+    begin = torch.nn.functional.interpolate(begin, size, mode="bilinear", align_corners=False)
     torch.testing.assert_close(found.fields[1], begin if guided else torch.zeros_like(begin))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -136,6 +137,23 @@ def test_pseudo_labels_are_renewed_when_it_is_time_and_slowly(generator: Callabl
     assert job.module.training
 
 
+def test_pseudo_labels_replace_nothing_that_a_person_said_of_any_radiograph(
+    generator: Callable[..., torch.Generator],
+):
+    config, none = changed(batch=4, focus_from=0.0), [torch.nan] * 2
+    whole = torch.tensor([[30.0, 20.0], [60.0, 40.0], [45.0, 30.0]])
+    part = torch.tensor([[40.0, 30.0], none, none])  # too little to be registered with
+    exemplars = [CanvasExemplar(0, whole), CanvasExemplar(1, part, torch.tensor([True, False, True]))]
+    hidden = [CanvasExemplar(2, torch.tensor([none] * 3), torch.tensor([False, False, True]))]
+    level = ResolutionLevel(1.0, Store(), exemplars, hidden)  # type: ignore[arg-type]
+    job = RegistrationTask(task(config).module, level, config, FABRIC)
+    job.batch(generator(), 0.5)
+    assert torch.equal(job.labels.xy[0], whole)
+    assert torch.equal(job.labels.xy[1, 0], part[0])
+    known = ~job.labels.xy.isnan().any(-1)
+    assert known.tolist() == [[True] * 3, [True, True, False], [True, True, False], [True] * 3]
+
+
 # --- the loss --------------------------------------------------------------------------------------------
 
 
@@ -168,6 +186,19 @@ def test_the_published_ramps_weigh_the_fields_little_at_first_and_the_synthetic_
     assert total == pytest.approx(0.25 * parts["similarity"] + parts["smooth"], rel=1e-2)
 
 
+def test_the_weight_of_the_synthetic_pairs_counts_while_it_falls(
+    generator: Callable[..., torch.Generator],
+):
+    totals = []
+    for weight in (1.0, 3.0):
+        job = task(changed(synthetic_until=0.5, w_synthetic=weight))
+        with torch.no_grad():
+            total, parts = job.loss(job.module, job.batch(generator(), 0.25))
+        totals.append(float(total))
+    fall = 1 - math.exp(-5 * 0.5**2)
+    assert totals[1] - totals[0] == pytest.approx(2 * fall * parts["synthetic"], rel=1e-2)
+
+
 def test_without_the_way_back_every_other_pair_is_seen_the_other_way(
     generator: Callable[..., torch.Generator],
 ):
@@ -180,6 +211,7 @@ def test_without_the_way_back_every_other_pair_is_seen_the_other_way(
     "settings",
     [
         {},
+        {"field_stride": 2},
         {
             "pairing": "joint",
             "fine": "windows",

@@ -113,7 +113,7 @@ class Colours(nn.Module):
 
 def compared(views: torch.Tensor, xy: torch.Tensor) -> Matching:
     reader = Reader(Colours(), (8, 8), fabric_for("cpu"))
-    return Matching(reader, 1, 400.0, ExemplarCrops(views, xy))
+    return Matching(reader, 1, 400.0, ExemplarCrops(views, xy), cycles=True)
 
 
 def test_a_landmark_is_found_where_it_looks_like_the_exemplar():
@@ -124,6 +124,15 @@ def test_a_landmark_is_found_where_it_looks_like_the_exemplar():
     logits, peaks = finder.find(other, torch.zeros(2, 16, 16))
     assert logits.shape == (2, 16, 16)
     torch.testing.assert_close(peaks.xy, torch.tensor([[3.0, 11.0], [13.0, 2.0]]), atol=0.05, rtol=0)
+
+
+def test_descriptors_of_exemplars_are_kept_only_for_the_way_back():
+    views, xy = torch.rand(3, 2, 1, 16, 16), torch.full((3, 2, 2), 7.0)
+    reader = Reader(Colours(), (8, 8), fabric_for("cpu"))
+    with_them, without = compared(views, xy), Matching(reader, 1, 400.0, ExemplarCrops(views, xy))
+    assert (len(with_them.maps), len(without.maps)) == (3, 0)
+    other, prior = torch.rand(2, 1, 16, 16), torch.zeros(2, 16, 16)
+    assert torch.equal(with_them.find(other, prior)[1].xy, without.find(other, prior)[1].xy)
 
 
 def test_of_several_exemplars_the_most_similar_visible_one_counts():
@@ -194,7 +203,8 @@ def test_descriptors_are_a_compact_matchers_or_none():
     assert all(
         torch.equal(value, embedder.state_dict()[key]) for key, value in network.embedder.state_dict().items()
     )
-    for wrong in ({}, {"heads.0.weight": torch.zeros(16, 32, 1, 1)}):
+    with_context = Embedder(UNet(), 16, "rfb").state_dict()
+    for wrong in ({}, {"heads.0.weight": torch.zeros(16, 32, 1, 1)}, with_context):
         with pytest.raises(UserError, match="this matcher has no compact network"):
             MatchNet.of(wrong)
 

@@ -112,13 +112,16 @@ class C2TTask:
     def loss(self, module: nn.Module, batch: CoTeachingBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Sum of three losses: on the pseudo-labels that the *other* network trusts (Alg. 1), on the exemplars' true
         labels, and on the agreement of both networks (Eq. 20).
+
+        A label that is not on the other network's views has no misfit there: a network goes by its own doubt of it.
         """
         outputs = self._run_networks(module, batch)
         cross = [self._disagreement(outputs, batch, n) for n in (0, 1)]
         doubts = [self._doubt(outputs[n], batch, n, cross[n]) for n in (0, 1)]
+        advices = [torch.where(outputs[1 - n].known, doubts[1 - n], doubts[n]) for n in (0, 1)]
         split = len(outputs[0].misfit) - batch.exemplars
         losses = []
-        for ours, advice, (apart, seen) in zip(outputs, reversed(doubts), cross, strict=True):
+        for ours, advice, (apart, seen) in zip(outputs, advices, cross, strict=True):
             pseudo = masked_mean(
                 ours.misfit[:split], choose_trusted(advice[:split], ours.known[:split], batch.drop)
             )
@@ -166,11 +169,13 @@ class C2TTask:
         cannot change the choice. With one view for each network, the other network's answer stands for its own on a
         second view, which saves two of the four published passes.
         """
-        apart = cross[0]
+        apart, seen = cross
         if self.config.views == "pair" and self.config.doubt > 0:
             weak, strong = batch.views[n]
             there = carry_heat(heat(output.maps[0], self.config.loss), weak.warp, strong.warp)
-            apart = disagreement(output.maps[1], there, self.config.loss)[0]
+            apart, seen = disagreement(output.maps[1], there, self.config.loss)
+        # Of an answer off the view nothing is known: as 0 it would count as perfect agreement.
+        apart = torch.where(seen, apart, output.misfit)
         return (1 - batch.doubt) * output.misfit + batch.doubt * apart
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onemark.imaging.keypoints import sift_points
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
+from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.pyramid import pyramid
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.dense import DenseOptions, DenseTask
@@ -68,9 +69,9 @@ class CC2D(Matcher):
 
     @classmethod
     def architecture(cls, config: StageConfig) -> str:
-        """The encoder with its heads; none where radiographs and patches have an extractor each."""
+        """The encoder with its heads; none with context blocks, or with two extractors."""
         assert isinstance(config, CC2DConfig)
-        return config.encoder if config.extractors == "shared" else ""
+        return config.encoder if config.extractors == "shared" and config.context == "none" else ""
 
     @property
     def grow(self) -> float:
@@ -175,9 +176,10 @@ class CC2D(Matcher):
 
     def _all_peaks(self, maps: Maps) -> Peaks:
         """Every exemplar's answer `[M, K]`."""
-        count, device = len(self.visible), maps[0].device
-        wide = [m.expand(count, -1, -1, -1) for m in maps]
-        return self._find([level.to(device) for level in self.templates], wide)
+        # All on one map: a copy of it for each of 150 exemplars would take a gigabyte.
+        found = self._find([level.to(maps[0].device).flatten(0, 1)[None] for level in self.templates], maps)
+        shape = tuple(self.visible.shape)
+        return Peaks(*(split_dim(one[0], 0, shape) for one in (found.xy, found.score, found.spread)))
 
     def _find(self, vectors: Vectors, maps: Maps) -> Peaks:
         config = self.config

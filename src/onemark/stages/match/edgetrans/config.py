@@ -78,7 +78,7 @@ class EdgeTransConfig(EncoderConfig):
     )
     w_global: float = option(1.0, "weight of the affine map's miss on synthetic pairs", low=0)
     # Without it, 0.17 mm worse after 240 steps; without the similarity, no worse (docs/benchmarks/registration.md).
-    w_synthetic: float = option(1.0, "weight of the fields' miss on synthetic pairs", low=0)
+    w_synthetic: float = option(1.0, "weight of the fields' miss on synthetic pairs; 5 published", low=0)
     w_similarity: float = option(0.25, "weight of the similarity of warped and target radiograph", low=0)
     # Without it, 0.06 mm worse after 240 steps.
     w_focus: float = option(0.5, "share of that similarity that is of edges around landmarks", low=0, high=1)

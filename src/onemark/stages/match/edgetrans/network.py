@@ -103,8 +103,9 @@ class RegistrationNet(nn.Module):
             refined, _ = self.pyramid(maps)
             field = head(refined[0])
             if matches and self.config.guided:
-                field = field + smooth_field(matches[0])
-            fields.append(self._spread(field))
+                # Correlations are as coarse as the tokens, and the head's field may be finer.
+                field = field + _resize(smooth_field(matches[0]), field.shape[-2:])
+            fields.append(_resize(field, [n // self.config.field_stride for n in self.canvas]))
             steps.append(at.then(fields[-1]))
             near.append(matches)
             at = steps[-1].detach()
@@ -117,16 +118,16 @@ class RegistrationNet(nn.Module):
             begin = fit_affine(match, begin)
         return affine_from(self.affine(token), begin), match
 
-    def _spread(self, field: torch.Tensor) -> torch.Tensor:
-        """Resize a field of any stride to the stride at which maps are kept."""
-        size = [n // self.config.field_stride for n in self.canvas]
-        if list(field.shape[-2:]) == size:
-            return field
-        return F.interpolate(field, size, mode="bilinear", align_corners=False)
-
     def _identity(self, count: int) -> Transform:
         device = next(self.parameters()).device
         return Transform.identity(count, self.canvas, self.config.field_stride, device)
+
+
+def _resize(field: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resize a field `[P, 2, h, w]` to another number of cells (h, w) of the same canvas."""
+    if list(field.shape[-2:]) == list(size):
+        return field
+    return F.interpolate(field, size, mode="bilinear", align_corners=False)
 
 
 def _backbone(config: EdgeTransConfig) -> tuple[nn.Module, Sequence[int]]:

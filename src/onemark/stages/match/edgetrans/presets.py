@@ -28,6 +28,7 @@ PUBLISHED: Preset = {
     "partners": "shuffled",
     "synthesis": "published",
     "miss": "squared",
+    "w_synthetic": 5.0,  # at the start of the released code's schedule
     "w_similarity": 0.25,
     "w_focus": 0.5,
     "w_smooth": 1.0,

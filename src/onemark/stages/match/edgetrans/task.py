@@ -28,8 +28,6 @@ from onemark.stages.match.edgetrans.network import Cascade, RegistrationNet
 from onemark.stages.match.edgetrans.sift import align_by_sift
 from onemark.stages.match.edgetrans.transform import Transform
 
-PUBLISHED_SYNTHETIC = 5.0  # weight of the fields' miss at the start of the released code's schedule
-
 
 @dataclass(frozen=True)
 class RegistrationBatch:
@@ -105,8 +103,11 @@ class RegistrationTask:
         self.intensity = Intensity() if config.synthesis == "elastic" else UNCHANGED
         landmarks = level.exemplars[0].xy.shape[0]
         self.labels = AveragedLabels(len(level.store), landmarks, config.memory).to(fabric.device)
-        for one in level.exemplars:
+        # Where a person said where a landmark is, or that it is not visible.
+        self.answered = torch.zeros(len(level.store), landmarks, dtype=torch.bool, device=fabric.device)
+        for one in (*level.exemplars, *level.hidden):
             self.labels.xy[one.index] = one.xy.to(fabric.device)
+            self.answered[one.index] = one.answered.to(fabric.device)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -155,14 +156,12 @@ class RegistrationTask:
             self.fabric.device.type, enabled=False
         ):  # bfloat16 would round places to whole pixels
             parts = self._synthetic_losses(found, batch.truth, known)
-            synthetic = PUBLISHED_SYNTHETIC * _fall(batch.fraction, config.synthetic_until)
-            if config.synthetic_until == 0:
-                synthetic = config.w_synthetic
+            fall = _fall(batch.fraction, config.synthetic_until) if config.synthetic_until > 0 else 1.0
             rise = _rise(batch.fraction, config.local_ramp)
             local = self._real_losses(found, batch, known)
             weights = {
                 "global": config.w_global,
-                "synthetic": rise * synthetic,
+                "synthetic": rise * config.w_synthetic * fall,
                 "match": config.w_match,
                 "similarity": rise * config.w_similarity,
                 "smooth": rise * config.w_smooth,
@@ -275,7 +274,7 @@ class RegistrationTask:
         xy = exemplar.xy.to(device)
         predictions = answer.inverse(xy.nan_to_num().expand(len(index), -1, -1))
         predictions = torch.where(xy.isnan(), torch.nan, predictions)
-        predictions[[i == exemplar.index for i in index]] = torch.nan  # it keeps what a person annotated
+        predictions[self.answered[index]] = torch.nan  # what a person annotated is kept
         self.labels.renew(index, predictions)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from onemark.imaging.augment import Warp, invert_displacement, sample
+from onemark.imaging.augment import invert_displacement, sample
 from onemark.imaging.letterbox import Size
 from onemark.nn.heatmaps.decode import cells_to_pixels, pixels_to_cells
 
@@ -144,10 +144,6 @@ class Transform:
         columns = inverse[:, None, None, :, 0], inverse[:, None, None, :, 1]
         away: torch.Tensor = x[..., None] * columns[0] + y[..., None] * columns[1]
         return away / stride
-
-    def to_warp(self) -> Warp:
-        """The same map with its field at full resolution."""
-        return Warp(self.matrix, self.translation, self.field(1))
 
     def displacement_at(self, xy: torch.Tensor) -> torch.Tensor:
         """D at points `[B, h, w, 2]`."""

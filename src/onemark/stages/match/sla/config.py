@@ -56,7 +56,7 @@ class SLAConfig(EncoderConfig):
     temperature: float = option(
         DenseOptions.temperature, "factor on cosines before the softmax", low=0.1, high=1000
     )
-    window: int = option(9, "half the window of comparisons of task patches", unit="cells", low=2, high=64)
+    window: int = option(9, "half the window of comparisons of views=patches", unit="cells", low=2, high=64)
     patch: int = option(192, "side of the template patches", unit="canvas px", low=32, high=1024)
     several: Several = several_option()
     steps: int = option(800, "training steps, where no time budget is given", unit="steps", low=1)

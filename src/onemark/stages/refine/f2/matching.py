@@ -36,17 +36,24 @@ class Matching:
         stride: Crop px per cell.
         temperature: Factor on cosines.
         known: The exemplars' crops.
+        cycles: Whether the way back to the exemplars will be asked for, which takes their descriptors: some 12 MB each.
     """
 
-    def __init__(self, reader: Reader, stride: int, temperature: float, known: ExemplarCrops) -> None:
+    def __init__(
+        self, reader: Reader, stride: int, temperature: float, known: ExemplarCrops, cycles: bool = False
+    ) -> None:
         self.reader, self.stride, self.temperature = reader, stride, temperature
         device = reader.fabric.device
         self.cells = pixels_to_cells(known.xy, stride).to(device)
         self.visible = known.xy.isfinite().all(-1).to(device)
-        self.maps = [torch.cat([reader(one[part]) for part in _parts(one)]) for one in known.views]
+        self.maps: list[torch.Tensor] = []
+        vectors = []
         # Vectors of landmarks that are not visible are never used: `visible` masks them.
-        places = self.cells.nan_to_num()
-        vectors = [vectors_at(m, at[:, None])[:, 0] for m, at in zip(self.maps, places, strict=True)]
+        for one, places in zip(known.views, self.cells.nan_to_num(), strict=True):
+            maps = torch.cat([reader(one[part]) for part in _parts(one)])
+            vectors.append(vectors_at(maps, places[:, None])[:, 0])
+            if cycles:
+                self.maps.append(maps)
         self.vectors = torch.stack(vectors)
 
     def find(self, views: torch.Tensor, prior: torch.Tensor, top: int = 1) -> tuple[torch.Tensor, Peaks]:

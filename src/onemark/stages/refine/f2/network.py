@@ -65,7 +65,9 @@ class MatchNet(nn.Module):
 
     @staticmethod
     def fits(start: Mapping[str, torch.Tensor]) -> bool:
-        """Whether these weights are a compact matcher's."""
+        """Whether these weights are a compact matcher's, which reads all with one network and without context blocks."""
+        if any(key.startswith(("context.", "template.")) for key in start):
+            return False
         head = start.get("heads.0.weight")
         own = MatchNet(1 if head is None else len(head)).embedder.state_dict()
         return all(key in start and start[key].shape == value.shape for key, value in own.items())

@@ -150,7 +150,10 @@ class F2(Refiner):
 
     def _matching_with(self, known: ExemplarCrops) -> Matching:
         if self._matching is None:
-            self._matching = Matching(self.reader, self.network.stride, self.config.temperature, known)
+            config = self.config
+            self._matching = Matching(
+                self.reader, self.network.stride, config.temperature, known, cycles=config.top > 1
+            )
         return self._matching
 
     def _preview(self, size: ResolutionLevel, locate: Locate) -> list[LandmarkSet]:
