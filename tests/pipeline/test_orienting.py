@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +87,36 @@ def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
     monkeypatch.setattr(Orienter, "unlikeness", mislead)
     assert misled.find(cohort[one]).is_upright
     assert replace(misled, canvas=orienter.canvas[:1]).find(cohort[one]) == ALL[4]
+
+
+def test_an_odd_radiograph_is_taken_for_turned_only_where_others_surely_are(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+):
+    cohort, truth, ways = lying
+    odd, exemplars = truth.images[3], LandmarkTable.from_sets(truth.sets[:1])
+    compare = Orienter.compare
+
+    def mislead(
+        self: Orienter,
+        radiographs: Iterable[Radiograph],
+        orientations: list[Orientation],
+        reference: int = 0,
+        enough: float | None = None,
+    ) -> dict[str, list[float]]:
+        found = compare(self, radiographs, orientations, reference)
+        if odd in found:  # unlike all others, and less so as its mirror image
+            usual = compare(self, [cohort[odd]], [UPRIGHT], reference)[odd][0]
+            found[odd] = [(8 if way == ALL[4] else 10) * usual for way in orientations]
+        return found
+
+    monkeypatch.setattr(Orienter, "compare", mislead)
+    upright = cohort.subset([name for name in cohort.names if name not in ways])
+    alone = learn_orientations(upright, exemplars, lambda _: None)
+    assert not alone.other_ways
+    assert alone.find(cohort[odd]).is_upright
+    among = learn_orientations(cohort, exemplars, lambda _: None)
+    assert among.other_ways == {**ways, odd: ALL[4]}
+    assert among.find(cohort[odd]) == ALL[4]
 
 
 def test_radiographs_that_are_compared_together_are_not_kept_together(

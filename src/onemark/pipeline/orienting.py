@@ -33,12 +33,19 @@ FIRST = (
 )
 USUAL = 1.3  # times that unlikeness: such a radiograph is taken as upright without trying the others
 CLEARLY = 0.85  # of the unlikeness of the radiograph as it lies: a better orientation must reach that
+# The same where no radiograph of the cohort reaches it: of 169 upright chests, two are between both limits.
+SURELY = 0.72
 WITNESSES = (
     3  # with the exemplar alone, 2 of 150 cephalograms that lie as it does were taken for mirror images
 )
 TOGETHER = 16  # radiographs that are compared at once
 STRETCH = 1.5  # as for mixed cohorts: upright radiographs of any shape fill the canvas
 NAMED = 5  # radiographs that a message names
+
+
+Weighed = tuple[Orientation, float]
+"""An orientation, and how unlike others a radiograph is in it, as a share of how unlike it is as it lies."""
+AS_IT_LIES: Weighed = (UPRIGHT, 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,18 +83,25 @@ class Orienter:
         """The orientation of a radiograph; upright where no other is clearly better."""
         return self.look(radiograph)[0]
 
-    def find_all(self, cohort: Cohort, names: Sequence[str]) -> dict[str, Orientation]:
-        """Name -> orientation of the radiographs of a cohort that can be read, compared together as they lie."""
+    @property
+    def limit(self) -> float:
+        """What share of a radiograph's unlikeness as it lies another orientation must reach.
+
+        Where some of the cohort surely lie otherwise, others may, too; else one that seems to is rather an odd one.
+        """
+        return CLEARLY if self.other_ways else SURELY
+
+    def weigh_all(self, cohort: Cohort, names: Sequence[str]) -> dict[str, Weighed]:
+        """Name -> the best orientation of the radiographs that can be read, compared together as they lie."""
         limit = USUAL * self.usual
         unlike = self.compare(cohort.readable(names), [UPRIGHT], enough=limit)
         doubtful = [name for name, values in unlike.items() if values[0] > limit]
         turned = self.compare(cohort.readable(doubtful), ALL[1:])
-        found = dict.fromkeys(unlike, UPRIGHT)
+        found = dict.fromkeys(unlike, AS_IT_LIES)
         for name, others in turned.items():
             every = [*unlike[name], *others]
             if not self.choose(every).is_upright:
-                chosen = self._decide(cohort[name], every)
-                found[name] = UPRIGHT if chosen.is_upright else self._with_pairs(chosen)
+                found[name] = self._weigh(cohort[name], every)
         return found
 
     def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
@@ -101,10 +115,10 @@ class Orienter:
         as_it_lies = self.unlikeness(radiograph, [UPRIGHT], enough=limit)[0]
         if as_it_lies <= limit:
             return UPRIGHT, as_it_lies / usual
-        unlike = self._all(radiograph, as_it_lies)
-        found = self._decide(radiograph, unlike)
-        multiple = unlike[ALL.index(found)] / usual
-        return (UPRIGHT if found.is_upright else self._with_pairs(found)), multiple
+        unlike = [as_it_lies, *self.unlikeness(radiograph, ALL[1:])]
+        found, share = self._weigh(radiograph, unlike)
+        found = found if share < self.limit else UPRIGHT
+        return found, unlike[ALL.index(found)] / usual
 
     def choose(self, unlike: Sequence[float]) -> Orientation:
         """The orientation, from how unlike the exemplar a radiograph is in each of the eight."""
@@ -112,22 +126,20 @@ class Orienter:
         best = min(possible, key=lambda n: unlike[n])
         return ALL[best] if unlike[best] < CLEARLY * unlike[0] else UPRIGHT
 
-    def _decide(self, radiograph: Radiograph, unlike: Sequence[float]) -> Orientation:
-        """As `choose`, without the pairs, where the witnesses confirm it; upright where they do not."""
+    def _weigh(self, radiograph: Radiograph, unlike: Sequence[float]) -> Weighed:
+        """The orientation that is best for the exemplar, and its share for exemplar and witnesses together.
+
+        A radiograph may be less like the exemplar than its own mirror image.
+        """
         found = self.choose(unlike)
-        return found if found.is_upright or self._confirms(found, radiograph, unlike) else UPRIGHT
-
-    def _all(self, radiograph: Radiograph, as_it_lies: float) -> list[float]:
-        return [as_it_lies, *self.unlikeness(radiograph, ALL[1:])]
-
-    def _confirms(self, found: Orientation, radiograph: Radiograph, unlike: Sequence[float]) -> bool:
-        """Whether the witnesses agree with the exemplar, to which a radiograph may be less like than its mirror image."""
+        if found.is_upright:
+            return AS_IT_LIES
         pairs = [(unlike[0], unlike[ALL.index(found)])]
         for witness in range(1, len(self.canvas)):
             as_it_lies, turned = self.unlikeness(radiograph, [UPRIGHT, found], witness)
             pairs.append((as_it_lies, turned))
         as_it_lies, turned = map(sum, zip(*pairs, strict=True))
-        return turned < CLEARLY * as_it_lies
+        return self._with_pairs(found), turned / as_it_lies
 
     def unlikeness(
         self,
@@ -206,11 +218,14 @@ def learn_orientations(
     others = [name for name in cohort.names if name != first]
     orienter = Orienter.restore(*saved) if saved else _start(cohort, first, others)
     orienter = replace(orienter, swap=swap)
-    known = {first: UPRIGHT, **orienter.known}
+    known, weighed = {first: UPRIGHT, **orienter.known}, dict[str, Weighed]()
     for start in range(0, len(others), TOGETHER):
         some = others[start : start + TOGETHER]
-        known |= orienter.find_all(cohort, [name for name in some if name not in known])
+        weighed |= orienter.weigh_all(cohort, [name for name in some if name not in known])
         sink(Progress(SLOT, start + len(some), len(others)))
+    surely = any(share < SURELY for _, share in weighed.values())
+    limit = CLEARLY if surely else orienter.limit
+    known |= {name: way if share < limit else UPRIGHT for name, (way, share) in weighed.items()}
     return replace(orienter, known=known)
 
 
