@@ -196,3 +196,18 @@ def test_radiographs_beyond_the_pool_do_not_count(
         assert trust is not None
         shares.append(trust.detector[0])
     assert shares[0] == shares[1] < shares[2]
+
+
+def test_where_all_are_annotated_the_matchers_own_radiographs_do_not_speak_for_it(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    def almost_right(radiograph: Radiograph) -> LandmarkSet:
+        xy = radiograph_truth[radiograph.pixels.tobytes()] + 0.3
+        return LandmarkSet(radiograph.name, NAMES, xy, np.full(3, 0.5), np.full(3, 4.0))
+
+    stages["match"] = KnownPoints(almost_right)
+    stages["detect"].by = np.full(3, 0.5)  # type: ignore[attr-defined]
+    everyone = LandmarkTable.from_sets(replace(exemplars3.sets[0], image=name) for name in phantoms.names)
+    trust = measure_trust(stages, everyone, phantoms, 0)
+    assert trust is not None
+    assert trust.detector.tolist() == [1, 1, 1]

@@ -41,6 +41,7 @@ SLOT = "trust"
 EXEMPLARS = 3
 COPIES = 4
 ASKED = 8  # radiographs on which the matcher's answers are compared
+UNSEEN = 0.01  # of the side: that error where all radiographs are annotated, which the matcher knows by heart
 APART = 0.75  # of the distance between the matcher's answers: its error on other radiographs
 HALF = 150  # radiographs of which a detector averages half of the squared error out
 LABEL = 10  # radiographs to which a further annotated one is worth as much
@@ -238,7 +239,7 @@ def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -
         return float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side
 
     apart = list(spread(look, asked, matcher.fabric.device))
-    return APART * fmean(apart) if apart else 0.0
+    return APART * fmean(apart) if apart else UNSEEN
 
 
 def _fall(value: Any, full: float, none: float) -> Any:
