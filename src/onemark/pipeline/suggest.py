@@ -78,29 +78,20 @@ def suggest(
             f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
         )
     with locked(out, make=True) if out is not None else nullcontext():
-        folder = RunFolder.open(out) if out is not None and (Path(out) / CONFIG).exists() else None
-        there = folder is not None
-        if folder is not None:
-            folder.settle()
-            count_finished(folder)
-            config = _settled_config(folder, cohort, device)
+        begun = _find_begun(out, cohort, device)
+        if begun is not None:
+            folder: RunFolder | None
+            folder, config = begun
         else:
             total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
+            state = RunState.SUGGESTED
             config = new_config(
-                cohort,
-                recipe,
-                total,
-                device,
-                seed,
-                settings,
-                orient=orient,
-                progress=progress,
-                state=RunState.SUGGESTED,
+                cohort, recipe, total, device, seed, settings, orient=orient, progress=progress, state=state
             )
             folder = None if out is None else RunFolder.create(out, config)
             config = folder.config if folder else config
         chosen = _suggesting_recipe(config.recipe)
-        with folder.discarded_on_error() if folder and not there else nullcontext():
+        with folder.discarded_on_error() if folder and begun is None else nullcontext():
             stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
         found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
         found = replace(found, run=folder.path if folder else None)
@@ -134,6 +125,16 @@ def _suggesting_recipe(recipe: str) -> Recipe:
             "scp"
         )
     return chosen
+
+
+def _find_begun(out: Path | str | None, cohort: Cohort, device: str) -> tuple[RunFolder, RunConfig] | None:
+    """The run that is there already, settled, and its configuration. Raises UserError as `_settled_config` does."""
+    if out is None or not (Path(out) / CONFIG).exists():
+        return None
+    folder = RunFolder.open(out)
+    folder.settle()
+    count_finished(folder)
+    return folder, _settled_config(folder, cohort, device)
 
 
 def _settled_config(folder: RunFolder, cohort: Cohort, device: str) -> RunConfig:

@@ -356,7 +356,7 @@ class Training(QObject):
             session.set_predictions(predictions)
             return
         verdict = known.verdict if former else predictions.verdict
-        # The person typed a pixel size during the training, or stopped it: what is not predicted anew stays as it was.
+        # The pixel size may have been typed during the training. After a stop, former predictions fill the gaps.
         self.context.background.run(
             lambda: Predictions.from_sets(
                 [*former.values(), *convert_errors(cohort, predictions.sets.values(), before)],

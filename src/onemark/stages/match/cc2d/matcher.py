@@ -176,7 +176,7 @@ class CC2D(Matcher):
 
     def _all_peaks(self, maps: Maps) -> Peaks:
         """Every exemplar's answer `[M, K]`."""
-        # All on one map: a copy of it for each of 150 exemplars would take a gigabyte.
+        # All on one map: a copy of it for each of 150 exemplars would take as much memory again 150 times.
         found = self._find([level.to(maps[0].device).flatten(0, 1)[None] for level in self.templates], maps)
         shape = tuple(self.visible.shape)
         return Peaks(*(split_dim(one[0], 0, shape) for one in (found.xy, found.score, found.spread)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,20 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.canvases)
+
+    @cached_property
+    def _coarser(self) -> dict[int, tuple[Field, torch.Tensor]]:
+        return {}
+
+    def at(self, stride: int) -> tuple[Field, torch.Tensor]:
+        """Fields and errors `[R, R, h, w(, 2)]` on a grid of that stride, canvas px and its cells; made once."""
+        if stride not in self._coarser:
+            shape = (self.canvases.shape[-2] // stride, self.canvases.shape[-1] // stride)
+            fields = resize_field(self.fields.flatten(0, 1), shape)
+            errors = F.interpolate(self.errors.flatten(0, 1)[:, None], shape, mode="bilinear")[:, 0]
+            both = (len(self), len(self), *shape)
+            self._coarser[stride] = fields.view(*both, 2), errors.view(both) * (STRIDES[-1] / stride)
+        return self._coarser[stride]
 
     def index(self, canvas: torch.Tensor) -> int | None:
         """Position of a canvas `[1, H, W]` in the group; None where it is not one of its radiographs."""
@@ -206,26 +221,29 @@ def _approach(
         target: The radiograph.
         config: Steps and weights.
     """
-    kept = list(which)
+    at = list(range(len(which)))
+    few = _fewer(which, keys, config.detours)
     ours, theirs = (
-        one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, len(kept)))
+        one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, len(at)))
     )
     affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
     fields = affine
     for stride in STRIDES:
-        if stride < AGREED:
-            kept = [k for k in which if k in keys]
-            free = max(0, config.detours - max(0, sum(k >= 0 for k in kept) - 1))
-            kept += [k for k in which if k not in keys][:free]
-            rows = [which.index(k) for k in kept]
-            fields, affine = fields[rows], affine[rows]
-        ours = sources.at(stride)[[which.index(k) for k in kept]]
-        theirs = target.at(stride, len(kept))
+        if stride < AGREED and at != few:
+            fields, affine, at = fields[few], affine[few], few
+        ours, theirs = sources.at(stride)[at], target.at(stride, len(at))
         weights = (config.bending, config.diffusion)
         fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
         if stride >= AGREED:
-            fields = agree_outside(group, kept, fields, stride)
-    return dict(zip(kept, fields, strict=True))
+            fields = agree_outside(group, which, fields, stride)
+    return dict(zip((which[n] for n in at), fields, strict=True))
+
+
+def _fewer(which: Sequence[int], keys: Sequence[int], detours: int) -> list[int]:
+    """Positions of the exemplars among radiographs, and of as many references as there may be detours."""
+    ours = [n for n, k in enumerate(which) if k in keys]
+    others = [n for n, k in enumerate(which) if k not in keys]
+    return ours + others[: max(0, detours - max(0, sum(which[n] >= 0 for n in ours) - 1))]
 
 
 def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int) -> Field:
@@ -240,18 +258,13 @@ def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int
     rows = [n for n, k in enumerate(which) if k >= 0]
     if len(rows) < 2:
         return fields
-    inside, shape = [which[n] for n in rows], (fields.shape[1], fields.shape[2])
-    between = group.fields[inside][:, inside].flatten(0, 1)
-    errors = F.interpolate(group.errors[inside][:, inside].flatten(0, 1)[:, None], shape, mode="bilinear")[
-        :, 0
-    ]
-    count = len(inside)
+    inside, count = [which[n] for n in rows], len(rows)
+    between, errors = (one[inside][:, inside] for one in group.at(stride))
     # The way from a radiograph over itself is the direct one, without an error.
-    answers = follow(resize_field(between, shape), fields[rows].repeat(count, 1, 1, 1), stride)
-    doubt = (errors * (STRIDES[-1] / stride)) ** 2
+    answers = follow(between.flatten(0, 1), fields[rows].repeat(count, 1, 1, 1), stride)
+    ways = answers.view(count, count, *answers.shape[1:]).transpose(0, 1)
     agreed = fields.clone()
-    ways, doubts = (one.view(count, count, *one.shape[1:]).transpose(0, 1) for one in (answers, doubt))
-    agreed[rows] = agree_on(ways, doubts, stride)[0]
+    agreed[rows] = agree_on(ways, errors.transpose(0, 1) ** 2, stride)[0]
     return agreed
 
 
