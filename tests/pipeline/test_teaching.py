@@ -37,7 +37,8 @@ class Off(Locator):
         raise NotImplementedError
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
-        return LandmarkSet(radiograph.name, NAMES, np.full((2, 2), 10.0) + np.array([self.by, 0.0]))
+        at = np.full((len(self.names), 2), 10.0)
+        return LandmarkSet(radiograph.name, self.names, at + np.array([self.by, 0.0]))
 
 
 class Halves(Refiner):
@@ -82,3 +83,36 @@ def test_what_cannot_be_compared_is_taken_as_it_was_taught(phantoms: Cohort, exe
     assert choose_better(taught, Off(1.0, ("a", "c")), {}, exemplars, phantoms, 0) is taught
     matcher = KnownPoints(Off(9.0).locate)
     assert choose_better(matcher, KnownPoints(Off(1.0).locate), {}, exemplars, phantoms, 0) is matcher
+
+
+class Elsewhere(Off):
+    """A detector that is off by some px on the first exemplar, and by others on radiographs with single answers."""
+
+    def __init__(self, known: float, elsewhere: float) -> None:
+        super().__init__(known, (*NAMES, "c"))
+        self.elsewhere = elsewhere
+
+    def locate(self, radiograph: Radiograph) -> LandmarkSet:
+        by = self.by if radiograph.name == "whole" else self.elsewhere
+        return Off(by, self.names).locate(radiograph)
+
+
+@pytest.mark.parametrize(("now", "elsewhere", "kept"), [(1.0, 3.0, 0), (1.0, 5.5, 1), (3.5, 3.5, 1)])
+def test_answers_count_beside_the_radiograph_that_the_former_network_knows_by_heart(
+    now: float, elsewhere: float, kept: int, phantoms: Cohort, monkeypatch: pytest.MonkeyPatch
+):
+    whole = LandmarkSet(phantoms.names[0], (*NAMES, "c"), np.full((3, 2), 10.0))
+    asked = np.array([True, False, False])
+    one = np.where(asked[:, None], whole.xy, np.nan)
+    answers = [LandmarkSet(name, whole.names, one, asked=asked) for name in phantoms.names[1:4]]
+
+    def draw(exemplars: LandmarkTable, *_: Any) -> Iterator[tuple[Radiograph, np.ndarray]]:
+        is_whole = exemplars.images == (whole.image,)
+        pixels = np.zeros((32, 32), np.float32)
+        yield Radiograph("whole" if is_whole else "single", pixels), whole.xy if is_whole else one
+
+    monkeypatch.setattr(teaching, "draw_copies", draw)
+    # As many points on the whole radiograph as answers: the former network is 3 px off on average.
+    taught, former = Elsewhere(now, elsewhere), Elsewhere(0.0, 6.0)
+    table = LandmarkTable.from_sets([whole, *answers])
+    assert choose_better(taught, former, {}, table, phantoms, 0) is (taught, former)[kept]

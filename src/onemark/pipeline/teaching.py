@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
@@ -42,13 +44,27 @@ def choose_better(
     if former is None or isinstance(taught, Matcher) or former.names != taught.names:
         return taught
     asked = [_answer_of(stage, before) for stage in (taught, former)]
+    whole = exemplars.mostly_annotated()
+    others = replace(exemplars, sets=tuple(one for one in exemplars if one.image not in whole.images))
+    # On the radiograph that it knows by heart, the former stage cannot be beaten: each annotated point counts alike.
+    parts = [(_compare(asked, part, cohort, seed), part.answers) for part in (whole, others) if len(part)]
+    known = [(errors, points) for errors, points in parts if errors is not None]
+    if not known:
+        return taught
+    now, then = np.average([errors for errors, _ in known], 0, [points for _, points in known])
+    return former if now > WORSE * then else taught
+
+
+def _compare(
+    asked: Sequence[Ask], exemplars: LandmarkTable, cohort: Cohort, seed: int
+) -> NDArray[np.float64] | None:
+    """Each stage's mean error on copies, share of the side; None where no landmark is on any of them."""
     errors = [
         [float(np.nanmean(errors_of(ask(copy), xy, copy))) for ask in asked]
         for copy, xy in draw_copies(exemplars, cohort, seed, COPIES, COPIES)
         if np.isfinite(xy).any()
     ]
-    now, then = np.mean(errors, 0) if errors else (0.0, 0.0)
-    return former if now > WORSE * then else taught
+    return np.mean(errors, 0) if errors else None
 
 
 def _answer_of(stage: Stage, before: Mapping[str, Stage]) -> Ask:
