@@ -52,6 +52,15 @@ class Worse(Refiner):
         return replace(coarse, xy=coarse.xy + np.array([[0.0], [0.0], [30.0]]))
 
 
+class Steady(Refiner):
+    """A refiner whose points are 4 px off, wherever it begins."""
+
+    def learn(self, context: StageContext, level: ResolutionLevel) -> None: ...
+
+    def refine(self, radiograph: Radiograph, coarse: LandmarkSet) -> LandmarkSet:
+        return replace(coarse, xy=radiograph_truth[radiograph.pixels.tobytes()] + 4.0 / np.sqrt(2))
+
+
 radiograph_truth: dict[bytes, np.ndarray] = {}
 
 
@@ -211,3 +220,48 @@ def test_where_all_are_annotated_the_matchers_own_radiographs_do_not_speak_for_i
     trust = measure_trust(stages, everyone, phantoms, 0)
     assert trust is not None
     assert trust.detector.tolist() == [1, 1, 1]
+
+
+def off_by_8_px_on_copies(radiograph: Radiograph) -> LandmarkSet:
+    """A matcher whose answers lie 4 px apart, so that it is 3 px off elsewhere."""
+    known = radiograph_truth.get(radiograph.pixels.tobytes(), np.full((3, 2), 50.0))
+    return LandmarkSet(radiograph.name, NAMES, known + 8.0 / np.sqrt(2), np.full(3, 0.5), np.full(3, 4.0))
+
+
+def test_registration_that_is_worse_on_copies_than_elsewhere_does_not_make_others_look_good(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["match"] = KnownPoints(off_by_8_px_on_copies)
+    stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
+    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
+    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    assert trust is not None
+    assert trust.detector.max() < 0.5  # 3.5 px against 3
+    assert trust.refiner.tolist() == [0, 0, 0]  # 4 px against no more than 3.3
+
+
+def test_a_trained_matcher_is_judged_by_what_it_does_on_copies(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["match"] = KnownPoints(off_by_8_px_on_copies)
+    stages["match"].network = nn.Identity()
+    stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
+    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
+    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    assert trust is not None
+    assert trust.detector.tolist() == [1, 1, 1]
+
+
+def test_answers_on_copies_stay_as_they_are_where_a_landmark_is_on_none(
+    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    stages["match"] = KnownPoints(off_by_8_px_on_copies)
+    stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
+    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
+    xy = exemplars3.sets[0].xy.copy()
+    xy[1] = np.nan
+    lacking = LandmarkTable.from_sets([replace(exemplars3.sets[0], xy=xy)])
+    trust = measure_trust(stages, lacking, phantoms, 0)
+    assert trust is not None
+    assert np.isfinite(trust.detector).all()
+    assert trust.refiner.tolist() == [0, 0, 0]

@@ -11,11 +11,15 @@ where `a` and `b` are the errors of matcher and detector on changed copies of th
 `t` is how far the matcher's answers for a place lie apart on the other radiographs; `u`, which grows with their number,
 is the part of it that a detector averages out; and `k` says how much harder other radiographs are for the detector than
 copies of an exemplar, which is less, the more of them it has seen.
+
+Copies of an exemplar lie outside the group of registration, which reaches its own radiographs more exactly. Where
+registration is further off on copies than `t`, its answers there are drawn towards the truth until they are as exact as
+that. Else a detector and a refiner that are worse than registration elsewhere would seem to be better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -30,6 +34,7 @@ from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import scale_to, shapes_of
 from onemark.nn.threads import spread
 from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, refiner_of
+from onemark.stages.base import Locator
 from onemark.stages.copies import Copy, draw_copies, errors_of
 from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
@@ -54,6 +59,7 @@ FAR_OFF = (2.0, 3.0)  # of one landmark
 AS_NEAR = (0.97, 1.03)  # of the refined points together, as a multiple of the coarse points' error
 
 Shares = NDArray[np.float64]
+Pairs = Sequence[tuple[LandmarkSet, LandmarkSet]]
 
 
 @dataclass(frozen=True)
@@ -176,44 +182,52 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     if last is matcher and refiner is None:
         return None
     device = device_of(stages)
-
-    def compare(copied: Copy) -> list[Shares]:
-        copy, xy = copied
-        matched = matcher.locate(copy)
-        detected = matched if last is matcher else last.locate(copy)
-        return [errors_of(one, xy, copy) for one in (matched, detected)]
-
     copies = list(draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS))
-    by_matcher, by_detector = _typical(np.stack(list(spread(compare, copies, device))))
-    detector = np.ones(len(by_matcher))
+
+    def look(copied: Copy) -> tuple[LandmarkSet, LandmarkSet]:
+        matched = matcher.locate(copied[0])
+        return matched, matched if last is matcher else last.locate(copied[0])
+
+    pairs: Pairs = list(spread(look, copies, device))
+    apart = _measure_apart(matcher, exemplars, cohort)
+    if matcher.network is None:  # what is trained knows the exemplars best
+        pairs = _ease(pairs, copies, apart)
+    detector = np.ones(len(matcher.names))
     if last is not matcher:
-        apart = _measure_apart(matcher, exemplars, cohort)
-        shown = min(len(cohort), last.config.pool)
-        if isinstance(last, Detector) and last.seen is not None:
-            shown = last.seen
-        seen = max(1, round(shown + LABEL * max(0.0, exemplars.answers - 1)))
-        by_itself = _fall(by_detector / np.maximum(by_matcher, ENOUGH), *FAR_OFF)
-        learned = by_itself > 0
-        detector *= by_itself
-        if learned.mean() > 0.5:  # else a few that look well do so by chance
-            detector *= _share(by_matcher[learned], by_detector[learned], apart, seen)
-        else:
-            detector *= 0
+        detector = _shares(*_compare(pairs, copies), apart, _seen(last, exemplars, cohort))
     trust = Trust(detector, np.ones(len(detector)))
     if refiner is None:
         return trust
 
-    def refine(copied: Copy) -> list[Shares]:
-        copy, xy = copied
-        found = ask(stages, copy, trust)
-        return [errors_of(one, xy, copy) for one in (found.coarse, found.final)]
+    def refine(looked: tuple[Copy, tuple[LandmarkSet, LandmarkSet]]) -> tuple[LandmarkSet, LandmarkSet]:
+        (copy, _), (matched, detected) = looked
+        coarse = mix(matched, detected, detector)
+        return coarse, refiner.refine(copy, coarse)
 
-    before, after = _typical(np.stack(list(spread(refine, copies, device))))
+    refined = list(spread(refine, zip(copies, pairs, strict=True), device))
+    before, after = _compare(refined, copies)
     gain = _fall(after.sum() / max(before.sum(), 1e-9), *AS_NEAR)
     return replace(trust, refiner=gain * _fall(after / np.maximum(before, NEAR), *FAR_OFF))
 
 
-def _share(matcher: Shares, detector: Shares, apart: float, seen: int) -> float:
+def _seen(last: Locator, exemplars: LandmarkTable, cohort: Cohort) -> int:
+    """How many radiographs the detector has seen; annotated ones count more."""
+    shown = min(len(cohort), last.config.pool)
+    if isinstance(last, Detector) and last.seen is not None:
+        shown = last.seen
+    return max(1, round(shown + LABEL * max(0.0, exemplars.answers - 1)))
+
+
+def _shares(matcher: Shares, detector: Shares, apart: float, seen: int) -> Shares:
+    """The detector's share `[K]`; the arguments are those of `_common_share`."""
+    by_itself = _fall(detector / np.maximum(matcher, ENOUGH), *FAR_OFF)
+    learned = by_itself > 0
+    if learned.mean() <= 0.5:  # a few that look well do so by chance
+        return np.zeros(len(by_itself))
+    return np.asarray(by_itself * _common_share(matcher[learned], detector[learned], apart, seen))
+
+
+def _common_share(matcher: Shares, detector: Shares, apart: float, seen: int) -> float:
     """The detector's share for all landmarks, because a few copies say little about one.
 
     Args:
@@ -247,8 +261,26 @@ def _fall(value: Any, full: float, none: float) -> Any:
     return np.clip((none - value) / (none - full), 0.0, 1.0)
 
 
-def _typical(errors: NDArray[np.float64]) -> tuple[Shares, Shares]:
-    """Mean error `[K]` of two answers, from `[N, 2, K]`; the mean of all where a landmark was on no copy."""
+def _ease(pairs: Pairs, copies: Sequence[Copy], apart: float) -> Pairs:
+    """The answers of matcher and detector, the matcher's no further off than its answers elsewhere lie apart."""
+    own = float(np.sqrt(np.square(_compare(pairs, copies)[0]).mean()))
+    if own <= apart:
+        return pairs
+
+    def nearer(found: LandmarkSet, xy: Shares) -> LandmarkSet:
+        eased = xy + apart / own * (found.xy - xy)
+        return replace(found, xy=np.where(np.isfinite(xy), eased, found.xy))
+
+    return [
+        (nearer(matched, xy), detected) for (matched, detected), (_, xy) in zip(pairs, copies, strict=True)
+    ]
+
+
+def _compare(pairs: Pairs, copies: Sequence[Copy]) -> tuple[Shares, Shares]:
+    """Mean errors `[K]` of two answers on copies; the mean of all where a landmark was on no copy."""
+    errors = np.stack(
+        [[errors_of(one, xy, copy) for one in pair] for pair, (copy, xy) in zip(pairs, copies, strict=True)]
+    )
     known = np.isfinite(errors)
     mean = np.where(known, errors, 0).sum(0) / np.maximum(known.sum(0), 1)
     overall = np.where(known, errors, 0).sum((0, 2)) / np.maximum(known.sum((0, 2)), 1)
