@@ -233,6 +233,9 @@ def test_a_matcher_that_has_learned_nothing_does_not_inflate_expected_errors():
         ("teacher", 0.02, False),
         ("matcher_spread", 0.5, True),
         ("matcher_spread", 0.1, False),
+        ("dispute", 0.5, True),
+        ("dispute", 0.1, False),
+        ("dispute", np.nan, True),
     ],
 )
 def test_a_stage_that_has_failed_does_not_inflate_expected_errors(length: str, away: float, as_near: bool):

@@ -81,6 +81,10 @@ class Matcher(Locator):
         """
         raise NotImplementedError(f"{type(self).__name__} has no embeddings")
 
+    def dispute(self, radiograph: Radiograph) -> NDArray[np.float64]:
+        """How far several answers for each landmark lay apart before they agreed, `[K]` original px; NaN if unknown."""
+        return np.full(len(self.names), np.nan)
+
     def cycle_errors(
         self,
         exemplar: Radiograph,

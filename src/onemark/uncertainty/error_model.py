@@ -30,15 +30,16 @@ Table = NDArray[np.float64]
 
 LEAST_RADIOGRAPHS = 3
 FLOOR = 0.002  # of the mean side; distances below it say little
-SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1}
+SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1, "dispute": 1.9}
 """What lengths usually are, as a share of the true error."""
+HALF = 150  # radiographs of which a detector makes half of what it learns from its own; of few it repeats its teacher
 OTHER_SHARE = 0.6
 """The same for distances to the constellation and widths of peaks, which count where none of those lengths is known."""
 WITNESS_FAR = (
     0.03  # of the mean side: a matcher, or a detector, that is usually so far from the other knows nothing
 )
 ASTRAY = 0.2  # of the mean side: registration whose answers for one place usually lie so far apart has failed
-TOO_FAR = {"teacher": WITNESS_FAR, "matcher_spread": ASTRAY}
+TOO_FAR = {"teacher": WITNESS_FAR, "matcher_spread": ASTRAY, "dispute": ASTRAY}
 """From which mean on a length says nothing of the error: a detector so far from its teacher answers nothing, either."""
 FEW_EXEMPLARS = 3  # further exemplars that tell which landmarks are hard as well as signals without labels do
 REMEMBERED = 30  # the same for how large errors are: what a network has seen often, it remembers
@@ -171,6 +172,7 @@ class ErrorModel:
         lengths: Mapping[str, Table] | None = None,
         labelled: Labelled | None = None,
         ways: Sequence[Table] = (),
+        seen: int = HALF,
     ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
@@ -180,9 +182,10 @@ class ErrorModel:
             lengths: Lengths `[N, K]` that only the cohort's radiographs have, share of the mean side: `cycle`, how far
                 from the exemplar's landmarks the way back from the final answers ends; `teacher`, how far the detector's
                 answers lie from those that it learned from; `matcher_spread`, how far the matcher's own answers for a
-                place lie apart.
+                place lie apart; `dispute`, how far they lay apart before they agreed.
             labelled: What the exemplars tell, where there are several.
             ways: Disagreements `[K, 2]` between detector and registration, where only some radiographs have them.
+            seen: How many radiographs the detector learned from.
 
         Returns:
             None where there are fewer than 3 radiographs.
@@ -204,7 +207,7 @@ class ErrorModel:
             for name, rows in (lengths or {}).items()
             if _mean(rows, (0, 1)) <= TOO_FAR.get(name, np.inf)
         }
-        level = _level(signals, shapes, known, without)
+        level = _level(signals, shapes, known, without, seen)
         level = level if labelled is None else labelled.shrink_to(level)
         hints = [*ways, *(one.way for one in signals if one.way.size and not without)]
         directions = Directions.learn(points.shape[1], hints, *_errors_of(labelled))
@@ -314,7 +317,11 @@ def _together(raw: Table, centre: Table, scale: Table) -> Table:
 
 
 def _level(
-    signals: Sequence[Signals], shapes: Table, lengths: Mapping[str, Table], without: Sequence[str]
+    signals: Sequence[Signals],
+    shapes: Table,
+    lengths: Mapping[str, Table],
+    without: Sequence[str],
+    seen: int,
 ) -> Table:
     """The usual error `[K]` of each landmark.
 
@@ -323,6 +330,7 @@ def _level(
         shapes: `[N, K]` distances to the constellation.
         lengths: Further lengths `[N, K]`.
         without: Signals that say nothing.
+        seen: How many radiographs the detector learned from.
     """
     by_name = {one.name: np.stack([getattr(s, one.name) for s in signals]) for one in fields(Signals)}
     by_name |= {"shape": shapes, **lengths}
@@ -330,10 +338,14 @@ def _level(
     known = {name: rows for name, rows in known.items() if _mean(rows, (0, 1)) > 0}
     shares = {name: share for name, share in SHARES.items() if name in known}
     shares = shares or {name: OTHER_SHARE for name in ("shape", "spread") if name in known}
+    if "teacher" in shares:
+        shares.pop("apart", None)  # the same distance, where the teacher is asked for every radiograph
     overall = [_usual(known[name]) / share for name, share in shares.items()]
+    weights = [min(1.0, 2 * seen / (seen + HALF)) if name == "teacher" else 1.0 for name in shares]
     unsure = [-by_name[name] for name in UNSURE if name not in without and np.isfinite(by_name[name]).any()]
     relative = np.exp(LEVEL_SLOPE * _hardness([*map(_log, known.values()), *unsure]))
-    return np.asarray(np.exp(np.mean(np.log(overall or [FLOOR]))) * relative / relative.mean())
+    usual = np.exp(np.average(np.log(overall), weights=weights)) if overall else FLOOR
+    return np.asarray(usual * relative / relative.mean())
 
 
 def _usual(lengths: Table) -> float:

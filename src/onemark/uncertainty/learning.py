@@ -186,7 +186,8 @@ def learn_error_model(
         tables["cycle"] = cycles
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
     untaught = Calibration.of([], len(exemplars.names))
-    learned = ErrorModel.learn(signals, untaught, tables, labelled, ways)
+    seen = min(len(cohort), locators_of(stages)[-1].config.pool)
+    learned = ErrorModel.learn(signals, untaught, tables, labelled, ways, seen)
     if learned is None:
         return None
     calibration = corrections.relative_to(learned.level)
@@ -251,15 +252,18 @@ def _registers(stages: Stages) -> bool:
 def _ask_registration(
     stages: Stages, radiograph: Radiograph, answers: Answers
 ) -> tuple[Lengths, NDArray[np.float64]]:
-    """How far registration's answers lie apart, and the detector's from them: `[K]`, shares of the mean side.
+    """How far registration's answers lie and lay apart, and the detector's from them: `[K]`, shares of the mean side.
 
     And the way from the detector's to them, `[K, 2]`; empty where there is no registration or no detector.
     """
     if not _registers(stages):
         return {}, NOWHERE
-    last, side = locators_of(stages)[-1], radiograph.side
-    matched = answers.matched or matcher_of(stages).locate(radiograph)
-    lengths = {"matcher_spread": matched.expected_error / radiograph.pixel_length / side}
+    last, matcher, side = locators_of(stages)[-1], matcher_of(stages), radiograph.side
+    matched = answers.matched or matcher.locate(radiograph)
+    lengths = {
+        "matcher_spread": matched.expected_error / radiograph.pixel_length / side,
+        "dispute": matcher.dispute(radiograph) / side,
+    }
     if isinstance(last, Matcher):
         return lengths, NOWHERE
     way = _way_between(matched, answers.detected or last.locate(radiograph), side)

@@ -97,3 +97,25 @@ def test_evidence_shows_the_exemplar_on_the_radiograph(phantoms: tuple[Cohort, L
     assert shown.field.shape == (*SIZE, 2)
     warped = np.abs(shown.maps["warped exemplar"] - radiograph.pixels).mean()
     assert warped < 0.7 * np.abs(exemplar.pixels - radiograph.pixels).mean()
+
+
+def test_disputes_survive_saving_and_are_unknown_in_runs_of_former_versions(
+    phantoms: tuple[Cohort, LandmarkTable],
+):
+    cohort, truth = phantoms
+    exemplar = LandmarkTable.from_sets(truth.sets[:1])
+    matcher = fit_stage(Groupwise, cohort, exemplar, QUICK)
+    inside, outside = cohort[cohort.names[2]], cohort[cohort.names[1]]
+    found = {one.name: matcher.dispute(one) for one in (inside, outside)}
+    assert all((one > 0).all() and one.max() < sum(SIZE) / 4 for one in found.values())
+    again = fit_stage(Groupwise, cohort, exemplar, replace(QUICK, references=2))
+    again.load_tensors(matcher.tensors())
+    for one in (inside, outside):
+        np.testing.assert_allclose(again.dispute(one), found[one.name], rtol=1e-5)
+    assert np.isnan(matcher.dispute(cohort[cohort.names[0]])).all()  # the exemplar itself
+
+    former = fit_stage(Groupwise, cohort, exemplar, replace(QUICK, references=2))
+    former.load_tensors({name: one for name, one in matcher.tensors().items() if name != "disputes"})
+    members = [one for one in cohort if former.group.index(former._render(one)[1][0]) is not None]
+    assert all(np.isnan(former.dispute(one)).all() for one in members)
+    np.testing.assert_allclose(former.locate(inside).xy, matcher.locate(inside).xy, atol=1e-4)

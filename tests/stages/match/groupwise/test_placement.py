@@ -22,7 +22,8 @@ def made_group(count: int, shift: float = 0.0) -> Group:
     right = shift * (steps[None] - steps[:, None])
     fields = torch.zeros(count, count, SIDE // 4, SIDE // 4, 2)
     fields[..., 0] = right[:, :, None, None]
-    return Group(torch.zeros(count, 1, SIDE, SIDE), fields, torch.zeros(fields.shape[:-1]))
+    disputes = torch.zeros(count, count, SIDE // 32, SIDE // 32)
+    return Group(torch.zeros(count, 1, SIDE, SIDE), fields, torch.zeros(fields.shape[:-1]), disputes)
 
 
 def points(count: int, landmarks: int, shift: float = 0.0, noise: float = 1.0) -> torch.Tensor:

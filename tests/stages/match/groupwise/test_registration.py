@@ -175,18 +175,43 @@ def test_a_radiograph_outside_the_group_is_reached_from_exemplars_inside_and_out
 def test_a_reference_that_is_led_astray_is_outvoted():
     count, shape = 5, (16, 12)
     group = Group(
-        torch.zeros(count, 1, 64, 48), torch.zeros(count, count, *shape, 2), torch.zeros(count, count, *shape)
+        torch.zeros(count, 1, 64, 48),
+        torch.zeros(count, count, *shape, 2),
+        torch.zeros(count, count, *shape),
+        torch.zeros(count, count, 2, 1),
     )
     fields = torch.zeros(6, 4, 3, 2)
     fields[..., 0] = 3.0
     fields[2, ..., 0] = 40.0  # to its neighbour
     fields[5, ..., 0] = 7.0
     which = [0, 1, 2, 3, 4, -1]
-    agreed = agree_outside(group, which, fields, 16)
+    agreed, apart = agree_outside(group, which, fields, 16)
     torch.testing.assert_close(
         agreed[:5], torch.full((5, 4, 3, 1), 3.0) * torch.tensor([1.0, 0.0]), atol=2.0, rtol=0
     )
     assert torch.equal(agreed[5], fields[5])  # outside the group, it has no detours
+    # The one that was led astray, 37 px from the others, is one of five answers.
+    torch.testing.assert_close(apart[:5], torch.full((5, 4, 3), 37 / 5), atol=1.5, rtol=0)
+    assert apart[5].isnan().all()
+    assert agree_outside(group, [0, -1], fields[:2], 16)[1].isnan().all()
+
+
+def test_answers_that_had_to_agree_tell_how_far_apart_they_lay(cohort: tuple[torch.Tensor, torch.Tensor]):
+    seen, xy = cohort
+    group = extend_group(empty_group(seen), seen[:3], STEPS, lambda *_: None)
+    others = ~torch.eye(3, dtype=torch.bool)
+    assert group.disputes.shape == (3, 3, 4, 5)  # stride 32
+    assert (group.disputes[others] > 0).all()
+    for target in (seen[2:3], seen[5:6]):
+        ways = arrive(group, [0, 1], torch.stack([seen[0], seen[4]]), Described(target), STEPS)
+        disputes = ways.dispute(xy[[0, 4]])
+        assert (disputes[0] > 0).all()
+        assert disputes[1].isnan().all()  # an exemplar outside the group has one way
+    wider = extend_group(group, seen[4:5], STEPS, lambda *_: None)
+    assert torch.equal(wider.disputes[:3, :3][others], group.disputes[others])
+    assert (wider.disputes[3, :3] > 0).all()
+    pair = extend_group(empty_group(seen), seen[:2], STEPS, lambda *_: None)
+    assert pair.disputes.isnan().all()  # without a third one there are no detours
 
 
 def test_the_way_back_returns():

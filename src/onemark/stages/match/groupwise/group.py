@@ -37,11 +37,14 @@ class Group:
         canvases: `[R, 1, H, W]`.
         fields: `[R, R, h, w, 2]` from radiograph i to radiograph j, canvas px, on a grid of stride 4.
         errors: `[R, R, h, w]` how far from its beginning the way there and back ends, cells of that grid.
+        disputes: `[R, R, h, w]` how far the answers from i to j lay apart before they agreed, canvas px, on the coarsest
+            grid; NaN where there was one answer alone.
     """
 
     canvases: torch.Tensor
     fields: torch.Tensor
     errors: torch.Tensor
+    disputes: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.canvases)
@@ -68,8 +71,11 @@ class Group:
 
 def empty_group(canvases: torch.Tensor) -> Group:
     """No radiographs yet, on canvases like `[B, 1, H, W]`."""
-    h, w = canvases.shape[-2] // STRIDES[-1], canvases.shape[-1] // STRIDES[-1]
-    return Group(canvases[:0], canvases.new_zeros(0, 0, h, w, 2), canvases.new_zeros(0, 0, h, w))
+    (h, w), (rows, columns) = (
+        (canvases.shape[-2] // stride, canvases.shape[-1] // stride) for stride in (STRIDES[-1], STRIDES[0])
+    )
+    fields, disputes = canvases.new_zeros(0, 0, h, w, 2), canvases.new_zeros(0, 0, rows, columns)
+    return Group(canvases[:0], fields, fields[..., 0], disputes)
 
 
 def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, report: Report) -> Group:
@@ -90,7 +96,7 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
 
     def fit(
         fields: torch.Tensor, base: torch.Tensor | None, stride: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         channels = describe(everything, stride, mostly_edges=base is None)
         fitted = _within(group.fields, count, channels)
         for i, j in _batches(pairs):
@@ -106,11 +112,12 @@ def extend_group(group: Group, canvases: torch.Tensor, config: GroupwiseConfig, 
             tell(len(i))
         return _settle(fitted, pairs, stride)
 
-    affine, errors = fit(group.fields, None, COARSE)
-    fields = affine
-    for stride in STRIDES:
-        fields, errors = fit(fields, affine, stride)
-    return Group(everything, fields, errors)
+    affine, _, _ = fit(group.fields, None, COARSE)
+    fields, errors, disputes = fit(affine, affine, STRIDES[0])
+    disputes[:old, :old] = group.disputes
+    for stride in STRIDES[1:]:
+        fields, errors, _ = fit(fields, affine, stride)
+    return Group(everything, fields, errors, disputes)
 
 
 @dataclass(frozen=True)
@@ -122,12 +129,14 @@ class Ways:
         coarse: `[M, h, w, 2]` the fields on which the direct way and its detours agree, px, on a grid of stride 4.
         apart: `[M, h, w]` how far these answers lie apart, px.
         fields: `[M, H, W, 2]` the same fields fitted once more, px, on a grid of stride 2.
+        disputes: `[M, h, w]` as a group's.
     """
 
     exemplars: list[int]
     coarse: Field
     apart: torch.Tensor
     fields: Field
+    disputes: torch.Tensor
 
     def carry(self, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Points `[M, K, 2]` of the exemplars on the radiograph, and how unsure they are `[M, K]`; canvas px."""
@@ -135,6 +144,11 @@ class Ways:
         here = carry(self.fields, xy, FINE)
         moved = (here - carry(self.coarse, xy, STRIDES[-1])).norm(dim=-1)
         return here, moved + read_at(self.apart[:, None], (xy + 0.5) / STRIDES[-1] - 0.5)[:, 0]
+
+    def dispute(self, xy: torch.Tensor) -> torch.Tensor:
+        """How far the answers for points `[M, K, 2]` lay apart before they agreed: `[M, K]` canvas px, NaN if unknown."""
+        cells = (xy.to(self.disputes.device) + 0.5) / STRIDES[0] - 0.5
+        return read_at(self.disputes[:, None], cells)[:, 0]
 
 
 class DescribedSources:
@@ -189,15 +203,19 @@ def arrive(
     if member is None:
         rest = inside + rest
     last = {} if member is None else {k: group.fields[k, member] for k in inside}
+    disputes = {} if member is None else {k: group.disputes[k, member] for k in inside}
     if rest:
         config = config.shortened(OUTSIDE)
         sources = known.of([(exemplars, which[-1 - k]) if k < 0 else (group.canvases, k) for k in rest])
-        last |= _approach(group, rest, keys, sources, target, config)
+        found, disputed = _approach(group, rest, keys, sources, target, config)
+        last, disputes = last | found, disputes | disputed
     over = [k for k in last if k >= 0]
     agreed = [_agree_over(group, k, over, last) for k in keys]
     coarse, apart = (torch.stack(parts) for parts in zip(*agreed, strict=True))
     finest = known.of([(exemplars, one) for one in which])
-    return Ways(which, coarse, apart, _refine(finest, target, coarse, config))
+    unknown = torch.full(group.disputes.shape[2:], torch.nan, device=apart.device)
+    before = torch.stack([disputes.get(k, unknown) for k in keys])
+    return Ways(which, coarse, apart, _refine(finest, target, coarse, config), before)
 
 
 def _approach(
@@ -207,8 +225,10 @@ def _approach(
     sources: Described,
     target: Described,
     config: GroupwiseConfig,
-) -> dict[int, Field]:
+) -> tuple[dict[int, Field], dict[int, torch.Tensor]]:
     """Fields `[h, w, 2]` from exemplars and references to a radiograph outside the group, by their keys.
+
+    And how far the answers of each lay apart before they agreed on the coarsest grid, `[h, w]`.
 
     On coarse grids, which take little time, all references are fitted and agree. On the finest one the exemplars are, and
     as many references as there may be detours; an exemplar inside the group is a detour of the others.
@@ -227,7 +247,7 @@ def _approach(
         one.at(COARSE, many, mostly_edges=True) for one, many in ((sources, 1), (target, len(at)))
     )
     affine, _ = fit_affine(ours, theirs, config.affine_steps, COARSE)
-    fields = affine
+    fields, disputes = affine, dict[int, torch.Tensor]()
     for stride in STRIDES:
         if stride < AGREED and at != few:
             fields, affine, at = fields[few], affine[few], few
@@ -235,8 +255,9 @@ def _approach(
         weights = (config.bending, config.diffusion)
         fields = fit_field(ours, theirs, fields, config.field_steps, stride, *weights, affine)
         if stride >= AGREED:
-            fields = agree_outside(group, which, fields, stride)
-    return dict(zip((which[n] for n in at), fields, strict=True))
+            fields, apart = agree_outside(group, which, fields, stride)
+            disputes = disputes or dict(zip(which, apart, strict=True))
+    return dict(zip((which[n] for n in at), fields, strict=True)), disputes
 
 
 def _fewer(which: Sequence[int], keys: Sequence[int], detours: int) -> list[int]:
@@ -246,7 +267,9 @@ def _fewer(which: Sequence[int], keys: Sequence[int], detours: int) -> list[int]
     return ours + others[: max(0, detours - max(0, sum(which[n] >= 0 for n in ours) - 1))]
 
 
-def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int) -> Field:
+def agree_outside(
+    group: Group, which: Sequence[int], fields: Field, stride: int
+) -> tuple[Field, torch.Tensor]:
     """Fields to a radiograph outside the group on which the direct ways and their detours agree.
 
     Args:
@@ -254,18 +277,22 @@ def agree_outside(group: Group, which: Sequence[int], fields: Field, stride: int
         which: P positions in it; a radiograph outside it has a number below zero, and keeps its field.
         fields: `[P, h, w, 2]` from each of them.
         stride: Canvas px per cell.
+
+    Returns:
+        `[P, h, w, 2]`, and how far the answers lay apart `[P, h, w]`, px; NaN where there was one alone.
     """
     rows = [n for n, k in enumerate(which) if k >= 0]
+    apart = torch.full_like(fields[..., 0], torch.nan)
     if len(rows) < 2:
-        return fields
+        return fields, apart
     inside, count = [which[n] for n in rows], len(rows)
     between, errors = (one[inside][:, inside] for one in group.at(stride))
     # The way from a radiograph over itself is the direct one, without an error.
     answers = follow(between.flatten(0, 1), fields[rows].repeat(count, 1, 1, 1), stride)
     ways = answers.view(count, count, *answers.shape[1:]).transpose(0, 1)
     agreed = fields.clone()
-    agreed[rows] = agree_on(ways, errors.transpose(0, 1) ** 2, stride)[0]
-    return agreed
+    agreed[rows], apart[rows] = agree_on(ways, errors.transpose(0, 1) ** 2, stride)
+    return agreed, apart
 
 
 def _agree_over(
@@ -298,18 +325,25 @@ def _within(known: torch.Tensor, count: int, channels: torch.Tensor) -> torch.Te
     return fields
 
 
-def _settle(fields: torch.Tensor, pairs: Sequence[Pair], stride: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Let each of the pairs agree with its detours; returns the fields `[R, R, h, w, 2]` and their loop errors."""
+def _settle(
+    fields: torch.Tensor, pairs: Sequence[Pair], stride: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Let each of the pairs agree with its detours.
+
+    Returns:
+        The fields `[R, R, h, w, 2]`, their loop errors, and how far the answers lay apart, px; NaN for other pairs.
+    """
     count = len(fields)
     errors = _loops(fields, stride)
-    settled = fields.clone()
+    settled, apart = fields.clone(), torch.full_like(errors, torch.nan)
     for i, j in pairs:
         over = [k for k in range(count) if k not in (i, j)]
         if over:
             detours = pass_over(fields[i, over], errors[i, over], fields[over, j], errors[over, j], stride)
             answers = torch.cat([fields[i, j][None], detours[0]])
-            settled[i, j], _ = agree_on(answers, torch.cat([errors[i, j][None] ** 2, detours[1]]), stride)
-    return settled, _loops(settled, stride)
+            doubt = torch.cat([errors[i, j][None] ** 2, detours[1]])
+            settled[i, j], apart[i, j] = agree_on(answers, doubt, stride)
+    return settled, _loops(settled, stride), apart
 
 
 def _loops(fields: torch.Tensor, stride: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import time
@@ -10,6 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from onemark.data.choice import pick_evenly
 from onemark.imaging.letterbox import Letterbox, Size
@@ -47,6 +49,7 @@ ALIKE_AT = 16  # canvas px per cell at which radiographs are compared to choose 
 REMEMBERED = (
     1024  # answers that are kept, because detector, refiner and error model ask about the same radiographs
 )
+PARTS = tuple(part.name for part in dataclasses.fields(Group))
 NEIGHBOURHOOD = 2.0  # spread of the neighbourhood of a landmark whose likeness is its score, cells
 
 
@@ -73,7 +76,7 @@ class Groupwise(Matcher):
         self.group = empty_group(torch.zeros(0, 1, *canvas, device=fabric.device))
         self.exemplars = self.group.canvases
         self.xy = torch.zeros(0, len(names), 2)
-        self._known = Recent[bytes, Peaks](REMEMBERED)
+        self._known = Recent[bytes, tuple[Peaks, torch.Tensor]](REMEMBERED)
         self._sources = DescribedSources()
 
     def continue_from(self, former: Self) -> None:
@@ -133,14 +136,25 @@ class Groupwise(Matcher):
 
     def locate(self, radiograph: Radiograph) -> LandmarkSet:
         """Landmarks of a radiograph, in original pixels."""
+        frame, (peaks, _) = self._answer(radiograph)
+        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+
+    def dispute(self, radiograph: Radiograph) -> NDArray[np.float64]:
+        """How far the answers for each landmark lay apart before they agreed on the coarsest grid, original px."""
+        frame, (_, dispute) = self._answer(radiograph)
+        return np.asarray(dispute.double().numpy() * (1 / frame.scale).mean())
+
+    def _answer(self, radiograph: Radiograph) -> tuple[Letterbox, tuple[Peaks, torch.Tensor]]:
         frame, canvas = self._render(radiograph)
         key = hashlib.blake2b(canvas.cpu().numpy().tobytes(), digest_size=16).digest()
         with memory_errors(REMEDY):
-            peaks = self._known.get(key, lambda: self._carry(canvas))
-        return landmark_set(radiograph, self.names, frame, peaks.xy, peaks.score, peaks.spread)
+            return frame, self._known.get(key, lambda: self._carry(canvas))
 
-    def _carry(self, canvas: torch.Tensor) -> Peaks:
-        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`, together: peaks `[K]`, canvas px."""
+    def _carry(self, canvas: torch.Tensor) -> tuple[Peaks, torch.Tensor]:
+        """The nearest exemplars' landmarks on a canvas `[1, 1, H, W]`, together: peaks `[K]`, canvas px.
+
+        And how far the answers lay apart before they agreed, `[K]`, canvas px.
+        """
         target = Described(canvas)
         ways = self._register(target)
         xy = self.xy[ways.exemplars]
@@ -149,7 +163,8 @@ class Groupwise(Matcher):
         score = _likeness(sources, target, ways.fields, xy.nan_to_num())
         each = Peaks(here.transpose(0, 1).cpu(), score.T.cpu(), apart.T.cpu())
         visible = xy.isfinite().all(-1).T.cpu()
-        return combine(each, visible, self.config.several, self.config.temperature)
+        dispute = ways.dispute(xy.nan_to_num()).cpu().masked_fill(~visible.T, torch.nan).nanmean(0)
+        return combine(each, visible, self.config.several, self.config.temperature), dispute
 
     def explain(self, radiograph: Radiograph, landmark: str | None = None) -> Evidence:
         """The most similar exemplar warped onto the radiograph, the deformation, and how far the answers lie apart.
@@ -201,13 +216,16 @@ class Groupwise(Matcher):
     def tensors(self) -> dict[str, torch.Tensor]:
         """The group, the exemplars and their landmarks."""
         group = self.group
-        kept = {"canvases": group.canvases, "fields": group.fields, "errors": group.errors}
+        kept = {name: getattr(group, name) for name in PARTS}
         return kept | {"exemplars": self.exemplars, "xy": self.xy}
 
     def load_tensors(self, tensors: Tensors) -> None:
         """Take back what `tensors` gave."""
-        place = self.fabric.device
-        self.group = Group(*(tensors[name].to(place) for name in ("canvases", "fields", "errors")))
+        place, parts = self.fabric.device, dict(tensors)
+        if "disputes" not in parts:  # of a version that did not keep them
+            unknown = empty_group(parts["canvases"]).disputes.shape[2:]
+            parts["disputes"] = parts["fields"].new_full((*parts["fields"].shape[:2], *unknown), torch.nan)
+        self.group = Group(*(parts[name].to(place) for name in PARTS))
         self.exemplars, self.xy = tensors["exemplars"].to(place), tensors["xy"]
 
 
