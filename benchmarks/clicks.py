@@ -5,7 +5,8 @@
 IMAGES is a folder of radiographs and LANDMARKS their truth. The first `--learn` of them are the cohort that is learned
 from; the others are scored. Every arm starts from the same run of one exemplar and spends as many clicks in a round as
 there are landmarks: on one whole radiograph, or on that many questions. After each round the run is taught for `--teach`
-minutes. Answers come from the truth. A landmark that the truth lacks is answered as not visible.
+minutes. Answers come from the truth. A landmark that the truth lacks is answered as not visible. In the end, each arm is
+compared with whole radiographs at random by a paired bootstrap over the radiographs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import csv
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,15 +69,16 @@ def main() -> None:
     print(describe_machine(), flush=True)
     if options.run is None:
         _fit(trial, learn.resolve(options.exemplar))
-    rows = []
+    rows, last = [], dict[str, list[Scores]]()
     with options.out.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        for row in _measure(trial, work):
+        for row in _measure(trial, work, last):
             table.writerow(row)
             file.flush()
             print(*row, flush=True)
             rows.append(row)
+    compare(last)
     if options.plot:
         plot(rows, options.plot, "px" if options.spacing_mm is None else "mm")
 
@@ -92,7 +94,8 @@ def _fit(trial: Trial, exemplar: str) -> None:
     )
 
 
-def _measure(trial: Trial, work: Path) -> Iterator[tuple[object, ...]]:
+def _measure(trial: Trial, work: Path, last: dict[str, list[Scores]]) -> Iterator[tuple[object, ...]]:
+    """A row after each round; `last` gets each arm's scores after the last one, seed by seed."""
     first = trial.score(onemark.load(trial.start))
     each = len(trial.truth.names)
     for name in trial.options.arms.split(","):
@@ -105,7 +108,9 @@ def _measure(trial: Trial, work: Path) -> Iterator[tuple[object, ...]]:
                 more = ARMS[name](trial, run, 1000 * seed + n)
                 model = onemark.resume(run, cohort=trial.learn, exemplars=more, minutes=trial.options.teach)
                 seconds = time.perf_counter() - started
-                yield _row(name, seed, n, n * each, trial.score(model), first, seconds)
+                scores = trial.score(model)
+                yield _row(name, seed, n, n * each, scores, first, seconds)
+            last.setdefault(name, []).append(scores)
 
 
 def _row(
@@ -115,6 +120,18 @@ def _row(
     within = 100 * float((scores.error <= 2).mean())
     figures = (f"{value:.4f}" for value in (scores.mre, scores.low, scores.high, within, p))
     return arm, seed, number, clicks, *figures, f"{seconds:.1f}"
+
+
+def compare(last: Mapping[str, list[Scores]]) -> None:
+    """Print how far each arm is from whole radiographs at random, by the mean error of a landmark over the seeds."""
+    if "random" not in last:
+        return
+    errors = {name: np.mean([scores.error for scores in seeds], axis=0) for name, seeds in last.items()}
+    for name in errors:
+        if name != "random":
+            both = errors[name], errors["random"]
+            difference, low, high, p = paired_bootstrap(*both, last[name][0].image)
+            print(f"{name} against random: {difference:+.4f} [{low:+.4f}, {high:+.4f}], p = {p:.4f}")
 
 
 def answer(questions: Questions, truth: LandmarkTable) -> LandmarkTable:

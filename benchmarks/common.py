@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import json
 import os
 import platform
@@ -20,6 +21,9 @@ import numpy as np
 import onemark
 from onemark import LandmarkTable, Scores
 from onemark.evaluation.metrics import paired_bootstrap
+
+Row = dict[str, str]
+"""A row of a CSV file of figures: column -> text."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,22 @@ def describe_machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return f"commit {commit}; {model}; {describe()}; command: {' '.join(sys.argv)}"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows that earlier calls of a benchmark wrote; none where there is no file yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write at least one row, with the columns of the first one."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
 
 
 LOOP = "import os\nos.nice(19)\nparent = os.getppid()\nwhile os.getppid() == parent: pass"

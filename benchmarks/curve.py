@@ -12,7 +12,6 @@ has are not measured again; without a data set it is only shown.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import sys
 import time
@@ -23,10 +22,9 @@ from statistics import fmean
 import numpy as np
 
 import onemark
-from common import busy_programs, describe_machine, parse_numbers
+from common import Row, busy_programs, describe_machine, parse_numbers, read_rows, write_rows
 from onemark import Cohort, LandmarkTable, Model
 
-Row = dict[str, str]
 COLUMNS = (
     "data", "radiographs", "minutes", "busy", "seed", "answer", "mean", "median", "steps", "seconds"
 )  # fmt: skip
@@ -92,14 +90,6 @@ def measure(text: str, minutes: float, options: argparse.Namespace) -> list[Row]
     return rows
 
 
-def read(path: Path) -> list[Row]:
-    """Rows that earlier calls wrote."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def main() -> None:
     """Fit every data set with every budget, write a row for each answer, and print a table of all rows."""
     parser = argparse.ArgumentParser(
@@ -113,7 +103,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV file; a plot is written beside it")
     options = parser.parse_args()
     print(describe_machine(), file=sys.stderr)
-    rows = read(options.out)
+    rows = read_rows(options.out)
     for text, minutes in itertools.product(options.data, map(float, options.minutes.split(","))):
         wanted = {
             "data": text.partition("=")[0],
@@ -124,10 +114,7 @@ def main() -> None:
         if any(all(row[key] == str(value) for key, value in wanted.items()) for row in rows):
             continue
         rows += measure(text, minutes, options)
-        with options.out.open("w", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS)
-            table.writeheader()
-            table.writerows(rows)
+        write_rows(options.out, rows)
     print(as_table(rows))
     plot(rows, options.out.with_suffix(".svg"))
 
