@@ -254,3 +254,27 @@ def test_one_radiograph_on_which_registration_failed_does_not_make_all_the_other
     assert all_well is not None
     assert one_failed is not None
     assert 0.9 < one_failed.level.mean() / all_well.level.mean() < 1.1
+
+
+def test_a_detector_that_saw_few_radiographs_repeats_its_teacher_and_does_not_lower_expected_errors():
+    lengths = {"matcher_spread": BACK, "teacher": 0.1 * BACK}
+    few, many = (ErrorModel.learn(COHORT, UNTAUGHT, lengths, seen=seen) for seen in (10, 400))
+    assert few is not None
+    assert many is not None
+    assert many.level.mean() < 0.6 * few.level.mean()
+    # `apart` is the same distance as `teacher`, and no longer counts beside it.
+    without = ErrorModel.learn(
+        [replace(one, apart=9 * one.apart) for one in COHORT], UNTAUGHT, lengths, seen=10
+    )
+    assert without is not None
+    assert without.level.mean() == pytest.approx(few.level.mean())
+
+
+def test_the_further_answers_lay_apart_before_they_agreed_the_larger_errors_are_expected():
+    usual, disputed = (
+        ErrorModel.learn(COHORT, UNTAUGHT, {"matcher_spread": BACK, "dispute": times * BACK})
+        for times in (1, 4)
+    )
+    assert usual is not None
+    assert disputed is not None
+    assert 1.4 < disputed.level.mean() / usual.level.mean() < 2
