@@ -39,8 +39,19 @@ def test_landmarks_with_a_greater_mean_error_get_more_of_the_rest():
     assert counts[0] > counts[1] > counts[2] >= 1
 
 
-def test_questions_are_spread_over_radiographs():
-    assert len({i for i, _ in choose(np.ones((6, 6)), 6)}) == 6
+def test_a_radiograph_is_finished_before_the_next_one_is_begun():
+    errors = np.random.default_rng(1).uniform(0.5, 2, (6, 6))
+    chosen = choose(errors, 12)
+    assert len({i for i, _ in chosen[:6]}) == 1
+    assert len({i for i, _ in chosen[6:]}) == 1
+    assert chosen[0][0] != chosen[6][0]
+
+
+def test_a_radiograph_that_has_answers_is_gone_on_with():
+    open_ = np.ones((6, 6), bool)
+    open_[4, :3] = False
+    answers = np.array([1, 1, 1, 0, 0, 0])
+    assert sorted(choose(np.ones((6, 6)), 3, open_=open_, answers=answers)) == [(4, 3), (4, 4), (4, 5)]
 
 
 def test_doubtful_points_of_typical_radiographs_come_first():

@@ -1,17 +1,18 @@
 """Choose the single landmarks whose answers teach the most.
 
-Most of the error is each landmark's own mean error, which a few answers show. A question is a radiograph i and a landmark
-k. Given the questions chosen so far, asking (i, k) gains
+Most of the error is each landmark's own mean error, which a few answers show. Answers on one radiograph teach more than
+the same number on many: from half of the landmarks on, matcher and registration take it as an exemplar. A question is a
+radiograph i and a landmark k. Given the questions chosen so far, asking (i, k) gains
 
-    G(i, k) = E_k * [v(n_k + 1) - v(n_k)] * w(i, k) / (1 + m_i),        v(n) = n / (n + 1),
+    G(i, k) = E_k * [v(n_k + 1) - v(n_k)] * w(i, k) * (1 + m_i),        v(n) = n / (n + 1),
     w(i, k) = t_i * 2 r / (1 + r),                                      r = e(i, k) / E_k,
 
 where e(i, k) is the expected error, E_k its mean over the radiographs, n_k how many answers landmark k has or will have,
-and m_i how many questions there are on radiograph i. v is the share of a mean error that n answers show where one answer
-strays about its landmark's mean as much as these means stray, so each further answer is worth less. w prefers doubtful
-predictions, but not without bound, because an outlier says little of the mean. It also prefers typical radiographs:
-t_i = 1 / (1 + d_i^2), with d_i the distance of the radiograph's descriptor to the cohort's mean as a multiple of the
-median distance.
+and m_i how many answers and questions there are on radiograph i. v is the share of a mean error that n answers show where
+one answer strays about its landmark's mean as much as these means stray, so each further answer is worth less. w prefers
+doubtful predictions, but not without bound, because an outlier says little of the mean. It also prefers typical
+radiographs: t_i = 1 / (1 + d_i^2), with d_i the distance of the radiograph's descriptor to the cohort's mean as a
+multiple of the median distance.
 
 The greedy choice takes the greatest gain each time; landmarks without an answer come first.
 """
@@ -41,18 +42,18 @@ def choose_questions(
     """
     mean, relative = _scale(errors)
     weight = typical[:, None] * 2 * relative / (1 + relative)
-    count, busy = answers.astype(float), np.zeros(len(errors))
+    count, begun = answers.astype(float), (~open_).sum(1)
     free = open_.copy()
     chosen: list[tuple[int, int]] = []
     while len(chosen) < number and free.any():
-        gain = mean * weight / ((count + 1) * (count + 2)) / (1 + busy[:, None])
+        gain = mean * weight / ((count + 1) * (count + 2)) * (1 + begun[:, None])
         first = free & (count == 0)
         gain = np.where(first if first.any() else free, gain, -np.inf)
         i, k = np.unravel_index(int(gain.argmax()), gain.shape)
         chosen.append((int(i), int(k)))
         free[i, k] = False
         count[k] += 1
-        busy[i] += 1
+        begun[i] += 1
     return chosen
 
 
