@@ -102,6 +102,7 @@ def _measure(trial: Trial, work: Path, last: dict[str, list[Scores]]) -> Iterato
         for seed in range(trial.options.seeds if name == "random" else 1):
             run = work / f"{name}-{seed}"
             shutil.copytree(trial.start, run)
+            scores = first
             yield _row(name, seed, 0, 0, first, first, 0.0)
             for n in range(1, trial.options.rounds + 1):
                 started = time.perf_counter()

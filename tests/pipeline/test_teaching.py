@@ -16,6 +16,7 @@ from onemark.pipeline import teaching
 from onemark.pipeline.teaching import choose_better
 from onemark.stages.base import Locator, StageContext
 from onemark.stages.config import StageConfig
+from onemark.stages.copies import draw_copies
 from onemark.stages.refiner import Refiner
 from onemark.testing import KnownPoints
 
@@ -116,3 +117,25 @@ def test_answers_count_beside_the_radiograph_that_the_former_network_knows_by_he
     taught, former = Elsewhere(now, elsewhere), Elsewhere(0.0, 6.0)
     table = LandmarkTable.from_sets([whole, *answers])
     assert choose_better(taught, former, {}, table, phantoms, 0) is (taught, former)[kept]
+
+
+def test_copies_of_every_radiograph_with_answers_are_compared(
+    phantoms: Cohort, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(teaching, "draw_copies", draw_copies)
+    names = ("a", "b", "c", "d", "e", "f", "g")
+    points = np.random.default_rng(0).uniform(30, 60, (7, 2))
+    sets = [LandmarkSet(phantoms.names[0], names, points)]
+    for image, count in zip(phantoms.names[1:4], (1, 3, 1), strict=True):
+        asked = np.arange(7) < count
+        sets.append(LandmarkSet(image, names, np.where(asked[:, None], points, np.nan), asked=asked))
+    seen: list[str] = []
+
+    class Watched(Off):
+        def locate(self, radiograph: Radiograph) -> LandmarkSet:
+            seen.append(radiograph.name)
+            return super().locate(radiograph)
+
+    taught, former = Watched(1.0, names), Off(1.0, names)
+    assert choose_better(taught, former, {}, LandmarkTable.from_sets(sets), phantoms, 0) is taught
+    assert set(seen) == set(phantoms.names[:4])

@@ -278,3 +278,15 @@ def test_the_further_answers_lay_apart_before_they_agreed_the_larger_errors_are_
     assert usual is not None
     assert disputed is not None
     assert 1.4 < disputed.level.mean() / usual.level.mean() < 2
+
+
+def test_a_landmark_of_which_a_length_is_unknown_is_not_the_hardest_for_that():
+    unknown = BACK.copy()
+    unknown[:, 2] = np.nan
+    known, lacking = (
+        ErrorModel.learn(COHORT, UNTAUGHT, {"matcher_spread": BACK, "dispute": rows})
+        for rows in (BACK, unknown)
+    )
+    assert known is not None
+    assert lacking is not None
+    np.testing.assert_allclose(lacking.level, known.level, rtol=0.15)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from onemark import Cohort, LandmarkTable, Model
 from onemark.data.images.header import Header
 from onemark.imaging.ellipses import mean_distance
 from onemark.progress import silent
+from onemark.stages.matcher import Matcher
 from onemark.stages.trust import ask
 from onemark.uncertainty.calibration import Calibration, Corrections
+from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import learn_error_model
 from onemark.uncertainty.surroundings import Surroundings
 
@@ -188,3 +191,30 @@ def test_a_cohort_that_is_annotated_throughout_has_expected_errors_too(
     model = onemark.fit(few, LandmarkTable.from_sets([truth[name] for name in few.names]), settings=tiny)
     assert model.error_model is not None
     assert (model.locate(phantoms[phantoms.names[7]]).expected_error > 0).all()
+
+
+def test_lengths_are_shares_of_the_side_and_the_radiographs_that_the_detector_saw_are_counted(
+    fitted: tuple[Model, Path], phantoms: Cohort, exemplars: LandmarkTable, monkeypatch: pytest.MonkeyPatch
+):
+    model, _ = fitted
+    given: list[tuple[dict[str, np.ndarray], int]] = []
+    learn = ErrorModel.learn
+
+    def watched(signals: Any, calibration: Any, lengths: Any, labelled: Any, ways: Any, seen: int) -> Any:
+        given.append((dict(lengths), seen))
+        return learn(signals, calibration, lengths, labelled, ways, seen)
+
+    monkeypatch.setattr(ErrorModel, "learn", watched)
+    monkeypatch.setattr(model.stages["detect"], "seen", 5)
+    assert (
+        learn_error_model(model.stages, model.trust, exemplars, phantoms, Corrections(), silent) is not None
+    )
+    ((lengths, seen),) = given
+    assert seen == 5
+    register = model.stages["register"]
+    assert isinstance(register, Matcher)
+    asked = [one for one in phantoms if one.name not in exemplars.images]
+    assert len(lengths["dispute"]) == len(asked)  # fewer than 16 radiographs are all asked
+    for row, radiograph in zip(lengths["dispute"], asked, strict=True):
+        np.testing.assert_allclose(row, register.dispute(radiograph) / radiograph.side)
+    assert 0 < np.nanmedian(lengths["dispute"]) < 0.5

@@ -47,12 +47,17 @@ def choose_better(
     whole = exemplars.mostly_annotated()
     others = replace(exemplars, sets=tuple(one for one in exemplars if one.image not in whole.images))
     # On the radiograph that it knows by heart, the former stage cannot be beaten: each annotated point counts alike.
-    parts = [(_compare(asked, part, cohort, seed), part.answers) for part in (whole, others) if len(part)]
+    parts = [(_compare(asked, part, cohort, seed), _count(part)) for part in (whole, others) if len(part)]
     known = [(errors, points) for errors, points in parts if errors is not None]
     if not known:
         return taught
     now, then = np.average([errors for errors, _ in known], 0, [points for _, points in known])
     return former if now > WORSE * then else taught
+
+
+def _count(exemplars: LandmarkTable) -> int:
+    """How many points a person placed."""
+    return sum(int(one.visible.sum()) for one in exemplars)
 
 
 def _compare(

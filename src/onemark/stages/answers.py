@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from onemark.data.cohort import Cohort
 from onemark.stages.base import REFINE, Locator, Stage
+from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.stages.refiner import Refiner
 
@@ -34,3 +36,10 @@ def refiner_of(stages: Stages) -> Refiner | None:
     """The refiner, if there is one."""
     stage = stages.get(REFINE)
     return stage if isinstance(stage, Refiner) else None
+
+
+def seen_by(stage: Locator, cohort: Cohort) -> int:
+    """How many of the cohort's radiographs a stage has learned from: those that it had time to label."""
+    if isinstance(stage, Detector) and stage.seen is not None:
+        return stage.seen
+    return min(len(cohort), stage.config.pool)

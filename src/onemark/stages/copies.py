@@ -27,7 +27,7 @@ def draw_copies(
     """Copies as training changes radiographs, less strongly.
 
     Args:
-        exemplars: What a person annotated.
+        exemplars: What a person annotated, at least one radiograph.
         cohort: Holds their radiographs.
         seed: Seed of the changes.
         count: How many copies.
@@ -38,8 +38,7 @@ def draw_copies(
     """
     generator = torch.Generator().manual_seed(seed)
     geometry, intensity = Geometry().times(STRENGTH), Intensity()
-    annotated = exemplars.mostly_annotated().sets
-    chosen = pick_evenly(annotated, different)
+    chosen = pick_evenly(exemplars.sets, different)
     for n in range(count):
         one = chosen[n % len(chosen)]
         radiograph = cohort[one.image]

@@ -33,10 +33,8 @@ from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.ellipses import scale_to, shapes_of
 from onemark.nn.threads import spread
-from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, refiner_of
-from onemark.stages.base import Locator
+from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, refiner_of, seen_by
 from onemark.stages.copies import Copy, draw_copies, errors_of
-from onemark.stages.detector import Detector
 from onemark.stages.matcher import Matcher
 from onemark.types import LandmarkSet, Radiograph
 
@@ -182,19 +180,22 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     if last is matcher and refiner is None:
         return None
     device = device_of(stages)
-    copies = list(draw_copies(exemplars, cohort, seed, COPIES, EXEMPLARS))
+    copies = list(draw_copies(exemplars.mostly_annotated(), cohort, seed, COPIES, EXEMPLARS))
 
     def look(copied: Copy) -> tuple[LandmarkSet, LandmarkSet]:
         matched = matcher.locate(copied[0])
         return matched, matched if last is matcher else last.locate(copied[0])
 
     pairs: Pairs = list(spread(look, copies, device))
-    apart = _measure_apart(matcher, exemplars, cohort)
-    if matcher.network is None:  # what is trained knows the exemplars best
+    eases = matcher.network is None  # what is trained knows the exemplars best
+    apart = _measure_apart(matcher, exemplars, cohort) if eases or last is not matcher else None
+    if eases and apart is not None:
         pairs = _ease(pairs, copies, apart)
     detector = np.ones(len(matcher.names))
     if last is not matcher:
-        detector = _shares(*_compare(pairs, copies), apart, _seen(last, exemplars, cohort))
+        # Annotated radiographs count more.
+        seen = max(1, round(seen_by(last, cohort) + LABEL * max(0.0, exemplars.answers - 1)))
+        detector = _shares(*_compare(pairs, copies), UNSEEN if apart is None else apart, seen)
     trust = Trust(detector, np.ones(len(detector)))
     if refiner is None:
         return trust
@@ -208,14 +209,6 @@ def measure_trust(stages: Stages, exemplars: LandmarkTable, cohort: Cohort, seed
     before, after = _compare(refined, copies)
     gain = _fall(after.sum() / max(before.sum(), 1e-9), *AS_NEAR)
     return replace(trust, refiner=gain * _fall(after / np.maximum(before, NEAR), *FAR_OFF))
-
-
-def _seen(last: Locator, exemplars: LandmarkTable, cohort: Cohort) -> int:
-    """How many radiographs the detector has seen; annotated ones count more."""
-    shown = min(len(cohort), last.config.pool)
-    if isinstance(last, Detector) and last.seen is not None:
-        shown = last.seen
-    return max(1, round(shown + LABEL * max(0.0, exemplars.answers - 1)))
 
 
 def _shares(matcher: Shares, detector: Shares, apart: float, seen: int) -> Shares:
@@ -243,8 +236,11 @@ def _common_share(matcher: Shares, detector: Shares, apart: float, seen: int) ->
     return 0.0 if share < NONE else 1.0 if share > ALL else float(share)
 
 
-def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -> float:
-    """How far the matcher's answers for a place lie apart on other radiographs, as its error there; share of the side."""
+def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -> float | None:
+    """How far the matcher's answers for a place lie apart on other radiographs, as its error there; share of the side.
+
+    None where there is no other radiograph.
+    """
     known = exemplars.mostly_annotated().images
     others = [name for name in cohort.names if name not in known]
     asked = cohort.readable(pick_evenly(others, ASKED))
@@ -253,7 +249,7 @@ def _measure_apart(matcher: Matcher, exemplars: LandmarkTable, cohort: Cohort) -
         return float(np.nanmean(matcher.locate(one).expected_error)) / one.pixel_length / one.side
 
     apart = list(spread(look, asked, matcher.fabric.device))
-    return APART * fmean(apart) if apart else UNSEEN
+    return APART * fmean(apart) if apart else None
 
 
 def _fall(value: Any, full: float, none: float) -> Any:
@@ -271,8 +267,10 @@ def _ease(pairs: Pairs, copies: Sequence[Copy], apart: float) -> Pairs:
         eased = xy + apart / own * (found.xy - xy)
         return replace(found, xy=np.where(np.isfinite(xy), eased, found.xy))
 
+    eased = [nearer(matched, xy) for (matched, _), (_, xy) in zip(pairs, copies, strict=True)]
     return [
-        (nearer(matched, xy), detected) for (matched, detected), (_, xy) in zip(pairs, copies, strict=True)
+        (mine, mine if detected is matched else detected)
+        for mine, (matched, detected) in zip(eased, pairs, strict=True)
     ]
 
 

@@ -32,7 +32,9 @@ LEAST_RADIOGRAPHS = 3
 FLOOR = 0.002  # of the mean side; distances below it say little
 SHARES = {"apart": 0.55, "cycle": 0.55, "teacher": 0.6, "matcher_spread": 1.1, "dispute": 1.9}
 """What lengths usually are, as a share of the true error."""
-HALF = 150  # radiographs of which a detector makes half of what it learns from its own; of few it repeats its teacher
+MANY = (
+    150  # radiographs from which on a detector's distance counts fully; one that saw few repeats its teacher
+)
 OTHER_SHARE = 0.6
 """The same for distances to the constellation and widths of peaks, which count where none of those lengths is known."""
 WITNESS_FAR = (
@@ -172,7 +174,7 @@ class ErrorModel:
         lengths: Mapping[str, Table] | None = None,
         labelled: Labelled | None = None,
         ways: Sequence[Table] = (),
-        seen: int = HALF,
+        seen: int = MANY,
     ) -> ErrorModel | None:
         """From N radiographs of the cohort.
 
@@ -339,9 +341,9 @@ def _level(
     shares = {name: share for name, share in SHARES.items() if name in known}
     shares = shares or {name: OTHER_SHARE for name in ("shape", "spread") if name in known}
     if "teacher" in shares:
-        shares.pop("apart", None)  # the same distance, where the teacher is asked for every radiograph
+        shares.pop("apart", None)  # the same distance, which counts once
     overall = [_usual(known[name]) / share for name, share in shares.items()]
-    weights = [min(1.0, 2 * seen / (seen + HALF)) if name == "teacher" else 1.0 for name in shares]
+    weights = [min(1.0, 2 * seen / (seen + MANY)) if name == "teacher" else 1.0 for name in shares]
     unsure = [-by_name[name] for name in UNSURE if name not in without and np.isfinite(by_name[name]).any()]
     relative = np.exp(LEVEL_SLOPE * _hardness([*map(_log, known.values()), *unsure]))
     usual = np.exp(np.average(np.log(overall), weights=weights)) if overall else FLOOR
@@ -361,11 +363,11 @@ def _hardness(tables: Sequence[Table]) -> Table:
     """
     total, weights = np.zeros(tables[0].shape[1]), 0.0
     for table in tables:
-        means = _mean(table, 0)
-        between = float(means.var())
+        means, known = _mean(table, 0), np.isfinite(table).any(0)
+        between = float(means[known].var()) if known.any() else 0.0
         chance = float(_mean((table - means) ** 2, (0, 1))) / len(table)
         if between > 1e-12:
             weight = max(0.0, 1 - chance / between)
-            total += weight * (means - means.mean()) / np.sqrt(between)
+            total += np.where(known, weight * (means - means[known].mean()) / np.sqrt(between), 0.0)
             weights += weight
     return total / max(weights, 1e-9)

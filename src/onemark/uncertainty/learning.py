@@ -17,7 +17,7 @@ from onemark.imaging.letterbox import Size
 from onemark.nn.threads import spread
 from onemark.nn.training.canvases import STRETCH
 from onemark.progress import Progress, Sink
-from onemark.stages.answers import Stages, device_of, locators_of, matcher_of
+from onemark.stages.answers import Stages, device_of, locators_of, matcher_of, seen_by
 from onemark.stages.copies import Copy, draw_copies
 from onemark.stages.matcher import Matcher
 from onemark.stages.mean_error import MeanError
@@ -186,7 +186,7 @@ def learn_error_model(
         tables["cycle"] = cycles
     labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
     untaught = Calibration.of([], len(exemplars.names))
-    seen = min(len(cohort), locators_of(stages)[-1].config.pool)
+    seen = seen_by(locators_of(stages)[-1], cohort)
     learned = ErrorModel.learn(signals, untaught, tables, labelled, ways, seen)
     if learned is None:
         return None
