@@ -20,6 +20,7 @@ from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import read_weights
 from onemark.pipeline import trainer
 from onemark.pipeline.runs.folder import RunFolder
+from onemark.stages.detector import Detector
 
 Settings = dict[str, object]
 
@@ -29,7 +30,10 @@ def same(first: Path, second: Path) -> bool:
     ours, theirs = (read_weights(run / "weights.safetensors") for run in (first, second))
     return ours.keys() == theirs.keys() and all(
         ours[slot][0].keys() == theirs[slot][0].keys()
-        and all(torch.equal(value, theirs[slot][0][name]) for name, value in ours[slot][0].items())
+        and all(
+            torch.allclose(value.double(), theirs[slot][0][name].double(), rtol=0, atol=0, equal_nan=True)
+            for name, value in ours[slot][0].items()
+        )
         for slot in ours
     )
 
@@ -94,10 +98,12 @@ def test_the_same_seed_gives_the_same_run(
 def test_another_seed_gives_another_run(
     unbroken: Path, phantoms: Cohort, exemplars: LandmarkTable, tmp_path: Path
 ):
-    model = onemark.fit(phantoms, exemplars, settings=six_steps(), out=tmp_path / "run", seed=4)
+    onemark.fit(phantoms, exemplars, settings=six_steps(), out=tmp_path / "run", seed=4)
     assert not same(tmp_path / "run", unbroken)
-    found, other = model.predict(phantoms), onemark.read_landmarks(unbroken / "landmarks.csv")
-    assert not np.allclose(found.sets[1].xy, other.sets[1].xy)
+    # After six steps registration, which draws nothing at random, may answer alone.
+    runs = [onemark.load(run).stages["detect"] for run in (tmp_path / "run", unbroken)]
+    found, other = (stage.locate(phantoms[1]).xy for stage in runs if isinstance(stage, Detector))
+    assert not np.allclose(found, other)
 
 
 def test_a_run_stopped_again_and_again_ends_with_the_same_weights(
