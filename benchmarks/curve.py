@@ -162,10 +162,10 @@ def plot(rows: list[Row], path: Path) -> None:
         budgets = sorted({float(row["minutes"]) for row in rows if row["data"] == name})
         panel.set(xscale="log", xlabel="minutes", title=name)
         panel.set_xticks(budgets, [f"{one:g}" for one in budgets])
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
         panel.minorticks_off()
     panels[0][0].set_ylabel("mean error, % of the side")
-    panels[0][0].legend(fontsize="small")
+    panels[0][0].legend(fontsize="small", loc="lower left")
     figure.tight_layout()
     figure.savefig(path)
 
