@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import onemark
-from common import describe_machine
+from common import describe_machine, load_pyplot
 from onemark import Cohort, LandmarkSet, LandmarkTable, Model, Questions, Scores
 from onemark.evaluation.metrics import paired_bootstrap
 
@@ -185,8 +185,9 @@ ARMS: dict[str, Arm] = {"random": _draw, "suggest": _suggest, "worst": _correct_
 
 def plot(rows: list[tuple[object, ...]], path: Path, unit: str) -> None:
     """Plot the mean error of each arm against clicks."""
-    import matplotlib.pyplot as plt  # an extra of this script: pip install matplotlib
-
+    plt = load_pyplot(path)
+    if plt is None:
+        return
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for arm in dict.fromkeys(row[0] for row in rows):
         clicks = sorted({int(str(row[3])) for row in rows if row[0] == arm})

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,6 +151,16 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
         table.writerows(rows)
+
+
+def load_pyplot(path: Path) -> Any:
+    """Return matplotlib's pyplot; where it is not installed, say that there is no plot at `path`, and return None."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print(f"no {path.name}: it needs `pip install matplotlib`", file=sys.stderr)
+        return None
+    return plt
 
 
 LOOP = "import os\nos.nice(19)\nparent = os.getppid()\nwhile os.getppid() == parent: pass"

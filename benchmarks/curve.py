@@ -22,7 +22,7 @@ from statistics import fmean
 import numpy as np
 
 import onemark
-from common import Row, busy_programs, describe_machine, parse_numbers, read_rows, write_rows
+from common import Row, busy_programs, describe_machine, load_pyplot, parse_numbers, read_rows, write_rows
 from onemark import Cohort, LandmarkTable, Model
 
 COLUMNS = (
@@ -142,10 +142,8 @@ def as_table(rows: list[Row]) -> str:
 
 def plot(rows: list[Row], path: Path) -> None:
     """Draw a panel for each data set: mean error against minutes, a line for each answer, dashed beside busy programs."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print(f"no {path.name}: it needs `pip install matplotlib`", file=sys.stderr)
+    plt = load_pyplot(path)
+    if plt is None:
         return
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.2), squeeze=False)

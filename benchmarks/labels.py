@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from pathlib import Path
 from statistics import fmean
 
 import onemark
-from common import Row, describe_machine, parse_numbers, read_rows, write_rows
+from common import Row, describe_machine, load_pyplot, parse_numbers, read_rows, write_rows
 from onemark import LandmarkTable, Scores
 
 SPACING_MM = 0.25
@@ -101,10 +100,8 @@ def as_table(rows: list[Row]) -> str:
 
 def plot(rows: list[Row], path: Path) -> None:
     """Draw MRE against minutes, a line for each set of labels."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print(f"no {path.name}: it needs `pip install matplotlib`", file=sys.stderr)
+    plt = load_pyplot(path)
+    if plt is None:
         return
     figure, panel = plt.subplots(figsize=(5, 3.4), layout="constrained")
     for labels in dict.fromkeys(row["labels"] for row in rows):

@@ -234,40 +234,39 @@ def off_by_8_px_on_copies(radiograph: Radiograph) -> LandmarkSet:
     return LandmarkSet(radiograph.name, NAMES, xy, np.full(3, 0.5), np.full(3, 4.0))
 
 
-def test_registration_that_is_worse_on_copies_than_elsewhere_does_not_make_others_look_good(
-    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
-):
+@pytest.fixture
+def refining(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """That matcher, a detector that is 3.5 px off, and a refiner."""
     stages["match"] = KnownPoints(off_by_8_px_on_copies)
     stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
-    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
-    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    return stages | {"refine": Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))}
+
+
+def test_registration_that_is_worse_on_copies_than_elsewhere_does_not_make_others_look_good(
+    refining: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+):
+    trust = measure_trust(refining, exemplars3, phantoms, 0)
     assert trust is not None
     assert trust.detector.max() < 0.5  # 3.5 px against 3
     assert trust.refiner.tolist() == [0, 0, 0]  # 4 px against no more than 3.3
 
 
 def test_a_trained_matcher_is_judged_by_what_it_does_on_copies(
-    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+    refining: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
 ):
-    stages["match"] = KnownPoints(off_by_8_px_on_copies)
-    stages["match"].network = nn.Identity()
-    stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
-    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
-    trust = measure_trust(stages, exemplars3, phantoms, 0)
+    refining["match"].network = nn.Identity()
+    trust = measure_trust(refining, exemplars3, phantoms, 0)
     assert trust is not None
     assert trust.detector.tolist() == [1, 1, 1]
 
 
 def test_answers_on_copies_stay_as_they_are_where_a_landmark_is_on_none(
-    stages: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
+    refining: dict[str, Stage], exemplars3: LandmarkTable, phantoms: Cohort
 ):
-    stages["match"] = KnownPoints(off_by_8_px_on_copies)
-    stages["detect"].by = np.full(3, 2.5)  # type: ignore[attr-defined]
-    stages["refine"] = Steady(StageConfig(), NAMES, (32, 32), fabric_for("cpu"))
     xy = exemplars3.sets[0].xy.copy()
     xy[1] = np.nan
     lacking = LandmarkTable.from_sets([replace(exemplars3.sets[0], xy=xy)])
-    trust = measure_trust(stages, lacking, phantoms, 0)
+    trust = measure_trust(refining, lacking, phantoms, 0)
     assert trust is not None
     assert trust.refiner.tolist() == [0, 0, 0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,13 +154,50 @@ def learn_error_model(
         seed: Seed of the copies of exemplars on which the stages are judged.
     """
     names = _choose_radiographs(exemplars, cohort)
-    signals, answered = [], []
-    lengths: dict[str, list[NDArray[np.float64]]] = {}
-    ways: list[NDArray[np.float64]] = []
     # An exemplar among the radiographs would look like itself, and tell nothing of what is usual.
     others = replace(exemplars, sets=tuple(one for one in exemplars if one.image not in names))
     around = Surroundings.learn(others, cohort, *_canvas_of(stages))
-    registered = math.ceil(len(names) / REGISTERED)
+    looked = _look(stages, trust, cohort.subset(names), around, sink)
+    signals, tables = looked.signals, {name: np.stack(rows) for name, rows in looked.lengths.items()}
+    # Where registration taught the detector, the matcher is trained too little for its way back to mean anything.
+    cycles = None if _registers(stages) else _measure_cycles(stages, exemplars, cohort, looked.answered)
+    if cycles is not None:
+        tables["cycle"] = cycles
+    labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
+    untaught = Calibration.of([], len(exemplars.names))
+    seen = seen_by(locators_of(stages)[-1], cohort)
+    learned = ErrorModel.learn(signals, untaught, tables, labelled, looked.ways, seen)
+    if learned is None:
+        return None
+    calibration = corrections.relative_to(learned.level)
+    learned = replace(learned, calibration=calibration, surroundings=around)
+    doubts = np.stack([learned.doubt(one) for one in signals])
+    visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
+    return replace(learned, visibility=visibility)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What the stages say of N radiographs.
+
+    Attributes:
+        answered: Their final answers.
+        signals: What else they say.
+        lengths: Name -> `[K]` shares of the mean side, of each radiograph for which registration was asked.
+        ways: `[K, 2]` from the detector's to its answers, of each of these whose signals do not hold it.
+    """
+
+    answered: list[LandmarkSet] = field(default_factory=list)
+    signals: list[Signals] = field(default_factory=list)
+    lengths: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    ways: list[NDArray[np.float64]] = field(default_factory=list)
+
+
+def _look(
+    stages: Stages, trust: Trust | None, cohort: Cohort, around: Surroundings | None, sink: Sink
+) -> _Looked:
+    """Ask the stages about every radiograph, and registration about up to 16 of them."""
+    registered = math.ceil(len(cohort) / REGISTERED)
 
     def look(
         numbered: tuple[int, Radiograph],
@@ -171,30 +208,16 @@ def learn_error_model(
         asked = _ask_registration(stages, radiograph, answers) if number % registered == 0 else ({}, NOWHERE)
         return answers.final, said, *asked
 
-    numbered = enumerate(cohort.subset(names).readable(sink=sink), 1)
+    looked, numbered = _Looked(), enumerate(cohort.readable(sink=sink), 1)
     for final, said, found, way in spread(look, numbered, device_of(stages)):
-        answered.append(final)
-        signals.append(said)
-        ways += [way] if way.size and not said.way.size else []
+        looked.answered.append(final)
+        looked.signals.append(said)
+        if way.size and not said.way.size:
+            looked.ways.append(way)
         for name, length in found.items():
-            lengths.setdefault(name, []).append(length)
-        sink(Progress(SLOT, len(signals), len(names)))
-    tables = {name: np.stack(rows) for name, rows in lengths.items()}
-    # Where registration taught the detector, the matcher is trained too little for its way back to mean anything.
-    cycles = None if _registers(stages) else _measure_cycles(stages, exemplars, cohort, answered)
-    if cycles is not None:
-        tables["cycle"] = cycles
-    labelled = _judge_copies(stages, trust, exemplars, cohort, seed)
-    untaught = Calibration.of([], len(exemplars.names))
-    seen = seen_by(locators_of(stages)[-1], cohort)
-    learned = ErrorModel.learn(signals, untaught, tables, labelled, ways, seen)
-    if learned is None:
-        return None
-    calibration = corrections.relative_to(learned.level)
-    learned = replace(learned, calibration=calibration, surroundings=around)
-    doubts = np.stack([learned.doubt(one) for one in signals])
-    visibility = _learn_visibility(learned, stages, trust, exemplars, cohort, doubts, cycles)
-    return replace(learned, visibility=visibility)
+            looked.lengths.setdefault(name, []).append(length)
+        sink(Progress(SLOT, len(looked.signals), len(cohort)))
+    return looked
 
 
 def _choose_radiographs(exemplars: LandmarkTable, cohort: Cohort) -> list[str]:
