@@ -337,7 +337,11 @@ def test_evidence_of_the_refiner_is_of_where_it_looked(
         starts.append(coarse.xy)
         return Evidence(radiograph.name, landmark, {})
 
+    def refine(*_: object) -> LandmarkSet:
+        raise AssertionError("its answer is not shown")
+
     monkeypatch.setattr(model.stages["refine"], "explain", explain)
+    monkeypatch.setattr(model.stages["refine"], "refine", refine)
     distrusting.explain(radiograph)
     (start,) = starts
     assert np.array_equal(start, matcher_of(model.stages).locate(radiograph).xy)

@@ -22,7 +22,7 @@ from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import Stages, device_of, locators_of, refiner_of
 from onemark.stages.mean_error import MeanError
-from onemark.stages.trust import Trust, ask
+from onemark.stages.trust import Trust, ask, ask_locators
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError, mean_side
 from onemark.uncertainty.error_model import ErrorModel
 from onemark.uncertainty.learning import add_expected_errors, doubt_stranger
@@ -166,9 +166,8 @@ class Model:
         upright = landmark if landmark is None else orientation.partner(landmark)
         shown = [stage.explain(radiograph, upright) for stage in locators if stage.explains]
         if refiner is not None and refiner.explains:
-            shown.append(
-                refiner.explain(radiograph, ask(self.stages, radiograph, self.trust).coarse, upright)
-            )
+            coarse = ask_locators(self.stages, radiograph, self.trust).coarse
+            shown.append(refiner.explain(radiograph, coarse, upright))
         maps = {key: orientation.restore_pixels(m) for one in shown for key, m in one.maps.items()}
         fields = [orientation.restore_field(one.field) for one in shown if one.field is not None]
         numbers = {key: n for one in shown for key, n in (one.numbers or {}).items()}

@@ -129,7 +129,17 @@ class Answers:
 
 def ask(stages: Stages, radiograph: Radiograph, trust: Trust | None = None) -> Answers:
     """What the stages say about a radiograph; the last stage alone counts where nothing is known of trust."""
-    matcher, last, refiner = matcher_of(stages), locators_of(stages)[-1], refiner_of(stages)
+    answers, refiner = ask_locators(stages, radiograph, trust), refiner_of(stages)
+    if refiner is None:
+        return answers
+    refined = refiner.refine(radiograph, answers.coarse)
+    final = refined if trust is None else mix(answers.coarse, refined, trust.refiner)
+    return replace(answers, refined=refined, final=final)
+
+
+def ask_locators(stages: Stages, radiograph: Radiograph, trust: Trust | None = None) -> Answers:
+    """As `ask`, as if there were no refiner."""
+    matcher, last = matcher_of(stages), locators_of(stages)[-1]
     trust = trust or Trust.full(len(matcher.names))
     matched = detected = None
     if last is matcher or trust.needs_matcher:
@@ -138,10 +148,7 @@ def ask(stages: Stages, radiograph: Radiograph, trust: Trust | None = None) -> A
         detected = coarse = last.locate(radiograph)
         if matched is not None:
             coarse = mix(matched, detected, trust.detector)
-    if refiner is None:
-        return Answers(matched, detected, coarse, None, coarse)
-    refined = refiner.refine(radiograph, coarse)
-    return Answers(matched, detected, coarse, refined, mix(coarse, refined, trust.refiner))
+    return Answers(matched, detected, coarse, None, coarse)
 
 
 def mix(first: LandmarkSet, second: LandmarkSet, share: Shares) -> LandmarkSet:
