@@ -205,7 +205,7 @@ def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], 
     order = np.random.default_rng(seed).permutation(others)[: max(counts)]
     corrected = LandmarkTable.from_sets(truth[str(name)] for name in order)
     shown = compare_corrections(
-        plain, model.stages, model.trust, model.exemplars.images, corrected, train, model.mean_error
+        plain, model.stages, model.trust, model.exemplars, corrected, train, model.mean_error
     )
     test = test.subset([n for n in test.names if n not in model.exemplars.images and n not in order])
     judged = []

@@ -20,7 +20,7 @@ from onemark.stages.matcher import Matcher
 from onemark.stages.trust import ask
 from onemark.uncertainty.calibration import Calibration, Corrections
 from onemark.uncertainty.error_model import ErrorModel
-from onemark.uncertainty.learning import learn_error_model
+from onemark.uncertainty.learning import compare_corrections, doubt_stranger, learn_error_model
 from onemark.uncertainty.surroundings import Surroundings
 
 
@@ -218,3 +218,27 @@ def test_lengths_are_shares_of_the_side_and_the_radiographs_that_the_detector_sa
     for row, radiograph in zip(lengths["dispute"], asked, strict=True):
         np.testing.assert_allclose(row, register.dispute(radiograph) / radiograph.side)
     assert 0 < np.nanmedian(lengths["dispute"]) < 0.5
+
+
+def test_what_a_stranger_was_expected_to_be_off_is_no_news_for_others(
+    fitted: tuple[Model, Path], phantoms: Cohort, truth: LandmarkTable
+):
+    model, _ = fitted
+    name = phantoms.names[4]
+    corrected = LandmarkTable.from_sets([truth[name]])
+
+    def compare(known: LandmarkTable, unlike: float = 1.0) -> Corrections:
+        parts = model.error_model, model.stages, model.trust, known, corrected, phantoms, None
+        return compare_corrections(*parts, {name: unlike})
+
+    usual, strange = compare(model.exemplars), compare(model.exemplars, 6.0)
+    assert doubt_stranger(6.0) > 3
+    np.testing.assert_allclose(np.array(usual.ratios) / np.array(strange.ratios), doubt_stranger(6.0))
+    np.testing.assert_allclose(np.array(strange.doubts) / np.array(usual.doubts), doubt_stranger(6.0))
+    # Of a radiograph with one answer, the others still count.
+    only = np.arange(len(truth.names)) == 0
+    one = dataclasses.replace(truth[name], xy=np.where(only[:, None], truth[name].xy, np.nan), asked=only)
+    rest = compare(model.exemplars.with_set(one))
+    assert rest.ratios[0][0] is None
+    assert rest.ratios[0][1:] == usual.ratios[0][1:]
+    assert not compare(model.exemplars.with_set(truth[name])).ratios

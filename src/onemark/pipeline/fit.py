@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort, open_cohort
@@ -313,16 +314,22 @@ def _compare_corrections(model: Model | None, corrected: LandmarkTable, cohort: 
     """What corrections of a finished run show about its expected errors."""
     if model is None:
         return Corrections()
-    ways = {one.image: model.orientation(cohort[one.image]) for one in corrected}
-    corrected, upright = turn_table(corrected, cohort, ways), cohort.turned(ways)
+    known = model.exemplars
+    # The window gives all exemplars each time, and most of them are known.
+    news = [one for one in corrected if np.isfinite(known.news_in(one, model.names)).any()]
+    if not news:
+        return Corrections()
+    looks = {one.image: model.look(cohort[one.image]) for one in news}
+    ways = {image: way for image, (way, _) in looks.items()}
     return compare_corrections(
         model.error_model,
         model.stages,
         model.trust,
-        model.exemplars.images,
-        corrected,
-        upright,
+        turn_table(LandmarkTable.from_sets(one for one in known if one.image in ways), cohort, ways),
+        turn_table(LandmarkTable.from_sets(news), cohort, ways),
+        cohort.turned(ways),
         model.mean_error,
+        {image: unlike for image, (_, unlike) in looks.items()},
     )
 
 

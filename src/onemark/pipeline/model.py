@@ -94,7 +94,7 @@ class Model:
 
     def predict_one(self, radiograph: Radiograph) -> LandmarkSet:
         """As `locate`, but predicted also where a person annotated the radiograph."""
-        orientation, unlike = (UPRIGHT, 1.0) if self.orienter is None else self.orienter.look(radiograph)
+        orientation, unlike = self.look(radiograph)
         upright = orientation.turn(radiograph)
         answers = ask(self.stages, upright, self.trust)
         found = answers.final
@@ -106,6 +106,10 @@ class Model:
         if self.mean_error is not None:
             found = self.mean_error.correct(found, upright.size)
         return orientation.restore(found, radiograph.size)
+
+    def look(self, radiograph: Radiograph) -> tuple[Orientation, float]:
+        """How the radiograph is brought upright, and how unlike the exemplar it is, as a multiple of what is usual."""
+        return (UPRIGHT, 1.0) if self.orienter is None else self.orienter.look(radiograph)
 
     def orientation(self, radiograph: Radiograph) -> Orientation:
         """How the radiograph is brought upright before the stages see it."""
@@ -163,7 +167,8 @@ class Model:
         locators, refiner = locators_of(self.stages), refiner_of(self.stages)
         orientation, name = self.orientation(radiograph), radiograph.name
         radiograph = orientation.turn(radiograph)
-        upright = landmark if landmark is None else orientation.partner(landmark)
+        partner = landmark if landmark is None else orientation.partner(landmark)
+        upright = partner if partner in self.names else landmark  # as where landmarks are turned
         shown = [stage.explain(radiograph, upright) for stage in locators if stage.explains]
         if refiner is not None and refiner.explains:
             coarse = ask_locators(self.stages, radiograph, self.trust).coarse

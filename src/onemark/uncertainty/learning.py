@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -297,10 +298,11 @@ def compare_corrections(
     error_model: ErrorModel | None,
     stages: Stages,
     trust: Trust | None,
-    known: Container[str],
+    known: LandmarkTable,
     corrected: LandmarkTable,
     cohort: Cohort,
     mean_error: MeanError | None = None,
+    unlike: Mapping[str, float] = MappingProxyType({}),
 ) -> Corrections:
     """Compare predictions with what a person corrected, before the stages learn from it.
 
@@ -308,25 +310,25 @@ def compare_corrections(
         error_model: The error model; without one nothing is compared.
         stages: Slot -> fitted stage.
         trust: How far detector and refiner are believed.
-        known: Names of the radiographs that the stages have learned from, which do not count.
+        known: What the stages have learned from; its answers do not count.
         corrected: More exemplars.
-        cohort: The radiographs.
+        cohort: The radiographs, upright.
         mean_error: What is taken away from the stages' answers.
+        unlike: How unlike the exemplars a radiograph is, as for `doubt_stranger`; 1 where nothing is said.
     """
     if error_model is None:
         return Corrections()
     ratios, angles, doubts, usual = [], [], [], []
     for one in corrected:
-        if one.image in known:
+        place = known.news_in(one, matcher_of(stages).names)
+        if not np.isfinite(place).any():
             continue
         radiograph = cohort[one.image]
         answers = ask(stages, radiograph, trust)
-        true = dict(zip(one.names, one.xy, strict=True))
-        place = np.stack([true.get(name, np.full(2, np.nan)) for name in answers.final.names])
         final = answers.final if mean_error is None else mean_error.correct(answers.final, radiograph.size)
         way = (final.xy - place) / radiograph.side
         signals = read_signals(stages, radiograph, answers, error_model.surroundings)
-        expected = error_model.uncalibrated(signals)
+        expected = error_model.uncalibrated(signals) * doubt_stranger(unlike.get(one.image, 1.0))
         ratios.append(to_row(np.linalg.norm(way, axis=1) / np.maximum(expected, 1e-9)))
         angles.append(to_row(to_angles(way)))
         doubts.append(to_row(expected / error_model.level))
