@@ -92,6 +92,14 @@ class MeanError:
             kept[np.ix_(same, np.isfinite(row).all(-1))] = np.nan
         return replace(self, images=(*self.images, *images), errors=np.concatenate([kept, errors]))
 
+    def moved(self, image: str, way: Points) -> MeanError:
+        """The same where a person has moved the answers on a radiograph by `[K, 2]`, in the reference's frame.
+
+        An answer that was moved by NaN is taken back.
+        """
+        here = np.array([one == image for one in self.images], np.bool_)
+        return replace(self, errors=np.where(here[:, None, None], self.errors + way, self.errors))
+
     def after(self, moved: Points) -> MeanError:
         """The same for a model whose predictions have moved by `[K, 2]` on average, in the reference's frame."""
         return replace(self, errors=self.errors - np.nan_to_num(moved))

@@ -73,15 +73,15 @@ def note_answers(
 
     Args:
         model: The model, which has not learned from them.
-        known: The exemplars that it learned from; what they answer already is no news.
+        known: The exemplars that it learned from; what they answer already is news where it lies elsewhere now.
         corrected: The answers.
         cohort: The radiographs.
     """
     mean_error = model.mean_error or _begin(model, cohort)
     images, errors = [], []
     for one in corrected:
-        fresh = _fresh_answers(one, known, model.names)
-        if not np.isfinite(fresh).any():
+        fresh, moved = known.news_in(one, model.names), _moved_answers(one, known, model.names)
+        if not np.isfinite(fresh).any() and moved is None:
             continue
         radiograph = cohort[one.image]
         orientation = model.orientation(radiograph)
@@ -89,8 +89,12 @@ def note_answers(
         predicted = ask(model.stages, upright, model.trust).final.xy
         placed = LandmarkSet(one.image, model.names, fresh)
         way = orientation.turn_landmarks(placed, radiograph.size).xy - predicted
-        images.append(one.image)
-        errors.append(mean_error.measure(way, predicted, upright.size))
+        if moved is not None:
+            then, now = (orientation.turn_landmarks(each, radiograph.size).xy for each in moved)
+            mean_error = mean_error.moved(one.image, mean_error.measure(now - then, predicted, upright.size))
+        if np.isfinite(fresh).any():
+            images.append(one.image)
+            errors.append(mean_error.measure(way, predicted, upright.size))
     if errors:
         mean_error = mean_error.with_errors(images, np.stack(errors))
     others = _choose_others(cohort, {*known.images, *corrected.images})
@@ -142,13 +146,35 @@ def _begin(model: Model, cohort: Cohort) -> MeanError:
     return MeanError.begin(upright, orientation.turn(radiograph).size)
 
 
-def _fresh_answers(one: LandmarkSet, known: LandmarkTable, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """`[K, 2]` the places that are news, px; NaN elsewhere."""
-    former = [known[one.image]] if one.image in known else []
-    answered = {old.names[k] for old in former for k in np.flatnonzero(old.answered)}
-    places = dict(zip(one.names, one.xy, strict=True))
-    nowhere = np.full(2, np.nan)
-    return np.stack([nowhere if name in answered else places.get(name, nowhere) for name in names])
+def _moved_answers(
+    one: LandmarkSet, known: LandmarkTable, names: tuple[str, ...]
+) -> tuple[LandmarkSet, LandmarkSet] | None:
+    """Former and present places of the answers that a person has corrected; None where there are none.
+
+    Of one that is not visible now, the present place is NaN; all other landmarks lie in the corner in both.
+    """
+    if one.image not in known:
+        return None
+    former, present = (dict(zip(each.names, each.xy, strict=True)) for each in (known[one.image], one))
+    answered = {name for name, yes in zip(one.names, one.answered, strict=True) if yes}
+    moved = np.array(
+        [
+            name in former
+            and name in answered
+            and bool(np.isfinite(former[name]).all())
+            and not np.array_equal(former[name], present[name])
+            for name in names
+        ]
+    )
+    if not moved.any():
+        return None
+    corner = np.zeros(2)
+    places = (
+        np.stack([each[name] if yes else corner for name, yes in zip(names, moved, strict=True)])
+        for each in (former, present)
+    )
+    then, now = (LandmarkSet(one.image, names, xy) for xy in places)
+    return then, now
 
 
 def _choose_others(cohort: Cohort, annotated: Container[str]) -> list[str]:
