@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 import onemark
 from onemark import Cancelled, Cohort, LandmarkTable, Progress, UserError
 from onemark.nn.weights import read_weights
+from onemark.phantom import write_phantom_cohort
 from onemark.pipeline.suggest import adopt, same_matcher, settled_differently
 
 
@@ -60,8 +62,6 @@ def test_a_run_that_is_there_is_asked_without_training(suggested: onemark.Sugges
 def test_the_fit_goes_on_from_the_matcher(
     suggested: onemark.Suggestion, phantoms: Cohort, truth: LandmarkTable, tmp_path: Path
 ):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(suggested.run or "", run)
     before = read_weights(run / "weights.safetensors")["match"][0]
@@ -215,3 +215,51 @@ def test_a_run_that_reads_radiographs_as_they_lie_says_so_from_the_suggestion_on
     assert model.orienter is None
     with pytest.raises(UserError, match="swap is for mirrored radiographs"):
         onemark.resume(run, exemplars=exemplars, swap=[exemplars.names[:2]])
+
+
+def test_more_than_are_compared_is_said_before_the_training(
+    phantoms: Cohort, settings: dict[str, object], tmp_path: Path
+):
+    events: list[Progress] = []
+    with pytest.raises(UserError, match=r"--number 4 is more than the 3 radiographs that are compared"):
+        onemark.suggest(
+            phantoms,
+            number=4,
+            settings=settings | {"select.pool": 3},
+            out=tmp_path / "run",
+            progress=events.append,
+        )
+    assert not events
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_as_can_be_read_are_suggested(tmp_path: Path, settings: dict[str, object]):
+    write_phantom_cohort(tmp_path / "xrays", 4, size=(64, 64))
+    (tmp_path / "xrays" / "phantom-002.png").write_bytes(b"no picture")
+    told: list[str] = []
+    found = onemark.suggest(
+        onemark.open_cohort(tmp_path / "xrays"),
+        number=4,
+        settings=settings,
+        progress=lambda event: told.append(event.message),
+    )
+    assert len(found.chosen) == 3
+    assert "only 3 radiographs could be read, so 3 are suggested and not 4" in told
+
+
+def test_a_matcher_that_is_being_taught_is_not_taken_for_one_without_exemplars(
+    suggested: onemark.Suggestion, phantoms: Cohort, truth: LandmarkTable, tmp_path: Path
+):
+    run = tmp_path / "run"
+    shutil.copytree(suggested.run or "", run)
+
+    def stop(event: Progress) -> None:
+        if event.stage == "orientation":
+            raise Cancelled
+
+    exemplars = LandmarkTable.from_sets([truth[suggested.chosen[0]]])
+    with pytest.raises(Cancelled):
+        onemark.resume(run, exemplars=exemplars, progress=stop)
+    with pytest.raises(UserError, match=r"has not learned its exemplars yet: finish it with `onemark resume"):
+        onemark.suggest(phantoms, number=2, out=run)
+    assert onemark.resume(run).names == truth.names

@@ -27,7 +27,7 @@ from onemark.pipeline.runs.folder import CONFIG, RunFolder
 from onemark.pipeline.runs.locks import locked
 from onemark.pipeline.starting import new_config, spell_settings
 from onemark.pipeline.trainer import Trainer
-from onemark.progress import Sink, silent
+from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import matcher_of
 from onemark.stages.base import MATCH, SELECT
 from onemark.stages.config import StageConfig
@@ -92,6 +92,12 @@ def suggest(
             config = folder.config if folder else config
         chosen = _suggesting_recipe(config.recipe)
         with folder.discarded_on_error() if folder and begun is None else nullcontext():
+            pool = chosen.configure_selector({**config.settings, **(settings or {})}).pool
+            if number > pool:  # said now, and not after the training
+                raise UserError(
+                    f"--number {number} is more than the {pool} radiographs that are compared: give less, or "
+                    f"--set select.pool={number}"
+                )
             stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
         found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
         found = replace(found, run=folder.path if folder else None)
@@ -114,6 +120,11 @@ def _choose(
     pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
     store = CanvasCache(pool, matcher.canvas, progress, matcher.config.framing)
     selector = recipe.selector(options, matcher.embed).compare(store, progress)
+    readable = sum(store.usable(index) for index in range(len(store)))
+    if number > readable:
+        message = f"only {readable} radiographs could be read, so {readable} are suggested and not {number}"
+        progress(Progress(SELECT, 1, 1, message=message))
+        number = readable
     return selector.choose(number, torch.Generator().manual_seed(hash_text(f"{config.seed}/select")))
 
 
@@ -152,9 +163,11 @@ def _settled_config(folder: RunFolder, cohort: Cohort, device: str) -> RunConfig
             f"{folder.path} belongs to the radiographs in {learned_in}, not to those in {cohort.folder}: give that "
             "folder, or another --out"
         )
-    if not folder.config.learned and not folder.status().waits_for_exemplar:
+    if MATCH not in folder.config.done and not folder.status().waits_for_exemplar:
+        # A matcher that is being taught must not be taken for one without exemplars.
         raise UserError(
-            f"{folder.path} has its exemplar but no matcher yet: finish it with `onemark resume {folder.path}`"
+            f"the matcher of {folder.path} has not learned its exemplars yet: finish it with "
+            f"`onemark resume {folder.path}`"
         )
     return replace(folder.config, device=choose(device))
 
