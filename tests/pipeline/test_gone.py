@@ -122,3 +122,45 @@ def test_a_stopped_run_does_not_go_on_with_another_picture(few: Cohort, tmp_path
     replace_picture(few, "0.png")
     with pytest.raises(UserError, match=r"0.png is not the picture that was annotated: put that back, or"):
         onemark.resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("stage", "step"), [("detect", 1), ("detect", 2)])
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_teaching_whose_folder_goes_loses_neither_what_was_learned_nor_the_answers(
+    few: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int, moved: bool
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    run, unbroken, two = tmp_path / "run", tmp_path / "unbroken", place(few, 1).merged(place(few, 2))
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    shutil.copytree(run, unbroken)
+    go = (lambda: run.rename(tmp_path / "away")) if moved else (lambda: shutil.rmtree(run))
+    with pytest.raises(UserError, match=r"is kept in .*run-kept; "):
+        onemark.resume(run, exemplars=two, progress=at(stage, step, go))
+    assert not run.exists()
+    kept = tmp_path / "run-kept"
+    assert set(onemark.read_landmarks(kept / "exemplars.csv").images) == {"0.png", "1.png", "2.png"}
+    if not RunFolder.open(kept).status().is_trained:
+        onemark.resume(kept)
+    onemark.resume(unbroken, exemplars=two)
+    ours, theirs = (onemark.load(one) for one in (kept, unbroken))
+    assert ours.mean_error is not None
+    assert theirs.mean_error is not None
+    np.testing.assert_array_equal(ours.mean_error.errors, theirs.mean_error.errors)
+    found, same = (one.predict_one(few["5.png"]).xy for one in (ours, theirs))
+    np.testing.assert_array_equal(found, same)
+
+
+def test_a_half_taught_run_does_not_move_points_by_the_errors_of_former_networks(few: Cohort, tmp_path: Path):
+    def stop() -> None:
+        raise Cancelled
+
+    run = tmp_path / "run"
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    taught = onemark.resume(run, exemplars=place(few, 1).merged(place(few, 2)))
+    assert taught.mean_error is not None
+    with pytest.raises(Cancelled):
+        onemark.resume(run, exemplars=place(few, 3), progress=at("detect", 1, stop))
+    assert onemark.load(run).mean_error is None
+    finished = onemark.resume(run)
+    assert finished.mean_error is not None
+    assert finished.mean_error.images == ("1.png", "2.png", "3.png")

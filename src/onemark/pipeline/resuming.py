@@ -95,7 +95,8 @@ def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: Landmar
         yield
     except UserError:
         with contextlib.suppress(UserError):  # what was refused matters more than what fails now
-            if not folder.config.done and not _has_learned(folder):
+            # Where the folder has gone, all of it is kept elsewhere, and writing would make another one in its place.
+            if not folder.is_gone and not folder.config.done and not _has_learned(folder):
                 # The number of the training stays used: what it left, such as a checkpoint, counts for no other one.
                 kept = ("training", "teaching")
                 former = {name: value for name, value in vars(before).items() if name not in kept}

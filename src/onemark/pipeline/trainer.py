@@ -88,6 +88,7 @@ class Trainer:
         if self.checkpoint:
             self.checkpoint.before_saving = self._follow_folder
         self._all_exemplars = exemplars
+        self._answers: FormerAnswers | None = None
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
         if self.fabric.is_global_zero:
@@ -135,6 +136,7 @@ class Trainer:
             UserError: something in the input is wrong, or the device has too little memory.
             Cancelled: the sink asked to stop; the folder then holds a resumable state.
         """
+        self._answers = self._read_answers()
         try:
             stages = self.fit_until(list(self.recipe.slots)[-1])
             if not self.fabric.is_global_zero:
@@ -169,7 +171,7 @@ class Trainer:
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
         self.cohort = looked_at  # of the others nobody knows how they lie
-        self._see_turned(self.orienter.other_ways)
+        self._see_turned({name: way for name, way in self.orienter.other_ways.items() if name in looked_at})
         if self.budget is not None:
             self.budget -= time.monotonic() - started
 
@@ -189,11 +191,15 @@ class Trainer:
         # A matcher that is only to be asked for suggestions may have learned exemplars' landmarks.
         names = self.exemplars.names or shown_landmarks(self.folder.exemplars()).names
         restored = restore(self.folder, names, self.fabric)
-        self.mean_error = restored.mean_error
+        # Those of networks that learn from answers now are measured again in the end; until then they would be wrong.
+        self.mean_error = None if self._answers is not None else restored.mean_error
         if all(stage.names == names for stage in restored.stages.values()):
             self.trust, self.error_model = restored.trust, restored.error_model
         if not self.head and restored.logged is not None:
             del self.log[restored.logged :]
+        self._states = self._collect(
+            restored.stages
+        )  # a folder that goes before a stage is kept must cost nothing
         return dict(restored.stages)
 
     def _pass_over_damaged_checkpoint(self) -> None:
@@ -294,15 +300,21 @@ class Trainer:
         if self.trust is not None and self.trust.describe():
             self.sink(Progress(TRUST, 1, 1, message=self.trust.describe()))
 
-    def _learn_mean_error(self, stages: Mapping[str, Stage]) -> None:
-        """Learn the mean errors from the answers of this teaching, if it is one of a trained model."""
-        if self.folder is None or not self.folder.answers.exists():
-            return
+    def _read_answers(self) -> FormerAnswers | None:
+        """The answers of this teaching, if it is one of a trained model, and what that predicted."""
+        if self.folder is None or not self.folder.answers.exists() or not self.fabric.is_global_zero:
+            return None
         try:
-            former = FormerAnswers.read(self.folder.answers)
-        except UserError as error:  # the stages have learned the answers; only the mean errors need the file
+            return FormerAnswers.read(self.folder.answers)
+        except UserError as error:  # the stages learn the answers; only the mean errors need the file
             self.sink(Progress(MEAN_ERROR, 1, 1, message=f"{error}; mean errors stay as they were"))
+            return None
+
+    def _learn_mean_error(self, stages: Mapping[str, Stage]) -> None:
+        """Learn the mean errors from the answers of this teaching."""
+        if self._answers is None:
             return
+        former = self._answers
         self.mean_error = learn_mean_error(
             former, stages, self.trust, self.exemplars.names, self.original[0], self.orienter
         )
@@ -320,6 +332,12 @@ class Trainer:
     def _write_weights(self, stages: Mapping[str, Stage], done: Mapping[str, float]) -> None:
         if self.folder is None or not self.fabric.is_global_zero:
             return
+        self._states = self._collect(stages)
+        self._follow_folder()
+        self._write_states(self.folder, done)  # in the folder that there is now
+
+    def _collect(self, stages: Mapping[str, Stage]) -> Mapping[str, Any]:
+        """All that was learned, as the weights file holds it."""
         learned = {
             TRUST: self.trust,
             ERROR_MODEL: self.error_model,
@@ -327,9 +345,7 @@ class Trainer:
             ORIENTATION: self.orienter,
         }
         states = {name: stage.state() for name, stage in stages.items()}
-        self._states = states | {name: one.state() for name, one in learned.items() if one is not None}
-        self._follow_folder()
-        self._write_states(self.folder, done)  # in the folder that there is now
+        return states | {name: one.state() for name, one in learned.items() if one is not None}
 
     def _write_states(self, folder: RunFolder, done: Mapping[str, float]) -> None:
         folder.write_log(self.log)
@@ -342,6 +358,8 @@ class Trainer:
             return self._moved
         former = self.folder.path
         self.folder = rescue(self.folder, self._all_exemplars, self.exemplars.names, self._states, self.log)
+        if self._answers is not None:
+            self._answers.save(self.folder.answers)
         if self.checkpoint:
             self.checkpoint.path = self.folder.checkpoint
         trained = set(self.recipe.slots) <= set(self.config.done)
