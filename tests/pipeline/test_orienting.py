@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,9 +16,11 @@ import onemark
 from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
+from onemark.phantom.spine import write_spine_cohort
 from onemark.pipeline import trainer
 from onemark.pipeline.orienting import Orienter, learn_orientations
 from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
+from onemark.progress import silent
 from onemark.stages.mean_error import MeanError
 from onemark.testing import KnownPoints
 from onemark.types import Evidence, LandmarkSet, UserError
@@ -330,3 +333,83 @@ def test_stages_are_judged_on_radiographs_of_which_is_known_how_they_lie(
     assert judged == [tuple(name for name in cohort.names if name in model.orienter.known)]
     assert model.cohort is not None
     assert model.cohort.names == cohort.names
+
+
+def test_answers_that_were_wrong_no_longer_count_once_they_are_corrected(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, ways = lying
+    run, side = tmp_path / "run", sum(SIZE) / 2
+    onemark.fit(cohort, LandmarkTable.from_sets(truth.sets[:1]), recipe="groupwise", settings=QUICK, out=run)
+    right = [truth[image] for image in list(ways)[:2]]
+    assert any(way.mirrored for way in list(ways.values())[:2])
+    wrong = [replace(one, xy=one.xy + np.eye(len(one.xy))[:, :1] * 0.1 * side) for one in right]
+    largest, hidden = [], np.where(np.arange(len(right[0].xy))[:, None] == 0, np.nan, right[0].xy)
+    for taught in (wrong, right, [replace(right[0], xy=hidden), right[1]]):
+        model = onemark.resume(run, exemplars=LandmarkTable.from_sets(taught))
+        assert model.mean_error is not None
+        errors = np.linalg.norm(model.mean_error.errors, axis=-1)
+        largest.append(np.nanmax(errors[:, 0]))
+    assert largest[0] > 0.08
+    assert largest[1] < 0.05
+    assert np.isfinite(errors[:, 1:]).all()
+    assert np.isnan(errors[:, 0]).tolist() == [True, False]
+
+
+def test_a_file_that_was_turned_upright_since_is_looked_at_again(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, ways = lying
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    first = LandmarkTable.from_sets(truth.sets[:1])
+    found = learn_orientations(cohort, first, silent)
+    turned = next(iter(ways))
+    assert not found.known[turned].is_upright
+    upright = ways[turned].turn_pixels(cohort[turned].pixels)
+    Image.fromarray((upright * 255).round().astype(np.uint8)).save(cohort.path(turned))
+    again = learn_orientations(onemark.open_cohort(cohort.folder), first, silent, found.state())
+    assert again.known == {**found.known, turned: UPRIGHT}
+
+
+def test_what_was_found_with_another_picture_of_the_first_exemplar_does_not_count(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
+):
+    cohort, truth, _ = lying
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    first = LandmarkTable.from_sets(truth.sets[:1])
+    found = learn_orientations(cohort, first, silent)
+    path = cohort.path(truth.images[0])
+    Image.fromarray(np.rot90(np.array(Image.open(path)), 2)).save(path)
+    cohort = onemark.open_cohort(cohort.folder)
+    again = learn_orientations(cohort, first, silent, found.state())
+    assert again.is_of(cohort[truth.images[0]])
+    assert not found.is_of(cohort[truth.images[0]])
+    half = Orientation(False, 2)
+    kept = [name for name in cohort.names[1:] if found.known[name].is_upright]
+    assert kept
+    assert all(again.known[name] == half for name in kept)
+
+
+def test_why_a_landmark_is_there_can_be_asked_where_its_partner_is_never_shown(
+    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+):
+    cohort, truth, ways = lying
+    pair = (truth.names[0], truth.names[3])
+    shown = np.where(np.arange(len(truth.names))[:, None] == 3, np.nan, truth.sets[0].xy)
+    first = LandmarkTable.from_sets([replace(truth.sets[0], xy=shown)])
+    model = onemark.fit(cohort, first, recipe="groupwise", settings=QUICK, swap=[pair])
+    mirrored = next(image for image, way in ways.items() if way.mirrored)
+    assert model.orientation(cohort[mirrored]).mirrored
+    assert model.explain(cohort[mirrored], pair[0]).landmark == pair[0]
+
+
+def test_spines_that_bend_to_the_other_side_are_no_mirror_images(tmp_path: Path):
+    truth = write_spine_cohort(tmp_path, 16, size=(480, 208))
+    cohort = onemark.open_cohort(tmp_path)
+    for one in truth.sets[:4]:
+        orienter = learn_orientations(cohort, LandmarkTable.from_sets([one]), silent)
+        assert not orienter.mirrors
+        assert not orienter.other_ways
+    upside_down = cohort.turned({truth.images[5]: ALL[2]})
+    orienter = learn_orientations(upside_down, LandmarkTable.from_sets(truth.sets[:1]), silent)
+    assert orienter.other_ways == {truth.images[5]: ALL[2]}
