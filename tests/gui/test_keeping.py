@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import onemark
 from onemark.data.cohort import open_cohort
 from onemark.data.images.read import read_header
 from onemark.data.landmarks.schema import schema_from_names
@@ -370,3 +371,44 @@ def test_the_model_of_a_folder_is_there_while_another_folder_trains(
     assert annotated.app.training.running is not None
     backend.enough.set()
     annotated.until_idle()
+
+
+def test_answers_of_two_windows_are_put_together_landmark_by_landmark() -> None:
+    def session(names: list[str], saved: dict[str, Any], **aliases: dict[str, str]) -> dict[str, Any]:
+        schema = {"title": "", "names": names, "labels": names}
+        return {"schema": schema, "annotations": {}, "run": None, "answers": saved, "aliases": aliases}
+
+    newest = session(["a", "b"], {"p.png": {"a": [1, 1]}}, new={"own": "a"})
+    older = session(["a", "former b"], {"p.png": {"a": [9, 9], "former b": [2, 2]}}, old={"own": "b"})
+    whole = autosave.merge([newest, older])
+    assert whole["answers"] == {"p.png": {"a": [1, 1], "b": [2, 2]}}
+    assert whole["aliases"] == {"new": {"own": "a"}, "old": {"own": "b"}}
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_points_that_a_second_reading_hides_are_not_left_without_asking(
+    annotated: Desktop, tmp_path: Path
+) -> None:
+    annotated.app.rereading.begin(1, own=True)
+    assert not annotated.session.annotations
+    folder_of_phantoms(tmp_path / "others", 2, seed=5)
+    annotated.drop(tmp_path / "others")
+    annotated.until_said("did not open others")
+
+
+def test_a_pixel_that_is_no_square_stays_so(desktop: Desktop, xrays: Path, tiny: dict[str, object]) -> None:
+    settings = {name: value for name, value in tiny.items() if name.startswith("match")}
+    onemark.suggest(open_cohort(xrays, spacing_mm=(0.1, 0.2)), out=xrays.parent / "run", settings=settings)
+    for path in (xrays.parent / "run", xrays, xrays.parent / "run"):
+        before = desktop.session.cohort
+        desktop.widget.open(path)
+        desktop.until(lambda before=before: desktop.session.cohort is not before)
+        assert desktop.session.cohort.spacing_mm == (0.1, 0.2)
+        assert desktop.control("spacing").text() == "0.1 × 0.2"
+        desktop.app.session_store.flush()
+
+
+def test_the_root_of_a_drive_has_a_session_elsewhere() -> None:
+    found = autosave.work_folder(Path("/"))
+    assert found.parent == autosave.user_data_path("onemark")
+    assert found.name.startswith("drive-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from onemark import cli
 from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
+from onemark.gui.state import autosave
+from onemark.gui.state.second_reading import split_saved
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend
@@ -34,6 +37,13 @@ def _begin(desktop: Desktop, count: int) -> tuple[str, ...]:
     names: tuple[str, ...] = desktop.session.reading.names
     desktop.until_shown(names[0])
     return names
+
+
+def _reopen(desktop: Desktop) -> None:
+    before = desktop.session.cohort
+    desktop.widget.open(before.folder)
+    desktop.until(lambda: desktop.session.cohort is not before)
+    desktop.settle(20)
 
 
 def test_it_lists_a_random_subset_with_its_points_hidden(read_once: Desktop, truth: LandmarkTable) -> None:
@@ -119,3 +129,52 @@ def test_predictions_can_be_the_first_reading(annotated: Desktop) -> None:
     annotated.push("reading.begin")
     assert len(annotated.session.reading.names) == len(annotated.session.cohort)
     assert annotated.session.reading.known.predictions
+
+
+def test_radiographs_of_it_that_are_gone_wait_and_come_back(
+    read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
+) -> None:
+    names = _begin(read_once, 3)
+    for xy in truth[names[0]].xy:
+        read_once.click(xy)
+    placed = read_once.session.annotations[names[0]].xy.copy()
+    for away in (names[:1], names):
+        for name in away:
+            (xrays / name).rename(tmp_path / name)
+        _reopen(read_once)
+        reading = read_once.session.reading
+        assert (() if reading is None else reading.names) == tuple(n for n in names if n not in away)
+        read_once.app.session_store.flush()
+        for name in away:
+            (tmp_path / name).rename(xrays / name)
+    _reopen(read_once)
+    assert set(read_once.session.reading.names) == set(names)
+    np.testing.assert_allclose(read_once.session.annotations[names[0]].xy, placed)
+
+
+def test_those_of_two_windows_are_put_together() -> None:
+    def reading(image: str, x: float) -> dict[str, Any]:
+        first = {
+            "image": image,
+            "names": ["a"],
+            "unit": "",
+            "xy": [[0, 0]],
+            "score": [],
+            "expected_error": [],
+        }
+        again = {"xy": [[x, x]], "hidden": [], "corrects": False, "confirmed": False}
+        return {"first": [first], "annotations": {image: again}}
+
+    def session(read: dict[str, Any] | None) -> dict[str, Any]:
+        schema = {"title": "", "names": ["a"], "labels": ["a"]}
+        return {"schema": schema, "annotations": {}, "run": None, "reading": read}
+
+    whole = autosave.merge([session(None), session(reading("p.png", 1)), session(reading("q.png", 2))])
+    assert [one["image"] for one in whole["reading"]["first"]] == ["p.png", "q.png"]
+    assert autosave.merge([session(reading("p.png", 1)), session(reading("p.png", 9))])["reading"][
+        "annotations"
+    ]["p.png"]["xy"] == [[1, 1]]
+    here, waiting = split_saved(whole["reading"], {"p.png"}, ("a",))
+    assert list(here["annotations"]) == ["p.png"]
+    assert list(waiting["annotations"]) == ["q.png"]
+    assert not split_saved(whole["reading"], {"p.png", "q.png"}, ("b",))[0]["first"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,11 @@ from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
+    from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.imaging.orientation import Pairs
 
+SpacingLookup = Callable[[Path], float | Sequence[float] | None]
 PHANTOMS = 24
 RECENT = 6  # as many as fit below the drop zone in a window of 720 px
 
@@ -84,11 +86,11 @@ class Opening(QObject):
             if cohort is not None:
                 self.open(cohort.folder)
 
-    def _make_spacing_lookup(self) -> Callable[[Path], float | None]:
+    def _make_spacing_lookup(self) -> SpacingLookup:
         # A typed size belongs to the open folder, or to the first one opened; other folders have their own.
         typed, now = self.session_store.preferences.spacing_mm, self.context.session.cohort
 
-        def spacing_of(folder: Path) -> float | None:
+        def spacing_of(folder: Path) -> float | Sequence[float] | None:
             same = now is not None and now.folder.resolve() == folder.resolve()
             return typed if same or (now is None and typed is not None) else read_saved_spacing(folder)
 
@@ -96,14 +98,14 @@ class Opening(QObject):
 
     def _open(self, target: Target, *, losing: bool = False) -> None:
         session, cohort = self.context.session, target.cohort
-        if session.annotations and not losing and not self.session_store.try_save():
+        if not losing and not self.session_store.try_save():
             # The autosave's own message, which says why, is still queued and must not replace this question.
             QTimer.singleShot(0, lambda: self._ask(target))
             return
         self.session_store.end()  # before the session drops the points that the store writes
         session.open(cohort)
         self.session_store.begin(cohort.folder)
-        self.session_store.preferences.spacing_mm = cohort.spacing_mm[0] if cohort.spacing_mm else None
+        self.session_store.preferences.spacing_mm = _simplest(cohort.spacing_mm)
         self._take_run(target)
         if self._then is not None:
             self._then()
@@ -176,12 +178,17 @@ class Target:
     swap: Pairs = ()
 
 
-def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
+def _simplest(spacing: Spacing | None) -> float | Sequence[float] | None:
+    """One number where pixels are square."""
+    return spacing[0] if spacing is not None and spacing[0] == spacing[1] else spacing
+
+
+def interpret_path(path: Path, spacing_of: SpacingLookup) -> Target:
     """Find out what a path stands for.
 
     Args:
         path: A folder of radiographs, a run folder or one file.
-        spacing_of: Returns the mm per pixel typed for a folder, or None.
+        spacing_of: Returns the mm per pixel that a person has given for a folder, or None.
 
     Raises:
         UserError: there is nothing that onemark can open.
@@ -199,7 +206,7 @@ def interpret_path(path: Path, spacing_of: Callable[[Path], float | None]) -> Ta
     return Target(cohort, cohort.resolve(first))
 
 
-def _interpret_run(path: Path, spacing_of: Callable[[Path], float | None]) -> Target:
+def _interpret_run(path: Path, spacing_of: SpacingLookup) -> Target:
     from onemark.data.cohort import open_cohort
     from onemark.pipeline.runs.folder import RunFolder
 

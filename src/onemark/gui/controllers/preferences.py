@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ class Preferences:
         suggest_number: How many radiographs to suggest.
         device: `auto`, `cpu`, `cuda` or `mps`.
         settings: `slot.field` -> value, where it differs from the recipe's default.
-        spacing_mm: Typed mm per pixel, or None to use what the files say.
+        spacing_mm: Typed mm per pixel, or a run's in x and y where they differ; None to use what the files say.
         formats: Keys of the export formats.
         measurements: The set to measure, a shipped one or a TOML file; empty for the default where it fits.
         contrast: Grey values, 0 to 1, shown black and white; None for all of them.
@@ -35,7 +35,7 @@ class Preferences:
     suggest_number: int = 1
     device: str = "auto"
     settings: dict[str, object] = field(default_factory=dict)
-    spacing_mm: float | None = None
+    spacing_mm: float | Sequence[float] | None = None
     formats: list[str] = field(default_factory=lambda: ["csv"])
     measurements: str = ""
     column: str = ""

@@ -11,7 +11,7 @@ from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.state.annotation import Annotation, State
 from onemark.gui.state.autosave import find_unused
-from onemark.gui.state.second_reading import choose_subset, read_first
+from onemark.gui.state.second_reading import choose_subset, read_first, split_saved
 from onemark.types import UserError
 
 FOLDER = "readings"
@@ -63,14 +63,21 @@ class Rereading(QObject):
         self.session_store.save()
 
     def restore(self) -> None:
-        """Continue the reading of the saved session, if there is one."""
-        session, saved = self.context.session, self.session_store.take_reading()
+        """Continue the reading of the saved session, if there is one; radiographs that are not there wait."""
+        session, saved = self.context.session, self.session_store.waiting_reading
         if saved is None or session.cohort is None:
             return
-        first = [one for one in read_first(saved) if one.image in session.cohort.names]
-        if first:
-            again = {image: Annotation.from_json(one) for image, one in saved["annotations"].items()}
-            session.begin_reading(first, again)
+        here, waiting = split_saved(saved, session.cohort, session.schema.names)
+        self.session_store.waiting_reading = waiting if waiting["first"] else None
+        if here["first"]:
+            again = {image: Annotation.from_json(one) for image, one in here["annotations"].items()}
+            session.begin_reading(read_first(here), again)
+        if count := len(waiting["first"]):
+            self.context.tell(
+                f"{count} radiographs of the second reading are not in the folder, or had other landmarks; onemark keeps "
+                "their points.",
+                "warn",
+            )
 
     def finish(self) -> None:
         """End the reading, and write both readings of its finished radiographs beside the runs.
@@ -94,8 +101,9 @@ class Rereading(QObject):
         read = {one.image for one in again}
         LandmarkTable.from_sets(one for one in reading.first if one.image in read).to_csv(first)
         LandmarkTable.from_sets(again).to_csv(stem)
+        waiting = self.session_store.waiting_reading
+        left = len(reading.names) - len(again) + (len(waiting["first"]) if waiting else 0)
         self._end()
-        left = len(reading.names) - len(again)
         also = f" {left} unfinished radiographs are left out." if left else ""
         self.context.tell(
             f"Both readings of {len(again)} radiographs are in {stem.parent}.{also} Compare them: onemark agree "
@@ -110,4 +118,5 @@ class Rereading(QObject):
 
     def _end(self) -> None:
         self.context.session.end_reading()
+        self.session_store.waiting_reading = None
         self.session_store.save()

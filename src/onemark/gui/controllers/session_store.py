@@ -17,6 +17,7 @@ from onemark.gui.state import autosave
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.questioning import AnswerBook
 from onemark.gui.state.run_status import awaits_exemplar, has_learned, read_exemplars
+from onemark.gui.state.second_reading import join_saved, rename_saved
 from onemark.types import LandmarkSet, UserError
 
 
@@ -31,6 +32,7 @@ class SessionStore(QObject):
         aliases: Run folder -> the run's name of a landmark -> the person's name for it, where they differ now.
         preferences: What the person has chosen.
         answers: What the person has answered to questions.
+        waiting_reading: What was saved of a second reading and is not under way: its radiographs may not be there now.
     """
 
     _troubled = Signal(str, str)
@@ -47,7 +49,7 @@ class SessionStore(QObject):
         self.answers = AnswerBook()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
-        self._reading: dict[str, Any] | None = None
+        self.waiting_reading: dict[str, Any] | None = None
         self._troubled.connect(self._tell, Qt.ConnectionType.QueuedConnection)
         session = context.session
         session.annotations_changed.connect(lambda image: self.save())
@@ -64,7 +66,7 @@ class SessionStore(QObject):
         kept = autosave.read_all(self.work, self._set_unreadable_aside)
         newest, *older = kept or [autosave.find_unused(self.work / autosave.NAME)]
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
-        self._reading, self.aliases = None, {}
+        self.waiting_reading, self.aliases = None, {}
         self.answers.load({})
         self.preferences.contrast, self.preferences.inverted = None, False  # those of another cohort
         if kept:
@@ -89,9 +91,14 @@ class SessionStore(QObject):
         """Save and wait; True if everything is on disk. Without an autosave, nothing that was placed is."""
         self.save()
         self.flush()
-        if self._autosave is None:
-            return not self.context.session.annotations and not self.answers.answers
-        return self._autosave.error is None
+        saved = self._autosave is not None and self._autosave.error is None
+        return saved or not self.holds_work
+
+    @property
+    def holds_work(self) -> bool:
+        """Whether there are points or answers, even such as a second reading hides."""
+        session = self.context.session
+        return bool(session.own_annotations or session.annotations or self.answers.answers)
 
     def end(self) -> None:
         """Save the session as properly closed, and stop saving it."""
@@ -99,11 +106,6 @@ class SessionStore(QObject):
             self.save(closed=True)
             self._autosave.close()
             self._autosave = None
-
-    def take_reading(self) -> dict[str, Any] | None:
-        """Take the second reading that the saved session was in, once; None where there was none."""
-        reading, self._reading = self._reading, None
-        return reading
 
     def names_of_run(self) -> dict[str, str]:
         """The last run's name of a landmark -> the person's name for it, where they differ."""
@@ -143,6 +145,8 @@ class SessionStore(QObject):
         for image, one in self._orphans.items():
             if "names" in one:  # a new dict, because the writer may be reading this one
                 self._orphans[image] = one | {"names": [former.get(name, name) for name in one["names"]]}
+        if self.waiting_reading is not None:
+            self.waiting_reading = rename_saved(self.waiting_reading, former)
 
     def choose_new_run(self) -> Path:
         """Choose a folder for the next run, which does not exist yet."""
@@ -200,7 +204,7 @@ class SessionStore(QObject):
         # Annotations are immutable, so a shallow copy is a snapshot, which the writer's thread can turn into text.
         session = self.context.session
         annotations, orphans = dict(session.own_annotations), dict(self._orphans)
-        reading, again = session.reading, dict(session.annotations)
+        reading, again, waiting = session.reading, dict(session.annotations), self.waiting_reading
         plain = {
             "closed": closed,
             "cohort": str(session.cohort.folder) if session.cohort else "",
@@ -215,7 +219,7 @@ class SessionStore(QObject):
         }
         return lambda: {
             **plain,
-            "reading": self._reading if reading is None else reading.to_json(again),
+            "reading": join_saved(None if reading is None else reading.to_json(again), waiting),
             "annotations": {**orphans, **{image: one.to_json() for image, one in annotations.items()}},
         }
 
@@ -227,7 +231,7 @@ class SessionStore(QObject):
         session.set_schema(Schema(schema["title"], tuple(schema["names"]), tuple(schema["labels"]), pairs))
         self._restore_annotations(saved["annotations"])
         self.preferences.update(saved["preferences"])
-        self._reading, self.aliases = saved.get("reading"), saved.get("aliases", {})
+        self.waiting_reading, self.aliases = saved.get("reading"), saved.get("aliases", {})
         self.answers.load(saved.get("answers", {}))
         self.run, self.former, self.suggestion_run = (
             _existing_folder(saved.get(key)) for key in ("run", "former", "suggested")

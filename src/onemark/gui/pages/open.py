@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -74,7 +75,8 @@ class OpenPage(QWidget):
 
     def _on_opened(self) -> None:
         typed = self.app.session_store.preferences.spacing_mm
-        self._spacing.setText("" if typed is None else f"{typed:g}")
+        numbers = typed if isinstance(typed, Sequence) else () if typed is None else (typed,)
+        self._spacing.setText(" × ".join(f"{one:g}" for one in numbers))
         self.refresh()
 
     def _make_zone(self) -> QFrame:
@@ -124,5 +126,6 @@ class OpenPage(QWidget):
 def _describe(radiograph: Radiograph) -> str:
     height, width = radiograph.size
     spacing = radiograph.spacing
-    scale = f"{spacing[0]:.3g} mm per pixel" if spacing else "pixel size unknown, errors are in px"
+    sides = dict.fromkeys(f"{one:.3g}" for one in spacing or ())
+    scale = f"{' × '.join(sides)} mm per pixel" if sides else "pixel size unknown, errors are in px"
     return f"In view: {width} × {height} px, {scale}"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from platformdirs import user_data_path
 
@@ -20,6 +20,7 @@ from onemark.data.landmarks.schema import match_names
 from onemark.data.paths import printable, refuse_links
 from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.saved_session import check_session
+from onemark.gui.state.second_reading import join_saved
 from onemark.types import UserError
 
 NAME = "session.json"
@@ -35,11 +36,12 @@ def work_folder(cohort: Path) -> Path:
     It never lies inside the cohort, because onemark searches the cohort's sub-folders for radiographs.
     """
     cohort = cohort.resolve()
-    beside = cohort.with_name(f"{cohort.name}-onemark")
-    if os.access(beside if beside.exists() else cohort.parent, os.W_OK):
-        return beside
+    if cohort.name:  # a drive or a share has none, and nothing lies beside it
+        beside = cohort.with_name(f"{cohort.name}-onemark")
+        if os.access(beside if beside.exists() else cohort.parent, os.W_OK):
+            return beside
     digest = hashlib.sha256(str(cohort).encode()).hexdigest()[:8]
-    return user_data_path("onemark") / f"{cohort.name}-{digest}"
+    return user_data_path("onemark") / f"{cohort.name or 'drive'}-{digest}"
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -94,10 +96,33 @@ def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if annotation is not None:
                 annotations[image] = annotation
     trained = next((one for one in sessions if one["run"]), sessions[0])
-    whole["answers"] = {
-        image: known for one in reversed(sessions) for image, known in one.get("answers", {}).items()
-    }
+    whole["answers"], whole["aliases"], whole["reading"] = {}, {}, None
+    for one in reversed(sessions):
+        for image, known in _rename_answers(one, names).items():
+            whole["answers"].setdefault(image, {}).update(known)
+        whole["aliases"] |= one.get("aliases", {})
+        whole["reading"] = join_saved(_name_points(one), whole["reading"])
     return whole | {"annotations": annotations} | {key: trained.get(key) for key in ("run", "former")}
+
+
+def _rename_answers(session: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A session's answers under the landmarks of another, as `reorder` brings its points there."""
+    before = session["schema"]["names"]
+    rows = match_names(tuple(before), tuple(names))
+    now = {before[row]: name for name, row in zip(names, rows, strict=True) if row is not None}
+    return {
+        image: {now.get(name, name): place for name, place in known.items()}
+        for image, known in session.get("answers", {}).items()
+    }
+
+
+def _name_points(session: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A session's second reading, whose points say which landmarks they are of."""
+    reading, names = session.get("reading"), session["schema"]["names"]
+    if reading is None:
+        return None
+    again = {image: {"names": names, **one} for image, one in reading["annotations"].items()}
+    return {**reading, "annotations": again}
 
 
 def reorder(
@@ -113,12 +138,12 @@ def reorder(
     return points.to_json() if points.done.any() else None
 
 
-def read_saved_spacing(cohort: Path) -> float | None:
-    """Read the mm per pixel that the person last typed for this cohort's folder; None where they typed none."""
+def read_saved_spacing(cohort: Path) -> float | Sequence[float] | None:
+    """Read the mm per pixel last used for this cohort's folder instead of what files say; None where there was none."""
     # Opening the session reports unreadable files, so this look at them stays silent.
     newest = next(iter(read_all(work_folder(cohort), lambda path, error: None).values()), {})
     spacing = newest.get("preferences", {}).get("spacing_mm")
-    return float(spacing) if isinstance(spacing, int | float) else None
+    return None if spacing is None else cast("float | list[float]", spacing)  # `check_session` has looked
 
 
 class Autosave:

@@ -110,7 +110,7 @@ def _are_aliases(value: object) -> bool:
 
 
 def _is_reading(value: object, names: list[str]) -> bool:
-    """A second reading of radiographs; each of its annotations has all landmarks of the schema."""
+    """A second reading of radiographs; its annotations have all landmarks of the schema, or names of their own."""
     if value is None:
         return True
     if not isinstance(value, dict) or not isinstance(value.get("first"), list):
@@ -119,7 +119,9 @@ def _is_reading(value: object, names: list[str]) -> bool:
     return (
         all(map(_is_landmark_set, value["first"]))
         and isinstance(again, dict)
-        and all(_is_annotation(one) and len(one["xy"]) == len(names) for one in again.values())
+        and all(
+            _is_annotation(one) and ("names" in one or len(one["xy"]) == len(names)) for one in again.values()
+        )
     )
 
 
@@ -166,10 +168,17 @@ def _are_preferences(value: object) -> bool:
         value.get("contrast") is None or _is_contrast(value["contrast"]),
         isinstance(settings, dict)
         and all(isinstance(one, str | int | float | bool) for one in settings.values()),
-        value.get("spacing_mm") is None or _is_number(value["spacing_mm"], 1e-9),
+        value.get("spacing_mm") is None or _is_spacing(value["spacing_mm"]),
         _are_texts(value.get("formats", [])),
     ]
     return all(checks)
+
+
+def _is_spacing(value: object) -> bool:
+    """One number for square pixels, or one for each axis."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(_is_number(one, 1e-9) for one in value)
+    return _is_number(value, 1e-9)
 
 
 def _is_contrast(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,56 @@ class SecondReading:
             "first": [_to_json(one) for one in self.first],
             "annotations": {image: one.to_json() for image, one in annotations.items()},
         }
+
+
+def join_saved(newest: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Join what two sessions saved of second readings; for a radiograph that both read again, the newest counts."""
+    if newest is None or other is None:
+        one = newest or other
+        return None if one is None else dict(one)
+    known = {one["image"] for one in newest["first"]}
+    return {
+        "first": [*newest["first"], *(one for one in other["first"] if one["image"] not in known)],
+        "annotations": {**other["annotations"], **newest["annotations"]},
+    }
+
+
+def split_saved(
+    saved: Mapping[str, Any], cohort: Container[str], names: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a saved reading into what can go on, and what waits for its radiographs or landmarks.
+
+    Args:
+        saved: What `SecondReading.to_json` or `split_saved` returned.
+        cohort: The radiographs that are there.
+        names: The landmarks of today.
+
+    Returns:
+        Both in the saved form; the points that wait say which landmarks they are of.
+    """
+    parts: tuple[dict[str, Any], dict[str, Any]] = (
+        {"first": [], "annotations": {}},
+        {"first": [], "annotations": {}},
+    )
+    for first in saved["first"]:
+        image = first["image"]
+        again = saved["annotations"].get(image)
+        own = first["names"] if again is None else again.get("names", first["names"])
+        waits = image not in cohort or not tuple(first["names"]) == tuple(own) == names
+        parts[waits]["first"].append(first)
+        if again is not None:
+            parts[waits]["annotations"][image] = {**again, "names": own} if waits else again
+    return parts
+
+
+def rename_saved(saved: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """A saved reading that waits, under new names of landmarks."""
+
+    def follow(one: Mapping[str, Any]) -> dict[str, Any]:
+        return {**one, "names": [renamed.get(name, name) for name in one["names"]]}
+
+    again = {image: follow(one) for image, one in saved["annotations"].items()}
+    return {"first": [follow(one) for one in saved["first"]], "annotations": again}
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
