@@ -15,7 +15,7 @@ from filelock import FileLock
 
 import onemark
 from onemark import Cancelled, Cohort, Model, Progress, UserError
-from onemark.archive.job import begin, merge, predict_into, predict_share
+from onemark.archive.job import begin, check_result, merge, predict_into, predict_share
 from onemark.archive.options import PredictOptions
 from onemark.archive.parts import Parts
 from onemark.archive.predicting import Predictor
@@ -280,3 +280,23 @@ class holding:
     def __exit__(self, *_: object) -> None:
         self.done.set()
         self.process.join()
+
+
+def test_files_that_a_job_wrote_before_it_died_do_not_stop_the_same_command(
+    model: Model, few: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, folder = tmp_path / "points.pts", tmp_path / "points"
+    folder.mkdir()  # as a full disk leaves it
+    check_result(out, few)
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "remove", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            predict_into(out, model, few)
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(written) == len(few)
+    next(folder.iterdir()).unlink()
+    check_result(out, few)
+    predict_into(out, model, few)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
+    with pytest.raises(UserError, match="is there already"):
+        check_result(out, few)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -190,3 +192,34 @@ def test_cite_prints_the_paragraph_of_a_run(trained: Path, cohort: Path, capsys,
     assert "annotation of 2 radiographs" in text
     assert "[2] Yao Q" in text
     assert "no run" in fails("cite", cohort)
+
+
+def test_no_file_of_several_is_replaced_or_left_beside_new_ones(
+    cohort: Path, own_set: Path, second_reading: Path, tmp_path: Path, fails: Fails
+):
+    truth, out = str(cohort / "truth.csv"), tmp_path / "out"
+    out.mkdir()
+    (out / "components.csv").write_text("mine", "utf-8")
+    assert "components.csv exists already" in fails("shapes", truth, "--out", out)
+    (out / "scatter-truth-second.png").write_text("mine", "utf-8")
+    assert "scatter-truth-second.png exists" in fails("agree", truth, second_reading, "--plots", "--out", out)
+    assert [path.read_text("utf-8") for path in out.iterdir()] == ["mine", "mine"]
+    words = ["agree", truth, str(second_reading), "--spacing-mm", "0.5", "--out", str(out)]
+    assert main([*words, "--set", str(own_set)]) == 0
+    assert (out / "measurements.csv").is_file()
+    assert main([*words, "--overwrite"]) == 0
+    assert not (out / "measurements.csv").exists()
+
+
+def test_what_needs_no_spacing_is_measured_where_radiographs_are_gone(
+    trained: Path, own_set: Path, tmp_path: Path, capsys
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone")}), "utf-8")
+    words = ["measure", str(run / "landmarks.csv"), "--set", str(own_set), "--out", str(tmp_path / "m.csv")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert f"no longer in {tmp_path / 'gone'}" in printed
+    assert "give --images FOLDER or --spacing-mm MM" in printed

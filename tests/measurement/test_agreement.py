@@ -11,7 +11,7 @@ import pytest
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.measurement.observers.agreement import agree
-from onemark.measurement.observers.plots import write_plots
+from onemark.measurement.observers.plots import plot_files, write_plots
 from onemark.measurement.observers.reliability import compare, holm, hotelling, intraclass, scatter_ellipse
 from onemark.measurement.sets.reading import parse_set
 from onemark.types import UserError
@@ -189,3 +189,9 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match=r"onemark\[plots\]"):
         write_plots(tmp_path, agree({"a": faces(3), "b": faces(3, seed=1)}))
+
+
+def test_observers_whose_names_differ_in_a_blank_have_files_of_their_own():
+    names = plot_files(["a b", "a_b", "A B"])
+    assert len({name.casefold() for name in names}) == len(names) == 6
+    assert plot_files(["a", "b"]) == ("scatter-a-b.png", "bland-altman-a-b.png")

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 import onemark
 from onemark.cli.options import Overwrite, SpacingMm, check_new_file
 from onemark.cli.steps import read_table
-from onemark.data.atomic import write_text, writing
+from onemark.data.atomic import user_errors, write_text, writing
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -141,18 +141,22 @@ def agree(
         landmarks: One file for each observer, or each reading of one.
     """
     from onemark.measurement.observers import agreement
-    from onemark.measurement.observers.plots import write_plots
+    from onemark.measurement.observers.plots import plot_files, write_plots
 
     files = {name: out / f"{name}.csv" for name in ("points", "measurements", "reliability")}
-    for file in files.values():
-        check_new_file(file, overwrite)
     cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
     tables = _read_observers(landmarks, names, cohort)
+    pictures = [out / name for name in plot_files(tuple(tables))] if plots else []
+    for file in (*files.values(), *pictures):
+        check_new_file(file, overwrite)
     found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
     for name, file in files.items():
         frame: pandas.DataFrame = getattr(found, name)
         if len(frame):
             _write_frame(file, frame)
+        else:  # what is overwritten must not keep a part of what was there
+            with user_errors(file):
+                file.unlink(missing_ok=True)
     if plots:
         write_plots(out, found)
     print(*_describe_agreement(found), f"written to {out}", sep="\n")
@@ -184,9 +188,10 @@ def shapes(
     Args:
         landmarks: Landmarks of the cohort.
     """
-    from onemark.measurement.shapes.cohort import analyse_shapes, write_shapes
+    from onemark.measurement.shapes.cohort import FILES, analyse_shapes, write_shapes
 
-    check_new_file(out / "shapes.csv", overwrite)
+    for name in FILES:
+        check_new_file(out / name, overwrite)
     cohort = _spacing_source(landmarks, images, spacing_mm)
     table = read_table(landmarks, cohort)
     found = analyse_shapes(table, cohort, spacing_mm=spacing_mm, landmarks=landmark, mirror=mirror)
@@ -232,7 +237,12 @@ def _spacing_source(landmarks: Path, images: Path | None, spacing_mm: float | No
     if spacing_mm is not None or not is_run_folder(landmarks.parent):
         return None
     from onemark.cli.steps import open_run_cohort
+    from onemark.pipeline.runs.folder import RunFolder
 
+    place = RunFolder.open(landmarks.parent).config.cohort
+    if not Path(place).is_dir():  # angles and ratios need no spacing
+        print(f"the radiographs of {landmarks.parent} are no longer in {place}, so they tell no spacing")
+        return None
     return open_run_cohort(landmarks.parent, None, None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from onemark.data.atomic import check_writable, user_errors, write_bytes
 from onemark.data.cohort import Cohort
+from onemark.data.images.spacing import Spacing
 from onemark.data.landmarks.formats import writers
 from onemark.data.landmarks.formats.base import Format, Target
 from onemark.data.landmarks.formats.documents import dicom_sr
@@ -123,14 +124,15 @@ def check_target(
     files = [path]
     if chosen.separate and len(cohort) > 1:
         folder = path.with_name(path.name[: -len(chosen.suffix)]) if chosen.suffix else path
-        files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else [folder / "x"]
+        there = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+        files = there or [folder / "x"]  # a folder without files is what a full disk leaves
     _check_free(files[:1], overwrite)
     check_writable(files[0])
 
 
 def check_spacing(cohort: Cohort) -> None:
     """Check that any radiograph tells its pixel spacing. Raises UserError otherwise."""
-    if not any(_tells_spacing(cohort, name) for name in cohort.names):
+    if not any(tells_spacing(cohort, name) for name in cohort.names):
         raise no_spacing(cohort)
 
 
@@ -169,16 +171,26 @@ def _contents(
 
 def _spacings(path: Path, table: LandmarkTable, cohort: Cohort | None) -> Spacings:
     known = _needed(path, cohort)
-    spacings = {image: known.header(image).spacing for image in table.images}
+    spacings = {image: _spacing_of(known, image, path) for image in table.images}
     if not any(spacings.values()):
         raise no_spacing(known)
     return spacings
 
 
-def _tells_spacing(cohort: Cohort, name: str) -> bool:
+def _spacing_of(cohort: Cohort, name: str, path: Path) -> Spacing | None:
+    image = cohort.resolve(name)
+    try:
+        return cohort.header(image).spacing
+    except UserError as error:  # such as a file that has gone since; its pixels are still worth writing
+        warnings.warn(f"{path} has no mm of {name}, only pixels: {error}", stacklevel=4)
+        return None
+
+
+def tells_spacing(cohort: Cohort, name: str) -> bool:
+    """Whether a radiograph tells its pixel spacing; one that cannot be read does not."""
     try:
         return cohort.header(name).spacing is not None
-    except UserError:  # the marking will pass over it
+    except UserError:
         return False
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,16 @@ from onemark.data.extras import import_extra
 from onemark.measurement.observers.agreement import Agreement
 from onemark.measurement.observers.reliability import Floats, scatter_ellipse
 
+SCATTER, DIFFERENCES = "scatter", "bland-altman"
 PANEL = 2.6
 """Inches along each side of a panel."""
+
+
+def plot_files(observers: Sequence[str]) -> tuple[str, ...]:
+    """What `write_plots` may write for these observers, two names for each pair."""
+    return tuple(
+        f"{kind}-{pair}.png" for pair in _pairs(observers).values() for kind in (SCATTER, DIFFERENCES)
+    )
 
 
 def write_plots(folder: Path, found: Agreement) -> tuple[Path, ...]:
@@ -34,13 +44,12 @@ def write_plots(folder: Path, found: Agreement) -> tuple[Path, ...]:
     figures = import_extra("matplotlib.figure", "plots need matplotlib", "plots")
     observers = found.readings.observers
     written = []
-    for a, b in combinations(range(len(observers)), 2):
-        pair = f"{_plain(observers[a])}-{_plain(observers[b])}"
+    for (a, b), pair in _pairs(observers).items():
         title = f"{observers[b]} minus {observers[a]}"
-        written.append(_save(_scatter(figures, found, a, b, title), folder / f"scatter-{pair}.png"))
+        written.append(_save(_scatter(figures, found, a, b, title), folder / f"{SCATTER}-{pair}.png"))
         if found.values:
             figure = _bland_altman(figures, found, a, b, title)
-            written.append(_save(figure, folder / f"bland-altman-{pair}.png"))
+            written.append(_save(figure, folder / f"{DIFFERENCES}-{pair}.png"))
     return tuple(written)
 
 
@@ -103,5 +112,13 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+def _pairs(observers: Sequence[str]) -> dict[tuple[int, int], str]:
+    """Positions of two observers -> what their files are called by; "a b" and "a_b" must not share one."""
+    plain = ["".join(c if c.isalnum() or c in "-_." else "_" for c in name) for name in observers]
+    pairs = {(a, b): f"{plain[a]}-{plain[b]}" for a, b in combinations(range(len(plain)), 2)}
+    # Without regard to case, as many disks compare names.
+    count = Counter(name.casefold() for name in pairs.values())
+    return {
+        (a, b): name if count[name.casefold()] == 1 else f"{a + 1}-{b + 1}-{name}"
+        for (a, b), name in pairs.items()
+    }

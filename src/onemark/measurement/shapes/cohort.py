@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from onemark.data.cohort import Cohort
 
+FILES = ("shapes.csv", "tangent.csv", "components.csv", "shapes.svg")
+"""What `write_shapes` writes."""
 FENCE = 1.5
 """A shape is an outlier beyond the upper quartile of the distances plus so many interquartile ranges (Tukey 1977)."""
 
@@ -101,7 +103,7 @@ def analyse_shapes(
 
 
 def write_shapes(folder: Path, found: Shapes) -> tuple[Path, ...]:
-    """Write `shapes.csv`, `tangent.csv`, `components.csv` and `shapes.svg`; returns the files.
+    """Write `FILES` into a folder; returns their paths.
 
     `tangent.csv` has the radiograph's name, then x and y of each landmark, y upwards: what
     `geomorph::arrayspecs(as.matrix(read.csv("tangent.csv", row.names = 1)), K, 2)` reads.
@@ -116,7 +118,7 @@ def write_shapes(folder: Path, found: Shapes) -> tuple[Path, ...]:
         for k, direction in enumerate(components.directions)
     ]
     mean = ["mean", "", "", *found.fit.mean.ravel()]
-    files = tuple(folder / name for name in ("shapes.csv", "tangent.csv", "components.csv", "shapes.svg"))
+    files = tuple(folder / name for name in FILES)
     with writing(files[0]) as stream:
         found.table.to_csv(stream, index=False, lineterminator="\n")
     rows = [[image, *one.ravel()] for image, one in zip(found.images, found.fit.tangent, strict=True)]
