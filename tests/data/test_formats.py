@@ -495,3 +495,21 @@ def test_a_stated_size_below_zero_is_one_sentence(tmp_path: Path, cohort: Cohort
     content = {"shapes": [shape], "imagePath": "p1.png", "imageHeight": -3, "imageWidth": 60}
     with pytest.raises(UserError, match="states a size of 60 x -3 px"):
         read(tmp_path, cohort, "a.json", json.dumps(content))
+
+
+def test_labelme_files_of_pictures_with_one_name_come_back(tmp_path: Path, folder: Folder) -> None:
+    where = folder("p1/lateral.png", "p2/lateral.png", where="visits")
+    sets = [LandmarkSet(f"p{n}/lateral.png", ("S",), np.array([[n, 2.0 * n]])) for n in (1, 2)]
+    table, cohort = LandmarkTable.from_sets(sets), open_cohort(where)
+    write_landmarks(table, tmp_path / "o.json", cohort=cohort, format="labelme")
+    for known in (cohort, None):
+        again = read_table(tmp_path / "o", known)
+        assert again.images == table.images
+        assert [one.xy.tolist() for one in again] == [one.xy.tolist() for one in table]
+
+
+@pytest.mark.parametrize("path", ["../images/p1.png", "/data/p1.png", "C:\\data\\p1.png"])
+def test_a_labelme_path_from_elsewhere_names_its_picture(tmp_path: Path, cohort: Cohort, path: str) -> None:
+    (tmp_path / "o" / "deep").mkdir(parents=True)
+    (tmp_path / "o" / "deep" / "p1.json").write_text(json.dumps(labelme(imagePath=path)), "utf-8")
+    assert read_table(tmp_path / "o", cohort).images == ("p1.png",)

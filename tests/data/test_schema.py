@@ -99,3 +99,10 @@ def test_names_with_commas_and_quotes_come_back_from_their_text() -> None:
     swap = (("tip, left", "tip, right"),)
     schema = Schema("my landmarks", names, ("T,L", "TR", '"', "P"), swap)
     assert parse_names(schema.to_text()) == schema
+
+
+def test_lines_may_end_as_on_old_macs(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"sella, S\rnasion, N\r")
+    assert read_schema(tmp_path / "names.txt").names == ("sella", "nasion")
+    with pytest.raises(UserError, match="line 1: no list of names"):
+        parse_names("x" * 200_000)

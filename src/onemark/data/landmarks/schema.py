@@ -237,8 +237,13 @@ def _quote(cell: str) -> str:
 
 
 def _make_of_rows(title: str, text: str) -> Schema:
-    cells = csv.reader(io.StringIO(text), skipinitialspace=True)
-    rows = [row for row in cells if row and not row[0].lstrip().startswith("#")]
+    cells = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)  # lines may end in \r alone
+    try:
+        rows = [row for row in cells if row and not row[0].lstrip().startswith("#")]
+    except csv.Error as error:
+        raise UserError(
+            f"{title}, line {cells.line_num}: no list of names ({error}); fix that line"
+        ) from None
     if rows and rows[0][0].strip().lower() in {"landmark", "name"}:
         rows = rows[1:]
     partners = {canonical(row[0]): canonical(row[2]) for row in rows if len(row) > 2 and row[2].strip()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,7 +33,7 @@ def _read(source: Source) -> Reading:
     shapes, path = document["shapes"], document.get("imagePath")
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise UserError(f"{source.path} has shapes that are none; save it again from labelme")
-    image = image_key(str(path)) if path else source.own_image()
+    image = _named(source, str(path)) if path else source.own_image()
     image = source.locate(image) or image
     entries = []
     others = 0
@@ -46,6 +47,13 @@ def _read(source: Source) -> Reading:
         entries.append(point(image, canonical(str(shape.get("label", ""))) or str(count), (x, y), where))
     notes = [f"{others} shapes that are no points were not used"] if others else []
     return Reading(group_entries(source.path, entries), notes, _stated_size(document, image))
+
+
+def _named(source: Source, path: str) -> str:
+    """The image at a path that begins at the file's own folder; a path from elsewhere stays as it is."""
+    image = image_key(path)
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(source.name), image))
+    return image if joined.startswith(("../", "/")) or ":" in image else joined
 
 
 def _stated_size(document: dict[str, Any], image: str) -> dict[str, tuple[int, int]]:

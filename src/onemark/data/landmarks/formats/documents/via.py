@@ -35,7 +35,7 @@ def _files(source: Source) -> Iterator[dict[str, Any]]:
 def _regions(source: Source) -> Iterator[tuple[str, Any, Any]]:
     """Image, shape and attributes of each region."""
     if source.document is None:
-        for row in csv.DictReader(io.StringIO(source.text)):
+        for row in csv.DictReader(io.StringIO(source.text, newline="")):
             if row.get("region_shape_attributes") not in (None, "", "{}"):
                 shape, attributes = (parse_json(row[name] or "{}", source.path) for name in _COLUMNS[1:])
                 yield str(row["filename"]), shape, attributes
