@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import onemark
 from onemark.cli import main
 from onemark.data.images import limits
 from onemark.data.scaling import MANIFEST, Amount, read_manifest, scale_back, scale_cohort, scale_table
+from onemark.progress import Progress
 from onemark.types import LandmarkSet, UserError
 
 SPOTS = np.array([[60.0, 40.0], [250.0, 30.0], [131.0, 170.0]])
@@ -196,3 +199,20 @@ def test_one_bad_scan_is_named_and_the_rest_is_scaled(scans: Path, tmp_path: Pat
     assert len(done) == 2
     assert next(one for one in messages if one).startswith("skipped: ")
     assert len(json.loads((tmp_path / "s" / MANIFEST).read_text())["images"]) == 2
+
+
+def test_a_full_disk_is_no_bad_scan(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tifffile.imwrite", full)
+    told: list[Progress] = []
+    with pytest.raises(UserError, match="the disk is full"):
+        scale_cohort(onemark.open_cohort(scans), tmp_path / "small", Amount(factor=0.5), told.append)
+    assert not told
+
+
+def test_a_file_in_the_place_of_the_scaled_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "landmarks.csv").write_text("")
+    with pytest.raises(UserError, match="give the folder that `onemark scale` wrote"):
+        read_manifest(tmp_path / "landmarks.csv")

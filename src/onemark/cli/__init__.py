@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 when done, 2 when the user's input is wrong (one line on stderr says what), 130 when
         stopped by Ctrl-C. Any other error is a bug and passes through, which gives status 1.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old code page must not stop what is done over a name
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(argv, exit_on_error=False, print_error=False, result_action="return_none")
     except (CycloptsError, UserError) as error:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from onemark.pipeline.model import Model
 
 
+XRAYS = "--xrays FOLDER"
+"""How most commands are told where the radiographs are now."""
+
+
 @contextlib.contextmanager
 def explain_stop(run_folder: Path) -> Iterator[None]:
     """Add how to continue the run to a Cancelled, and to an error of writing once something was learned."""
@@ -128,7 +132,11 @@ def announce_device(show: Show, device: str) -> Sink:
 
 
 def open_run_cohort(
-    run_folder: Path, xrays: Path | None, spacing_mm: float | None, follow: bool = True
+    run_folder: Path,
+    xrays: Path | None,
+    spacing_mm: float | None,
+    follow: bool = True,
+    hint: str = XRAYS,
 ) -> Cohort:
     """Open the radiographs that a run learns from, at their recorded place or in `xrays`.
 
@@ -137,6 +145,7 @@ def open_run_cohort(
         xrays: Where the radiographs are now, if they have moved.
         spacing_mm: mm per pixel; None for what the run recorded.
         follow: Take in what symbolic links lead to.
+        hint: How this command is told another FOLDER.
 
     Raises:
         UserError: there is no run, or its radiographs are gone.
@@ -146,15 +155,18 @@ def open_run_cohort(
     config = RunFolder.open(run_folder).config
     if xrays is None and not Path(config.cohort).is_dir():
         raise UserError(
-            f"the radiographs of {run_folder} are no longer in {config.cohort}; "
-            "say where they are now: --xrays FOLDER"
+            f"the radiographs of {run_folder} are no longer in {config.cohort}; say where they are now: {hint}"
         )
     spacing = config.spacing_mm if spacing_mm is None else spacing_mm
     return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing, follow_links=follow)
 
 
 def limit_to_run(
-    cohort: Cohort, run_folder: Path, xrays: Path | None, exemplars: LandmarkTable | None = None
+    cohort: Cohort,
+    run_folder: Path,
+    xrays: Path | None,
+    exemplars: LandmarkTable | None = None,
+    hint: str = XRAYS,
 ) -> Cohort:
     """The radiographs that a run learns from and those of further exemplars; all of them where `xrays` gives a folder.
 
@@ -170,7 +182,7 @@ def limit_to_run(
     if others:
         print(
             f"left out: {others} of the {len(cohort)} radiographs in {cohort.folder}, which {run_folder} did not learn "
-            f"from; to let them join, give --xrays {cohort.folder}"
+            f"from; to let them join, give {hint.replace('FOLDER', str(cohort.folder))}"
         )
     return own
 
@@ -228,9 +240,10 @@ def teach_run(
     fixed = [name for name, is_given in given.items() if is_given]
     if fixed:
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
-    cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow)
+    hint = f"onemark fit FOLDER --resume {run_folder}"
+    cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow, hint)
     exemplars = read_table(exemplar, cohort)
-    cohort = limit_to_run(cohort, run_folder, xrays, exemplars)
+    cohort = limit_to_run(cohort, run_folder, xrays, exemplars, hint)
     device = None if training.device == "auto" else training.device
     with Show() as show, explain_stop(run_folder):
         resume_run(run_folder, cohort, exemplars, training.minutes, device, show, swap=swap)

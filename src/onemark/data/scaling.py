@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from onemark.data.atomic import write_text, writing
+from onemark.data.atomic import reading_errors, write_text, writing
 from onemark.data.cohort import Cohort
 from onemark.data.images.intensity import as_float, check_values
 from onemark.data.images.limits import LARGE, use_limits
@@ -93,11 +93,12 @@ def scale_cohort(cohort: Cohort, folder: Path, amount: Amount, progress: Sink = 
     with use_limits(LARGE):
         for step, name in enumerate(cohort.names, 1):
             try:
-                box = _scale_picture(cohort, name, safe_child(folder, names[name]), amount)
+                path, picture = safe_child(folder, names[name]), _scale_picture(cohort, name, amount)
             except UserError as error:
                 progress(Progress("scale", step, len(cohort), message=f"{SKIPPED}{error}"))
                 continue
-            done[names[name]] = Scaled(name, box)
+            picture.write(path)  # a full disk is no bad radiograph: the others would fare no better
+            done[names[name]] = Scaled(name, picture.box)
             progress(Progress("scale", step, len(cohort)))
     if not done:
         raise UserError(f"no radiograph of {printable(cohort.folder)} could be scaled")
@@ -137,12 +138,13 @@ def scale_back(table: LandmarkTable, folder: Path) -> LandmarkTable:
 def read_manifest(folder: Path) -> dict[str, Scaled]:
     """What the pictures of a folder were made of. Raises UserError where there is no whole `scaled.json`."""
     path = folder / MANIFEST
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{printable(folder)} has no {MANIFEST}; give the folder that `onemark scale` wrote"
-        ) from None
+    with reading_errors(path):
+        try:
+            content = read_json(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{printable(folder)} has no {MANIFEST}; give the folder that `onemark scale` wrote"
+            ) from None
     try:
         return {str(name): _restored(entry) for name, entry in content["images"].items()}
     except (LookupError, TypeError, ValueError, AttributeError):
@@ -172,7 +174,30 @@ def _names(cohort: Cohort) -> dict[str, str]:
     return {name: f"{stem if taken[stem.casefold()] == 1 else name}.tif" for name, stem in stems.items()}
 
 
-def _scale_picture(cohort: Cohort, name: str, path: Path, amount: Amount) -> Letterbox:
+@dataclass(frozen=True)
+class _Picture:
+    """A scaled picture: its resize, `[h, w]` values, and mm per pixel (x, y) where they are known."""
+
+    box: Letterbox
+    values: NDArray[np.uint16]
+    spacing: Spacing | None
+
+    def write(self, path: Path) -> None:
+        about: dict[str, Any] = {"axes": "YX"}
+        more: dict[str, Any] = {}
+        if self.spacing is not None:
+            x, y = self.spacing
+            about |= {"PhysicalSizeX": x, "PhysicalSizeY": y}
+            about |= {"PhysicalSizeXUnit": "mm", "PhysicalSizeYUnit": "mm"}
+            # For programs that read TIFF's own tags: pixels a centimetre.
+            more = {"resolution": (10 / x, 10 / y), "resolutionunit": "CENTIMETER"}
+        with writing(path, "wb") as stream:
+            tifffile.imwrite(
+                stream, self.values, ome=True, metadata=about, compression="zlib", predictor=True, **more
+            )
+
+
+def _scale_picture(cohort: Cohort, name: str, amount: Amount) -> _Picture:
     found = read_decoded(cohort.path(name))
     box = amount.box(found.header.size)
     if min(box.scaled) < _LEAST_SIDE:
@@ -185,25 +210,12 @@ def _scale_picture(cohort: Cohort, name: str, path: Path, amount: Amount) -> Let
     values -= least
     small = box.render(values).numpy() * (_MOST / (most - least))
     spacing = cohort.spacing_mm or found.header.spacing
-    _write_picture(path, np.clip(np.round(small), 0, _MOST).astype(np.uint16), _spread(spacing, box))
-    return box
+    return _Picture(box, np.clip(np.round(small), 0, _MOST).astype(np.uint16), _spread(spacing, box))
 
 
 def _spread(spacing: Spacing | None, box: Letterbox) -> Spacing | None:
     """The spacing of the scaled picture, mm a pixel."""
     return None if spacing is None else (spacing[0] / float(box.scale[0]), spacing[1] / float(box.scale[1]))
-
-
-def _write_picture(path: Path, values: NDArray[np.uint16], spacing: Spacing | None) -> None:
-    about: dict[str, Any] = {"axes": "YX"}
-    more: dict[str, Any] = {}
-    if spacing is not None:
-        about |= {f"PhysicalSize{axis}": mm for axis, mm in zip("XY", spacing, strict=True)}
-        about |= {f"PhysicalSize{axis}Unit": "mm" for axis in "XY"}
-        # For programs that read TIFF's own tags: pixels a centimetre.
-        more = {"resolution": (10 / spacing[0], 10 / spacing[1]), "resolutionunit": "CENTIMETER"}
-    with writing(path, "wb") as stream:
-        tifffile.imwrite(stream, values, ome=True, metadata=about, compression="zlib", predictor=True, **more)
 
 
 def _moved(one: LandmarkSet, image: str, xy: NDArray[np.float64], scale: float) -> LandmarkSet:

@@ -65,9 +65,10 @@ def write(
         raise UserError("the layers hold no points to save; place some first")
     sets = [read_layer(data, attributes, images) for data, attributes in filled]
     headers = [_make_header(attributes, images) for _, attributes in filled]
-    layers = _Layers({one.image: header for one, header in zip(sets, headers, strict=True)})
-    mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
     table = LandmarkTable.from_sets(sets)
+    # By the table's names: a layer's own may be spelled otherwise.
+    layers = _Layers(dict(zip(table.images, headers, strict=True)))
+    mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
     return write_landmarks(table, path, cohort=cast("Cohort", layers), format=key, mm=mm, overwrite=True)
 
 
