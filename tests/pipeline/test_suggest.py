@@ -263,3 +263,17 @@ def test_a_matcher_that_is_being_taught_is_not_taken_for_one_without_exemplars(
     with pytest.raises(UserError, match=r"has not learned its exemplars yet: finish it with `onemark resume"):
         onemark.suggest(phantoms, number=2, out=run)
     assert onemark.resume(run).names == truth.names
+
+
+def test_a_suggestion_whose_folder_goes_can_go_on(
+    phantoms: Cohort, settings: dict[str, object], tmp_path: Path
+):
+    run = tmp_path / "run"
+
+    def lose(event: Progress) -> None:
+        if (event.stage, event.step) == ("match", 2):
+            run.rename(tmp_path / "away")
+
+    with pytest.raises(UserError, match=r"go on with `onemark suggest`, with --out .*run-kept"):
+        onemark.suggest(phantoms, number=2, settings=settings, out=run, progress=lose)
+    assert len(onemark.suggest(phantoms, number=2, out=tmp_path / "run-kept").chosen) == 2

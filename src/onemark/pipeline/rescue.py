@@ -55,9 +55,11 @@ def rescue(
     return kept
 
 
-def moved_error(former: Path, place: Path, trained: bool) -> UserError:
-    """The sentence about it."""
+def moved_error(former: Path, place: Path, trained: bool, suggests: bool = False) -> UserError:
+    """The sentence about it; a run that `suggests` has no exemplar yet, so nothing but another suggestion goes on with it."""
     words = "predict radiographs with it" if trained else f"go on with `onemark resume {printable(place)}`"
+    if suggests:
+        words = f"go on with `onemark suggest`, with --out {printable(place)}"
     return UserError(
         f"{printable(former)} was moved or deleted while onemark worked in it: what it has learned is kept in "
         f"{printable(place)}; {words}"

@@ -363,7 +363,7 @@ class Trainer:
         if self.checkpoint:
             self.checkpoint.path = self.folder.checkpoint
         trained = set(self.recipe.slots) <= set(self.config.done)
-        self._moved = moved_error(former, self.folder.path, trained)
+        self._moved = moved_error(former, self.folder.path, trained, not len(self._all_exemplars))
         return self._moved
 
     def _note(self, **changes: Any) -> None:
