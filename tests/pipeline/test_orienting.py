@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,45 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lying import QUICK, SIZE, Lying, lay, lay_phantoms
 from PIL import Image
 
 import onemark
 from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
-from onemark.phantom.spine import write_spine_cohort
 from onemark.pipeline import trainer
 from onemark.pipeline.orienting import Orienter, learn_orientations
 from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
-from onemark.progress import silent
 from onemark.stages.mean_error import MeanError
 from onemark.testing import KnownPoints
 from onemark.types import Evidence, LandmarkSet, UserError
 
-SIZE = (160, 128)
-QUICK = {"match.area": 20480, "match.references": 3, "match.field_steps": 25}
-
-
-def lay(table: LandmarkTable, folder: Path, ways: dict[str, Orientation]) -> LandmarkTable:
-    """Turn files away from upright, and their landmarks with them."""
-    sets = []
-    for one in table:
-        way = ways.get(one.image, UPRIGHT)
-        pixels = np.asarray(Image.open(folder / one.image))
-        size = (pixels.shape[0], pixels.shape[1])
-        lying = way.turn_size(size)
-        Image.fromarray(way.restore_pixels(pixels)).save(folder / one.image)
-        sets.append(replace(one, xy=way.restore_points(one.xy, lying)))
-    return LandmarkTable.from_sets(sets)
-
 
 @pytest.fixture(scope="module")
-def lying(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cohort, LandmarkTable, dict[str, Orientation]]:
-    """Nine phantoms, three of which lie otherwise than the first."""
-    folder = tmp_path_factory.mktemp("lying")
-    truth = write_phantom_cohort(folder, 9, size=SIZE)
-    ways = {truth.images[2]: ALL[1], truth.images[5]: ALL[4], truth.images[7]: ALL[7]}
-    return onemark.open_cohort(folder), lay(truth, folder, ways), ways
+def lying(tmp_path_factory: pytest.TempPathFactory) -> Lying:
+    return lay_phantoms(tmp_path_factory.mktemp("lying"))
 
 
 def test_every_orientation_is_found(tmp_path: Path):
@@ -63,7 +41,7 @@ def test_every_orientation_is_found(tmp_path: Path):
 
 
 def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+    lying: Lying, monkeypatch: pytest.MonkeyPatch
 ):
     """A radiograph may be less like the exemplar than its own mirror image; then others of the cohort decide."""
     cohort, truth, ways = lying
@@ -93,7 +71,7 @@ def test_witnesses_are_asked_before_a_radiograph_is_taken_for_turned(
 
 
 def test_an_odd_radiograph_is_taken_for_turned_only_where_others_surely_are(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+    lying: Lying, monkeypatch: pytest.MonkeyPatch
 ):
     cohort, truth, ways = lying
     odd, exemplars = truth.images[3], LandmarkTable.from_sets(truth.sets[:1])
@@ -123,7 +101,7 @@ def test_an_odd_radiograph_is_taken_for_turned_only_where_others_surely_are(
 
 
 def test_radiographs_that_are_compared_together_are_not_kept_together(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+    lying: Lying,
 ):
     cohort, truth, _ = lying
     orienter = learn_orientations(cohort, LandmarkTable.from_sets(truth.sets[:1]), lambda _: None)
@@ -143,9 +121,7 @@ def test_radiographs_that_are_compared_together_are_not_kept_together(
         np.testing.assert_allclose(together[name], orienter.unlikeness(cohort[name], ALL), rtol=1e-3)
 
 
-def test_predictions_lie_on_the_files_as_they_are(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
+def test_predictions_lie_on_the_files_as_they_are(lying: Lying, tmp_path: Path):
     cohort, truth, ways = lying
     events: list[Progress] = []
     exemplars = LandmarkTable.from_sets(truth.sets[:1])
@@ -181,7 +157,7 @@ def swap_names(truth: LandmarkTable, images: list[str], pair: tuple[str, str]) -
 
 
 def test_left_right_pairs_follow_the_side_of_the_picture(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+    lying: Lying,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -215,9 +191,7 @@ def test_left_right_pairs_follow_the_side_of_the_picture(
     assert shown == [pair[0], pair[0]]
 
 
-def test_pairs_are_checked_before_anything_is_learned(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
+def test_pairs_are_checked_before_anything_is_learned(lying: Lying, tmp_path: Path):
     cohort, truth, _ = lying
     exemplars, (first, second, *_) = LandmarkTable.from_sets(truth.sets[:1]), truth.names
     for pairs, message in (
@@ -236,7 +210,7 @@ def test_pairs_are_checked_before_anything_is_learned(
         onemark.resume(tmp_path / "run", swap=[(first, second)])
 
 
-def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]]):
+def test_it_can_be_switched_off(lying: Lying):
     cohort, truth, ways = lying
     exemplars = LandmarkTable.from_sets(truth.sets[:1])
     model = onemark.fit(cohort, exemplars, recipe="groupwise", settings=QUICK, orient=False)
@@ -247,9 +221,7 @@ def test_it_can_be_switched_off(lying: tuple[Cohort, LandmarkTable, dict[str, Or
     )
 
 
-def test_corrected_radiographs_that_lie_otherwise_teach_what_is_on_them(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
+def test_corrected_radiographs_that_lie_otherwise_teach_what_is_on_them(lying: Lying, tmp_path: Path):
     """Pairs that come with the corrections count at once: by the run's own, names would look far off."""
     cohort, truth, ways = lying
     pair, run = (truth.names[0], truth.names[3]), tmp_path / "run"
@@ -283,7 +255,7 @@ def test_where_mirror_images_look_alike_none_is_taken_for_one(tmp_path: Path):
 
 
 def test_mean_errors_are_measured_on_upright_radiographs_beyond_the_pool(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
+    lying: Lying,
 ):
     cohort, truth, ways = lying
     exemplars = LandmarkTable.from_sets(truth.sets[:1])
@@ -313,7 +285,7 @@ def test_mean_errors_are_measured_on_upright_radiographs_beyond_the_pool(
 
 
 def test_stages_are_judged_on_radiographs_of_which_is_known_how_they_lie(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], monkeypatch: pytest.MonkeyPatch
+    lying: Lying, monkeypatch: pytest.MonkeyPatch
 ):
     cohort, truth, _ = lying
     judged: list[tuple[str, ...]] = []
@@ -333,83 +305,3 @@ def test_stages_are_judged_on_radiographs_of_which_is_known_how_they_lie(
     assert judged == [tuple(name for name in cohort.names if name in model.orienter.known)]
     assert model.cohort is not None
     assert model.cohort.names == cohort.names
-
-
-def test_answers_that_were_wrong_no_longer_count_once_they_are_corrected(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
-    cohort, truth, ways = lying
-    run, side = tmp_path / "run", sum(SIZE) / 2
-    onemark.fit(cohort, LandmarkTable.from_sets(truth.sets[:1]), recipe="groupwise", settings=QUICK, out=run)
-    right = [truth[image] for image in list(ways)[:2]]
-    assert any(way.mirrored for way in list(ways.values())[:2])
-    wrong = [replace(one, xy=one.xy + np.eye(len(one.xy))[:, :1] * 0.1 * side) for one in right]
-    largest, hidden = [], np.where(np.arange(len(right[0].xy))[:, None] == 0, np.nan, right[0].xy)
-    for taught in (wrong, right, [replace(right[0], xy=hidden), right[1]]):
-        model = onemark.resume(run, exemplars=LandmarkTable.from_sets(taught))
-        assert model.mean_error is not None
-        errors = np.linalg.norm(model.mean_error.errors, axis=-1)
-        largest.append(np.nanmax(errors[:, 0]))
-    assert largest[0] > 0.08
-    assert largest[1] < 0.05
-    assert np.isfinite(errors[:, 1:]).all()
-    assert np.isnan(errors[:, 0]).tolist() == [True, False]
-
-
-def test_a_file_that_was_turned_upright_since_is_looked_at_again(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
-    cohort, truth, ways = lying
-    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
-    first = LandmarkTable.from_sets(truth.sets[:1])
-    found = learn_orientations(cohort, first, silent)
-    turned = next(iter(ways))
-    assert not found.known[turned].is_upright
-    upright = ways[turned].turn_pixels(cohort[turned].pixels)
-    Image.fromarray((upright * 255).round().astype(np.uint8)).save(cohort.path(turned))
-    again = learn_orientations(onemark.open_cohort(cohort.folder), first, silent, found.state())
-    assert again.known == {**found.known, turned: UPRIGHT}
-
-
-def test_what_was_found_with_another_picture_of_the_first_exemplar_does_not_count(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]], tmp_path: Path
-):
-    cohort, truth, _ = lying
-    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
-    first = LandmarkTable.from_sets(truth.sets[:1])
-    found = learn_orientations(cohort, first, silent)
-    path = cohort.path(truth.images[0])
-    Image.fromarray(np.rot90(np.array(Image.open(path)), 2)).save(path)
-    cohort = onemark.open_cohort(cohort.folder)
-    again = learn_orientations(cohort, first, silent, found.state())
-    assert again.is_of(cohort[truth.images[0]])
-    assert not found.is_of(cohort[truth.images[0]])
-    half = Orientation(False, 2)
-    kept = [name for name in cohort.names[1:] if found.known[name].is_upright]
-    assert kept
-    assert all(again.known[name] == half for name in kept)
-
-
-def test_why_a_landmark_is_there_can_be_asked_where_its_partner_is_never_shown(
-    lying: tuple[Cohort, LandmarkTable, dict[str, Orientation]],
-):
-    cohort, truth, ways = lying
-    pair = (truth.names[0], truth.names[3])
-    shown = np.where(np.arange(len(truth.names))[:, None] == 3, np.nan, truth.sets[0].xy)
-    first = LandmarkTable.from_sets([replace(truth.sets[0], xy=shown)])
-    model = onemark.fit(cohort, first, recipe="groupwise", settings=QUICK, swap=[pair])
-    mirrored = next(image for image, way in ways.items() if way.mirrored)
-    assert model.orientation(cohort[mirrored]).mirrored
-    assert model.explain(cohort[mirrored], pair[0]).landmark == pair[0]
-
-
-def test_spines_that_bend_to_the_other_side_are_no_mirror_images(tmp_path: Path):
-    truth = write_spine_cohort(tmp_path, 16, size=(480, 208))
-    cohort = onemark.open_cohort(tmp_path)
-    for one in truth.sets[:4]:
-        orienter = learn_orientations(cohort, LandmarkTable.from_sets([one]), silent)
-        assert not orienter.mirrors
-        assert not orienter.other_ways
-    upside_down = cohort.turned({truth.images[5]: ALL[2]})
-    orienter = learn_orientations(upside_down, LandmarkTable.from_sets(truth.sets[:1]), silent)
-    assert orienter.other_ways == {truth.images[5]: ALL[2]}

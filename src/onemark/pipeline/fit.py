@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from onemark.options import check_budget_and_seed
 from onemark.pipeline import resuming
 from onemark.pipeline.model import Model, fingerprint
 from onemark.pipeline.orienting import turn_table
-from onemark.pipeline.questions.answering import FormerAnswers, note_answers
+from onemark.pipeline.questions.answering import FormerAnswers, forget_moved, note_answers
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.restoring import count_finished, restore
 from onemark.pipeline.runs.config import RunState
@@ -33,7 +33,7 @@ from onemark.pipeline.runs.locks import locked
 from onemark.pipeline.starting import check_pairs, new_config
 from onemark.pipeline.trainer import Trainer, checkpoint_of, shown_landmarks
 from onemark.progress import Progress, Sink, silent
-from onemark.types import UserError
+from onemark.types import LandmarkSet, UserError
 from onemark.uncertainty.calibration import Corrections
 from onemark.uncertainty.learning import compare_corrections
 
@@ -217,8 +217,11 @@ def _plan_teaching(
     if model is not None and model.orienter is not None and "swap" in changes:
         # The corrections go by the new pairs already; by the old ones they would look like large errors.
         model = replace(model, orienter=replace(model.orienter, swap=changes["swap"]))
-    before = None if model is None else note_answers(model, model.exemplars, corrected, cohort)
-    shown = _compare_corrections(model, corrected, cohort)
+    learned = LandmarkTable.from_sets(() if model is None else _of_same_pictures(model, prints))
+    before = note_answers(model, learned, corrected, cohort) if model is not None else None
+    if before is None and folder.answers.exists():  # of a teaching that was stopped
+        before = forget_moved(FormerAnswers.read(folder.answers), folder.exemplars(), corrected)
+    shown = _compare_corrections(model, learned, corrected, cohort)
     for name, rows in vars(shown).items():
         changes[name] = resuming.align_rows((*getattr(folder.config, name), *rows), former, names)
     changes["radiographs"] = cohort.names
@@ -310,11 +313,19 @@ def _check_none_lost(folder: RunFolder, exemplars: LandmarkTable) -> None:
         )
 
 
-def _compare_corrections(model: Model | None, corrected: LandmarkTable, cohort: Cohort) -> Corrections:
-    """What corrections of a finished run show about its expected errors."""
+def _of_same_pictures(model: Model, prints: Mapping[str, str]) -> Iterator[LandmarkSet]:
+    """What a model has learned but for radiographs whose pictures, by their fingerprints now, are others."""
+    for one in model.exemplars:
+        if prints.get(one.image) in (None, model.fingerprints.get(one.image)):
+            yield one
+
+
+def _compare_corrections(
+    model: Model | None, known: LandmarkTable, corrected: LandmarkTable, cohort: Cohort
+) -> Corrections:
+    """What corrections of a finished run, which has learned what is known, show about its expected errors."""
     if model is None:
         return Corrections()
-    known = model.exemplars
     # The window gives all exemplars each time, and most of them are known.
     news = [one for one in corrected if np.isfinite(known.news_in(one, model.names)).any()]
     if not news:

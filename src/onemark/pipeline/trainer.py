@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort
@@ -72,12 +73,8 @@ class Trainer:
         late: float = 0.0,
         fabric: Fabric | None = None,
     ) -> None:
-        self.cohort, self.exemplars, self.config, self.folder = (
-            cohort,
-            shown_landmarks(exemplars),
-            config,
-            folder,
-        )
+        self.cohort, self.exemplars = cohort, shown_landmarks(exemplars)
+        self.config, self.folder = config, folder
         self.sink = sink
         self.orienter: Orienter | None = None
         self.original = self.cohort, self.exemplars
@@ -89,6 +86,9 @@ class Trainer:
             self.checkpoint.before_saving = self._follow_folder
         self._all_exemplars = exemplars
         self._answers: FormerAnswers | None = None
+        self._lies_anew = (
+            False  # whether upright is another way than it was when the mean errors were measured
+        )
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
         if self.fabric.is_global_zero:
@@ -170,6 +170,7 @@ class Trainer:
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
+        self._lies_anew = saved is not None and not torch.equal(saved[0]["canvas"], self.orienter.canvas)
         self.cohort = looked_at  # of the others nobody knows how they lie
         self._see_turned({name: way for name, way in self.orienter.other_ways.items() if name in looked_at})
         if self.budget is not None:
@@ -192,7 +193,8 @@ class Trainer:
         names = self.exemplars.names or shown_landmarks(self.folder.exemplars()).names
         restored = restore(self.folder, names, self.fabric)
         # Those of networks that learn from answers now are measured again in the end; until then they would be wrong.
-        self.mean_error = None if self._answers is not None else restored.mean_error
+        measured = self._answers is None and not self._lies_anew
+        self.mean_error = restored.mean_error if measured else None
         if all(stage.names == names for stage in restored.stages.values()):
             self.trust, self.error_model = restored.trust, restored.error_model
         if not self.head and restored.logged is not None:
@@ -307,12 +309,12 @@ class Trainer:
         try:
             return FormerAnswers.read(self.folder.answers)
         except UserError as error:  # the stages learn the answers; only the mean errors need the file
-            self.sink(Progress(MEAN_ERROR, 1, 1, message=f"{error}; mean errors stay as they were"))
+            self.sink(Progress(MEAN_ERROR, 1, 1, message=f"{error}; nothing is learned of mean errors"))
             return None
 
     def _learn_mean_error(self, stages: Mapping[str, Stage]) -> None:
         """Learn the mean errors from the answers of this teaching."""
-        if self._answers is None:
+        if self._answers is None or self._lies_anew:
             return
         former = self._answers
         self.mean_error = learn_mean_error(

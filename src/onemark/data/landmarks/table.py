@@ -104,12 +104,12 @@ class LandmarkTable:
         return LandmarkTable.from_sets(sets.values(), self.source or other.source)
 
     def news_in(self, one: LandmarkSet, names: Sequence[str]) -> NDArray[np.float64]:
-        """`[K, 2]` the places in a set, px, of landmarks that this table has no answer for; NaN elsewhere."""
+        """`[K, 2]` the places in a set, px, of landmarks that this table has no place for; NaN elsewhere."""
         former = [self[one.image]] if one.image in self else []
-        answered = {old.names[k] for old in former for k in np.flatnonzero(old.answered)}
+        placed = {old.names[k] for old in former for k in np.flatnonzero(old.visible)}
         places = dict(zip(one.names, one.xy, strict=True))
         nowhere = np.full(2, np.nan)
-        return np.stack([nowhere if name in answered else places.get(name, nowhere) for name in names])
+        return np.stack([nowhere if name in placed else places.get(name, nowhere) for name in names])
 
     @property
     def answers(self) -> float:

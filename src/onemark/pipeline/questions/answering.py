@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def note_answers(
 
     Args:
         model: The model, which has not learned from them.
-        known: The exemplars that it learned from; what they answer already is news where it lies elsewhere now.
+        known: The exemplars that it learned from, of the same pictures; their answers are news where they lie elsewhere.
         corrected: The answers.
         cohort: The radiographs.
     """
@@ -104,6 +104,23 @@ def note_answers(
     ]
     xy = np.stack([one.xy for one in found]) if found else np.empty((0, len(model.names), 2))
     return FormerAnswers(mean_error, tuple(one.image for one in found), xy)
+
+
+def forget_moved(former: FormerAnswers, known: LandmarkTable, corrected: LandmarkTable) -> FormerAnswers:
+    """The same without answers that a person has corrected since, which cannot be measured once the model learns.
+
+    Args:
+        former: A model before a teaching that has not ended.
+        known: What was taught.
+        corrected: The answers now.
+    """
+    mean_error = former.mean_error
+    for one in corrected:
+        moved = _moved_answers(one, known, mean_error.names)
+        if moved is not None:
+            changed = (moved[0].xy != moved[1].xy).any(1)
+            mean_error = mean_error.moved(one.image, np.where(changed[:, None], np.nan, np.zeros(2)))
+    return replace(former, mean_error=mean_error)
 
 
 def learn_mean_error(

@@ -1,0 +1,111 @@
+"""Answers that a person corrects: what they said before no longer counts."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lying import QUICK, SIZE, Lying, lay_phantoms
+from PIL import Image
+from small_recipe import book, few_radiographs, place
+
+import onemark
+from onemark import Cancelled, LandmarkTable, Progress
+from onemark.imaging.orientation import ALL
+from onemark.pipeline import recipes
+
+
+@pytest.fixture(scope="module")
+def lying(tmp_path_factory: pytest.TempPathFactory) -> Lying:
+    return lay_phantoms(tmp_path_factory.mktemp("lying"))
+
+
+def test_answers_that_were_wrong_no_longer_count_once_they_are_corrected(lying: Lying, tmp_path: Path):
+    cohort, truth, ways = lying
+    run, side = tmp_path / "run", sum(SIZE) / 2
+    onemark.fit(cohort, LandmarkTable.from_sets(truth.sets[:1]), recipe="groupwise", settings=QUICK, out=run)
+    right = [truth[image] for image in list(ways)[:2]]
+    assert any(way.mirrored for way in list(ways.values())[:2])
+    wrong = [replace(one, xy=one.xy + np.eye(len(one.xy))[:, :1] * 0.1 * side) for one in right]
+    largest, hidden = [], np.where(np.arange(len(right[0].xy))[:, None] == 0, np.nan, right[0].xy)
+    for taught in (wrong, right, [replace(right[0], xy=hidden), right[1]]):
+        model = onemark.resume(run, exemplars=LandmarkTable.from_sets(taught))
+        assert model.mean_error is not None
+        errors = np.linalg.norm(model.mean_error.errors, axis=-1)
+        largest.append(np.nanmax(errors[:, 0]))
+    assert largest[0] > 0.08
+    assert largest[1] < 0.05
+    assert np.isfinite(errors[:, 1:]).all()
+    assert np.isnan(errors[:, 0]).tolist() == [True, False]
+
+
+def test_a_place_given_for_what_was_not_visible_counts(lying: Lying, tmp_path: Path):
+    cohort, truth, ways = lying
+    run, one = tmp_path / "run", truth[next(iter(ways))]
+    onemark.fit(cohort, LandmarkTable.from_sets(truth.sets[:1]), recipe="groupwise", settings=QUICK, out=run)
+    hidden = replace(one, xy=np.where(np.arange(len(one.xy))[:, None] == 0, np.nan, one.xy))
+    for taught, known in ((hidden, False), (one, True)):
+        model = onemark.resume(run, exemplars=LandmarkTable.from_sets([taught]))
+        assert model.mean_error is not None
+        assert np.isfinite(model.mean_error.errors[:, 0]).any() == known
+
+
+@pytest.mark.parametrize("way", [0, 5])
+def test_answers_on_a_picture_that_was_replaced_are_measured_on_the_new_one(
+    lying: Lying, tmp_path: Path, way: int
+):
+    cohort, truth, ways = lying
+    run, name, first = tmp_path / "run", next(iter(ways)), truth.images[0]
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    onemark.fit(cohort, LandmarkTable.from_sets([truth[first]]), recipe="groupwise", settings=QUICK, out=run)
+    answers = LandmarkTable.from_sets(truth[image] for image in list(ways)[:2])
+    onemark.resume(run, exemplars=answers)
+    now = ALL[way]
+    turned = now.turn_pixels(cohort[name].pixels)
+    Image.fromarray((turned * 255).round().astype(np.uint8)).save(cohort.path(name))
+    again = replace(now.turn_landmarks(truth[name], cohort[name].size), image=name)
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets([again]))
+    assert model.mean_error is not None
+    assert np.nanmax(np.linalg.norm(model.mean_error.errors, axis=-1)) < 0.1
+
+
+def test_mean_errors_begin_anew_where_the_first_exemplar_lies_otherwise(lying: Lying, tmp_path: Path):
+    cohort, truth, ways = lying
+    run, first = tmp_path / "run", truth.images[0]
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    onemark.fit(cohort, LandmarkTable.from_sets([truth[first]]), recipe="groupwise", settings=QUICK, out=run)
+    onemark.resume(run, exemplars=LandmarkTable.from_sets(truth[image] for image in list(ways)[:2]))
+    half = ALL[2]
+    turned = half.turn_pixels(cohort[first].pixels)
+    Image.fromarray((turned * 255).round().astype(np.uint8)).save(cohort.path(first))
+    again = half.turn_landmarks(truth[first], cohort[first].size)
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets([again]))
+    assert model.mean_error is None
+    for image in cohort.names[1:]:
+        away = np.linalg.norm(model.locate(cohort[image]).xy - truth[image].xy, axis=1)
+        assert away.mean() < 0.03 * sum(SIZE) / 2
+
+
+def test_an_answer_that_is_corrected_before_it_was_learned_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recipes, "RECIPES", book())
+    few, run = few_radiographs(tmp_path / "xrays"), tmp_path / "run"
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+
+    def stop(event: Progress) -> None:
+        if (event.stage, event.step) == ("detect", 1):
+            raise Cancelled
+
+    right = place(few, 1).merged(place(few, 2))
+    off = LandmarkTable.from_sets(replace(one, xy=one.xy + np.array([[9.0, 0], [0, 0]])) for one in right)
+    with pytest.raises(Cancelled):
+        onemark.resume(run, exemplars=off, progress=stop)
+    model = onemark.resume(run, exemplars=right)
+    assert model.mean_error is not None
+    known = np.isfinite(model.mean_error.errors).all(-1)
+    assert not known[:, 0].any()
+    assert known[:, 1].all()
