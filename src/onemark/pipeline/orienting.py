@@ -39,6 +39,7 @@ SURELY = 0.72
 # of lateral skulls and for 2 % of hands at most, but for 9 % of bent spines at least, 12 of jaws and 42 of chests.
 HARDLY = 0.1
 HARDLY_SHARE = 0.05  # of the pairs: from then on a better fit of a mirror image means nothing
+STRANGE = 2.0  # times the usual unlikeness: such a radiograph has no say about mirror images
 WITNESSES = (
     3  # with the exemplar alone, 2 of 150 cephalograms that lie as it does were taken for mirror images
 )
@@ -274,8 +275,12 @@ def _mirror_images_differ(canvases: torch.Tensor) -> bool:
     ours, mirrored = (describe_appearance(each, STRIDE) for each in (canvases, canvases.flip(-1)))
     _, as_they_lie = fit_affine(ours[one], ours[other], STEPS, STRIDE, scales=(1.0,))
     _, as_mirrored = fit_affine(ours[one], mirrored[other], STEPS, STRIDE, scales=(1.0,))
-    hardly = (as_mirrored / as_they_lie).log().abs() < HARDLY
-    return float(hardly.float().mean()) <= HARDLY_SHARE
+    # A radiograph unlike all others, such as one of another body part, says nothing either way.
+    unlike, count = torch.minimum(as_they_lie, as_mirrored), len(canvases)
+    usual = torch.stack([unlike[(one == n) | (other == n)].median() for n in range(count)])
+    alike = usual <= STRANGE * usual.median()
+    hardly = ((as_mirrored / as_they_lie).log().abs() < HARDLY)[alike[one] & alike[other]]
+    return len(hardly) > 0 and float(hardly.float().mean()) <= HARDLY_SHARE
 
 
 def turn_table(
