@@ -12,7 +12,7 @@ from onemark import cli
 from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.gui.state import autosave
-from onemark.gui.state.second_reading import split_saved
+from onemark.gui.state.second_reading import rename_saved, split_saved
 
 from .desktop import Desktop
 from .fake_backend import FakeBackend
@@ -178,3 +178,56 @@ def test_those_of_two_windows_are_put_together() -> None:
     assert list(here["annotations"]) == ["p.png"]
     assert list(waiting["annotations"]) == ["q.png"]
     assert not split_saved(whole["reading"], {"p.png", "q.png"}, ("b",))[0]["first"]
+
+
+def test_finishing_what_is_there_keeps_what_waits(
+    read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
+) -> None:
+    names = _begin(read_once, 2)
+    for name in names:
+        read_once.show(name)
+        for xy in truth[name].xy:
+            read_once.click(xy)
+    (xrays / names[0]).rename(tmp_path / names[0])
+    _reopen(read_once)
+    read_once.push("reading.finish")
+    read_once.app.session_store.flush()
+    (tmp_path / names[0]).rename(xrays / names[0])
+    _reopen(read_once)
+    assert read_once.session.reading.names == names[:1]
+    read_once.push("reading.finish")
+    seconds = read_once.app.session_store.work.glob("readings/*-second*.csv")
+    assert sorted(image for file in seconds for image in read_landmarks(file).images) == sorted(names)
+
+
+def test_what_waits_can_be_forgotten(
+    read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
+) -> None:
+    names = _begin(read_once, 1)
+    (xrays / names[0]).rename(tmp_path / names[0])
+    _reopen(read_once)
+    assert read_once.app.session_store.waiting_reading is not None
+    read_once.answer("Forget them")
+    assert read_once.app.session_store.waiting_reading is None
+    (tmp_path / names[0]).rename(xrays / names[0])
+    _reopen(read_once)
+    assert read_once.session.reading is None
+
+
+def test_predictions_of_fewer_landmarks_go_on_as_the_first_reading(annotated: Desktop) -> None:
+    annotated.train()
+    names = annotated.session.schema.names
+    annotated.session.set_schema(schema_from_names((*names[::-1], "one more"), "phantom"))
+    annotated.app.rereading.begin(2, own=False)
+    annotated.session.place(0, (20.0, 30.0))
+    read = annotated.session.reading.names
+    _reopen(annotated)
+    assert annotated.session.reading.names == read
+    assert annotated.session.annotations
+
+
+def test_what_waits_follows_renamed_landmarks() -> None:
+    first = {"image": "p.png", "names": ["a", "b"], "unit": "", "xy": [[0, 0], [1, 1]]}
+    saved = {"first": [first], "annotations": {"p.png": {"xy": [[0, 0], None], "names": ["a", "b"]}}}
+    renamed = rename_saved(saved, {"a": "alpha"})
+    assert renamed["first"][0]["names"] == renamed["annotations"]["p.png"]["names"] == ["alpha", "b"]

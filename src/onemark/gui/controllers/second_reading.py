@@ -77,6 +77,7 @@ class Rereading(QObject):
                 f"{count} radiographs of the second reading are not in the folder, or had other landmarks; onemark keeps "
                 "their points.",
                 "warn",
+                [("Forget them", self._forget_waiting)],
             )
 
     def finish(self) -> None:
@@ -101,8 +102,7 @@ class Rereading(QObject):
         read = {one.image for one in again}
         LandmarkTable.from_sets(one for one in reading.first if one.image in read).to_csv(first)
         LandmarkTable.from_sets(again).to_csv(stem)
-        waiting = self.session_store.waiting_reading
-        left = len(reading.names) - len(again) + (len(waiting["first"]) if waiting else 0)
+        left = len(reading.names) - len(again)
         self._end()
         also = f" {left} unfinished radiographs are left out." if left else ""
         self.context.tell(
@@ -114,9 +114,13 @@ class Rereading(QObject):
     def discard(self) -> None:
         """End the reading and forget its points."""
         if self.context.session.reading is not None:
+            self.session_store.waiting_reading = None
             self._end()
+
+    def _forget_waiting(self) -> None:
+        self.session_store.waiting_reading = None
+        self.session_store.save()
 
     def _end(self) -> None:
         self.context.session.end_reading()
-        self.session_store.waiting_reading = None
         self.session_store.save()

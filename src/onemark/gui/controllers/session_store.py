@@ -289,6 +289,7 @@ class SessionStore(QObject):
         self._autosave = autosave.Autosave(self._autosave.path, self._post)
         self.run, self.former, self.suggestion_run, self._orphans = None, None, None, {}
         self.answers.load({})
+        self.waiting_reading = None
         current = session.current or session.cohort.names[0]
         session.open(session.cohort)
         session.show(current)

@@ -98,22 +98,25 @@ def merge(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     trained = next((one for one in sessions if one["run"]), sessions[0])
     whole["answers"], whole["aliases"], whole["reading"] = {}, {}, None
     for one in reversed(sessions):
-        for image, known in _rename_answers(one, names).items():
-            whole["answers"].setdefault(image, {}).update(known)
-        whole["aliases"] |= one.get("aliases", {})
+        for key in ("answers", "aliases"):
+            for of, known in _rename(one, names, key).items():
+                whole[key].setdefault(of, {}).update(known)
         whole["reading"] = join_saved(_name_points(one), whole["reading"])
     return whole | {"annotations": annotations} | {key: trained.get(key) for key in ("run", "former")}
 
 
-def _rename_answers(session: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A session's answers under the landmarks of another, as `reorder` brings its points there."""
+def _rename(session: Mapping[str, Any], names: Sequence[str], key: str) -> dict[str, dict[str, Any]]:
+    """A session's `answers` or `aliases` under the landmarks of another, as `reorder` brings its points there."""
     before = session["schema"]["names"]
     rows = match_names(tuple(before), tuple(names))
     now = {before[row]: name for name, row in zip(names, rows, strict=True) if row is not None}
-    return {
-        image: {now.get(name, name): place for name, place in known.items()}
-        for image, known in session.get("answers", {}).items()
-    }
+
+    def follow(known: Mapping[str, Any]) -> dict[str, Any]:
+        if key == "aliases":  # a run's own name -> the person's
+            return {own: now.get(name, name) for own, name in known.items()}
+        return {now.get(name, name): place for name, place in known.items()}
+
+    return {of: follow(known) for of, known in session.get(key, {}).items()}
 
 
 def _name_points(session: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -98,8 +98,8 @@ def split_saved(
     for first in saved["first"]:
         image = first["image"]
         again = saved["annotations"].get(image)
-        own = first["names"] if again is None else again.get("names", first["names"])
-        waits = image not in cohort or not tuple(first["names"]) == tuple(own) == names
+        own = list(names) if again is None else again.get("names", list(names))
+        waits = image not in cohort or tuple(own) != names
         parts[waits]["first"].append(first)
         if again is not None:
             parts[waits]["annotations"][image] = {**again, "names": own} if waits else again
