@@ -86,7 +86,9 @@ def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, t
     (run / "report.html").unlink()
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"cohort": str(tmp_path / "gone"), "predicted": 0}))
-    assert "--xrays" in fails("resume", run)
+    assert "--xrays FOLDER" in fails("resume", run)
+    taught = fails("fit", "--resume", run, "--exemplar", cohort / "exemplar.csv")
+    assert f"onemark fit FOLDER --resume {run}" in taught
     assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
     assert (run / "report.html").exists()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,3 +253,15 @@ def test_every_training_command_passes_the_pairs_on(
     options = ["--exemplar", str(cohort / "exemplar.csv"), "--swap", str(tmp_path / "names.csv")]
     assert "far enough" in fails(*[word.format(**places) for word in words], *options)
     assert passed == [(("hip left", "hip right"),)]
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    printed = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", printed)
+    words = ["image,landmark,x,y", "Łukasz.png,tip,1,2"]
+    (tmp_path / "t.csv").write_text("\n".join(words), "utf-8")
+    assert main(["evaluate", str(tmp_path / "t.csv"), str(tmp_path / "t.csv"), "--json"]) == 0
+    printed.flush()
+    assert json.loads(printed.buffer.getvalue().decode("cp1252"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
 import tempfile
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.keys import canonical
@@ -118,6 +120,23 @@ def test_csv_needs_no_cohort_and_mm_needs_one(tmp_path: Path, cohort: Cohort, ta
     with pytest.raises(UserError, match=r"no radiograph in .* tells its pixel spacing"):
         write_landmarks(table, tmp_path / "no.csv", mm=True, cohort=open_cohort(cohort.folder))
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_the_pixels_of_a_radiograph_that_has_gone_are_still_written(
+    tmp_path: Path, folder: Folder, table: LandmarkTable
+) -> None:
+    cohort = open_cohort(folder("a 1.png", "sub/é.png"))
+    for name, dpi in (("a 1.png", 254), ("sub/é.png", 254)):
+        with Image.open(cohort.path(name)) as image:
+            image.save(cohort.path(name), dpi=(dpi, dpi))
+    cohort.path("sub/é.png").unlink()
+    with pytest.warns(UserWarning, match="has no mm of sub/é.png, only pixels"):
+        write_landmarks(table, tmp_path / "mm.csv", cohort=cohort, mm=True)
+    rows = list(csv.DictReader((tmp_path / "mm.csv").open(encoding="utf-8")))
+    assert [(row["x"], bool(row["x_mm"])) for row in rows if row["landmark"] == "sella"] == [
+        ("1.5", True),
+        ("59.25", False),
+    ]
 
 
 # Slicer

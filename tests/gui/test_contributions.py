@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,20 @@ def test_foreign_points_are_saved_with_their_image(tmp_path: Path) -> None:
         contributions.write_layers(str(tmp_path / "b.tps"), [points])
     with pytest.raises(UserError, match="no points"):
         contributions.write_layers(str(tmp_path / "c.csv"), [image])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tps"])
+def test_a_layer_whose_name_is_spelled_otherwise_is_saved_in_mm(tmp_path: Path, suffix: str) -> None:
+    """Names on a Mac hold letters and accents apart; a table joins them."""
+    name = unicodedata.normalize("NFD", "Müller")
+    attributes = {"name": name, "scale": (0.5, 0.25), "units": ("mm", "mm"), "metadata": {"image": name}}
+    image = (np.zeros((20, 30)), {"name": name}, "image")
+    layers = [image] if suffix == ".tps" else []
+    points = (np.array([[1.0, 2.0]]), attributes, "points")
+    (file,) = contributions.write_layers(str(tmp_path / f"a{suffix}"), [*layers, points])
+    assert read_landmarks(file).images == ("Müller",)
+    if suffix == ".csv":
+        assert Path(file).read_text("utf-8").splitlines()[1] == "Müller,1,2.0,1.0,0.5,0.5"
 
 
 def test_landmark_files_become_points_of_each_radiograph(

@@ -119,8 +119,9 @@ def check_result(out: Path | str, cohort: Cohort, *, mm: bool = False, overwrite
     if target.is_remote:
         check_remote(target)
     elif not parts.grows:
-        # Files beside parts were written by a job that died among them; writing compares them.
-        dying = parts.plan() is not None
+        # Files beside all parts were written by a job that died among them; writing compares them.
+        plan = parts.plan()
+        dying = plan is not None and len(parts.numbers(plan)) == plan.count
         return check_target(target.local, cohort, mm=mm, overwrite=overwrite or dying)
     if parts.grows:
         check_parquet(target)

@@ -28,6 +28,7 @@ from onemark.cli.options import (
     parse_settings,
 )
 from onemark.cli.predicting import register_predicting
+from onemark.cli.radiographs import limit_to_run, open_run_cohort
 from onemark.cli.scaling import register_scaling
 from onemark.cli.show import Show
 from onemark.cli.steps import (
@@ -37,8 +38,6 @@ from onemark.cli.steps import (
     find_identity,
     fit_run,
     hold,
-    limit_to_run,
-    open_run_cohort,
     predict_and_report,
     print_predicted,
     print_trained,

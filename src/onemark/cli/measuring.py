@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from onemark.data.cohort import Cohort
+    from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
 
 Images = Annotated[Path | None, Parameter(help="Folder of the radiographs, for their spacing.")]
@@ -72,13 +73,13 @@ def measure(
     for file in filter(None, (out, html)):
         check_new_file(file, overwrite)
     chosen = load_set(set_name)
-    cohort = _spacing_source(landmarks, images, spacing_mm)
+    cohort, spacing = _spacing_source(landmarks, images, spacing_mm)
     table = read_table(landmarks, cohort)
     frame = onemark.measure(
         table,
         chosen,
         cohort,
-        spacing_mm=spacing_mm,
+        spacing_mm=spacing,
         coverage=coverage,
         doubtful=doubtful,
         corrected=() if corrected is None else read_table(corrected, cohort),
@@ -88,7 +89,7 @@ def measure(
         _write_page(html, frame, chosen)
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
     _say_marked(frame, was_corrected=corrected is not None)
-    if cohort is None and spacing_mm is None:
+    if cohort is None and spacing is None:
         also = "" if frame["standard_error"].notna().any() else " and there are no intervals"
         print(f"lengths are in pixels{also}; give --images FOLDER or --spacing-mm MM")
 
@@ -146,19 +147,19 @@ def agree(
     files = {name: out / f"{name}.csv" for name in ("points", "measurements", "reliability")}
     cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
     tables = _read_observers(landmarks, names, cohort)
-    pictures = [out / name for name in plot_files(tuple(tables))] if plots else []
-    for file in (*files.values(), *pictures):
+    pictures = plot_files(tuple(tables), measured=set_name is not None) if plots else ()
+    for file in (*files.values(), *(out / name for name in pictures)):
         check_new_file(file, overwrite)
     found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
     for name, file in files.items():
         frame: pandas.DataFrame = getattr(found, name)
         if len(frame):
             _write_frame(file, frame)
-        else:  # what is overwritten must not keep a part of what was there
-            with user_errors(file):
-                file.unlink(missing_ok=True)
+    written = [file for name, file in files.items() if len(getattr(found, name))]
     if plots:
-        write_plots(out, found)
+        written += write_plots(out, found)
+    if overwrite:
+        _remove([*files.values(), *(out / name for name in plot_files(tuple(tables)))], written)
     print(*_describe_agreement(found), f"written to {out}", sep="\n")
 
 
@@ -192,9 +193,9 @@ def shapes(
 
     for name in FILES:
         check_new_file(out / name, overwrite)
-    cohort = _spacing_source(landmarks, images, spacing_mm)
+    cohort, spacing = _spacing_source(landmarks, images, spacing_mm)
     table = read_table(landmarks, cohort)
-    found = analyse_shapes(table, cohort, spacing_mm=spacing_mm, landmarks=landmark, mirror=mirror)
+    found = analyse_shapes(table, cohort, spacing_mm=spacing, landmarks=landmark, mirror=mirror)
     write_shapes(out, found)
     outliers = found.table.loc[found.table["outlier"], "image"].tolist()
     share = ", ".join(f"{100 * one:.1f} %" for one in found.components.share[:4])
@@ -228,22 +229,38 @@ def cite(
     print(write_methods(read_facts(run_folder), corrected, spacing_mm), end="")
 
 
-def _spacing_source(landmarks: Path, images: Path | None, spacing_mm: float | None) -> Cohort | None:
-    """The radiographs that say the spacing: those given, or those of the run that made the landmarks."""
+def _remove(files: Iterable[Path], written: Collection[Path]) -> None:
+    """Remove what is of other results, and would look as if it belonged to those just written."""
+    for file in files:
+        if file not in written:
+            with user_errors(file):
+                file.unlink(missing_ok=True)
+
+
+def _spacing_source(
+    landmarks: Path, images: Path | None, spacing_mm: float | None
+) -> tuple[Cohort | None, float | Spacing | None]:
+    """The radiographs that say the spacing, those given or those of the run that made the landmarks; and mm per pixel.
+
+    Where a run's radiographs are gone, it may know the spacing that a person gave for them.
+    """
     from onemark.data.cohort import is_run_folder
 
     if images is not None:
-        return onemark.open_cohort(images, spacing_mm=spacing_mm)
+        return onemark.open_cohort(images, spacing_mm=spacing_mm), spacing_mm
     if spacing_mm is not None or not is_run_folder(landmarks.parent):
-        return None
-    from onemark.cli.steps import open_run_cohort
+        return None, spacing_mm
+    from onemark.cli.radiographs import open_run_cohort
     from onemark.pipeline.runs.folder import RunFolder
 
-    place = RunFolder.open(landmarks.parent).config.cohort
-    if not Path(place).is_dir():  # angles and ratios need no spacing
-        print(f"the radiographs of {landmarks.parent} are no longer in {place}, so they tell no spacing")
-        return None
-    return open_run_cohort(landmarks.parent, None, None)
+    config = RunFolder.open(landmarks.parent).config
+    if Path(config.cohort).is_dir():
+        return open_run_cohort(landmarks.parent, None, None), None
+    if config.spacing_mm is None:  # angles and ratios need none
+        print(
+            f"the radiographs of {landmarks.parent} are no longer in {config.cohort}, so they tell no spacing"
+        )
+    return None, config.spacing_mm
 
 
 def _read_observers(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import onemark
 from onemark.cli.options import Training, parse_settings
+from onemark.cli.radiographs import limit_to_run, open_run_cohort
 from onemark.data.paths import printable
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.types import LostRank, UserError
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from onemark.imaging.orientation import Pairs
     from onemark.nn.processes import Processes
     from onemark.pipeline.model import Model
-
-
-XRAYS = "--xrays FOLDER"
-"""How most commands are told where the radiographs are now."""
 
 
 @contextlib.contextmanager
@@ -131,62 +128,6 @@ def announce_device(show: Show, device: str) -> Sink:
     return sink
 
 
-def open_run_cohort(
-    run_folder: Path,
-    xrays: Path | None,
-    spacing_mm: float | None,
-    follow: bool = True,
-    hint: str = XRAYS,
-) -> Cohort:
-    """Open the radiographs that a run learns from, at their recorded place or in `xrays`.
-
-    Args:
-        run_folder: The run.
-        xrays: Where the radiographs are now, if they have moved.
-        spacing_mm: mm per pixel; None for what the run recorded.
-        follow: Take in what symbolic links lead to.
-        hint: How this command is told another FOLDER.
-
-    Raises:
-        UserError: there is no run, or its radiographs are gone.
-    """
-    from onemark.pipeline.runs.folder import RunFolder
-
-    config = RunFolder.open(run_folder).config
-    if xrays is None and not Path(config.cohort).is_dir():
-        raise UserError(
-            f"the radiographs of {run_folder} are no longer in {config.cohort}; say where they are now: {hint}"
-        )
-    spacing = config.spacing_mm if spacing_mm is None else spacing_mm
-    return onemark.open_cohort(xrays or config.cohort, spacing_mm=spacing, follow_links=follow)
-
-
-def limit_to_run(
-    cohort: Cohort,
-    run_folder: Path,
-    xrays: Path | None,
-    exemplars: LandmarkTable | None = None,
-    hint: str = XRAYS,
-) -> Cohort:
-    """The radiographs that a run learns from and those of further exemplars; all of them where `xrays` gives a folder.
-
-    A run on a list knows the folder that all its files share, which may hold many others.
-    """
-    from onemark.pipeline.resuming import learned_from
-    from onemark.pipeline.runs.folder import RunFolder
-
-    if xrays is not None:
-        return cohort
-    own = learned_from(RunFolder.open(run_folder), cohort, () if exemplars is None else exemplars.images)
-    others = len(cohort) - len(own)
-    if others:
-        print(
-            f"left out: {others} of the {len(cohort)} radiographs in {cohort.folder}, which {run_folder} did not learn "
-            f"from; to let them join, give {hint.replace('FOLDER', str(cohort.folder))}"
-        )
-    return own
-
-
 def check_same_options(run_folder: Path, training: Training) -> None:
     """Check that `onemark suggest --out RUN` repeats the options with which the run was made, if there is one.
 
@@ -240,7 +181,10 @@ def teach_run(
     fixed = [name for name, is_given in given.items() if is_given]
     if fixed:
         raise UserError(f"{fixed[0]} does not go with --resume: {run_folder} has its own; leave it out")
-    hint = f"onemark fit FOLDER --resume {run_folder}"
+
+    def hint(folder: object) -> str:
+        return f"onemark fit {folder} --resume {run_folder}"
+
     cohort = open_run_cohort(run_folder, xrays, spacing_mm, follow, hint)
     exemplars = read_table(exemplar, cohort)
     cohort = limit_to_run(cohort, run_folder, xrays, exemplars, hint)

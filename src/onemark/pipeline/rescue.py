@@ -56,7 +56,7 @@ def rescue(
 
 
 def moved_error(former: Path, place: Path, trained: bool, suggests: bool = False) -> UserError:
-    """The sentence about it; a run that `suggests` has no exemplar yet, so nothing but another suggestion goes on with it."""
+    """The sentence about it; a run that `suggests` has no exemplar yet: only another suggestion goes on with it."""
     words = "predict radiographs with it" if trained else f"go on with `onemark resume {printable(place)}`"
     if suggests:
         words = f"go on with `onemark suggest`, with --out {printable(place)}"

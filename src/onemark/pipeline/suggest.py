@@ -92,14 +92,14 @@ def suggest(
             config = folder.config if folder else config
         chosen = _suggesting_recipe(config.recipe)
         with folder.discarded_on_error() if folder and begun is None else nullcontext():
-            pool = chosen.configure_selector({**config.settings, **(settings or {})}).pool
-            if number > pool:  # said now, and not after the training
+            options = chosen.configure_selector({**config.settings, **(settings or {})})
+            if number > options.pool:  # said now, and not after the training
                 raise UserError(
-                    f"--number {number} is more than the {pool} radiographs that are compared: give less, or "
+                    f"--number {number} is more than the {options.pool} radiographs that are compared: give less, or "
                     f"--set select.pool={number}"
                 )
             stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
-        found = _choose(chosen, matcher_of(stages), cohort, config, settings, number, progress)
+        found = _choose(chosen, matcher_of(stages), cohort, config.seed, options, number, progress)
         found = replace(found, run=folder.path if folder else None)
         if folder is not None:
             found.to_csv(folder.suggestion)
@@ -110,13 +110,12 @@ def _choose(
     recipe: Recipe,
     matcher: Matcher,
     cohort: Cohort,
-    config: RunConfig,
-    settings: Mapping[str, Any] | None,
+    seed: int,
+    options: Any,
     number: int,
     progress: Sink,
 ) -> Suggestion:
-    """The selector's answer, by what the matcher has learned."""
-    options = recipe.configure_selector({**config.settings, **(settings or {})})
+    """The selector's answer, with these options, by what the matcher has learned."""
     pool = learning_pool(cohort, NO_EXEMPLARS, options.pool)
     store = CanvasCache(pool, matcher.canvas, progress, matcher.config.framing)
     selector = recipe.selector(options, matcher.embed).compare(store, progress)
@@ -125,7 +124,7 @@ def _choose(
         message = f"only {readable} radiographs could be read, so {readable} are suggested and not {number}"
         progress(Progress(SELECT, 1, 1, message=message))
         number = readable
-    return selector.choose(number, torch.Generator().manual_seed(hash_text(f"{config.seed}/select")))
+    return selector.choose(number, torch.Generator().manual_seed(hash_text(f"{seed}/select")))
 
 
 def _suggesting_recipe(recipe: str) -> Recipe:

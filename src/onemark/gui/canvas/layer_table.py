@@ -68,8 +68,10 @@ def write(
     table = LandmarkTable.from_sets(sets)
     # By the table's names: a layer's own may be spelled otherwise.
     layers = _Layers(dict(zip(table.images, headers, strict=True)))
-    mm = path.suffix == ".csv" and any(header.spacing for header in layers.headers.values())
-    return write_landmarks(table, path, cohort=cast("Cohort", layers), format=key, mm=mm, overwrite=True)
+    if path.suffix == ".csv" and any(header.spacing for header in headers):
+        table.to_csv(path, {image: header.spacing for image, header in layers.headers.items()})
+        return (path,)
+    return write_landmarks(table, path, cohort=cast("Cohort", layers), format=key, overwrite=True)
 
 
 def read_layer(data: NDArray[np.float64], attributes: dict[str, Any], images: Sequence[Image]) -> LandmarkSet:

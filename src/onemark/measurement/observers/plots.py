@@ -21,11 +21,10 @@ PANEL = 2.6
 """Inches along each side of a panel."""
 
 
-def plot_files(observers: Sequence[str]) -> tuple[str, ...]:
-    """What `write_plots` may write for these observers, two names for each pair."""
-    return tuple(
-        f"{kind}-{pair}.png" for pair in _pairs(observers).values() for kind in (SCATTER, DIFFERENCES)
-    )
+def plot_files(observers: Sequence[str], *, measured: bool = True) -> tuple[str, ...]:
+    """What `write_plots` may write for these observers: a name for each pair, and another where a set is measured."""
+    kinds = (SCATTER, DIFFERENCES) if measured else (SCATTER,)
+    return tuple(f"{kind}-{pair}.png" for pair in _pairs(observers).values() for kind in kinds)
 
 
 def write_plots(folder: Path, found: Agreement) -> tuple[Path, ...]:
