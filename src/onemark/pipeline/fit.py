@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,8 @@ def _plan_teaching(
     learned = LandmarkTable.from_sets(() if model is None else _of_same_pictures(model, prints))
     before = note_answers(model, learned, corrected, cohort) if model is not None else None
     if before is None and folder.answers.exists():  # of a teaching that was stopped
-        before = forget_moved(FormerAnswers.read(folder.answers), folder.exemplars(), corrected)
+        with suppress(UserError):  # where they are damaged, the training says so
+            before = forget_moved(FormerAnswers.read(folder.answers), folder.exemplars(), corrected)
     shown = _compare_corrections(model, learned, corrected, cohort)
     for name, rows in vars(shown).items():
         changes[name] = resuming.align_rows((*getattr(folder.config, name), *rows), former, names)
