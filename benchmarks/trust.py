@@ -6,7 +6,8 @@
 DATA holds images/ and landmarks.csv; a RUN is what `benchmarks/ceph.py --out` wrote, and its radiographs are where the
 run has noted them. Trust and error model are learned again by the present code, so runs need not be repeated. The test
 images are those of FOLDER, or of DATA, that are no exemplars. Some of the run's own radiographs are corrected, while the
-model stays as it is, and the test images are judged again. `phantom` trains a small run on phantoms first, to try this.
+model stays as it is, and the test images are judged again. `phantom` trains for a minute on phantoms first, and judges
+others whose exposure and pose are shifted.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.stats import rankdata, spearmanr
+from skimage.transform import SimilarityTransform, warp
 
 import onemark
 from common import describe_machine, parse_numbers, work_folder
-from onemark import Cohort, LandmarkTable, Model
+from onemark import Cohort, LandmarkSet, LandmarkTable, Model
 from onemark.evaluation.review import area_left, measure_left, plan_review
 from onemark.imaging.ellipses import pixel_scale, region_factor, to_covariance
 from onemark.phantom import write_phantom_cohort
@@ -40,6 +43,7 @@ BAD_TIMES = 2.0  # times the median error, where there are no mm
 SHARES = (0.5, 0.8, 0.95)
 PROMISED = (0.8, 0.9, 0.95)
 DRAWS = 20  # random orders of a review
+PHANTOMS, SHIFTED = 24, 24  # learned from, and judged
 Table = NDArray[np.float64]
 
 
@@ -154,7 +158,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="picture of the first run to write")
     options = parser.parse_args()
     if str(options.data) == "phantom":
-        options.data, options.runs = make_phantoms()
+        options.data, run, options.test = make_phantoms()
+        options.runs = [run]
     truth = onemark.read_landmarks(options.data / "landmarks.csv")
     test = onemark.open_cohort(options.test or options.data / "images", spacing_mm=options.spacing_mm)
     test = test.subset([name for name in test.names if name in truth][:: options.every])
@@ -176,22 +181,36 @@ def main() -> None:
         plot(shown, options.plot)
 
 
-def make_phantoms() -> tuple[Path, list[Path]]:
-    """Write phantoms and train a small run with one of them."""
+def make_phantoms() -> tuple[Path, Path, Path]:
+    """Write phantoms and train for a minute with one of them; others get another exposure and pose, and are judged.
+
+    Returns:
+        The folder of the truth, the run, and the folder of those that are judged.
+    """
     folder = work_folder(None)
-    truth = write_phantom_cohort(folder / "images", 24, size=(160, 128))
-    truth.to_csv(folder / "landmarks.csv")
-    tiny = {"area": 4096, "batch": 4, "steps": 60}
-    settings: dict[str, object] = {
-        f"{s}.{k}": v for s in ("match", "detect", "refine") for k, v in tiny.items()
-    }
-    settings |= {"register.area": 4096, "register.references": 4, "refine.crop": 32}
-    exemplars = LandmarkTable.from_sets([truth[truth.images[0]]])
-    cohort = onemark.open_cohort(folder / "images")
-    onemark.fit(
-        cohort.subset(cohort.names[:16]), exemplars, settings=settings, out=folder / "run", device="cpu"
-    )
-    return folder, [folder / "run"]
+    images, test = folder / "images", folder / "test"
+    truth = write_phantom_cohort(images, PHANTOMS + SHIFTED)
+    test.mkdir()
+    rng, sets = np.random.default_rng(0), list(truth.sets[:PHANTOMS])
+    for one in truth.sets[PHANTOMS:]:
+        sets.append(shift(one, images / one.image, test / one.image, rng))
+        (images / one.image).unlink()
+    LandmarkTable.from_sets(sets).to_csv(folder / "landmarks.csv")
+    exemplars = LandmarkTable.from_sets(sets[:1])
+    onemark.fit(onemark.open_cohort(images), exemplars, minutes=1, out=folder / "run", device="cpu")
+    return folder, folder / "run", test
+
+
+def shift(landmarks: LandmarkSet, source: Path, target: Path, rng: np.random.Generator) -> LandmarkSet:
+    """Write a radiograph with another exposure and pose, beyond what phantoms differ by; its landmarks there."""
+    pixels = np.asarray(Image.open(source)) / 255
+    centre = np.array(pixels.shape[::-1]) / 2
+    turn, scale = np.radians(rng.uniform(6, 12) * rng.choice([-1, 1])), np.exp(rng.uniform(-0.12, 0.12))
+    pose = SimilarityTransform(translation=-centre) + SimilarityTransform(rotation=turn, scale=scale)
+    pose += SimilarityTransform(translation=centre + rng.uniform(-0.05, 0.05, 2) * centre)
+    moved = warp(pixels, pose.inverse, order=1) ** np.exp(rng.choice([-1, 1]) * rng.uniform(0.3, 0.6))
+    Image.fromarray((moved * 255).round().astype(np.uint8)).save(target)
+    return dataclasses.replace(landmarks, xy=pose(landmarks.xy))
 
 
 def judge(run: Path, test: Cohort, truth: LandmarkTable, counts: Sequence[int], seed: int) -> list[Judged]:

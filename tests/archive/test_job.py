@@ -300,3 +300,15 @@ def test_files_that_a_job_wrote_before_it_died_do_not_stop_the_same_command(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
     with pytest.raises(UserError, match="is there already"):
         check_result(out, few)
+
+
+def test_a_job_that_died_before_all_parts_were_there_wrote_none_of_the_files(
+    model: Model, few: Cohort, tmp_path: Path
+):
+    out, folder = tmp_path / "points.pts", tmp_path / "points"
+    predict_into(out, model, few)
+    with pytest.raises(Cancelled):
+        predict_into(out, model, few, PredictOptions(shard_size=3, overwrite=True), progress=stop_after(4))
+    assert len(list(folder.iterdir())) == len(few)
+    with pytest.raises(UserError, match="is there already"):
+        check_result(out, few)

@@ -209,6 +209,22 @@ def test_no_file_of_several_is_replaced_or_left_beside_new_ones(
     assert (out / "measurements.csv").is_file()
     assert main([*words, "--overwrite"]) == 0
     assert not (out / "measurements.csv").exists()
+    assert (out / "scatter-truth-second.png").read_text("utf-8") == "mine"
+
+
+def test_plots_of_former_results_do_not_stay_beside_new_ones(
+    cohort: Path, second_reading: Path, tmp_path: Path, fails: Fails
+):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    out.mkdir()
+    former = out / "bland-altman-truth-second.png"
+    former.write_text("of a set", "utf-8")
+    words = ["agree", str(cohort / "truth.csv"), str(second_reading), "--plots", "--out", str(out)]
+    assert f"{former.name} exists already" in fails(*words)
+    assert main([*words, "--overwrite"]) == 0
+    assert not former.exists()
+    assert (out / "scatter-truth-second.png").is_file()
 
 
 def test_what_needs_no_spacing_is_measured_where_radiographs_are_gone(
@@ -223,3 +239,9 @@ def test_what_needs_no_spacing_is_measured_where_radiographs_are_gone(
     printed = capsys.readouterr().out
     assert f"no longer in {tmp_path / 'gone'}" in printed
     assert "give --images FOLDER or --spacing-mm MM" in printed
+    (run / "config.json").write_text(
+        json.dumps(config | {"cohort": str(tmp_path / "gone"), "spacing_mm": [0.5, 0.5]}), "utf-8"
+    )
+    assert main([*words, "--overwrite"]) == 0
+    assert "pixels" not in capsys.readouterr().out
+    assert {row["unit"] for row in rows(tmp_path / "m.csv")} == {"mm"}

@@ -81,7 +81,7 @@ def test_resume_predicts_where_a_run_was_stopped_while_predicting(
 
 
 def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
-    run = tmp_path / "run"
+    run = tmp_path / "my FOLDER" / "run"
     shutil.copytree(trained, run)
     (run / "report.html").unlink()
     config = json.loads((run / "config.json").read_text())

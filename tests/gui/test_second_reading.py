@@ -231,3 +231,41 @@ def test_what_waits_follows_renamed_landmarks() -> None:
     saved = {"first": [first], "annotations": {"p.png": {"xy": [[0, 0], None], "names": ["a", "b"]}}}
     renamed = rename_saved(saved, {"a": "alpha"})
     assert renamed["first"][0]["names"] == renamed["annotations"]["p.png"]["names"] == ["alpha", "b"]
+
+
+def test_discarding_a_reading_keeps_what_waits_of_a_former_one(
+    read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
+) -> None:
+    names = _begin(read_once, 2)
+    for name in names:
+        read_once.show(name)
+        for xy in truth[name].xy:
+            read_once.click(xy)
+    (xrays / names[0]).rename(tmp_path / names[0])
+    _reopen(read_once)
+    read_once.push("reading.finish")
+    assert "1 more wait" in read_once.said
+    read_once.app.rereading.begin(1, own=True)
+    read_once.push("reading.discard")
+    waiting = read_once.app.session_store.waiting_reading
+    assert waiting is not None
+    assert list(waiting["annotations"]) == [names[0]]
+
+
+def test_what_was_read_of_other_landmarks_waits_though_no_point_is_placed() -> None:
+    first = {"image": "p.png", "names": ["a"], "unit": "", "xy": [[0, 0]]}
+    saved = {"first": [first], "annotations": {}}
+    assert split_saved(saved, {"p.png"}, ("b",))[1]["first"] == [first]
+    assert split_saved(saved, {"p.png"}, ("a", "b"))[0]["first"] == [first]
+
+
+def test_starting_without_what_was_recovered_leaves_nothing_waiting(
+    read_once: Desktop, xrays: Path, tmp_path: Path
+) -> None:
+    names = _begin(read_once, 1)
+    (xrays / names[0]).rename(tmp_path / names[0])
+    _reopen(read_once)
+    store = read_once.app.session_store
+    assert store.waiting_reading is not None
+    store._start_over()
+    assert store.waiting_reading is None

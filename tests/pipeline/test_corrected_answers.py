@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from small_recipe import book, few_radiographs, place
 import onemark
 from onemark import Cancelled, LandmarkTable, Progress
 from onemark.imaging.orientation import ALL
+from onemark.phantom import write_phantom_cohort
 from onemark.pipeline import recipes
 
 
@@ -109,3 +111,58 @@ def test_an_answer_that_is_corrected_before_it_was_learned_does_not_count(
     known = np.isfinite(model.mean_error.errors).all(-1)
     assert not known[:, 0].any()
     assert known[:, 1].all()
+
+
+def test_a_picture_that_was_only_saved_again_is_no_news(lying: Lying, tmp_path: Path):
+    cohort, truth, ways = lying
+    run, name, first = tmp_path / "run", next(iter(ways)), truth.images[0]
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    onemark.fit(cohort, LandmarkTable.from_sets([truth[first]]), recipe="groupwise", settings=QUICK, out=run)
+    answers = LandmarkTable.from_sets(truth[image] for image in list(ways)[:2])
+    before = onemark.resume(run, exemplars=answers).mean_error
+    pixels = np.asarray(Image.open(cohort.path(name))) // 2 * 2
+    Image.fromarray(pixels.astype(np.uint8)).save(cohort.path(name))
+    again = onemark.resume(run, exemplars=answers).mean_error
+    assert before is not None
+    assert again is not None
+    assert again.images == before.images
+    ratios = json.loads((run / "config.json").read_text())["ratios"]
+    assert len(ratios) <= 2
+
+
+def test_mean_errors_stay_where_another_picture_of_the_first_exemplar_lies_as_before(
+    lying: Lying, tmp_path: Path
+):
+    cohort, truth, ways = lying
+    run, first = tmp_path / "run", truth.images[0]
+    cohort = onemark.open_cohort(shutil.copytree(cohort.folder, tmp_path / "xrays"))
+    onemark.fit(cohort, LandmarkTable.from_sets([truth[first]]), recipe="groupwise", settings=QUICK, out=run)
+    onemark.resume(run, exemplars=LandmarkTable.from_sets(truth[image] for image in list(ways)[:2]))
+    darker = cohort[first].pixels ** 1.5
+    Image.fromarray((darker * 255).round().astype(np.uint8)).save(cohort.path(first))
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets([truth[first]]))
+    assert model.mean_error is not None
+    assert len(model.mean_error.images) >= 2
+
+
+def test_a_teaching_that_lies_anew_and_is_stopped_measures_no_mean_errors_across(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recipes, "RECIPES", book())
+    truth = write_phantom_cohort(tmp_path / "xrays", 9, size=SIZE)
+    cohort, run, first = onemark.open_cohort(tmp_path / "xrays"), tmp_path / "run", truth.images[0]
+    onemark.fit(cohort, LandmarkTable.from_sets([truth[first]]), recipe="small", out=run, device="cpu")
+    onemark.resume(run, exemplars=LandmarkTable.from_sets(truth.sets[1:3]))
+    half = ALL[2]
+    turned = half.turn_pixels(cohort[first].pixels)
+    Image.fromarray((turned * 255).round().astype(np.uint8)).save(cohort.path(first))
+    again = LandmarkTable.from_sets([half.turn_landmarks(truth[first], cohort[first].size)])
+
+    def stop(event: Progress) -> None:
+        if (event.stage, event.step) == ("detect", 1):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        onemark.resume(run, exemplars=again, progress=stop)
+    assert onemark.load(run).mean_error is None
+    assert onemark.resume(run).mean_error is None

@@ -147,8 +147,8 @@ def agree(
     files = {name: out / f"{name}.csv" for name in ("points", "measurements", "reliability")}
     cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
     tables = _read_observers(landmarks, names, cohort)
-    pictures = plot_files(tuple(tables), measured=set_name is not None) if plots else ()
-    for file in (*files.values(), *(out / name for name in pictures)):
+    pictures = [out / name for name in plot_files(tuple(tables))] if plots else []
+    for file in (*files.values(), *pictures):
         check_new_file(file, overwrite)
     found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
     for name, file in files.items():
@@ -159,7 +159,7 @@ def agree(
     if plots:
         written += write_plots(out, found)
     if overwrite:
-        _remove([*files.values(), *(out / name for name in plot_files(tuple(tables)))], written)
+        _remove([*files.values(), *pictures], written)
     print(*_describe_agreement(found), f"written to {out}", sep="\n")
 
 

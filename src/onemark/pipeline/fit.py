@@ -217,7 +217,7 @@ def _plan_teaching(
     if model is not None and model.orienter is not None and "swap" in changes:
         # The corrections go by the new pairs already; by the old ones they would look like large errors.
         model = replace(model, orienter=replace(model.orienter, swap=changes["swap"]))
-    learned = LandmarkTable.from_sets(() if model is None else _of_same_pictures(model, prints))
+    learned = LandmarkTable.from_sets(() if model is None else _of_same_pictures(model, prints, corrected))
     before = note_answers(model, learned, corrected, cohort) if model is not None else None
     if before is None and folder.answers.exists():  # of a teaching that was stopped
         with suppress(UserError):  # where they are damaged, the training says so
@@ -314,11 +314,25 @@ def _check_none_lost(folder: RunFolder, exemplars: LandmarkTable) -> None:
         )
 
 
-def _of_same_pictures(model: Model, prints: Mapping[str, str]) -> Iterator[LandmarkSet]:
-    """What a model has learned but for radiographs whose pictures, by their fingerprints now, are others."""
+def _of_same_pictures(
+    model: Model, prints: Mapping[str, str], corrected: LandmarkTable
+) -> Iterator[LandmarkSet]:
+    """What a model has learned but for radiographs of other pictures now, by their fingerprints, with other points.
+
+    A picture that was only saved again, such as with fewer bits, keeps its points, which then are no news.
+    """
     for one in model.exemplars:
-        if prints.get(one.image) in (None, model.fingerprints.get(one.image)):
+        same = prints.get(one.image) in (None, model.fingerprints.get(one.image))
+        if same or _is_as_placed(one, corrected[one.image]):
             yield one
+
+
+def _is_as_placed(one: LandmarkSet, now: LandmarkSet) -> bool:
+    places = dict(zip(now.names, now.xy, strict=True))
+    return all(
+        np.array_equal(xy, places.get(name, xy), equal_nan=True)
+        for name, xy in zip(one.names, one.xy, strict=True)
+    )
 
 
 def _compare_corrections(

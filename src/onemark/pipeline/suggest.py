@@ -93,17 +93,22 @@ def suggest(
         chosen = _suggesting_recipe(config.recipe)
         with folder.discarded_on_error() if folder and begun is None else nullcontext():
             options = chosen.configure_selector({**config.settings, **(settings or {})})
-            if number > options.pool:  # said now, and not after the training
-                raise UserError(
-                    f"--number {number} is more than the {options.pool} radiographs that are compared: give less, or "
-                    f"--set select.pool={number}"
-                )
+            _check_pool(number, options.pool)
             stages = Trainer(cohort, NO_EXEMPLARS, config, folder, progress).fit_until(MATCH)
         found = _choose(chosen, matcher_of(stages), cohort, config.seed, options, number, progress)
         found = replace(found, run=folder.path if folder else None)
         if folder is not None:
             found.to_csv(folder.suggestion)
         return found
+
+
+def _check_pool(number: int, pool: int) -> None:
+    """Say before the training, and not after it, that fewer radiographs are compared than are asked for."""
+    if number > pool:
+        raise UserError(
+            f"--number {number} is more than the {pool} radiographs that are compared: give less, or "
+            f"--set select.pool={number}"
+        )
 
 
 def _choose(

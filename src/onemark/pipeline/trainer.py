@@ -13,13 +13,12 @@ from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
-from onemark.data.paths import printable
 from onemark.imaging.orientation import Orientation
 from onemark.nn.device import fabric_for
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights
-from onemark.pipeline.model import Model, fingerprint
+from onemark.pipeline.model import Model
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import (
     Orienter,
@@ -28,6 +27,7 @@ from onemark.pipeline.orienting import (
     learn_orientations,
     turn_table,
 )
+from onemark.pipeline.prints import take_prints
 from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.rescue import moved_error, rescue
@@ -144,7 +144,7 @@ class Trainer:
             self._measure_trust(stages)
             self._learn_mean_error(stages)
             self._learn_error_model(stages)
-            prints = self._take_prints()
+            prints = take_prints(*self.original, self.config.fingerprints, self.sink)
         except (Cancelled, KeyboardInterrupt):
             self._note(state=RunState.STOPPED)
             raise
@@ -170,11 +170,23 @@ class Trainer:
         names = [name for pool in pools for name in learning_pool(self.cohort, self.exemplars, pool).names]
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
-        self._lies_anew = saved is not None and not torch.equal(saved[0]["canvas"], self.orienter.canvas)
+        if saved is not None and not torch.equal(saved[0]["canvas"], self.orienter.canvas):
+            self._follow_first(Orienter.restore(*saved))
         self.cohort = looked_at  # of the others nobody knows how they lie
         self._see_turned({name: way for name, way in self.orienter.other_ways.items() if name in looked_at})
         if self.budget is not None:
             self.budget -= time.monotonic() - started
+
+    def _follow_first(self, former: Orienter) -> None:
+        """Forget what was measured on radiographs as they were upright, where the first exemplar lies otherwise now."""
+        if former.find(self.cohort[self.exemplars.images[0]]).is_upright:
+            return
+        self._lies_anew, self._answers = True, None
+        if self.folder is not None:
+            self.folder.forget_answers()
+        self._note(angles=())
+        message = "the first exemplar lies otherwise than before, so mean errors and their directions are learned anew"
+        self.sink(Progress(MEAN_ERROR, 1, 1, message=message))
 
     def _see_turned(self, other: Mapping[str, Orientation]) -> None:
         if other:
@@ -212,22 +224,6 @@ class Trainer:
             assert self.checkpoint is not None
             self.checkpoint.remove()
             self.sink(Progress("read", 0, 1, message=f"{error}; the stage in progress starts again"))
-
-    def _take_prints(self) -> dict[str, str]:
-        """The exemplars' fingerprints; says whose picture was replaced, which the model takes for a stranger."""
-        prints: dict[str, str] = {}
-        cohort, exemplars = self.original
-        for image in exemplars.images:
-            try:
-                now = fingerprint(cohort[image])
-            except UserError:
-                now = ""
-            prints[image] = self.config.fingerprints.get(image, now)
-            if prints[image] != now:
-                where = printable(cohort.path(image))
-                message = f"{where} was replaced after it was annotated: its points are of the former picture"
-                self.sink(Progress("read", 0, 1, message=message))
-        return prints
 
     def _fit_stage(self, slot: str, before: Mapping[str, Stage], former: Mapping[str, Stage]) -> Stage:
         stage = self.recipe.slots[slot]
@@ -314,7 +310,7 @@ class Trainer:
 
     def _learn_mean_error(self, stages: Mapping[str, Stage]) -> None:
         """Learn the mean errors from the answers of this teaching."""
-        if self._answers is None or self._lies_anew:
+        if self._answers is None:
             return
         former = self._answers
         self.mean_error = learn_mean_error(

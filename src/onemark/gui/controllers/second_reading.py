@@ -105,6 +105,8 @@ class Rereading(QObject):
         left = len(reading.names) - len(again)
         self._end()
         also = f" {left} unfinished radiographs are left out." if left else ""
+        if waiting := self.session_store.waiting_reading:
+            also += f" {len(waiting['first'])} more wait for their radiographs."
         self.context.tell(
             f"Both readings of {len(again)} radiographs are in {stem.parent}.{also} Compare them: onemark agree "
             f"{first.name} {stem.name}",
@@ -114,7 +116,6 @@ class Rereading(QObject):
     def discard(self) -> None:
         """End the reading and forget its points."""
         if self.context.session.reading is not None:
-            self.session_store.waiting_reading = None
             self._end()
 
     def _forget_waiting(self) -> None:

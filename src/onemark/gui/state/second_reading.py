@@ -99,7 +99,7 @@ def split_saved(
         image = first["image"]
         again = saved["annotations"].get(image)
         own = list(names) if again is None else again.get("names", list(names))
-        waits = image not in cohort or tuple(own) != names
+        waits = image not in cohort or tuple(own) != names or not {*first["names"]} & {*names}
         parts[waits]["first"].append(first)
         if again is not None:
             parts[waits]["annotations"][image] = {**again, "names": own} if waits else again

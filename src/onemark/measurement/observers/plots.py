@@ -21,9 +21,9 @@ PANEL = 2.6
 """Inches along each side of a panel."""
 
 
-def plot_files(observers: Sequence[str], *, measured: bool = True) -> tuple[str, ...]:
-    """What `write_plots` may write for these observers: a name for each pair, and another where a set is measured."""
-    kinds = (SCATTER, DIFFERENCES) if measured else (SCATTER,)
+def plot_files(observers: Sequence[str]) -> tuple[str, ...]:
+    """What `write_plots` may write for these observers: two names for each pair."""
+    kinds = (SCATTER, DIFFERENCES)
     return tuple(f"{kind}-{pair}.png" for pair in _pairs(observers).values() for kind in kinds)
 
 
