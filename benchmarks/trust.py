@@ -208,7 +208,9 @@ def shift(landmarks: LandmarkSet, source: Path, target: Path, rng: np.random.Gen
     turn, scale = np.radians(rng.uniform(6, 12) * rng.choice([-1, 1])), np.exp(rng.uniform(-0.12, 0.12))
     pose = SimilarityTransform(translation=-centre) + SimilarityTransform(rotation=turn, scale=scale)
     pose += SimilarityTransform(translation=centre + rng.uniform(-0.05, 0.05, 2) * centre)
-    moved = warp(pixels, pose.inverse, order=1) ** np.exp(rng.choice([-1, 1]) * rng.uniform(0.3, 0.6))
+    moved = warp(pixels, pose.inverse, order=1, mode="edge") ** np.exp(
+        rng.choice([-1, 1]) * rng.uniform(0.3, 0.6)
+    )
     Image.fromarray((moved * 255).round().astype(np.uint8)).save(target)
     return dataclasses.replace(landmarks, xy=pose(landmarks.xy))
 
