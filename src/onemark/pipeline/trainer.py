@@ -86,9 +86,8 @@ class Trainer:
             self.checkpoint.before_saving = self._follow_folder
         self._all_exemplars = exemplars
         self._answers: FormerAnswers | None = None
-        self._lies_anew = (
-            False  # whether upright is another way than it was when the mean errors were measured
-        )
+        # Whether upright is another way than it was when the mean errors were measured.
+        self._lies_anew = False
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
         if self.fabric.is_global_zero:
@@ -211,9 +210,8 @@ class Trainer:
             self.trust, self.error_model = restored.trust, restored.error_model
         if not self.head and restored.logged is not None:
             del self.log[restored.logged :]
-        self._states = self._collect(
-            restored.stages
-        )  # a folder that goes before a stage is kept must cost nothing
+        # A folder that goes before a stage is kept must cost nothing.
+        self._states = self._collect(restored.stages)
         return dict(restored.stages)
 
     def _pass_over_damaged_checkpoint(self) -> None:
