@@ -46,6 +46,19 @@ def _reopen(desktop: Desktop) -> None:
     desktop.settle(20)
 
 
+def _finish_without_the_first(desktop: Desktop, truth: LandmarkTable, elsewhere: Path) -> tuple[str, ...]:
+    """Read two radiographs again, and finish while the first is elsewhere."""
+    names = _begin(desktop, 2)
+    for name in names:
+        desktop.show(name)
+        for xy in truth[name].xy:
+            desktop.click(xy)
+    (desktop.session.cohort.folder / names[0]).rename(elsewhere / names[0])
+    _reopen(desktop)
+    desktop.push("reading.finish")
+    return names
+
+
 def test_it_lists_a_random_subset_with_its_points_hidden(read_once: Desktop, truth: LandmarkTable) -> None:
     first = truth.images[:5]
     names = _begin(read_once, 4)
@@ -183,14 +196,7 @@ def test_those_of_two_windows_are_put_together() -> None:
 def test_finishing_what_is_there_keeps_what_waits(
     read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
 ) -> None:
-    names = _begin(read_once, 2)
-    for name in names:
-        read_once.show(name)
-        for xy in truth[name].xy:
-            read_once.click(xy)
-    (xrays / names[0]).rename(tmp_path / names[0])
-    _reopen(read_once)
-    read_once.push("reading.finish")
+    names = _finish_without_the_first(read_once, truth, tmp_path)
     read_once.app.session_store.flush()
     (tmp_path / names[0]).rename(xrays / names[0])
     _reopen(read_once)
@@ -234,16 +240,9 @@ def test_what_waits_follows_renamed_landmarks() -> None:
 
 
 def test_discarding_a_reading_keeps_what_waits_of_a_former_one(
-    read_once: Desktop, truth: LandmarkTable, xrays: Path, tmp_path: Path
+    read_once: Desktop, truth: LandmarkTable, tmp_path: Path
 ) -> None:
-    names = _begin(read_once, 2)
-    for name in names:
-        read_once.show(name)
-        for xy in truth[name].xy:
-            read_once.click(xy)
-    (xrays / names[0]).rename(tmp_path / names[0])
-    _reopen(read_once)
-    read_once.push("reading.finish")
+    names = _finish_without_the_first(read_once, truth, tmp_path)
     assert "1 more wait" in read_once.said
     read_once.app.rereading.begin(1, own=True)
     read_once.push("reading.discard")

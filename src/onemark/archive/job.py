@@ -121,8 +121,8 @@ def check_result(out: Path | str, cohort: Cohort, *, mm: bool = False, overwrite
     elif not parts.grows:
         # Files beside all parts were written by a job that died among them; writing compares them.
         plan = parts.plan()
-        dying = plan is not None and len(parts.numbers(plan)) == plan.count
-        return check_target(target.local, cohort, mm=mm, overwrite=overwrite or dying)
+        died = plan is not None and len(parts.numbers(plan)) == plan.count
+        return check_target(target.local, cohort, mm=mm, overwrite=overwrite or died)
     if parts.grows:
         check_parquet(target)
     if mm:

@@ -151,11 +151,12 @@ def agree(
     for file in (*files.values(), *pictures):
         check_new_file(file, overwrite)
     found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
+    written: list[Path] = []
     for name, file in files.items():
         frame: pandas.DataFrame = getattr(found, name)
         if len(frame):
             _write_frame(file, frame)
-    written = [file for name, file in files.items() if len(getattr(found, name))]
+            written.append(file)
     if plots:
         written += write_plots(out, found)
     if overwrite:

@@ -73,10 +73,7 @@ def suggest(
         Cancelled: `progress` asked to stop.
     """
     check_budget_and_seed(minutes, seed)
-    if not 1 <= number <= len(cohort):
-        raise UserError(
-            f"--number must be between 1 and {len(cohort)}, the radiographs there are, not {number}"
-        )
+    _check_number(number, len(cohort))
     with locked(out, make=True) if out is not None else nullcontext():
         begun = _find_begun(out, cohort, device)
         if begun is not None:
@@ -84,10 +81,8 @@ def suggest(
             folder, config = begun
         else:
             total = None if minutes is None else total_minutes(minutes, _suggesting_recipe(recipe))
-            state = RunState.SUGGESTED
-            config = new_config(
-                cohort, recipe, total, device, seed, settings, orient=orient, progress=progress, state=state
-            )
+            new = (cohort, recipe, total, device, seed, settings)
+            config = new_config(*new, orient=orient, progress=progress, state=RunState.SUGGESTED)
             folder = None if out is None else RunFolder.create(out, config)
             config = folder.config if folder else config
         chosen = _suggesting_recipe(config.recipe)
@@ -100,6 +95,11 @@ def suggest(
         if folder is not None:
             found.to_csv(folder.suggestion)
         return found
+
+
+def _check_number(number: int, count: int) -> None:
+    if not 1 <= number <= count:
+        raise UserError(f"--number must be between 1 and {count}, the radiographs there are, not {number}")
 
 
 def _check_pool(number: int, pool: int) -> None:

@@ -86,8 +86,8 @@ class Trainer:
             self.checkpoint.before_saving = self._follow_folder
         self._all_exemplars = exemplars
         self._answers: FormerAnswers | None = None
-        # Whether upright is another way than it was when the mean errors were measured.
-        self._lies_anew = False
+        # Whether the first exemplar has another orientation than when the mean errors were measured.
+        self._reoriented = False
         self._states: Mapping[str, Any] = {}
         self._moved: UserError | None = None
         if self.fabric.is_global_zero:
@@ -170,21 +170,21 @@ class Trainer:
         looked_at = self.cohort.subset(names)
         self.orienter = learn_orientations(looked_at, self.exemplars, self.sink, saved, self.config.swap)
         if saved is not None and not torch.equal(saved[0]["canvas"], self.orienter.canvas):
-            self._follow_first(Orienter.restore(*saved))
+            self._forget_if_turned(Orienter.restore(*saved))
         self.cohort = looked_at  # of the others nobody knows how they lie
         self._see_turned({name: way for name, way in self.orienter.other_ways.items() if name in looked_at})
         if self.budget is not None:
             self.budget -= time.monotonic() - started
 
-    def _follow_first(self, former: Orienter) -> None:
-        """Forget what was measured on radiographs as they were upright, where the first exemplar lies otherwise now."""
+    def _forget_if_turned(self, former: Orienter) -> None:
+        """Forget what was measured in the former orientation, where the first exemplar's picture was turned since."""
         if former.find(self.cohort[self.exemplars.images[0]]).is_upright:
             return
-        self._lies_anew, self._answers = True, None
+        self._reoriented, self._answers = True, None
         if self.folder is not None:
             self.folder.forget_answers()
         self._note(angles=())
-        message = "the first exemplar lies otherwise than before, so mean errors and their directions are learned anew"
+        message = "the picture of the first exemplar has been turned, so mean errors start from zero"
         self.sink(Progress(MEAN_ERROR, 1, 1, message=message))
 
     def _see_turned(self, other: Mapping[str, Orientation]) -> None:
@@ -204,7 +204,7 @@ class Trainer:
         names = self.exemplars.names or shown_landmarks(self.folder.exemplars()).names
         restored = restore(self.folder, names, self.fabric)
         # Those of networks that learn from answers now are measured again in the end; until then they would be wrong.
-        measured = self._answers is None and not self._lies_anew
+        measured = self._answers is None and not self._reoriented
         self.mean_error = restored.mean_error if measured else None
         if all(stage.names == names for stage in restored.stages.values()):
             self.trust, self.error_model = restored.trust, restored.error_model

@@ -146,7 +146,7 @@ def read_saved_spacing(cohort: Path) -> float | Sequence[float] | None:
     # Opening the session reports unreadable files, so this look at them stays silent.
     newest = next(iter(read_all(work_folder(cohort), lambda path, error: None).values()), {})
     spacing = newest.get("preferences", {}).get("spacing_mm")
-    return None if spacing is None else cast("float | list[float]", spacing)  # `check_session` has looked
+    return cast("float | list[float] | None", spacing)  # `check_session` has looked
 
 
 class Autosave:
