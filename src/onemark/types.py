@@ -6,7 +6,7 @@ Coordinates are `xy`, floats in pixels of the ORIGINAL image: x right, y down, p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,32 @@ class LandmarkSet:
         names = tuple(self.names[n] for n in at)
         return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked, ellipse, seen)
 
+    @property
+    def tells_asked(self) -> bool:
+        """Whether a file has to say what was asked: not all was, or nothing is visible, which without it is a mistake."""
+        return not self.answered.all() or bool(self.asked.size and not self.visible.any())
+
+    def with_answers(self, placed: LandmarkSet) -> LandmarkSet:
+        """This prediction with a person's answers in the place of its own, which are certain.
+
+        Args:
+            placed: The same landmarks, of which a person was asked for some.
+        """
+        told, seen = placed.answered, placed.visible.astype(float)
+        error = np.where(placed.visible, 0.0, np.nan)
+
+        def over(own: NDArray[np.float64], answer: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.where(told.reshape(-1, *[1] * (own.ndim - 1)), answer, own) if own.size else own
+
+        return replace(
+            self,
+            xy=over(self.xy, placed.xy),
+            score=over(self.score, seen),
+            expected_error=over(self.expected_error, error),
+            ellipse=over(self.ellipse, error[:, None]),
+            visible_probability=over(self.visible_probability, seen),
+        )
+
     def update(self, newer: LandmarkSet) -> LandmarkSet:
         """What two persons' answers say together: the newer one counts wherever it was asked for.
 
@@ -161,7 +187,9 @@ class LandmarkSet:
         for one in (self, newer):
             at = np.array([names.index(name) for name in one.names], np.intp)[one.answered]
             xy[at], asked[at] = one.xy[one.answered], True
-        return LandmarkSet(self.image, names, xy, asked=np.empty(0, np.bool_) if asked.all() else asked)
+        # A set that shows nothing at all keeps saying that somebody was asked.
+        whole = asked.all() and np.isfinite(xy).any()
+        return LandmarkSet(self.image, names, xy, asked=np.empty(0, np.bool_) if whole else asked)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 from onemark import Cohort, LandmarkSet, LandmarkTable, UserError, read_landmarks
 from onemark.data.landmarks.convert import write_landmarks
 from onemark.evaluation.metrics import evaluate
+from onemark.pipeline.resuming import merge_exemplars
 
 NAN = (np.nan, np.nan)
 NAMES = ("a", "b", "c")
+TELLING = [("t.csv", None), ("t.json", None), ("t.mrk.json", None), ("t.tps", None), ("l.json", "labelme")]
+"""Files that tell what was asked, and their formats where the suffix does not say it."""
 
 
 def answers(image: str = "p.png", asked: tuple[bool, ...] = (True, True, False)) -> LandmarkSet:
@@ -30,23 +35,41 @@ def test_a_place_that_nobody_was_asked_for_is_refused():
         answers(asked=(False, True, False))
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.mrk.json"])
+@pytest.mark.parametrize(("name", "format"), TELLING)
 def test_formats_that_can_tell_read_back_what_was_asked(
-    name: str, partial: LandmarkTable, phantoms: Cohort, tmp_path: Path
+    name: str, format: str | None, partial: LandmarkTable, phantoms: Cohort, tmp_path: Path
 ):
-    write_landmarks(partial, tmp_path / name, cohort=phantoms)
+    write_landmarks(partial, tmp_path / name, cohort=phantoms, format=format)
     one = read_landmarks(tmp_path / name, phantoms).sets[0]
-    assert one.names == NAMES
-    assert one.answered.tolist() == [True, True, False]
-    np.testing.assert_allclose(one.xy, partial.sets[0].xy, atol=1e-6)
+    answered = dict(zip(one.names, one.answered.tolist(), strict=True))
+    assert answered == {"a": True, "b": True, "c": False}
+    places = dict(zip(one.names, one.xy, strict=True))
+    np.testing.assert_allclose([places[n] for n in NAMES], partial.sets[0].xy, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["t.tps", "t.pts"])
-def test_other_formats_say_what_becomes_of_it(
-    name: str, partial: LandmarkTable, phantoms: Cohort, tmp_path: Path
+def test_a_landmark_that_another_program_placed_has_an_answer(
+    partial: LandmarkTable, phantoms: Cohort, tmp_path: Path
 ):
+    write_landmarks(partial, tmp_path / "t.tps", cohort=phantoms)
+    text = (tmp_path / "t.tps").read_text()
+    assert text.count("-1 -1") == 2
+    last = text.rindex("-1 -1")
+    (tmp_path / "t.tps").write_text(text[:last] + "5 6" + text[last + 5 :])
+    one = read_landmarks(tmp_path / "t.tps", phantoms).sets[0]
+    assert (one.answered.tolist(), one.visible.tolist()) == ([True] * 3, [True, False, True])
+    write_landmarks(partial, tmp_path / "l.json", cohort=phantoms, format="labelme")
+    document = json.loads((tmp_path / "l.json").read_text())
+    assert document["flags"] == {"not visible: b": True, "not asked: c": True}
+    document["shapes"].append(document["shapes"][0] | {"label": "c", "points": [[9.0, 8.0]]})
+    document["flags"]["not visible: b"] = False
+    (tmp_path / "l.json").write_text(json.dumps(document))
+    one = read_landmarks(tmp_path / "l.json", phantoms).sets[0]
+    assert (one.names, one.visible.tolist(), one.answered.all()) == (("a", "c"), [True, True], True)
+
+
+def test_other_formats_say_what_becomes_of_it(partial: LandmarkTable, phantoms: Cohort, tmp_path: Path):
     with pytest.warns(UserWarning, match="1 landmark that nobody was asked for"):
-        write_landmarks(partial, tmp_path / name, cohort=phantoms)
+        write_landmarks(partial, tmp_path / "t.pts", cohort=phantoms)
 
 
 def test_a_file_that_does_not_tell_reads_as_ever(tmp_path: Path):
@@ -107,6 +130,12 @@ def test_only_what_was_asked_is_scored():
     predictions = LandmarkTable.from_sets([LandmarkSet("p.png", NAMES, np.array([(3.0, 5.0)] * 3))])
     scores = evaluate(predictions, truth)
     assert (scores.asked, scores.mre) == (1, 1.0)
+    assert (scores.hidden, scores.placed) == (1, 1)
+    assert "not visible 1, of which placed 1" in scores.as_text()
+    shown = LandmarkTable.from_sets([LandmarkSet("p.png", NAMES, np.array([(3.0, 5.0), NAN, (1.0, 1.0)]))])
+    scores = evaluate(shown, truth)
+    assert (scores.hidden, scores.placed) == (1, 0)
+    assert json.loads(scores.to_json())["landmarks_not_visible"] == 1
 
 
 def test_an_exemplar_without_an_answer_is_no_exemplar(phantoms: Cohort):
@@ -123,3 +152,62 @@ def test_single_answers_are_told_from_annotated_radiographs():
     table = LandmarkTable.from_sets([answers(), whole])
     assert table.mostly_annotated().images == ("w.png",)
     assert table.answers == pytest.approx(1 + 2 / 3)
+
+
+def test_a_landmark_added_later_was_not_asked_for_on_former_exemplars():
+    known = LandmarkTable.from_sets([LandmarkSet("p.png", ("a", "b"), np.array([(1.0, 1.0), NAN]))])
+    newer = LandmarkTable.from_sets([LandmarkSet("q.png", ("c", "a"), np.array([(5.0, 5.0), (6.0, 6.0)]))])
+    both = merge_exemplars(known, newer)
+    assert both.names == ("a", "b", "c")
+    assert both["p.png"].answered.tolist() == [True, True, False]
+    assert both["q.png"].answered.tolist() == [True, False, True]
+
+
+def test_an_exemplar_given_again_counts_as_a_whole_and_single_answers_do_not():
+    known = LandmarkTable.from_sets(
+        LandmarkSet(image, ("a", "b"), np.array([(1.0, 1.0), (2.0, 2.0)])) for image in ("p.png", "q.png")
+    )
+    again = LandmarkSet("p.png", ("a",), np.array([(3.0, 3.0)]))
+    both = merge_exemplars(known, LandmarkTable.from_sets([again]))
+    assert both.images == ("p.png", "q.png"), "the first exemplar says how radiographs lie"
+    np.testing.assert_array_equal(both["p.png"].xy, [(3, 3), NAN])
+    assert both["p.png"].answered.tolist() == [True, False]
+    single = LandmarkTable.from_sets([replace(again, asked=np.array([True]))])
+    np.testing.assert_array_equal(merge_exemplars(known, single)["p.png"].xy, [(3, 3), (2, 2)])
+    other = merge_exemplars(known, single, replaced=["p.png"])
+    assert other.images == ("p.png", "q.png")
+    np.testing.assert_array_equal(other["p.png"].xy, [(3, 3), NAN])
+
+
+def test_a_landmark_that_is_on_no_exemplar_any_more_is_dropped():
+    known = LandmarkTable.from_sets([LandmarkSet("p.png", ("a", "b"), np.array([(1.0, 1.0), (2.0, 2.0)]))])
+    again = LandmarkTable.from_sets([LandmarkSet("p.png", ("c", "b"), np.array([(3.0, 3.0), (2.0, 2.0)]))])
+    assert merge_exemplars(known, again).names == ("b", "c")
+
+
+@pytest.mark.parametrize(("name", "format"), TELLING)
+def test_a_radiograph_of_which_all_that_was_asked_is_hidden(
+    name: str, format: str | None, phantoms: Cohort, tmp_path: Path
+):
+    shown, hidden = phantoms.names[:2]
+    one = LandmarkSet(hidden, ("a",), np.array([NAN]), asked=np.array([True]))
+    known = LandmarkTable.from_sets([LandmarkSet(shown, ("a",), np.array([(3.0, 4.0)]))])
+    both = merge_exemplars(known, LandmarkTable.from_sets([one]).checked(phantoms)).checked(phantoms)
+    write_landmarks(both, tmp_path / name, cohort=phantoms, format=format)
+    folder = tmp_path / name.split(".")[0]
+    again = read_landmarks(folder if folder.is_dir() else tmp_path / name, phantoms).checked(phantoms)
+    assert [(one.image, bool(one.visible[0]), bool(one.answered[0])) for one in again] == [
+        (shown, True, True),
+        (hidden, False, True),
+    ]
+
+
+def test_what_another_table_answers_is_not_asked():
+    whole = LandmarkTable.from_sets([LandmarkSet("p.png", NAMES, np.arange(6.0).reshape(3, 2))])
+    rest = whole.without_answers(LandmarkTable.from_sets([answers()]))["p.png"]
+    assert rest.answered.tolist() == [False, False, True]
+    np.testing.assert_array_equal(rest.xy, [NAN, NAN, (4, 5)])
+    assert whole.without_answers(LandmarkTable.from_sets([answers("q.png")])) == whole
+    assert whole.annotated(least=1) == whole
+    partly = LandmarkTable.from_sets([answers()])
+    assert (partly.annotated(least=1).images, partly.annotated().images) == ((), ("p.png",))

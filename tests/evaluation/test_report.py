@@ -273,6 +273,24 @@ def test_landmarks_that_are_not_visible_are_named(tmp_path, cohort, predictions)
     shown = page(tmp_path, cohort, table)
     assert len(shown.all("circle", "point")) == len(LANDMARKS) - 1
     assert "not visible: sella" in shown.said
+    asked = np.array([True] * (len(LANDMARKS) - 1) + [False])
+    partly = LandmarkSet(one.image, one.names, np.where(asked[:, None], xy, np.nan), asked=asked)
+    shown = page(tmp_path, cohort, LandmarkTable.from_sets([partly]))
+    assert "not visible: sella" in shown.said
+    assert f"sella, {one.names[-1]}" not in shown.said
+    assert "not asked for: 1 landmark" in shown.said
+
+
+def test_a_radiograph_with_a_single_answer_is_shown_as_predicted(tmp_path, cohort, predictions, truth):
+    first, second, *_ = truth
+    asked = np.arange(len(LANDMARKS)) == 0
+    single = LandmarkSet(second.image, second.names, np.where(asked[:, None], second.xy, np.nan), asked=asked)
+    exemplars = LandmarkTable.from_sets([first, single])
+    shown = page(tmp_path, cohort, predictions, exemplars=exemplars, truth=truth)
+    assert shown.said.count("placed by a person") == 1
+    assert len(shown.all("circle", "point")) == COUNT * len(LANDMARKS)
+    scored = (COUNT - 1) * len(LANDMARKS) - 1
+    assert f"{scored} / {scored}" in shown.said, "neither the exemplar nor the answer is scored"
 
 
 def test_settings_title_and_training_are_shown(tmp_path, cohort, predictions):

@@ -26,6 +26,7 @@ FACTS = RunFacts(
     seconds=612.0,
     radiographs=150,
     annotated=("0.png",),
+    answers={},
     landmarks=19,
     is_done=True,
     spacing=None,
@@ -53,6 +54,21 @@ def test_the_paragraph_says_what_was_learned_from_what():
     assert "[3] Miao J" in text
     assert "follow [2], [3]" in text
     assert "mean radial error" not in text
+
+
+def test_single_answers_are_not_called_annotated_radiographs(tmp_path: Path):
+    one, two = faces(2)
+    asked = np.arange(len(two.names)) < 3
+    single = replace(two, xy=np.where(asked[:, None], two.xy, np.nan), asked=asked)
+    names = tuple(f"{k}.png" for k in range(9))
+    config = RunConfig("onemark", {}, 0, "cpu", None, "/x", None, names)
+    facts = read_facts(
+        RunFolder.create(tmp_path / "run", config, LandmarkTable.from_sets([one, single])).path
+    )
+    text = write_methods(replace(facts, is_done=True))
+    assert "one radiograph of a cohort of 9 and answered for 3 single landmarks of others" in text
+    facts = replace(FACTS, answers=facts.answers)
+    assert "annotation of 4 radiographs" in write_methods(facts, faces(6))
 
 
 def test_a_suggested_exemplar_cites_the_suggestion():

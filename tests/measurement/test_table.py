@@ -160,6 +160,14 @@ def test_a_landmark_that_is_not_visible_or_not_there_empties_what_needs_it_and_s
     assert np.isfinite(less.loc["SNA", "value"])
 
 
+def test_a_landmark_that_nobody_was_asked_for_is_not_called_hidden():
+    one = face("a.png")
+    asked = np.array([name != "Go" for name in SYMBOLS])
+    partly = replace(one, xy=np.where(asked[:, None], one.xy, np.nan), asked=asked)
+    frame = measure([partly], SET, spacing_mm=1.0).set_index("measurement")
+    assert frame.loc["gonial angle", "flag"] == "Go not asked"
+
+
 def test_points_that_coincide_are_named():
     same = FACE.copy()
     same[SYMBOLS.index("A")] = same[SYMBOLS.index("N")]

@@ -39,11 +39,15 @@ def taught(
     before = shutil.copytree(run, run.with_name("before"))
     several = [answer(truth.sets[1], 0), answer(truth.sets[2], 3, visible=False), answer(truth.sets[0], 1)]
     several[2] = replace(several[2], xy=several[2].xy + 1)
+    nothing = np.full_like(truth.sets[3].xy, np.nan)  # of another part of the body
+    several.append(replace(truth.sets[3], xy=nothing, asked=np.ones(len(nothing), bool)))
     onemark.resume(run, exemplars=LandmarkTable.from_sets(several), minutes=0.1)
     return before, run, onemark.load(run)
 
 
-def test_the_run_keeps_who_was_asked_for_what(taught: tuple[Path, Path, Model], truth: LandmarkTable):
+def test_the_run_keeps_who_was_asked_for_what(
+    taught: tuple[Path, Path, Model], phantoms: Cohort, truth: LandmarkTable
+):
     kept = onemark.read_landmarks(taught[1] / "exemplars.csv")
     first, point, hidden = (kept[image] for image in truth.images[:3])
     assert first.answered.all()
@@ -51,6 +55,12 @@ def test_the_run_keeps_who_was_asked_for_what(taught: tuple[Path, Path, Model], 
     assert point.answered.tolist() == [n == 0 for n in range(len(point.names))]
     assert hidden.answered.tolist() == [n == 3 for n in range(len(point.names))]
     assert not hidden.visible.any()
+    assert kept[truth.images[3]].answered.all()
+    assert not kept[truth.images[3]].visible.any()
+    assert not taught[2].locate(phantoms[3]).visible.any()
+    assert "answer" not in taught[2].predict(phantoms).columns(), (
+        "which readers take for guesses without scores"
+    )
 
 
 def test_answers_are_given_back_and_the_rest_is_predicted(

@@ -66,6 +66,21 @@ def test_nothing_that_a_run_would_write_is_there_already(tmp_path: Path, name: s
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_exemplars_of_other_answers_are_not_those_of_the_run(tmp_path: Path):
+    one = LandmarkSet("1.png", ("a", "b"), np.array([[1.0, 2.0], [np.nan, np.nan]]))
+    whole, partly = (
+        LandmarkTable.from_sets([one if asked is None else dataclasses.replace(one, asked=np.array(asked))])
+        for asked in (None, (True, False))
+    )
+    whole.to_csv(tmp_path / "exemplars.csv")
+    with pytest.raises(UserError, match=r"already holds exemplars\.csv"):
+        RunFolder.create(tmp_path, CONFIG, partly)
+    run, other = (
+        RunFolder.create(tmp_path / name, CONFIG, each) for name, each in (("w", whole), ("p", partly))
+    )
+    assert run.config.identity != other.config.identity
+
+
 def test_another_run_is_never_replaced(tmp_path: Path):
     RunFolder.create(tmp_path / "run", CONFIG, EXEMPLARS)
     before = (tmp_path / "run" / "config.json").read_bytes()

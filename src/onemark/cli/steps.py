@@ -328,7 +328,7 @@ def judge_run(
         predictions,
         cohort,
         log=model.log,
-        annotated=model.exemplars.images,
+        annotated=model.exemplars.annotated().images,
         minutes=RunFolder.open(run_folder).config.minutes,
         others=others,
     )

@@ -55,6 +55,8 @@ class Scores:
         error: `[N]` radial errors in `unit`, images and landmarks in the truth's order.
         unit: `mm`, `px` or what the caller named.
         asked: Number of landmarks that the truth has on the predicted images.
+        hidden: Number of landmarks that the truth says are not visible on these images.
+        placed: How many of those the predictions place all the same; they count nowhere else.
         absent: Images of the truth without predictions; they count nowhere else.
         low: Lower end of the 95 % bootstrap interval of the MRE, images drawn with replacement.
         high: Its upper end.
@@ -66,6 +68,8 @@ class Scores:
     error: Floats
     unit: str
     asked: int
+    hidden: int
+    placed: int
     absent: tuple[str, ...]
     low: float
     high: float
@@ -129,6 +133,8 @@ class Scores:
             "images_absent": list(self.absent),
             "landmarks_found": self.predicted,
             "landmarks_asked": self.asked,
+            "landmarks_not_visible": self.hidden,
+            "placed_though_not_visible": self.placed,
             "coverage": self.coverage,
             "mre": self.mre,
             "mre_interval_95": [self.low, self.high],
@@ -144,8 +150,9 @@ class Scores:
     def as_text(self) -> str:
         """Format the scores as aligned text: summary lines, then one line per landmark."""
         absent = f"  (images of the truth without predictions: {len(self.absent)})" if self.absent else ""
+        told = f"  not visible {self.hidden}, of which placed {self.placed}" if self.hidden else ""
         lines = [
-            f"images {len(self.per_image)}  landmarks predicted {self.predicted} of {self.asked}{absent}",
+            f"images {len(self.per_image)}  landmarks predicted {self.predicted} of {self.asked}{told}{absent}",
             f"MRE {self.mre:.3f} {self.unit}  [95 % {self.low:.3f}, {self.high:.3f}]"
             f"  sd {self.sd:.3f}  median {self.median:.3f}",
             "SDR " + "  ".join(f"{t:g}: {rate:.2f} %" for t, rate in self.sdr.items()),
@@ -165,8 +172,10 @@ def evaluate(
     """Score predictions against the truth.
 
     A landmark is asked for when the truth has it on an image that has predictions. One that is asked for
-    but not predicted (no row, or no coordinates) lowers the coverage and nothing else. Images belong together by
-    their names as everywhere: a name may lack its suffix or have another folder or case where one image fits.
+    but not predicted (no row, or no coordinates) lowers the coverage and nothing else. Of landmarks that the truth says
+    are not visible, it is counted how many the predictions place; what nobody was asked for counts nowhere. Images
+    belong together by their names as everywhere: a name may lack its suffix or have another folder or case where one
+    image fits.
 
     Args:
         predictions: A LandmarkTable or sets, one per image, in pixels of the original images.
@@ -201,9 +210,20 @@ def evaluate(
     # Errors on one image are correlated, so the interval resamples images and not landmarks.
     low, high = bootstrap_interval(error, image)
     asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in ours)
+    hidden = [_find_hidden(one, theirs[name]) for name, one in ours.items()]
     unit = unit or ("px" if spacing_mm is None else "mm")
     return Scores(
-        image, landmark, error, unit, asked, absent, low, high, tuple(_name_notes(found, ours, absent))
+        image,
+        landmark,
+        error,
+        unit,
+        asked,
+        sum(map(len, hidden)),
+        sum(map(sum, hidden)),
+        absent,
+        low,
+        high,
+        tuple(_name_notes(found, ours, absent)),
     )
 
 
@@ -305,6 +325,12 @@ def _measure_errors(
         for name, xy in zip(theirs.names, theirs.xy, strict=True)
         if name in at and np.isfinite(xy).all()
     ]
+
+
+def _find_hidden(ours: LandmarkSet, theirs: LandmarkSet) -> list[bool]:
+    """Of each landmark that the truth says is not visible, whether the predictions place it."""
+    placed = {name for name, there in zip(ours.names, ours.visible, strict=True) if there}
+    return [name in placed for name in np.array(theirs.names)[theirs.answered & ~theirs.visible]]
 
 
 def _axis_scale(spacing: Spacing | Mapping[str, Spacing | None] | None, image: str) -> tuple[float, float]:

@@ -63,7 +63,8 @@ class RunFacts:
         seed: Of the training.
         seconds: Time that the training took, all teaching included.
         radiographs: How many it learned from.
-        annotated: Images that a person had annotated.
+        annotated: Images of which a person had annotated at least half of the landmarks.
+        answers: Image -> how many of its landmarks a person had answered for, of all others.
         landmarks: How many landmarks.
         is_done: Whether the training is finished.
         spacing: `(x, y)` mm per pixel that was given, or None.
@@ -78,6 +79,7 @@ class RunFacts:
     seconds: float
     radiographs: int
     annotated: tuple[str, ...]
+    answers: Mapping[str, int]
     landmarks: int
     is_done: bool
     spacing: tuple[float, float] | None
@@ -96,6 +98,7 @@ def read_facts(run: Path | str) -> RunFacts:
 
     folder = RunFolder.open(run)
     config, exemplars = folder.config, folder.exemplars()
+    whole = exemplars.annotated().images
     return RunFacts(
         version=config.version,
         recipe=config.recipe,
@@ -103,11 +106,12 @@ def read_facts(run: Path | str) -> RunFacts:
         seed=config.seed,
         seconds=config.total_seconds,
         radiographs=len(config.radiographs),
-        annotated=exemplars.images,
+        annotated=whole,
+        answers={one.image: int(one.answered.sum()) for one in exemplars if one.image not in whole},
         landmarks=len(exemplars.names),
         is_done=folder.status().is_trained,
         spacing=config.spacing_mm,
-        suggested=_was_suggested(folder.suggestion, exemplars.images),
+        suggested=_was_suggested(folder.suggestion, whole),
         predictions=read_landmarks(folder.landmarks) if folder.landmarks.exists() else None,
     )
 
@@ -115,7 +119,7 @@ def read_facts(run: Path | str) -> RunFacts:
 def _was_suggested(suggestion: Path, annotated: tuple[str, ...]) -> bool:
     """Whether all annotated radiographs were suggested; a suggestion that is not there or cannot be read says nothing."""
     try:
-        return set(annotated) <= set(Suggestion.read_csv(suggestion).chosen)
+        return bool(annotated) and set(annotated) <= set(Suggestion.read_csv(suggestion).chosen)
     except UserError:
         return False
 
@@ -128,7 +132,7 @@ def write_methods(
     Args:
         facts: Of a run.
         corrected: Landmarks that a person placed or corrected on radiographs of the run. The accuracy on them is
-            stated with its 95 % interval, radiographs annotated for the training left out.
+            stated with its 95 % interval, radiographs with annotations or answers for the training left out.
         spacing_mm: mm per pixel of the radiographs; the run's own by default.
 
     Raises:
@@ -158,10 +162,12 @@ def _describe_training(facts: RunFacts) -> str:
     annotated = "one radiograph" if count == 1 else f"{count} radiographs"
     chosen = ", which onemark had suggested," if facts.suggested else ""
     numbers = ", ".join(f"[{k}]" for k in range(2, 2 + len(_papers(facts))))
+    count = sum(facts.answers.values())
+    single = f" and answered for {count} single landmark{'s' * (count > 1)} of others" if count else ""
     return (
         f"{facts.landmarks} landmarks were detected with onemark {facts.version} [1], recipe {facts.recipe!r}, whose "
-        f"methods follow {numbers}. A person annotated {annotated}{chosen} of a cohort of {facts.radiographs}; the "
-        "model learned from these annotations and from the other radiographs without labels."
+        f"methods follow {numbers}. A person annotated {annotated}{chosen} of a cohort of {facts.radiographs}{single}; "
+        "the model learned from these annotations and from the other radiographs without labels."
     )
 
 
@@ -181,7 +187,7 @@ def _describe_accuracy(facts: RunFacts, corrected: LandmarkTable, spacing_mm: fl
         )
     spacing = facts.spacing if spacing_mm is None else spacing_mm
     there = set(facts.predictions.images) | set(corrected.images)
-    exclude = [image for image in facts.annotated if image in there]
+    exclude = [image for image in (*facts.annotated, *facts.answers) if image in there]
     scores = evaluate(facts.predictions, corrected, spacing_mm=spacing, exclude=exclude)
     limit = f"; {scores.sdr[2.0]:.1f} % of the landmarks lay within 2 mm" if scores.unit == "mm" else ""
     return (

@@ -44,7 +44,8 @@ def add_measurements(
     Args:
         cohort: The radiographs, for their spacing.
         predictions: The landmarks.
-        placed: Landmarks that a person placed; they replace the prediction, and have no interval.
+        placed: Landmarks that a person placed; where these are all of a radiograph, they replace the prediction, and
+            have no interval.
         measurements: The set; by default the shipped set that the landmarks plainly belong to.
 
     Returns:
@@ -55,7 +56,8 @@ def add_measurements(
     chosen = measurements or find_set(predictions.names)
     if chosen is None:
         return None
-    own = {one.image: one for one in placed or () if one.names == predictions.names}
+    whole = () if placed is None else placed.annotated(least=1)
+    own = {one.image: one for one in whole if one.names == predictions.names}
     sets = [own.get(one.image, one) for one in predictions if one.image in cohort]
     spacings = {one.image: _read_spacing(cohort, one.image) for one in sets}
     frame = measure(sets, chosen, spacing_mm=spacings)

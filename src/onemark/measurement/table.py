@@ -68,7 +68,8 @@ def measure(
 
     Returns:
         One row per radiograph and measurement: `image, measurement, value, unit, standard_error, low, high, interval,
-        z, class, flag`. A value is empty where a landmark it needs is missing or not visible; `flag` says which.
+        z, class, flag`. A value is empty where a landmark it needs is missing, not visible or was not asked for; `flag`
+        says which.
         Lengths are in mm where the spacing is known, else px, and then have neither z nor class.
 
     Raises:
@@ -175,9 +176,14 @@ def _flags(one: Measurement, value: Floats, points: Points) -> NDArray[np.object
         return flags
     explained = np.isfinite(value)
     for name in one.needs:
-        hidden = ~np.isfinite(points.xy[name]).all(axis=1)
-        explained |= hidden
-        for told, what in ((hidden, "not visible"), (points.doubtful[name], "doubtful")):
+        nowhere, asked = ~np.isfinite(points.xy[name]).all(axis=1), points.asked[name]
+        explained |= nowhere
+        reasons = {
+            "not asked": nowhere & ~asked,
+            "not visible": nowhere & asked,
+            "doubtful": points.doubtful[name],
+        }
+        for what, told in reasons.items():
             flags[told] = [f"{before}; {name} {what}".removeprefix("; ") for before in flags[told]]
     flags[~explained] = "undefined: two points coincide or two lines are parallel"
     return flags

@@ -31,9 +31,10 @@ class Points:
     Attributes:
         images: N names.
         names: Symbol -> the table's own name of the landmark.
-        xy: Symbol -> `[N, 2]` in mm where the spacing is known, else px; NaN where not visible.
+        xy: Symbol -> `[N, 2]` in mm where the spacing is known, else px; NaN where not visible or not asked for.
         covariance: Symbol -> `[N, 2, 2]` in the square of the same unit; NaN where unknown.
         doubtful: Symbol -> `[N]` whether its expected error is large.
+        asked: Symbol -> `[N]` whether a person or the model was asked for it.
         is_mm: `[N]` whether the spacing is known.
     """
 
@@ -42,6 +43,7 @@ class Points:
     xy: Mapping[str, Floats]
     covariance: Mapping[str, Floats]
     doubtful: Mapping[str, NDArray[np.bool_]]
+    asked: Mapping[str, NDArray[np.bool_]]
     is_mm: NDArray[np.bool_]
 
 
@@ -88,6 +90,7 @@ def gather_points(
     suspicious = _is_doubtful(errors, is_mm, doubtful)
     # Each coordinate of each landmark in one piece of memory: formulas read them one by one.
     xy, covariance = _by_coordinate(xy), _by_coordinate(covariance)
+    asked = np.stack([one.answered[at] for one in sets])
     by_symbol = {symbol: k for k, symbol in enumerate(matched)}
     return Points(
         tuple(one.image for one in sets),
@@ -95,6 +98,7 @@ def gather_points(
         {s: xy[:, k] for s, k in by_symbol.items()},
         {s: covariance[:, k] for s, k in by_symbol.items()},
         {s: suspicious[:, k] for s, k in by_symbol.items()},
+        {s: asked[:, k] for s, k in by_symbol.items()},
         is_mm,
     )
 

@@ -204,9 +204,10 @@ def _plan_teaching(
     known = folder.exemplars()
     resuming.check_present(folder, cohort, known.images)
     (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
-    kept = [image for image in known.images if image not in corrected.images]
-    resuming.check_pictures(folder, cohort, kept)
-    known = resuming.merge_exemplars(known, corrected).checked(cohort)
+    resuming.check_pictures(folder, cohort, resuming.find_kept_points(known, corrected))
+    former_prints = folder.config.fingerprints
+    replaced = [image for image, now in prints.items() if former_prints.get(image, now) != now]
+    known = resuming.merge_exemplars(known, corrected, replaced).checked(cohort)
     names = shown_landmarks(known).names
     changes = resuming.plan_teaching(folder, names, minutes)
     if swap is not None:
@@ -238,7 +239,7 @@ def _go_on(
     started: float,
     fabric: Fabric | None = None,
 ) -> Model:
-    before, known = folder.config, folder.exemplars()
+    before, known, answers = folder.config, folder.exemplars(), folder.read_answers()
     place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
     changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
     if not what.teaches:
@@ -252,7 +253,7 @@ def _go_on(
         wait_for_all(fabric)  # the others read what is written by now
     late = time.monotonic() - started
     trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late, fabric)
-    with resuming.taken_back_on_error(folder, before, known) if what.teaches else nullcontext():
+    with resuming.taken_back_on_error(folder, before, known, answers) if what.teaches else nullcontext():
         return trainer.finish()
 
 

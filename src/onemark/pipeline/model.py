@@ -76,17 +76,10 @@ class Model:
         seen, unit = placed.visible, "px" if radiograph.spacing is None else "mm"
         score, error = seen.astype(float), np.where(seen, 0.0, np.nan)
         if placed.answered.all():
-            return replace(placed, score=score, expected_error=error, unit=unit, ellipse=make_round(error))
-        rest, answered = self.predict_one(radiograph), placed.answered
-        probable = rest.visible_probability
-        return replace(
-            rest,
-            xy=np.where(answered[:, None], placed.xy, rest.xy),
-            score=np.where(answered, score, rest.score),
-            expected_error=np.where(answered, error, rest.expected_error),
-            ellipse=np.where(answered[:, None], make_round(error), rest.ellipse),
-            visible_probability=np.where(answered, seen, probable) if probable.size else probable,
-        )
+            return LandmarkSet(
+                placed.image, placed.names, placed.xy, score, error, unit, ellipse=make_round(error)
+            )
+        return self.predict_one(radiograph).with_answers(placed)
 
     def locate_all(self, radiographs: Iterable[Radiograph]) -> Iterator[LandmarkSet]:
         """As `locate` for each of several radiographs, in their order: several at once where there are several cores."""

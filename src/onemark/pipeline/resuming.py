@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from onemark.data.atomic import write_bytes
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.nn.weights import open_weights
 from onemark.pipeline.model import fingerprint
 from onemark.pipeline.recipes import get_recipe
-from onemark.pipeline.runs.config import RunConfig, RunState
+from onemark.pipeline.runs.config import RunConfig
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.trainer import checkpoint_of, unfinished_head
 from onemark.stages.base import MATCH
@@ -83,13 +86,16 @@ def plan_teaching(folder: RunFolder, names: tuple[str, ...], minutes: float | No
 
 
 @contextlib.contextmanager
-def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: LandmarkTable) -> Iterator[None]:
+def taken_back_on_error(
+    folder: RunFolder, before: RunConfig, exemplars: LandmarkTable, answers: bytes | None
+) -> Iterator[None]:
     """Take back a teaching that is refused before anything was learned from it.
 
     Args:
         folder: The run.
         before: Its configuration before.
         exemplars: Its exemplars before.
+        answers: What `RunFolder.read_answers` gave before: those of an unfinished teaching, or None.
     """
     try:
         yield
@@ -101,8 +107,10 @@ def taken_back_on_error(folder: RunFolder, before: RunConfig, exemplars: Landmar
                 kept = ("training", "teaching")
                 former = {name: value for name, value in vars(before).items() if name not in kept}
                 folder.teach(exemplars, **former)
-                if before.state == RunState.DONE:  # else they are those of an unfinished teaching
+                if answers is None:
                     folder.forget_answers()
+                else:
+                    write_bytes(folder.answers, answers)
         raise
 
 
@@ -126,6 +134,22 @@ def check_pictures(folder: RunFolder, cohort: Cohort, images: Sequence[str]) -> 
                 f"{printable(cohort.path(image))} is not the picture that was annotated: put that back, or annotate "
                 "this one and give it with --exemplar"
             )
+
+
+def find_kept_points(known: LandmarkTable, corrected: LandmarkTable) -> list[str]:
+    """Images of exemplars that keep some of their former points: what is given for them does not answer all of these."""
+
+    def keeps_points(one: LandmarkSet) -> bool:
+        if one.image not in corrected:
+            return True
+        now = corrected[one.image]
+        return bool(now.asked.size) and not _answered(one) <= _answered(now)
+
+    return [one.image for one in known if keeps_points(one)]
+
+
+def _answered(one: LandmarkSet) -> set[str]:
+    return {name for name, yes in zip(one.names, one.answered, strict=True) if yes}
 
 
 def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> None:
@@ -164,19 +188,38 @@ def learned_from(folder: RunFolder, cohort: Cohort, further: Sequence[str]) -> C
     return cohort.subset(name for name in cohort.names if name in wanted)
 
 
-def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
+def merge_exemplars(
+    known: LandmarkTable, corrected: LandmarkTable, replaced: Collection[str] = ()
+) -> LandmarkTable:
     """The exemplars of a run and more or corrected ones, with landmarks in the run's order and new ones after them.
 
-    The order stays because a network's heads lie in it.
+    The order stays because a network's heads lie in it. A landmark that one of the two tables does not have at all was
+    not asked for there: whoever annotated without it did not say that it is not visible.
+
+    Args:
+        known: The run's exemplars.
+        corrected: More or corrected ones. A set that says what was asked leaves all other answers as they are.
+        replaced: Images of other pictures now, whose former points count no more.
     """
-    if not len(known):
-        return corrected
-    both = known.merged(corrected)
-    order = sorted(both.names, key=lambda name: (*known.names, name).index(name))
-    at = [both.names.index(name) for name in order]
-    return LandmarkTable.from_sets(
-        (LandmarkSet(one.image, one.names, one.xy, asked=one.asked).take(at) for one in both), both.source
+    sets = {one.image: one for one in known}
+    for one in corrected:
+        goes_on = one.image in sets and one.asked.size and one.image not in replaced
+        sets[one.image] = sets[one.image].update(one) if goes_on else one
+    names = tuple(dict.fromkeys((*known.names, *corrected.names)))
+    wide = [_widened(one, names) for one in sets.values()]
+    answered = np.array([one.answered for one in wide]).any(0)
+    kept = np.flatnonzero(answered).tolist()
+    return LandmarkTable.from_sets((one.take(kept) for one in wide), known.source or corrected.source)
+
+
+def _widened(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
+    """A set with all of these landmarks, in this order; nobody was asked for those that it lacked."""
+    missing = tuple(name for name in names if name not in one.names)
+    nobody = LandmarkSet(
+        one.image, missing, np.full((len(missing), 2), np.nan), asked=np.zeros(len(missing), bool)
     )
+    wide = one.update(nobody)
+    return wide.take([wide.names.index(name) for name in names])
 
 
 def align_rows(

@@ -75,8 +75,8 @@ def _warn_of_unasked(table: LandmarkTable, path: Path, chosen: Format) -> None:
     count = sum(int((~one.answered).sum()) for one in table)
     if count and not chosen.tells_asked:
         warnings.warn(
-            f"{path}: {count} landmark{'s' if count > 1 else ''} that nobody was asked for will be read back as not "
-            "visible, because this format does not tell the two apart; CSV, COCO and 3D Slicer's do",
+            f"{path}: {count} landmark{'s' if count > 1 else ''} that nobody was asked for will count as not visible, "
+            "because this format does not tell the two apart; CSV, COCO, TPS, labelme and 3D Slicer's do",
             stacklevel=3,
         )
 

@@ -35,9 +35,16 @@ class Entry:
     asked: bool | None = None
 
 
-def point(image: str, name: str, xy: tuple[float, float], where: str, score: float = math.nan) -> Entry:
+def point(
+    image: str,
+    name: str,
+    xy: tuple[float, float],
+    where: str,
+    score: float = math.nan,
+    asked: bool | None = None,
+) -> Entry:
     """An entry of a file that knows no expected errors."""
-    return Entry(image, name, (*xy, score, math.nan), where)
+    return Entry(image, name, (*xy, score, math.nan), where, asked)
 
 
 def group_entries(path: Path, entries: Sequence[Entry]) -> list[LandmarkSet]:

@@ -116,6 +116,22 @@ class LandmarkTable:
         """How many whole radiographs were annotated, where each counts by the share of its landmarks asked for."""
         return float(sum(one.answered.mean() for one in self.sets)) if self.names else 0.0
 
+    def annotated(self, least: float = 0.5) -> LandmarkTable:
+        """The sets of which a person was asked for at least this share of the landmarks: single answers are left out."""
+        return replace(self, sets=tuple(one for one in self.sets if one.answered.mean() >= least))
+
+    def without_answers(self, other: LandmarkTable) -> LandmarkTable:
+        """This table, in which nobody was asked for what `other` answers of the same images."""
+        told = {(one.image, one.names[k]) for one in other for k in np.flatnonzero(one.answered)}
+        sets = []
+        for one in self.sets:
+            free = np.array([(one.image, name) not in told for name in one.names], np.bool_)
+            xy = np.where(free[:, None], one.xy, np.nan)
+            sets.append(
+                one if free.all() else LandmarkSet(one.image, one.names, xy, asked=one.answered & free)
+            )
+        return replace(self, sets=tuple(sets))
+
     def mostly_annotated(self) -> LandmarkTable:
         """The sets that show at least half as many landmarks as the fullest one: single answers are left out."""
         shown = [int(one.visible.sum()) for one in self.sets]
@@ -129,7 +145,7 @@ class LandmarkTable:
 
         Raises:
             UserError: an image is not in the cohort or may be one of several, a point lies more than half a
-                pixel outside its image, an image of which all landmarks were asked has no visible one, the table is
+                pixel outside its image, an image has no visible landmark and no answer that says so, the table is
                 empty or holds no answer.
         """
         answered = [one for one in self.sets if one.answered.any()]
@@ -152,9 +168,9 @@ class LandmarkTable:
             spacing: Image name -> `(x, y)` mm per pixel; adds `x_mm,y_mm`, empty where it is unknown.
 
         Returns:
-            Columns `image,landmark,x,y` (px), then `answer` where some landmark was not asked for, `score`,
-            `expected_error`, `sd_major,sd_minor,angle`, `visible_probability` and the `unit` when any image has
-            them, then `x_mm,y_mm`.
+            Columns `image,landmark,x,y` (px), then `answer` where some landmark was not asked for or an image shows none,
+            `score`, `expected_error`, `sd_major,sd_minor,angle`, `visible_probability` and the `unit` when any image
+            has them, then `x_mm,y_mm`.
         """
         import pandas
 
@@ -189,7 +205,7 @@ class LandmarkTable:
 
     def columns(self, spacing: Spacings | None = None) -> list[str]:
         """The columns that the long table of these sets has; see `to_frame`."""
-        answer = [] if all(one.answered.all() for one in self.sets) else [ANSWER]
+        answer = [ANSWER] if any(one.tells_asked for one in self.sets) else []
         extras = [extra for extra in EXTRAS if any(getattr(one, extra).size for one in self.sets)]
         unit = [UNIT] if any(one.unit for one in self.sets) else []
         return [*LONG, *answer, *extras, *unit, *(MM if spacing is not None else ())]
@@ -225,7 +241,7 @@ class LandmarkTable:
         return f"{self.source}: " if self.source else ""
 
     def _check_points(self, one: LandmarkSet, size: tuple[int, int]) -> None:
-        if not one.visible.any() and one.answered.all():
+        if not one.visible.any() and not one.asked.size:
             raise UserError(
                 f"{self._where}{one.image!r} has no visible landmark; place at least one or leave it out"
             )

@@ -65,6 +65,7 @@ class Card:
         unit: Unit of the expected errors, `mm` or `px`.
         points: Visible landmarks.
         hidden: Names of the landmarks that are not visible.
+        unasked: How many landmarks nobody was asked for.
         doubted: Names of the landmarks that have a point and are probably not visible.
         exemplar: Whether a person placed the points.
         error: Mean true error; None without truth.
@@ -76,6 +77,7 @@ class Card:
     unit: str
     points: tuple[Point, ...]
     hidden: tuple[str, ...]
+    unasked: int
     doubted: tuple[str, ...]
     exemplar: bool
     error: float | None
@@ -124,14 +126,14 @@ def make_card(
         errors: Landmark -> true error.
         exemplar: Whether a person placed the points.
     """
-    visible = [math.isfinite(x) and math.isfinite(y) for x, y in points.xy.tolist()]
     return Card(
         name=radiograph.name,
         picture=encode_thumbnail(radiograph.pixels),
         size=radiograph.size,
         unit="px" if radiograph.spacing is None else "mm",
         points=tuple(_collect_points(points, truth, errors or {}, _draw_regions(points, radiograph))),
-        hidden=tuple(name for name, there in zip(points.names, visible, strict=True) if not there),
+        hidden=tuple(np.array(points.names)[points.answered & ~points.visible].tolist()),
+        unasked=int((~points.answered).sum()),
         doubted=tuple(np.array(points.names)[points.probably_hidden].tolist()),
         exemplar=exemplar,
         error=mean_known(list(errors.values())) if errors else None,

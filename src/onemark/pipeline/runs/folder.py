@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onemark.data.atomic import sync_folder, user_errors, writing
+from onemark.data.atomic import reading_errors, sync_folder, user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.paths import printable, read_regular
@@ -181,6 +181,15 @@ class RunFolder:
                 sync_folder(self.path)
         self.update(teaching=False)
 
+    def read_answers(self) -> bytes | None:
+        """The file of what the model predicted before a teaching; None where there is none.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        with reading_errors(self.answers):
+            return self.answers.read_bytes() if self.answers.exists() else None
+
     def forget_answers(self) -> None:
         """Remove what the model predicted before a teaching. Raises UserError where that cannot be done."""
         with user_errors(self.answers):
@@ -279,7 +288,8 @@ def _place_of(path: Path) -> tuple[int, int] | None:
 def _identify(config: RunConfig, exemplars: LandmarkTable | None) -> str:
     """A digest of what a run is made from: the same again gives the same weights, which may change places."""
     made_from = [config.recipe, sorted(config.settings.items()), config.seed, config.radiographs]
-    points = [[one.image, one.names, one.xy.tolist()] for one in exemplars or ()]
+    points: list[Any] = [[one.image, one.names, one.xy.tolist()] for one in exemplars or ()]
+    points += [[one.image, one.answered.tolist()] for one in exemplars or () if not one.answered.all()]
     return hashlib.blake2b(json.dumps([made_from, points]).encode(), digest_size=16).hexdigest()
 
 
@@ -289,9 +299,11 @@ def _holds(path: Path, exemplars: LandmarkTable) -> bool:
         there = read_landmarks(path)
     except (UserError, OSError):
         return False
-    return there.names == exemplars.names and [(one.image, one.xy.tobytes()) for one in there] == [
-        (one.image, one.xy.tobytes()) for one in exemplars
-    ]
+    one, other = (
+        [(each.image, each.xy.tobytes(), each.answered.tobytes()) for each in table]
+        for table in (there, exemplars)
+    )
+    return there.names == exemplars.names and one == other
 
 
 def status_of(path: Path | None) -> RunStatus | None:

@@ -79,7 +79,7 @@ def _additions(one: LandmarkSet) -> dict[str, Any]:
         found[_UNIT] = one.unit
     if one.visible_probability.size:
         found["visible_probabilities"] = _numbers(one.visible_probability)
-    if not one.answered.all():
+    if one.tells_asked:
         found["keypoints_asked"] = one.answered.tolist()
     return found
 
@@ -258,7 +258,7 @@ def _keypoints(
         here = f"{where}: landmark {quoted(str(name))}"
         visible = v is not None and number(v, here) != 0
         xy = (number(x, here), number(y, here)) if visible else NOWHERE
-        told = False if asked[index] is False and not visible else None
+        told = None if asked[index] is None else visible or bool(asked[index])
         values = (*xy, *(extra[index] for extra in extras))
         yield Entry(image, canonical(str(name)), values, where, told)
 

@@ -1,6 +1,8 @@
 """labelme: a JSON file for each image, with a shape `point` for each landmark.
 
-labelme shows a picture turned as its EXIF orientation says, so its points lie in the turned picture.
+labelme shows a picture turned as its EXIF orientation says, so its points lie in the turned picture. Landmarks without
+a shape stand among the flags of the picture, as `not visible: NAME` or `not asked: NAME`, which labelme shows as boxes to
+tick.
 """
 
 from __future__ import annotations
@@ -8,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from onemark.data.keys import canonical, image_key
-from onemark.data.landmarks.entries import group_entries, point
+from onemark.data.landmarks.entries import NOWHERE, Entry, group_entries, point
 from onemark.data.landmarks.formats.base import (
     Format,
     Reading,
@@ -23,9 +25,11 @@ from onemark.data.landmarks.formats.base import (
     number,
     place_of,
 )
+from onemark.data.paths import quoted
 from onemark.types import LandmarkSet, UserError
 
 _VERSION = "5.5.0"
+_NOT_VISIBLE, _NOT_ASKED = "not visible: ", "not asked: "
 
 
 def _read(source: Source) -> Reading:
@@ -45,8 +49,18 @@ def _read(source: Source) -> Reading:
         where = f"shape {count}"
         x, y = _pair(points[0], f"{source.path}: {where}")
         entries.append(point(image, canonical(str(shape.get("label", ""))) or str(count), (x, y), where))
+    entries += _without_shape(document.get("flags"), image, {entry.name for entry in entries})
     notes = [f"{others} shapes that are no points were not used"] if others else []
     return Reading(group_entries(source.path, entries), notes, _stated_size(document, image))
+
+
+def _without_shape(flags: object, image: str, shown: Collection[str]) -> Iterator[Entry]:
+    """What the picture's flags say of landmarks that have no shape."""
+    for flag, ticked in flags.items() if isinstance(flags, dict) else ():
+        for start, asked in ((_NOT_VISIBLE, True), (_NOT_ASKED, False)):
+            name = canonical(flag.removeprefix(start))
+            if ticked is True and flag.startswith(start) and name and name not in shown:
+                yield point(image, name, NOWHERE, f"flag {quoted(flag)}", asked=asked)
 
 
 def _named(source: Source, path: str) -> str:
@@ -83,9 +97,14 @@ def _text(one: LandmarkSet, target: Target) -> str:
         for name, xy in zip(one.names, places.tolist(), strict=True)
         if all(map(math.isfinite, xy))
     ]
+    flags = {
+        f"{_NOT_VISIBLE if answered else _NOT_ASKED}{name}": True
+        for name, answered, visible in zip(one.names, one.answered, one.visible, strict=True)
+        if not visible
+    }
     document: dict[str, Any] = {
         "version": _VERSION,
-        "flags": {},
+        "flags": flags,
         "shapes": shapes,
         "imagePath": PurePosixPath(one.image).name,
         "imageData": None,
@@ -117,4 +136,5 @@ FORMAT = Format(
     rank=3,
     oriented=True,
     separate=True,
+    tells_asked=True,
 )

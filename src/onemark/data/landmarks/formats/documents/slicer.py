@@ -39,7 +39,7 @@ _SCHEMA = (
 _MM = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "dm": 100.0, "m": 1000.0}
 _SIGNS = {"LPS": (1, 1, 1), "RAS": (-1, -1, 1)}
 _POINTS = ("Fiducial", "PointList")
-_NOT_ASKED = "not asked"
+_NOT_ASKED, _NOT_VISIBLE = "not asked", "not visible"
 _UNIT = "expected_error_unit"
 _NOTE = re.compile(r"(score|expected_error|expected_error_unit)=([^\s;]+)")
 
@@ -71,7 +71,8 @@ def _text(landmarks: LandmarkSet, target: Target) -> str:
 def _control_point(landmarks: LandmarkSet, index: int, geometry: Geometry) -> dict[str, Any]:
     x, y = (float(v) for v in landmarks.xy[index])
     visible = math.isfinite(x) and math.isfinite(y)
-    unasked = [] if landmarks.answered[index] else [_NOT_ASKED]
+    why = _NOT_VISIBLE if landmarks.answered[index] else _NOT_ASKED
+    told = [why] if landmarks.tells_asked and not visible else []
     extras = {"score": landmarks.score, "expected_error": landmarks.expected_error}
     notes = [f"{k}={float(v[index])!r}" for k, v in extras.items() if v.size and math.isfinite(v[index])]
     if landmarks.unit and landmarks.expected_error.size and math.isfinite(landmarks.expected_error[index]):
@@ -79,7 +80,7 @@ def _control_point(landmarks: LandmarkSet, index: int, geometry: Geometry) -> di
     return {
         "id": str(index + 1),
         "label": landmarks.names[index],
-        "description": "; ".join(unasked + notes),
+        "description": "; ".join(told + notes),
         "position": list(geometry.to_mm((x, y))) if visible else [0.0, 0.0, 0.0],
         "selected": True,
         "locked": False,
@@ -199,7 +200,8 @@ def _entry(point: dict[str, Any], count: int, image: str, geometry: Geometry, sc
     if any(map(math.isinf, extras)):
         raise UserError(f"{where} has a score or error that is not finite; correct it")
     label = canonical(point.get("label") or "") or str(count)
-    asked = False if xy is NOWHERE and description.startswith(_NOT_ASKED) else None
+    said = {_NOT_ASKED: False, _NOT_VISIBLE: True} if xy is NOWHERE else {}
+    asked = next((answer for words, answer in said.items() if description.startswith(words)), None)
     return Entry(image, label, (*xy, extras[0], extras[1]), where, asked)
 
 

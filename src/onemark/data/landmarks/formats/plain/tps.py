@@ -1,7 +1,7 @@
 """TPS of tpsDig: points in pixels with y counted from the BOTTOM, `y_tps = image height - y`.
 
-TPS knows neither landmark names nor missing points nor scores. onemark writes the names and the height into a
-`COMMENT=` line, which other programs pass over, and `-1 -1` for a landmark that is not visible, as tpsDig
+TPS knows neither landmark names nor missing points nor scores. onemark writes the names, the height and what nobody was
+asked for into a `COMMENT=` line, which other programs pass over, and `-1 -1` for a landmark without a place, as tpsDig
 does. Scores are left out. `SCALE=` is mm per pixel and only there when the pixels are square. A foreign
 file's landmarks are called 1, 2, 3, ... Some programs count y from the top; a person has to say so.
 """
@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from onemark.data.atomic import reading_errors
 from onemark.data.images.header import Header
@@ -31,6 +33,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
 _LINE_END = re.compile(r"\r\n|\r|\n")  # splitlines would also split names, such as at U+2028
 _OURS = "onemark "
 _MISSING = "-1 -1"
+_NOT_ASKED = "not_asked"
 _MOST_DIGITS = 9
 _MOST_HEIGHT = 10**6
 _SHOWN = 5
@@ -59,7 +62,9 @@ def _block(landmarks: LandmarkSet, header: Header, number: int) -> str:
         visible = math.isfinite(x) and math.isfinite(y)
         lines.append(f"{x!r} {height - y!r}" if visible else _MISSING)
     lines += [f"IMAGE={landmarks.image}", f"ID={number}"]
-    about = {"height": height, "landmarks": landmarks.names}
+    about: dict[str, Any] = {"height": height, "landmarks": landmarks.names}
+    if landmarks.tells_asked:
+        about[_NOT_ASKED] = np.array(landmarks.names)[~landmarks.answered].tolist()
     lines.append(f"COMMENT={_OURS}{json.dumps(about)}")
     if header.spacing and math.isclose(*header.spacing, rel_tol=1e-3):
         lines.append(f"SCALE={header.spacing[0]!r}")
@@ -180,10 +185,21 @@ def _entries(source: Source, specimen: _Specimen, image: str) -> list[Entry]:
         image, height = placed
     else:
         return []
+    unasked = about.get(_NOT_ASKED)
     return [
-        point(image, canonical(name), _point(source.path, line, value, height), f"line {line}")
-        for name, (line, value) in zip(names, specimen.points, strict=True)
+        _entry(source.path, image, name, None if unasked is None else name not in unasked, number, height)
+        for name, number in zip(names, specimen.points, strict=True)
     ]
+
+
+def _entry(
+    path: Path, image: str, name: str, asked: bool | None, placed: tuple[int, str], height: float | None
+) -> Entry:
+    line, value = placed
+    xy = _point(path, line, value, height)
+    # Who placed it in another program since then has answered.
+    told = asked if asked is None or xy is NOWHERE else True
+    return point(image, canonical(name), xy, f"line {line}", asked=told)
 
 
 def _stated_height(about: Mapping[str, Any], where: str) -> Any:
@@ -198,7 +214,9 @@ def _about(specimen: _Specimen) -> dict[str, Any]:
         return {}
     try:
         about = parse_json(comment.removeprefix(_OURS), "COMMENT=")
-        return {"height": int(about["height"]), "landmarks": [str(name) for name in about["landmarks"]]}
+        read = {"height": int(about["height"]), "landmarks": [str(name) for name in about["landmarks"]]}
+        unasked = about.get(_NOT_ASKED)
+        return read if unasked is None else read | {_NOT_ASKED: [str(name) for name in unasked]}
     except (ValueError, KeyError, TypeError, OverflowError):
         return {}
 
@@ -243,4 +261,6 @@ def _recognises(source: Source) -> bool:
     return source.suffix == SUFFIX or start.startswith(("LM=", "LM3="))
 
 
-FORMAT = Format("tps", "tpsDig (.tps)", SUFFIX, _recognises, _read, _render, rank=10, claims=True)
+FORMAT = Format(
+    "tps", "tpsDig (.tps)", SUFFIX, _recognises, _read, _render, rank=10, claims=True, tells_asked=True
+)
