@@ -14,10 +14,12 @@ from PIL import Image
 from small_recipe import book, few_radiographs, place
 
 import onemark
-from onemark import Cancelled, LandmarkTable, Progress
+from onemark import Cancelled, Cohort, LandmarkSet, LandmarkTable, Progress
 from onemark.imaging.orientation import ALL
 from onemark.phantom import write_phantom_cohort
 from onemark.pipeline import recipes
+from onemark.pipeline.questions.answering import forget_moved, note_answers
+from onemark.stages.trust import ask
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +167,44 @@ def test_a_teaching_that_lies_anew_and_is_stopped_measures_no_mean_errors_across
         onemark.resume(run, exemplars=again, progress=stop)
     assert onemark.load(run).mean_error is None
     assert onemark.resume(run).mean_error is None
+
+
+def answer(cohort: Cohort, index: int, landmark: str) -> LandmarkSet:
+    """One of the two landmarks of a radiograph, as the answer to a question."""
+    one = place(cohort, index).sets[0]
+    asked = np.array([name == landmark for name in one.names])
+    return replace(one, xy=np.where(asked[:, None], one.xy, np.nan), asked=asked)
+
+
+def test_mean_errors_go_on_where_every_radiograph_has_an_answer(tmp_path: Path):
+    few, run = few_radiographs(tmp_path / "xrays"), tmp_path / "run"
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    answers = [answer(few, index, "a" if index < 5 else "b") for index in range(1, 10)]
+    model = onemark.resume(run, exemplars=LandmarkTable.from_sets(answers))
+    assert model.mean_error is not None
+    assert np.isfinite(model.mean_error.errors).all(-1).sum(0).tolist() == [4, 5]
+    now = {index: ask(model.stages, few[index], model.trust).final.xy for index in range(1, 10)}
+    side = sum(few[0].size) / 2
+    for k, some in enumerate((range(1, 5), range(5, 10))):
+        off = np.mean([place(few, index).sets[0].xy[k] - now[index][k] for index in some], 0)
+        np.testing.assert_allclose(np.nanmean(model.mean_error.errors[:, k], 0) * side, off, atol=0.3)
+
+
+def test_mean_errors_of_what_every_radiograph_answers_are_forgotten(tmp_path: Path):
+    few, run = few_radiographs(tmp_path / "xrays"), tmp_path / "run"
+    onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    answers = LandmarkTable.from_sets(answer(few, index, "a") for index in range(1, 10))
+    model = onemark.resume(run, exemplars=answers)
+    assert model.mean_error is not None
+    assert np.isnan(model.mean_error.errors).all(), "nothing tells how far the answers of the model moved"
+
+
+def test_radiographs_that_were_answered_since_say_nothing_of_how_predictions_move(tmp_path: Path):
+    few, run = few_radiographs(tmp_path / "xrays"), tmp_path / "run"
+    model = onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    taught = place(few, 0).merged(place(few, 1))
+    former = note_answers(model, place(few, 0), taught, few)
+    assert former.images == few.names[2:]
+    later = forget_moved(former, taught, LandmarkTable.from_sets([answer(few, 3, "a")]))
+    assert later.images == (few.names[2], *few.names[4:])
+    np.testing.assert_array_equal(later.xy, np.delete(former.xy, 1, 0))

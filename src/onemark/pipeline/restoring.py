@@ -109,6 +109,16 @@ def saved_orientation(folder: RunFolder) -> tuple[Tensors, Mapping[str, Any]] | 
     return saved.slots.get(ORIENTATION)
 
 
+def saved_mean_error(folder: RunFolder) -> MeanError | None:
+    """A run's answers by how far its predictions are off from them; None where it has none.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
+    saved = open_weights(folder.weights)
+    return _part(folder, saved, MEAN_ERROR, lambda: MeanError.restore(*saved.slots[MEAN_ERROR]))
+
+
 def count_finished(folder: RunFolder) -> None:
     """Count the stages whose weights were kept just before a death, so that the configuration does not know them.
 

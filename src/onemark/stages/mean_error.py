@@ -101,8 +101,11 @@ class MeanError:
         return replace(self, errors=np.where(here[:, None, None], self.errors + way, self.errors))
 
     def after(self, moved: Points) -> MeanError:
-        """The same for a model whose predictions have moved by `[K, 2]` on average, in the reference's frame."""
-        return replace(self, errors=self.errors - np.nan_to_num(moved))
+        """The same for a model whose predictions have moved by `[K, 2]` on average, in the reference's frame.
+
+        Where that is NaN, the answers so far say nothing about this model.
+        """
+        return replace(self, errors=self.errors - moved)
 
     def align(self, names: tuple[str, ...]) -> MeanError:
         """The same for other landmarks; nothing is known of new ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from onemark.pipeline.orienting import Orienter
 from onemark.stages.answers import Stages
 from onemark.stages.mean_error import SLOT, MeanError
 from onemark.stages.trust import Trust, ask
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet, Radiograph, UserError
 
-OTHERS = 16  # radiographs without answers on which it is seen how the predictions move
+OTHERS = 16  # radiographs on which it is seen how the predictions move
 _FORMER = "former"
 
 
@@ -32,8 +32,8 @@ class FormerAnswers:
 
     Attributes:
         mean_error: The answers so far and the new ones, by how far that model was off.
-        images: R radiographs that nobody annotated.
-        xy: `[R, K, 2]` what it predicted on them, px of the upright radiographs.
+        images: R radiographs of which nobody annotated all landmarks.
+        xy: `[R, K, 2]` what it predicted on them, px of the upright radiographs; NaN where there is an answer.
     """
 
     mean_error: MeanError
@@ -97,17 +97,19 @@ def note_answers(
             errors.append(mean_error.measure(way, predicted, upright.size))
     if errors:
         mean_error = mean_error.with_errors(images, np.stack(errors))
-    others = _choose_others(cohort, {*known.images, *corrected.images})
-    found = [
-        ask(model.stages, model.orientation(one).turn(one), model.trust).final
-        for one in cohort.readable(others)
-    ]
-    xy = np.stack([one.xy for one in found]) if found else np.empty((0, len(model.names), 2))
-    return FormerAnswers(mean_error, tuple(one.image for one in found), xy)
+    told = {name: _told_of(name, (known, corrected), model.names) for name in cohort.names}
+    others, places = [], []
+    for radiograph in cohort.readable(_choose_others(told)):
+        others.append(radiograph.name)
+        places.append(_predict_untold(model, radiograph, told[radiograph.name]))
+    xy = np.stack(places) if places else np.empty((0, len(model.names), 2))
+    return FormerAnswers(mean_error, tuple(others), xy)
 
 
 def forget_moved(former: FormerAnswers, known: LandmarkTable, corrected: LandmarkTable) -> FormerAnswers:
-    """The same without answers that a person has corrected since, which cannot be measured once the model learns.
+    """The same without answers that a person has corrected since, and without predictions on radiographs answered since.
+
+    They cannot be measured once the model learns.
 
     Args:
         former: A model before a teaching that has not ended.
@@ -120,7 +122,10 @@ def forget_moved(former: FormerAnswers, known: LandmarkTable, corrected: Landmar
         if moved is not None:
             changed = (moved[0].xy != moved[1].xy).any(1)
             mean_error = mean_error.moved(one.image, np.where(changed[:, None], np.nan, np.zeros(2)))
-    return replace(former, mean_error=mean_error)
+    # What is answered by now will be learned by heart, and says nothing of how the predictions move.
+    kept = [n for n, image in enumerate(former.images) if image not in corrected]
+    images = tuple(former.images[n] for n in kept)
+    return replace(former, mean_error=mean_error, images=images, xy=former.xy[kept])
 
 
 def learn_mean_error(
@@ -150,8 +155,8 @@ def learn_mean_error(
             upright = radiograph if orienter is None else orienter.find(radiograph).turn(radiograph)
             now = np.full_like(then, np.nan)
             now[at] = ask(stages, upright, trust).final.xy[common]
-            moved.append(frame.measure(now - then, then, upright.size))
-    return (frame.after(np.mean(moved, 0)) if moved else frame).align(names)
+            moved.append(frame.measure(now - then, now, upright.size))
+    return frame.after(_mean_of_known(np.array(moved).reshape(-1, len(frame.names), 2))).align(names)
 
 
 def _begin(model: Model, cohort: Cohort) -> MeanError:
@@ -194,6 +199,32 @@ def _moved_answers(
     return then, now
 
 
-def _choose_others(cohort: Cohort, annotated: Container[str]) -> list[str]:
-    others = [name for name in cohort.names if name not in annotated]
-    return pick_evenly(others, OTHERS)
+def _told_of(image: str, tables: Iterable[LandmarkTable], names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """`[K]` whether a person has answered for a landmark of a radiograph."""
+    sets = [table[image] for table in tables if image in table]
+    told = {one.names[k] for one in sets for k in np.flatnonzero(one.answered)}
+    return np.array([name in told for name in names], np.bool_)
+
+
+def _choose_others(told: Mapping[str, NDArray[np.bool_]]) -> list[str]:
+    """Radiographs without answers, and where there are few some with answers for a part of the landmarks."""
+    free = pick_evenly([name for name, here in told.items() if not here.any()], OTHERS)
+    partly = [name for name, here in told.items() if here.any() and not here.all()]
+    return free + pick_evenly(partly, OTHERS - len(free))
+
+
+def _predict_untold(model: Model, radiograph: Radiograph, told: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`[K, 2]` predictions, px of the upright radiograph; NaN where there is an answer, which models learn by heart."""
+    orientation = model.orientation(radiograph)
+    xy = ask(model.stages, orientation.turn(radiograph), model.trust).final.xy
+    marks = LandmarkSet(radiograph.name, model.names, np.where(told[:, None], np.zeros(2), np.nan))
+    # Of a mirrored radiograph, left-right pairs change places.
+    here = orientation.turn_landmarks(marks, radiograph.size).visible
+    return np.where(here[:, None], np.nan, xy)
+
+
+def _mean_of_known(ways: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`[K, 2]` mean of displacements `[R, K, 2]` over those that are no NaN; NaN where there are none."""
+    known = np.isfinite(ways).all(-1, keepdims=True)
+    count = known.sum(0)
+    return np.asarray(np.where(known, ways, 0.0).sum(0) / np.where(count, count, np.nan))

@@ -18,6 +18,7 @@ from onemark.nn.threads import spread
 from onemark.nn.training.canvases import learning_pool
 from onemark.pipeline.fit import load, open_own_cohort
 from onemark.pipeline.questions.choosing import choose_questions, measure_typicality
+from onemark.pipeline.restoring import saved_mean_error
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.progress import Progress, Sink, silent
 from onemark.stages.answers import device_of
@@ -63,14 +64,19 @@ def ask(
     unit, sets = in_one_unit(predictions, pool)
     errors = np.stack([_errors(one) for one in sets])
     open_ = np.stack([_open(one, exemplars) for one in sets])
-    single = [one for one in exemplars if not one.answered.all()]
-    counts = np.array(
-        [sum(bool(one.answered[one.names.index(name)]) for one in single) for name in sets[0].names]
-    )
+    counts = _count_answers(folder, sets[0].names)
     pairs = choose_questions(errors, measure_typicality(descriptors), open_, counts, number)
     if not pairs:
         raise UserError(f"nothing is left to ask in {pool.folder}: every radiograph is annotated")
     return Questions(tuple(_question(sets[i], k, unit) for i, k in pairs), folder.path)
+
+
+def _count_answers(folder: RunFolder, names: tuple[str, ...]) -> NDArray[np.int_]:
+    """`[K]` how many answers show each landmark's mean error by now."""
+    known = saved_mean_error(folder)
+    if known is None:
+        return np.zeros(len(names), np.int_)
+    return np.asarray(np.isfinite(known.align(names).errors).all(-1).sum(0))
 
 
 def _look(
