@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,47 @@ def test_answers_given_here_count_more_than_those_of_the_run() -> None:
     book.put("a.png", "sella", None)
     book.add([LandmarkSet("a.png", ("sella", "nasion"), np.array([[9.0, 9.0], [3.0, 4.0]]))])
     assert book.answers == {"a.png": {"sella": None, "nasion": (3.0, 4.0)}}
+
+
+def test_answers_for_a_landmark_that_had_the_new_name_before_are_dropped() -> None:
+    book = AnswerBook()
+    book.put("a.png", "sella", (1.0, 2.0))
+    book.put("a.png", "nasion", (3.0, 4.0))
+    book.rename({"sella": "nasion"})
+    assert book.answers == {"a.png": {"nasion": (1.0, 2.0)}}
+
+
+def test_imported_single_answers_are_answers_and_hide_no_prediction(
+    desktop: Desktop,
+    backend: FakeBackend,
+    xrays: Path,
+    truth: LandmarkTable,
+    single: LandmarkSet,
+    tmp_path: Path,
+) -> None:
+    first, second, third = truth.images[:3]
+    desktop.drop(make_run(tmp_path / "my-run", xrays, backend, [truth[first]]))
+    desktop.until(lambda: desktop.session.predictions)
+    nothing = replace(
+        single, image=third, xy=np.full_like(single.xy, np.nan), asked=np.zeros(len(single.xy), bool)
+    )
+    taken, kept = desktop.session.import_annotations(LandmarkTable.from_sets([single, nothing]))
+    assert (taken, kept) == (1, [])
+    assert [desktop.session.state(image) for image in (second, third)] == [State.PREDICTED] * 2
+    assert set(desktop.session.answers.answers[second]) == set(truth.names[:2])
+    assert not desktop.session.answers.answers.get(third)
+
+
+def test_imported_points_without_a_prediction_are_a_draft(
+    desktop: Desktop, truth: LandmarkTable, single: LandmarkSet, xrays: Path
+) -> None:
+    desktop.open(xrays)
+    session, second = desktop.session, truth.images[1]
+    session.set_schema(schema_from_names(truth.names, "phantom"))
+    assert session.import_annotations(LandmarkTable.from_sets([single])) == (1, [])
+    assert session.state(second) is State.ANNOTATING
+    np.testing.assert_allclose(session.annotations[second].xy[0], single.xy[0])
+    assert not session.answers.answers
 
 
 def test_exemplars_come_back_under_the_names_that_the_landmarks_have_here(

@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from onemark.data.cohort import Cohort
+from onemark.data.landmarks.schema import schema_from_names
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.questions import Questions
 from onemark.gui.controllers.asking import NUMBER
@@ -112,6 +113,59 @@ def test_asking_again_passes_over_what_is_answered(
     assert [one.image for one in asked.app.asking.round.questions] == list(truth.images[2:])
     press(asked, KEY.Key_S)
     assert saved_answers(asked) == given
+
+
+def test_a_radiograph_that_is_finished_since_is_not_asked_about(
+    annotated: Desktop, truth: LandmarkTable, backend: FakeBackend
+) -> None:
+    annotated.train()
+    session, done = annotated.session, truth.images[1]
+    session.show(done)
+    session.confirm()
+    annotated.app.asking.start()
+    annotated.until(lambda: annotated.app.asking.radiograph is not None)
+    assert done not in {one.image for one in annotated.app.asking.round.questions}
+
+
+def test_a_landmark_that_the_window_no_longer_has_is_not_asked_for(
+    annotated: Desktop, truth: LandmarkTable, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotated.train()
+    session, names, ask, numbers = annotated.session, truth.names, backend.ask, []
+    monkeypatch.setattr(
+        backend, "ask", lambda run, cohort, number: (numbers.append(number), ask(run, cohort, number))[1]
+    )
+    session.set_schema(schema_from_names(names[1:], "shorter"), renaming=False)
+    annotated.app.asking.start()
+    annotated.until(lambda: not annotated.app.asking.waiting)
+    assert names[0] not in {one.landmark for one in annotated.app.asking.round.questions}
+    assert numbers == [NUMBER + len(session.cohort)], "all that the run may ask about it"
+    session.set_schema(schema_from_names((names[0], *names[2:]), "renamed"))
+    assert annotated.app.session_store.names_of_run() == {names[1]: names[0]}
+    annotated.app.asking.start()
+    annotated.until(lambda: annotated.app.asking.radiograph is not None)
+    asked = {one.landmark for one in annotated.app.asking.round.questions}
+    assert names[0] not in asked, "the run means another landmark by this name"
+
+
+def test_answers_are_shown_on_their_radiograph_and_confirmed_with_it(
+    asked: Desktop, truth: LandmarkTable
+) -> None:
+    session, image, names = asked.session, truth.images[1], truth.names
+    press(asked, KEY.Key_N)
+    session.answers.put(image, names[2], (7.0, 9.0))
+    session.show(image)
+    guess = session.predictions[image].xy
+    shown = session.shown_annotation
+    assert np.isnan(shown.xy[0]).all()
+    assert shown.hidden[0]
+    np.testing.assert_allclose(shown.xy[[1, 2]], [guess[1], (7, 9)])
+    exported = {one.image: one for one in session.collect_results()}[image]
+    np.testing.assert_allclose(exported.xy[[1, 2]], [guess[1], (7, 9)])
+    assert exported.expected_error[2] == 0 < exported.expected_error[1]
+    session.confirm()
+    sets = {one.image: one for one in asked.app.session_store.collect_sets()}
+    np.testing.assert_allclose(sets[image].xy[[0, 2]], [(np.nan, np.nan), (7, 9)])
 
 
 def test_a_second_press_goes_on_with_the_round(asked: Desktop) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtpy.QtCore import QObject, Signal
 
 from onemark.data.questions import Question, Questions
@@ -9,6 +11,7 @@ from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
 from onemark.gui.controllers.training import Training
 from onemark.gui.state.questioning import Place, Round
+from onemark.gui.state.run_status import read_exemplars
 from onemark.types import Radiograph, UserError
 
 NUMBER = 20  # questions in a round: about two minutes
@@ -61,8 +64,7 @@ class Asking(QObject):
         self.context.session.check_not_reading()
         if self.waiting or (self.round is not None and self.round.current is not None):
             return
-        # The run knows only the answers that it was taught.
-        number = NUMBER + sum(map(len, self.session_store.answers.answers.values()))
+        number = NUMBER + self._count_idle(run, len(cohort))
         token = self._token = object()
         self.round = None
         self.context.background.run(
@@ -82,18 +84,20 @@ class Asking(QObject):
         """Take a place in px, or None for "not visible", as the answer, and go on."""
         if self.round is None or self.round.current is None:
             return
-        self.session_store.answers.put(self.round.current.image, self.landmark, place)
-        self.session_store.save()
+        image = self.round.current.image
+        self.session_store.answers.put(image, self.landmark, place)
         self.round.answer(place)
+        self.context.session.annotations_changed.emit(image)  # saves it, and shows it on its radiograph
         self._show()
 
     def skip(self) -> None:
         """Go on without an answer."""
         if self.round is None or self.round.current is None:
             return
-        self.session_store.answers.drop(self.round.current.image, self.landmark)
-        self.session_store.save()
+        image = self.round.current.image
+        self.session_store.answers.drop(image, self.landmark)
         self.round.skip()
+        self.context.session.annotations_changed.emit(image)
         self._show()
 
     def back(self) -> None:
@@ -112,10 +116,29 @@ class Asking(QObject):
     def _take(self, token: object, questions: Questions) -> None:
         if token is not self._token:
             return  # another folder was opened, or a training has begun
-        known = self.session_store.answers.answers
-        open_ = [one for one in questions if self._own_name(one.landmark) not in known.get(one.image, {})]
-        self._token, self.round = None, Round(open_[:NUMBER])
+        self._token, self.round = None, Round([one for one in questions if self._is_open(one)][:NUMBER])
         self._show()
+
+    def _count_idle(self, run: Path, radiographs: int) -> int:
+        """How many questions the run may choose that are not open, because it knows only what it was taught."""
+        answered = sum(map(len, self.session_store.answers.answers.values()))
+        untaught = len(self.context.session.schema) * sum(1 for _ in self.session_store.list_untaught())
+        taught = read_exemplars(run)
+        absent = sum(not self._has(name) for name in (taught.names if taught is not None else ()))
+        return answered + untaught + absent * radiographs
+
+    def _has(self, landmark: str) -> bool:
+        """Whether the window has a landmark of the run, which may have another name now."""
+        names = self.session_store.names_of_run()
+        taken_over = landmark in names.values() and landmark not in names
+        return self._own_name(landmark) in self.context.session.schema.names and not taken_over
+
+    def _is_open(self, question: Question) -> bool:
+        """Whether the window has the landmark, and the person has neither answered nor finished the radiograph."""
+        session = self.context.session
+        answered = self._own_name(question.landmark) in session.answers.answers.get(question.image, {})
+        finished = question.image in set(session.list_finished())
+        return self._has(question.landmark) and not (finished or answered)
 
     def _fail(self, token: object, error: BaseException) -> None:
         if token is not self._token:

@@ -141,9 +141,9 @@ class Opening(QObject):
             session.set_schema(schema_from_names(exemplars.names, "of the run"), renaming=False)
         if set(exemplars.names) & set(session.schema.names):
             # Single answers would hide the predictions of their radiographs as unfinished points.
-            whole = LandmarkTable.from_sets(one for one in exemplars if one.answered.all())
+            whole = LandmarkTable.from_sets(one for one in exemplars if session.is_complete(one))
             session.import_annotations(whole)
-        store.answers.add(one for one in exemplars if not one.answered.all())
+        store.answers.add(one for one in exemplars if not session.is_complete(one))
         store.save()
 
     def _take_pairs(self, pairs: Pairs) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
 from onemark.data.landmarks.schema import Schema
@@ -46,7 +47,6 @@ class SessionStore(QObject):
         self.suggestion_run: Path | None = None
         self.aliases: dict[str, dict[str, str]] = {}
         self.preferences = Preferences.from_napari()
-        self.answers = AnswerBook()
         self._autosave: autosave.Autosave | None = None
         self._orphans: dict[str, Any] = {}
         self.waiting_reading: dict[str, Any] | None = None
@@ -95,6 +95,11 @@ class SessionStore(QObject):
         return saved or not self.holds_work
 
     @property
+    def answers(self) -> AnswerBook:
+        """The person's answers to questions."""
+        return self.context.session.answers
+
+    @property
     def holds_work(self) -> bool:
         """Whether there are points or answers, even such as a second reading hides."""
         session = self.context.session
@@ -121,10 +126,21 @@ class SessionStore(QObject):
 
     def has_new_exemplar(self) -> bool:
         """Whether the last run was not taught all landmarks of some finished radiograph."""
-        taught, finished = read_exemplars(self.run), self.context.session.list_finished()
-        return taught is not None and any(
-            image not in taught or not taught[image].answered.all() for image in finished
-        )
+        return any(True for _ in self.list_untaught())
+
+    def list_untaught(self) -> Iterator[str]:
+        """List the finished radiographs of which the last run was not taught all; none where that is unknown."""
+        taught, names = read_exemplars(self.run), self.names_of_run()
+        if taught is None:
+            return
+        told = {
+            one.image: {names.get(one.names[k], one.names[k]) for k in np.flatnonzero(one.answered)}
+            for one in taught
+        }
+        landmarks = set(self.context.session.schema.names)
+        for image in self.context.session.list_finished():
+            if not landmarks <= told.get(image, set()):
+                yield image
 
     def count_kept(self) -> int:
         """How many radiographs the last run was taught that have no finished points and no answers any more."""
@@ -134,7 +150,6 @@ class SessionStore(QObject):
         return 0 if taught is None else len(taught) - sum(image in taught for image in now)
 
     def _follow_names(self, renamed: dict[str, str]) -> None:
-        self.answers.rename(renamed)
         # The networks of a run go by its own names, so they stay there, and the window translates.
         for run in filter(None, (self.run, self.former)):
             names = self.aliases.setdefault(str(run), {})

@@ -150,7 +150,7 @@ class BackgroundRun:
             table,
             self.order.cohort,
             log=getattr(self.model, "log", ()),
-            annotated=self.order.exemplars.images,
+            annotated=self.order.exemplars.annotated().images,
             minutes=self.order.minutes,
             others=self._others,
         )

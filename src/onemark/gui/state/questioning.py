@@ -14,6 +14,7 @@ from onemark.types import LandmarkSet
 Place = tuple[float, float]
 HIDDEN = None
 """The answer "not visible"."""
+NOWHERE = (np.nan, np.nan)
 
 
 @dataclass
@@ -83,17 +84,29 @@ class AnswerBook:
         self.answers.get(image, {}).pop(landmark, None)
 
     def rename(self, renamed: Mapping[str, str]) -> None:
-        """Follow new names of landmarks."""
+        """Follow new names of landmarks; answers for one that had such a name before, and no other now, are dropped."""
         for image, known in self.answers.items():
-            self.answers[image] = {renamed.get(name, name): place for name, place in known.items()}
+            self.answers[image] = {
+                renamed.get(name, name): place
+                for name, place in known.items()
+                if name in renamed or name not in renamed.values()
+            }
 
-    def sets(self, names: tuple[str, ...], cohort: Container[str]) -> list[LandmarkSet]:
-        """The answers as landmarks of each radiograph of the cohort; nobody was asked for the others."""
+    def laid_over(self, one: LandmarkSet) -> LandmarkSet:
+        """A prediction with the person's answers in the place of its own."""
+        placed = self.sets(one.names, (one.image,), (one.image,))
+        return one.with_answers(placed[0]) if placed else one
+
+    def sets(
+        self, names: tuple[str, ...], cohort: Container[str], images: Iterable[str] | None = None
+    ) -> list[LandmarkSet]:
+        """The answers as landmarks of each radiograph of the cohort, or of some; nobody was asked for the others."""
         found = []
-        for image, known in self.answers.items():
+        for image in self.answers if images is None else images:
+            known = self.answers.get(image, {})
             asked = np.array([name in known for name in names], np.bool_)
             if image in cohort and asked.any():
-                places = [known.get(name) or (np.nan, np.nan) for name in names]
+                places = [known.get(name) or NOWHERE for name in names]
                 found.append(LandmarkSet(image, names, np.array(places, float), asked=asked))
         return found
 

@@ -74,7 +74,7 @@ def read_predictions(run: Path, cohort: Cohort) -> Predictions:
     folder = RunFolder.open(run)
     sets = (one for one in read_landmarks(run / "landmarks.csv") if one.image in cohort)
     converted = list(convert_errors(cohort, sets, read_spacing(run)))
-    placed = folder.exemplars().images if (run / "exemplars.csv").is_file() else ()
+    placed = folder.exemplars().annotated().images if (run / "exemplars.csv").is_file() else ()
     verdict = judge(converted, cohort, log=folder.log(), annotated=placed, minutes=folder.config.minutes)
     return Predictions.from_sets(converted, cohort, verdict)
 

@@ -13,6 +13,7 @@ from onemark.data.landmarks.schema import EMPTY, Schema, match_names
 from onemark.data.suggestion import Suggestion
 from onemark.gui.state.annotation import Annotation, State, Step, are_absent, are_same, find_changed
 from onemark.gui.state.predictions import Predictions, rename, restrict
+from onemark.gui.state.questioning import AnswerBook
 from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 
@@ -37,6 +38,7 @@ class Session:
         current: Name of the radiograph in view, or None.
         landmark: Index of the landmark to place next.
         annotations: Radiograph -> the person's points; radiographs that nobody has touched are missing.
+        answers: The person's answers to questions about single landmarks.
         predictions: Radiograph -> predicted landmarks.
         errors: Radiograph -> its mean expected error, all in `error_unit`.
         error_unit: `mm` when every spacing is known, else `px`; empty where there are no predictions.
@@ -61,6 +63,7 @@ class Session:
         self.current: str | None = None
         self.landmark = 0
         self.annotations: dict[str, Annotation] = {}
+        self.answers = AnswerBook()
         self.predictions: dict[str, LandmarkSet] = {}
         self.errors: dict[str, float] = {}
         self.error_unit = ""
@@ -159,7 +162,6 @@ class Session:
         """
         self.check_not_reading()
         sources = match_names(self.schema.names, schema.names, renaming=renaming)
-        self._rename_predictions(schema.names, sources)
         for image in self.annotations:
             self.annotations[image] = self.annotations[image].reorder(sources)
         for steps in (*self._undo.values(), *self._redo.values()):
@@ -172,6 +174,8 @@ class Session:
         }
         self.schema = schema
         if renamed:
+            self.predictions = {image: rename(one, renamed) for image, one in self.predictions.items()}
+            self.answers.rename(renamed)
             self.renamed.emit(renamed)
         self._ask_from(min(self.landmark, max(len(schema) - 1, 0)))
         self.schema_changed.emit()
@@ -211,7 +215,7 @@ class Session:
         if image in self.annotations:
             return self.annotations[image]
         if image in self.predictions:
-            return self._annotation_from(self.predictions[image], corrects=True)
+            return self._annotation_from(self.answers.laid_over(self.predictions[image]), corrects=True)
         return Annotation.blank(len(self.schema))
 
     def edit(self, change: Callable[[Annotation], Annotation], *, ask_next: bool = True) -> None:
@@ -326,7 +330,7 @@ class Session:
         return self.suggestion.place(image)
 
     def import_annotations(self, table: LandmarkTable) -> tuple[int, list[str]]:
-        """Import points placed elsewhere as exemplars.
+        """Import points placed elsewhere as exemplars, and single answers, which hide no predictions, as answers.
 
         Args:
             table: Landmarks of radiographs, some of which may be in the cohort.
@@ -338,20 +342,23 @@ class Session:
             UserError: a second reading is under way.
         """
         self.check_not_reading()
-        taken, kept = 0, []
-        for one in table:
-            if self.cohort is None or one.image not in self.cohort:
-                continue
-            if one.image in self.annotations:
-                kept.append(one.image)
-                continue
-            self._remember(one.image, self._annotation_from(one))
-            taken += 1
+        there = [one for one in table if self.cohort is not None and one.image in self.cohort]
+        taken, kept = 0, [one.image for one in there if one.image in self.annotations]
+        for one in (one for one in there if one.image not in kept):
+            if one.image in self.predictions and not self.is_complete(one):
+                self.answers.add([one])
+            else:
+                self._remember(one.image, self._annotation_from(one))
+            taken += bool(one.answered.any())
         if taken:
             self._ask_from(self.landmark)
             self.annotations_changed.emit("")
             self.landmark_changed.emit()
         return taken, kept
+
+    def is_complete(self, one: LandmarkSet) -> bool:
+        """Whether points are enough for a finished radiograph."""
+        return self._annotation_from(one).complete
 
     def state(self, image: str) -> State:
         """What is known about a radiograph."""
@@ -376,7 +383,8 @@ class Session:
 
     def collect_results(self) -> list[LandmarkSet]:
         """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
-        best = self.predictions | {one.image: one for one in self.exemplar_sets()}
+        predicted = {image: self.answers.laid_over(one) for image, one in self.predictions.items()}
+        best = predicted | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
         # The model still predicts a landmark that the person has since removed from the schema.
         sets = (restrict(best[name], self.schema.names or best[name].names) for name in names)
@@ -388,12 +396,3 @@ class Session:
         names = self.schema.names
         xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
         return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)
-
-    def _rename_predictions(self, names: tuple[str, ...], sources: list[int | None]) -> None:
-        pairs = (
-            (self.schema.names[i], name) for i, name in zip(sources, names, strict=True) if i is not None
-        )
-        renamed = {old: new for old, new in pairs if old != new}
-        if renamed:
-            for image, one in self.predictions.items():
-                self.predictions[image] = rename(one, renamed)
