@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 
+from onemark.nn.fabric import Fabric
 from onemark.nn.processes import ONE, Processes
 from onemark.types import UserError
 

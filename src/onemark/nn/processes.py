@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
+from onemark.nn.fabric import DDPStrategy
 from onemark.types import UserError
 
 

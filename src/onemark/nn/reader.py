@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.ellipses import pixel_scale, scale_to
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
+from onemark.nn.fabric import Fabric
 from onemark.nn.folding import fold, is_training, weights_version
 from onemark.types import Evidence, LandmarkSet, Radiograph, UserError
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort, open_cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import printable
 from onemark.imaging.orientation import Pairs
 from onemark.nn.device import choose, fabric_for, same_threads
+from onemark.nn.fabric import Fabric
 from onemark.nn.processes import ONE, Processes
 from onemark.nn.training.ranks import wait_for_all
 from onemark.options import check_budget_and_seed

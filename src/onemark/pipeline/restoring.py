@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 
 from onemark.data.paths import printable
+from onemark.nn.fabric import Fabric
 from onemark.nn.weights import SavedWeights, Tensors, open_weights
 from onemark.pipeline.orienting import SLOT as ORIENTATION
 from onemark.pipeline.orienting import Orienter

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.imaging.orientation import Orientation
 from onemark.nn.device import fabric_for
+from onemark.nn.fabric import Fabric
 from onemark.nn.training.canvases import learning_pool
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import write_weights

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.letterbox import Size
+from onemark.nn.fabric import Fabric
 from onemark.nn.training.canvases import ResolutionLevel, cohort_canvas, cohort_framing, resolution_levels
 from onemark.nn.training.loop import TrainingContext
 from onemark.nn.weights import Tensors

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from typing import Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.letterbox import Size
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.shape import Shape
 from onemark.nn.reader import Reader
 from onemark.nn.training.canvases import STRETCH, ResolutionLevel

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from lightning_fabric import Fabric
-
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.nn.device import fabric_for
+from onemark.nn.fabric import Fabric
 from onemark.nn.training.canvases import CanvasCache, CanvasExemplar
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.weights import Tensors

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
@@ -28,6 +27,7 @@ from onemark.nn.embedding.embed import (
     window_cosines,
 )
 from onemark.nn.embedding.locate import describe, find
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import ResolutionLevel, adapt_intensity, level_at
 from onemark.nn.training.exemplars import draw_exemplars

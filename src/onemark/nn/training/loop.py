@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.device import memory_errors
+from onemark.nn.fabric import Fabric
 from onemark.nn.threads import giving_way
 from onemark.nn.training.checkpoint import Checkpoint
 from onemark.nn.training.parts import SMALLEST, PartedGradient

@@ -7,11 +7,11 @@ import math
 import time
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.letterbox import Size
 from onemark.nn.device import lacks_memory
+from onemark.nn.fabric import Fabric
 from onemark.nn.threads import giving_way
 from onemark.nn.training.ranks import follow_first
 

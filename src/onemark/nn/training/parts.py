@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.device import lacks_memory
+from onemark.nn.fabric import Fabric
 from onemark.nn.training.ranks import sum_over
 from onemark.nn.training.task import Task
 from onemark.types import LostRank

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
+from onemark.nn.fabric import Fabric
 from onemark.types import LostRank
 
 

@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from onemark.imaging.keypoints import sift_points
@@ -22,6 +21,7 @@ from onemark.nn.embedding.embed import Embedder, Maps, TwoEmbedders
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find, find_product, level_maps
 from onemark.nn.embedding.patches import patches_around
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from onemark.imaging.augment import sample
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.augment import UNCHANGED, Intensity
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import pixels_to_cells
 from onemark.nn.training.canvases import CanvasExemplar, ResolutionLevel
 from onemark.nn.training.exemplars import carriers

@@ -10,13 +10,13 @@ from typing import Self
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from onemark.data.choice import pick_evenly
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.device import memory_errors
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import REMEDY, landmark_set
 from onemark.nn.recent import Recent

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.augment import Geometry, Intensity, Warp
@@ -17,6 +16,7 @@ from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.embed import Maps, whole_cosines
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.training.canvases import adapt_intensity
 from onemark.stages.match.sla.config import SLAConfig

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.letterbox import Size
@@ -15,6 +14,7 @@ from onemark.nn.backbones.context import split_dim
 from onemark.nn.backbones.unet import STRIDES
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, describe, find
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar, ResolutionLevel

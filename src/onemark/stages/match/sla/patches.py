@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.imaging.augment import JITTER, Geometry, Warp
@@ -19,6 +18,7 @@ from onemark.nn.embedding.embed import Maps, vectors_at
 from onemark.nn.embedding.locate import PEAK_RADIUS, Vectors, find_product, level_maps, nearest_cells
 from onemark.nn.embedding.patches import Contrast, corners_around, crop, patches_around
 from onemark.nn.embedding.several import combine
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks
 from onemark.stages.match.sla.config import SLAConfig
 from onemark.stages.match.sla.network import LandmarkNet

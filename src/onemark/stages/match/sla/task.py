@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from onemark.nn.embedding.dense import DenseBatch, DenseOptions, DenseTask
+from onemark.nn.fabric import Fabric
 from onemark.nn.training.canvases import ResolutionLevel
 from onemark.nn.training.exemplars import carriers
 from onemark.progress import Progress, Sink

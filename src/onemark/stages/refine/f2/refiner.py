@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from lightning_fabric import Fabric
 
 from onemark.imaging.letterbox import Letterbox, Size
 from onemark.nn.backbones import pretrained
+from onemark.nn.fabric import Fabric
 from onemark.nn.heatmaps.decode import Peaks, cells_to_pixels, soft_peaks
 from onemark.nn.reader import Reader, landmark_set
 from onemark.nn.training.canvases import STRETCH, ResolutionLevel
