@@ -160,6 +160,11 @@ def test_answers_are_shown_on_their_radiograph_and_confirmed_with_it(
     assert np.isnan(shown.xy[0]).all()
     assert shown.hidden[0]
     np.testing.assert_allclose(shown.xy[[1, 2]], [guess[1], (7, 9)])
+    said = asked.control("review.point").text
+    session.select(2)
+    asked.until(lambda: "as you answered" in said())
+    session.select(1)
+    asked.until(lambda: "as you answered" not in said())
     exported = {one.image: one for one in session.collect_results()}[image]
     np.testing.assert_allclose(exported.xy[[1, 2]], [guess[1], (7, 9)])
     assert exported.expected_error[2] == 0 < exported.expected_error[1]

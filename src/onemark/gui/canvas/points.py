@@ -186,8 +186,9 @@ class PointsEditor:
         layer.refresh()
 
     def _compute_colours(self) -> NDArray[np.float64]:
-        if self.session.state(str(self.session.current)) is State.PREDICTED:
-            prediction = self.session.predictions[str(self.session.current)]
+        image = str(self.session.current)
+        prediction = self.session.prediction_of(image)
+        if prediction is not None and self.session.state(image) is State.PREDICTED:
             errors = dict(zip(prediction.names, prediction.expected_error, strict=False))
             names = self.session.schema.names
             return error_colours(

@@ -207,7 +207,7 @@ class ReviewPage(Page):
         unlearned = self._list_unlearned()
         if unlearned:
             return _compose_unlearned(unlearned)
-        one = session.predictions.get(session.current or "")
+        one = session.prediction_of(session.current or "")
         if one is None or not len(session.schema):
             return "Train in step 3. The least certain radiographs then come first in the list."
         if session.state(one.image) in (State.EXEMPLAR, State.ANNOTATING):
@@ -216,8 +216,12 @@ class ReviewPage(Page):
         if name not in one.names or not one.expected_error.size:
             return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
-        here = f"{name.capitalize()}: {error:.1f} {one.unit or self._legend.unit}{_compose_doubt(one, name)}."
-        return f"{self._compose_median()}{here} Drag a point to correct it, then confirm."
+        here = f"{error:.1f} {one.unit or self._legend.unit}{_compose_doubt(one, name)}"
+        if name in session.answers.answers.get(one.image, {}):
+            here = "as you answered"
+        return (
+            f"{self._compose_median()}{name.capitalize()}: {here}. Drag a point to correct it, then confirm."
+        )
 
 
 def _compose_doubt(one: LandmarkSet, name: str) -> str:

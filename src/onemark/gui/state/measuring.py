@@ -59,7 +59,7 @@ def collect_shown(session: Session) -> LandmarkSet | None:
     if session.current is None or not annotation.placed.any():
         return None
     one = LandmarkSet(session.current, session.schema.names, annotation.xy)
-    prediction = session.predictions.get(session.current)
+    prediction = session.prediction_of(session.current)
     if prediction is None or not annotation.corrects or not prediction.expected_error.size:
         return one
     rows = {name: i for i, name in enumerate(prediction.names)}

@@ -214,9 +214,12 @@ class Session:
         """As `shown_annotation`, for any radiograph."""
         if image in self.annotations:
             return self.annotations[image]
-        if image in self.predictions:
-            return self._annotation_from(self.answers.laid_over(self.predictions[image]), corrects=True)
-        return Annotation.blank(len(self.schema))
+        one = self.prediction_of(image)
+        return self._annotation_from(one, corrects=True) if one else Annotation.blank(len(self.schema))
+
+    def prediction_of(self, image: str) -> LandmarkSet | None:
+        """A prediction with the person's answers in it; None where there is none."""
+        return self.answers.laid_over(self.predictions[image]) if image in self.predictions else None
 
     def edit(self, change: Callable[[Annotation], Annotation], *, ask_next: bool = True) -> None:
         """Change the points in view; the step can be undone.
@@ -342,8 +345,8 @@ class Session:
             UserError: a second reading is under way.
         """
         self.check_not_reading()
-        there = [one for one in table if self.cohort is not None and one.image in self.cohort]
-        taken, kept = 0, [one.image for one in there if one.image in self.annotations]
+        taken, there = 0, [one for one in table if self.cohort is not None and one.image in self.cohort]
+        kept = [one.image for one in there if one.image in self.annotations]
         for one in (one for one in there if one.image not in kept):
             if one.image in self.predictions and not self.is_complete(one):
                 self.answers.add([one])
@@ -383,7 +386,7 @@ class Session:
 
     def collect_results(self) -> list[LandmarkSet]:
         """Collect what to export, in the cohort's order: the person's finished points, else the predictions."""
-        predicted = {image: self.answers.laid_over(one) for image, one in self.predictions.items()}
+        predicted = {one.image: self.answers.laid_over(one) for one in self.predictions.values()}
         best = predicted | {one.image: one for one in self.exemplar_sets()}
         names = [name for name in (self.cohort.names if self.cohort else ()) if name in best]
         # The model still predicts a landmark that the person has since removed from the schema.
