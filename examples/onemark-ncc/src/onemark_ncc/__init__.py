@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from skimage.feature import match_template
 from skimage.transform import downscale_local_mean
 
 from onemark.imaging.letterbox import Letterbox, Size
+from onemark.nn.fabric import Fabric
 from onemark.nn.reader import landmark_set
 from onemark.nn.training.canvases import STRETCH, CanvasCache, CanvasExemplar
 from onemark.nn.weights import Tensors
