@@ -151,6 +151,16 @@ class LandmarkSet:
         return LandmarkSet(self.image, names, self.xy[at], score, error, self.unit, asked, ellipse, seen)
 
     @property
+    def answered_names(self) -> frozenset[str]:
+        """The landmarks that a person was asked for."""
+        return frozenset(self.names[k] for k in np.flatnonzero(self.answered))
+
+    @property
+    def hidden_names(self) -> tuple[str, ...]:
+        """The landmarks that a person was asked for and that have no place: those that are not visible."""
+        return tuple(self.names[k] for k in np.flatnonzero(self.answered & ~self.visible))
+
+    @property
     def tells_asked(self) -> bool:
         """Whether a file has to say what was asked: not all was, or nothing is visible, which without it is a mistake."""
         return not self.answered.all() or bool(self.asked.size and not self.visible.any())

@@ -174,9 +174,6 @@ def test_an_exemplar_given_again_counts_as_a_whole_and_single_answers_do_not():
     assert both["p.png"].answered.tolist() == [True, False]
     single = LandmarkTable.from_sets([replace(again, asked=np.array([True]))])
     np.testing.assert_array_equal(merge_exemplars(known, single)["p.png"].xy, [(3, 3), (2, 2)])
-    other = merge_exemplars(known, single, replaced=["p.png"])
-    assert other.images == ("p.png", "q.png")
-    np.testing.assert_array_equal(other["p.png"].xy, [(3, 3), NAN])
 
 
 def test_a_landmark_that_is_on_no_exemplar_any_more_is_dropped():

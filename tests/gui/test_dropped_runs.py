@@ -110,7 +110,10 @@ def test_imported_single_answers_are_answers_and_hide_no_prediction(
     assert (taken, kept) == (1, [])
     assert [desktop.session.state(image) for image in (second, third)] == [State.PREDICTED] * 2
     assert set(desktop.session.answers.answers[second]) == set(truth.names[:2])
-    assert not desktop.session.answers.answers.get(third)
+    assert third not in desktop.session.answers.answers
+    moved = replace(single, xy=single.xy + 1)
+    desktop.session.import_annotations(LandmarkTable.from_sets([moved]))
+    np.testing.assert_allclose(desktop.session.answers.answers[second][truth.names[0]], moved.xy[0])
 
 
 def test_imported_points_without_a_prediction_are_a_draft(

@@ -173,6 +173,19 @@ def test_answers_are_shown_on_their_radiograph_and_confirmed_with_it(
     np.testing.assert_allclose(sets[image].xy[[0, 2]], [(np.nan, np.nan), (7, 9)])
 
 
+def test_an_answer_is_put_into_a_correction_that_is_begun(asked: Desktop, truth: LandmarkTable) -> None:
+    session, image, names = asked.session, truth.images[1], truth.names
+    session.show(image)
+    session.place(3, (5, 6))
+    press(asked, KEY.Key_N)
+    assert session.annotations[image].hidden[0]
+    session.answer(image, names[1], (7.0, 9.0))
+    np.testing.assert_allclose(session.annotations[image].xy[[1, 3]], [(7, 9), (5, 6)])
+    session.confirm()
+    sets = {one.image: one for one in asked.app.session_store.collect_sets()}
+    np.testing.assert_allclose(sets[image].xy[[0, 1, 3]], [(np.nan, np.nan), (7, 9), (5, 6)])
+
+
 def test_a_second_press_goes_on_with_the_round(asked: Desktop) -> None:
     press(asked, KEY.Key_Return)
     before = asked.app.asking.round

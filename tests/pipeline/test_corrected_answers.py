@@ -208,3 +208,14 @@ def test_radiographs_that_were_answered_since_say_nothing_of_how_predictions_mov
     later = forget_moved(former, taught, LandmarkTable.from_sets([answer(few, 3, "a")]))
     assert later.images == (few.names[2], *few.names[4:])
     np.testing.assert_array_equal(later.xy, np.delete(former.xy, 1, 0))
+
+
+def test_the_same_answers_given_again_are_no_news(tmp_path: Path):
+    few, run = few_radiographs(tmp_path / "xrays"), tmp_path / "run"
+    model = onemark.fit(few, place(few, 0), recipe="small", out=run, device="cpu", orient=False)
+    answers = LandmarkTable.from_sets(answer(few, index, "a") for index in range(1, 10))
+    former = note_answers(model, place(few, 0), answers, few)
+    assert former.images == few.names[1:]
+    again = forget_moved(former, place(few, 0).merged(answers), answers)
+    assert again.images == former.images
+    np.testing.assert_array_equal(again.xy, former.xy)

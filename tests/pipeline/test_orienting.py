@@ -17,7 +17,7 @@ from onemark import Cohort, LandmarkTable, Progress, Radiograph
 from onemark.imaging.orientation import ALL, UPRIGHT, Orientation
 from onemark.phantom import write_phantom_cohort
 from onemark.pipeline import trainer
-from onemark.pipeline.orienting import Orienter, learn_orientations
+from onemark.pipeline.orienting import Orienter, find_reference, learn_orientations
 from onemark.pipeline.questions.answering import FormerAnswers, learn_mean_error
 from onemark.stages.mean_error import MeanError
 from onemark.testing import KnownPoints
@@ -305,3 +305,11 @@ def test_stages_are_judged_on_radiographs_of_which_is_known_how_they_lie(
     assert judged == [tuple(name for name in cohort.names if name in model.orienter.known)]
     assert model.cohort is not None
     assert model.cohort.names == cohort.names
+
+
+def test_a_radiograph_that_shows_nothing_does_not_say_how_the_others_lie():
+    names, nothing = ("a", "b"), np.full((2, 2), np.nan)
+    hidden = LandmarkSet("hand.png", names, nothing, asked=np.ones(2, bool))
+    shown = LandmarkSet("skull.png", names, np.ones((2, 2)))
+    assert find_reference(LandmarkTable.from_sets([hidden, shown])) == "skull.png"
+    assert find_reference(LandmarkTable.from_sets([shown, hidden])) == "skull.png"

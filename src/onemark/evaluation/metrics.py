@@ -330,7 +330,7 @@ def _measure_errors(
 def _find_hidden(ours: LandmarkSet, theirs: LandmarkSet) -> list[bool]:
     """Of each landmark that the truth says is not visible, whether the predictions place it."""
     placed = {name for name, there in zip(ours.names, ours.visible, strict=True) if there}
-    return [name in placed for name in np.array(theirs.names)[theirs.answered & ~theirs.visible]]
+    return [name in placed for name in theirs.hidden_names]
 
 
 def _axis_scale(spacing: Spacing | Mapping[str, Spacing | None] | None, image: str) -> tuple[float, float]:

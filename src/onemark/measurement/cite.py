@@ -158,16 +158,20 @@ def _papers(facts: RunFacts) -> list[str]:
 
 
 def _describe_training(facts: RunFacts) -> str:
-    count = len(facts.annotated)
-    annotated = "one radiograph" if count == 1 else f"{count} radiographs"
+    count, answers = len(facts.annotated), sum(facts.answers.values())
     chosen = ", which onemark had suggested," if facts.suggested else ""
     numbers = ", ".join(f"[{k}]" for k in range(2, 2 + len(_papers(facts))))
-    count = sum(facts.answers.values())
-    single = f" and answered for {count} single landmark{'s' * (count > 1)} of others" if count else ""
+    done = []
+    if count:
+        annotated = "one radiograph" if count == 1 else f"{count} radiographs"
+        done.append(f"annotated {annotated}{chosen} of a cohort of {facts.radiographs}")
+    if answers:
+        where = "others" if count else f"{len(facts.answers)} radiographs of a cohort of {facts.radiographs}"
+        done.append(f"answered for {answers} single landmark{'s' * (answers > 1)} of {where}")
     return (
         f"{facts.landmarks} landmarks were detected with onemark {facts.version} [1], recipe {facts.recipe!r}, whose "
-        f"methods follow {numbers}. A person annotated {annotated}{chosen} of a cohort of {facts.radiographs}{single}; "
-        "the model learned from these annotations and from the other radiographs without labels."
+        f"methods follow {numbers}. A person {' and '.join(done)}; the model learned from these annotations and from the "
+        "other radiographs without labels."
     )
 
 

@@ -82,8 +82,7 @@ def fit(
         out, progress = None, silent
     with locked(out, make=True) if out is not None else nullcontext():
         exemplars, prints = _read_exemplars(exemplars, cohort)
-        if not shown_landmarks(exemplars).names:
-            raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
+        _check_shown(exemplars, cohort)
         _report_unshown(exemplars, progress)
         pairs = check_pairs(swap, exemplars.names)
         _check_turned(pairs, orient)
@@ -205,10 +204,8 @@ def _plan_teaching(
     resuming.check_present(folder, cohort, known.images)
     (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
     resuming.check_pictures(folder, cohort, resuming.find_kept_points(known, corrected))
-    former_prints = folder.config.fingerprints
-    replaced = [image for image, now in prints.items() if former_prints.get(image, now) != now]
-    known = resuming.merge_exemplars(known, corrected, replaced).checked(cohort)
-    names = shown_landmarks(known).names
+    known = resuming.merge_exemplars(known, corrected).checked(cohort)
+    names = _check_shown(known, cohort)
     changes = resuming.plan_teaching(folder, names, minutes)
     if swap is not None:
         changes["swap"] = check_pairs(swap, known.names)
@@ -239,7 +236,8 @@ def _go_on(
     started: float,
     fabric: Fabric | None = None,
 ) -> Model:
-    before, known, answers = folder.config, folder.exemplars(), folder.read_answers()
+    before, known = folder.config, folder.exemplars()
+    answers = folder.read_answers() if what.teaches else None
     place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
     changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
     if not what.teaches:
@@ -255,6 +253,14 @@ def _go_on(
     trainer = Trainer(what.cohort, what.known, folder.config, folder, progress, late, fabric)
     with resuming.taken_back_on_error(folder, before, known, answers) if what.teaches else nullcontext():
         return trainer.finish()
+
+
+def _check_shown(exemplars: LandmarkTable, cohort: Cohort) -> tuple[str, ...]:
+    """The landmarks that exemplars show. Raises UserError where there are none."""
+    names: tuple[str, ...] = shown_landmarks(exemplars).names
+    if not names:
+        raise UserError(f"no exemplar in {cohort.folder} shows a landmark; place at least one")
+    return names
 
 
 def _check_turned(pairs: Pairs, orient: bool) -> None:

@@ -209,6 +209,11 @@ class Orienter:
         return cls(tensors["canvas"], float(head["usual"]), bool(head["mirrors"]), known, swap)
 
 
+def find_reference(exemplars: LandmarkTable) -> str:
+    """The image that says how radiographs lie: the first exemplar that shows a landmark."""
+    return next((one.image for one in exemplars if one.visible.any()), exemplars.images[0])
+
+
 def learn_orientations(
     cohort: Cohort,
     exemplars: LandmarkTable,
@@ -226,7 +231,7 @@ def learn_orientations(
             looked at, and once more those that were turned: their files may lie upright by now.
         swap: Landmarks that change names with each other on mirrored radiographs.
     """
-    first = exemplars.images[0]
+    first = find_reference(exemplars)
     others = [name for name in cohort.names if name != first]
     orienter = Orienter.restore(*saved) if saved else None
     if orienter is None or not orienter.is_of(cohort[first]):

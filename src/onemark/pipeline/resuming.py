@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,13 +143,9 @@ def find_kept_points(known: LandmarkTable, corrected: LandmarkTable) -> list[str
         if one.image not in corrected:
             return True
         now = corrected[one.image]
-        return bool(now.asked.size) and not _answered(one) <= _answered(now)
+        return bool(now.asked.size) and not one.answered_names <= now.answered_names
 
     return [one.image for one in known if keeps_points(one)]
-
-
-def _answered(one: LandmarkSet) -> set[str]:
-    return {name for name, yes in zip(one.names, one.answered, strict=True) if yes}
 
 
 def check_present(folder: RunFolder, cohort: Cohort, names: Sequence[str]) -> None:
@@ -188,9 +184,7 @@ def learned_from(folder: RunFolder, cohort: Cohort, further: Sequence[str]) -> C
     return cohort.subset(name for name in cohort.names if name in wanted)
 
 
-def merge_exemplars(
-    known: LandmarkTable, corrected: LandmarkTable, replaced: Collection[str] = ()
-) -> LandmarkTable:
+def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
     """The exemplars of a run and more or corrected ones, with landmarks in the run's order and new ones after them.
 
     The order stays because a network's heads lie in it. A landmark that one of the two tables does not have at all was
@@ -199,11 +193,10 @@ def merge_exemplars(
     Args:
         known: The run's exemplars.
         corrected: More or corrected ones. A set that says what was asked leaves all other answers as they are.
-        replaced: Images of other pictures now, whose former points count no more.
     """
     sets = {one.image: one for one in known}
     for one in corrected:
-        goes_on = one.image in sets and one.asked.size and one.image not in replaced
+        goes_on = one.image in sets and one.asked.size
         sets[one.image] = sets[one.image].update(one) if goes_on else one
     names = tuple(dict.fromkeys((*known.names, *corrected.names)))
     wide = [_widened(one, names) for one in sets.values()]

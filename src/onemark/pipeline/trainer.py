@@ -24,6 +24,7 @@ from onemark.pipeline.orienting import (
     Orienter,
     RestoringSink,
     describe_orientations,
+    find_reference,
     learn_orientations,
     turn_table,
 )
@@ -178,7 +179,7 @@ class Trainer:
 
     def _forget_if_turned(self, former: Orienter) -> None:
         """Forget what was measured in the former orientation, where the first exemplar's picture was turned since."""
-        if former.find(self.cohort[self.exemplars.images[0]]).is_upright:
+        if former.find(self.cohort[find_reference(self.exemplars)]).is_upright:
             return
         self._reoriented, self._answers = True, None
         if self.folder is not None:

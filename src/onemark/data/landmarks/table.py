@@ -122,7 +122,7 @@ class LandmarkTable:
 
     def without_answers(self, other: LandmarkTable) -> LandmarkTable:
         """This table, in which nobody was asked for what `other` answers of the same images."""
-        told = {(one.image, one.names[k]) for one in other for k in np.flatnonzero(one.answered)}
+        told = {(one.image, name) for one in other for name in one.answered_names}
         sets = []
         for one in self.sets:
             free = np.array([(one.image, name) not in told for name in one.names], np.bool_)

@@ -132,7 +132,7 @@ def make_card(
         size=radiograph.size,
         unit="px" if radiograph.spacing is None else "mm",
         points=tuple(_collect_points(points, truth, errors or {}, _draw_regions(points, radiograph))),
-        hidden=tuple(np.array(points.names)[points.answered & ~points.visible].tolist()),
+        hidden=points.hidden_names,
         unasked=int((~points.answered).sum()),
         doubted=tuple(np.array(points.names)[points.probably_hidden].tolist()),
         exemplar=exemplar,

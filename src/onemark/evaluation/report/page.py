@@ -87,8 +87,8 @@ def write_report(
         scores: Scores to show instead of scoring `predictions` against `truth`.
         log: Lines `{stage, step, loss, seconds}` of the training.
         title: Heading; the cohort folder's name when empty.
-        exemplars: Landmarks that a person placed. Radiographs with answers for less than half of them are shown as
-            predicted, and no answer is scored.
+        exemplars: Landmarks that a person placed. Radiographs with answers for a part of them are shown as predicted,
+            and no answer is scored.
         problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
         addition: Something more to show, as `onemark.measurement.report.add_measurements` makes it.
@@ -100,10 +100,10 @@ def write_report(
         UserError: the file cannot be written, or predictions and truth have nothing in common.
     """
     exemplars = exemplars or LandmarkTable.from_sets(())
-    placed = _index_images(exemplars.annotated())
+    placed = _index_images(exemplars.annotated(least=1))
     scores = scores or _score(cohort, predictions, truth, exemplars)
     # What a person placed replaces the prediction; where that is not all, the predictions hold both.
-    points = {**placed, **_index_images(predictions), **_index_images(exemplars.annotated(least=1))}
+    points = {**_index_images(predictions), **placed}
     unit, comparable = in_one_unit(predictions.sets, cohort)
     order = _sort_worst_first(cohort, {**{one.image: one for one in comparable}, **placed}, placed, scores)
     messages, true = [_strip_prefix(problem) for problem in problems], _index_images(truth)

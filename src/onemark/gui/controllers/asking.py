@@ -84,10 +84,8 @@ class Asking(QObject):
         """Take a place in px, or None for "not visible", as the answer, and go on."""
         if self.round is None or self.round.current is None:
             return
-        image = self.round.current.image
-        self.session_store.answers.put(image, self.landmark, place)
+        self.context.session.answer(self.round.current.image, self.landmark, place)  # which saves it as well
         self.round.answer(place)
-        self.context.session.annotations_changed.emit(image)  # saves it, and shows it on its radiograph
         self._show()
 
     def skip(self) -> None:
@@ -116,7 +114,9 @@ class Asking(QObject):
     def _take(self, token: object, questions: Questions) -> None:
         if token is not self._token:
             return  # another folder was opened, or a training has begun
-        self._token, self.round = None, Round([one for one in questions if self._is_open(one)][:NUMBER])
+        finished = set(self.context.session.list_finished())
+        open_ = [one for one in questions if one.image not in finished and self._is_open(one)]
+        self._token, self.round = None, Round(open_[:NUMBER])
         self._show()
 
     def _count_idle(self, run: Path, radiographs: int) -> int:
@@ -134,11 +134,9 @@ class Asking(QObject):
         return self._own_name(landmark) in self.context.session.schema.names and not taken_over
 
     def _is_open(self, question: Question) -> bool:
-        """Whether the window has the landmark, and the person has neither answered nor finished the radiograph."""
-        session = self.context.session
-        answered = self._own_name(question.landmark) in session.answers.answers.get(question.image, {})
-        finished = question.image in set(session.list_finished())
-        return self._has(question.landmark) and not (finished or answered)
+        """Whether the window has the landmark, and the person has not answered yet."""
+        known = self.context.session.answers.answers.get(question.image, {})
+        return self._has(question.landmark) and self._own_name(question.landmark) not in known
 
     def _fail(self, token: object, error: BaseException) -> None:
         if token is not self._token:

@@ -15,9 +15,11 @@ from onemark.data.json import SMALL, read_json
 from onemark.data.landmarks.schema import rename_pairs, schema_from_names
 from onemark.gui.controllers.context import Context
 from onemark.gui.controllers.session_store import SessionStore
+from onemark.gui.state.annotation import Annotation
 from onemark.gui.state.autosave import read_saved_spacing
 from onemark.gui.state.predictions import rename
-from onemark.types import UserError
+from onemark.gui.state.session import Session
+from onemark.types import LandmarkSet, UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
@@ -141,9 +143,10 @@ class Opening(QObject):
             session.set_schema(schema_from_names(exemplars.names, "of the run"), renaming=False)
         if set(exemplars.names) & set(session.schema.names):
             # Single answers would hide the predictions of their radiographs as unfinished points.
-            whole = LandmarkTable.from_sets(one for one in exemplars if session.is_complete(one))
-            session.import_annotations(whole)
-        store.answers.add(one for one in exemplars if not session.is_complete(one))
+            session.import_annotations(
+                LandmarkTable.from_sets(one for one in exemplars if _is_complete(one, session))
+            )
+        store.answers.add(one for one in exemplars if not _is_complete(one, session))
         store.save()
 
     def _take_pairs(self, pairs: Pairs) -> None:
@@ -250,3 +253,8 @@ def remember_folder(folder: Path) -> None:
 
 def _recent_file() -> Path:
     return Path(user_config_path("onemark") / "recent.json")
+
+
+def _is_complete(one: LandmarkSet, session: Session) -> bool:
+    """Whether points are all that a finished radiograph needs."""
+    return Annotation.of(one, session.schema.names).complete

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
 from onemark.data.landmarks.schema import Schema
@@ -133,10 +132,7 @@ class SessionStore(QObject):
         taught, names = read_exemplars(self.run), self.names_of_run()
         if taught is None:
             return
-        told = {
-            one.image: {names.get(one.names[k], one.names[k]) for k in np.flatnonzero(one.answered)}
-            for one in taught
-        }
+        told = {one.image: {names.get(name, name) for name in one.answered_names} for one in taught}
         landmarks = set(self.context.session.schema.names)
         for image in self.context.session.list_finished():
             if not landmarks <= told.get(image, set()):

@@ -217,7 +217,8 @@ class ReviewPage(Page):
             return f"{self._compose_median()}Drag a point to correct it, then confirm."
         error = one.expected_error[one.names.index(name)]
         here = f"{error:.1f} {one.unit or self._legend.unit}{_compose_doubt(one, name)}"
-        if name in session.answers.answers.get(one.image, {}):
+        answered = name in session.answers.answers.get(one.image, {})
+        if answered and session.state(one.image) is State.PREDICTED:
             here = "as you answered"
         return (
             f"{self._compose_median()}{name.capitalize()}: {here}. Drag a point to correct it, then confirm."

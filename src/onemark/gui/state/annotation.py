@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onemark.types import LandmarkSet
+
 
 class State(enum.StrEnum):
     """What is known about a radiograph, as the list of radiographs shows it."""
@@ -42,6 +44,16 @@ class Annotation:
     def blank(cls, count: int) -> Annotation:
         """An annotation of `count` landmarks with nothing placed yet."""
         return cls(np.full((count, 2), np.nan), np.zeros(count, bool))
+
+    @classmethod
+    def of(cls, one: LandmarkSet, names: tuple[str, ...], *, corrects: bool = False) -> Annotation:
+        """Points as an annotation of these landmarks.
+
+        A landmark listed without a position is not visible; one that is not listed or not asked for is to be placed.
+        """
+        rows = {name: xy for name, xy, known in zip(one.names, one.xy, one.answered, strict=True) if known}
+        xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
+        return cls(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)
 
     @property
     def placed(self) -> NDArray[np.bool_]:

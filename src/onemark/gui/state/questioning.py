@@ -71,13 +71,18 @@ class AnswerBook:
         """Keep an answer."""
         self.answers.setdefault(image, {})[landmark] = place
 
-    def add(self, sets: Iterable[LandmarkSet]) -> None:
-        """Keep what was asked for in these sets; answers that are there already stay."""
+    def add(self, sets: Iterable[LandmarkSet], *, newer: bool = False) -> None:
+        """Keep what was asked for in these sets; answers that are there already stay, unless these are newer."""
         for one in sets:
-            known = self.answers.setdefault(one.image, {})
-            for name, xy, asked, seen in zip(one.names, one.xy, one.answered, one.visible, strict=True):
-                if asked:
-                    known.setdefault(name, (float(xy[0]), float(xy[1])) if seen else HIDDEN)
+            known = self.answers.get(one.image, {})
+            places = dict(zip(one.names, one.xy.tolist(), strict=True))
+            found = {
+                name: HIDDEN if name in one.hidden_names else (places[name][0], places[name][1])
+                for name in one.names
+                if name in one.answered_names
+            }
+            if found:
+                self.answers[one.image] = known | found if newer else found | known
 
     def drop(self, image: str, landmark: str) -> None:
         """Take an answer back."""

@@ -11,9 +11,9 @@ from psygnal import Signal
 
 from onemark.data.landmarks.schema import EMPTY, Schema, match_names
 from onemark.data.suggestion import Suggestion
-from onemark.gui.state.annotation import Annotation, State, Step, are_absent, are_same, find_changed
+from onemark.gui.state.annotation import Annotation, State, Step, are_same, find_changed
 from onemark.gui.state.predictions import Predictions, rename, restrict
-from onemark.gui.state.questioning import AnswerBook
+from onemark.gui.state.questioning import AnswerBook, Place
 from onemark.gui.state.second_reading import Known, SecondReading
 from onemark.types import LandmarkSet, UserError
 
@@ -214,8 +214,16 @@ class Session:
         """As `shown_annotation`, for any radiograph."""
         if image in self.annotations:
             return self.annotations[image]
-        one = self.prediction_of(image)
-        return self._annotation_from(one, corrects=True) if one else Annotation.blank(len(self.schema))
+        one, names = self.prediction_of(image), self.schema.names
+        return Annotation.of(one, names, corrects=True) if one else Annotation.blank(len(names))
+
+    def answer(self, image: str, landmark: str, place: Place | None) -> None:
+        """Keep the answer to a question, or "not visible"; where a correction is begun, it is put there, too."""
+        self.answers.put(image, landmark, place)
+        if image in self.annotations and landmark in self.schema.names:
+            own, k = self.annotations[image], self.schema.names.index(landmark)
+            self._remember(image, own.hide(k) if place is None else own.place(k, place))
+        self.annotations_changed.emit(image)
 
     def prediction_of(self, image: str) -> LandmarkSet | None:
         """A prediction with the person's answers in it; None where there is none."""
@@ -347,21 +355,18 @@ class Session:
         self.check_not_reading()
         taken, there = 0, [one for one in table if self.cohort is not None and one.image in self.cohort]
         kept = [one.image for one in there if one.image in self.annotations]
-        for one in (one for one in there if one.image not in kept):
-            if one.image in self.predictions and not self.is_complete(one):
-                self.answers.add([one])
+        for one in (one for one in there if one.image not in kept and one.answered.any()):
+            own = Annotation.of(one, self.schema.names)
+            if one.image in self.predictions and not own.complete:
+                self.answers.add([one], newer=True)
             else:
-                self._remember(one.image, self._annotation_from(one))
-            taken += bool(one.answered.any())
+                self._remember(one.image, own)
+            taken += 1
         if taken:
             self._ask_from(self.landmark)
             self.annotations_changed.emit("")
             self.landmark_changed.emit()
         return taken, kept
-
-    def is_complete(self, one: LandmarkSet) -> bool:
-        """Whether points are enough for a finished radiograph."""
-        return self._annotation_from(one).complete
 
     def state(self, image: str) -> State:
         """What is known about a radiograph."""
@@ -392,10 +397,3 @@ class Session:
         # The model still predicts a landmark that the person has since removed from the schema.
         sets = (restrict(best[name], self.schema.names or best[name].names) for name in names)
         return [one for one in sets if one.names]
-
-    def _annotation_from(self, one: LandmarkSet, *, corrects: bool = False) -> Annotation:
-        # A landmark listed without a position is not visible; one that is not listed or not asked for is to be placed.
-        rows = {name: xy for name, xy, known in zip(one.names, one.xy, one.answered, strict=True) if known}
-        names = self.schema.names
-        xy = np.array([rows.get(name, (np.nan, np.nan)) for name in names], float).reshape(-1, 2)
-        return Annotation(xy, are_absent(xy) & np.array([name in rows for name in names], bool), corrects)

@@ -122,8 +122,10 @@ def forget_moved(former: FormerAnswers, known: LandmarkTable, corrected: Landmar
         if moved is not None:
             changed = (moved[0].xy != moved[1].xy).any(1)
             mean_error = mean_error.moved(one.image, np.where(changed[:, None], np.nan, np.zeros(2)))
-    # What is answered by now will be learned by heart, and says nothing of how the predictions move.
-    kept = [n for n, image in enumerate(former.images) if image not in corrected]
+    # What is answered since will be learned by heart, and says nothing of how the predictions move.
+    taught = {one.image: one.answered_names for one in known}
+    news = {one.image for one in corrected if not one.answered_names <= taught.get(one.image, frozenset())}
+    kept = [n for n, image in enumerate(former.images) if image not in news]
     images = tuple(former.images[n] for n in kept)
     return replace(former, mean_error=mean_error, images=images, xy=former.xy[kept])
 
@@ -178,7 +180,7 @@ def _moved_answers(
     if one.image not in known:
         return None
     former, present = (dict(zip(each.names, each.xy, strict=True)) for each in (known[one.image], one))
-    answered = {name for name, yes in zip(one.names, one.answered, strict=True) if yes}
+    answered = one.answered_names
     moved = np.array(
         [
             name in former
@@ -202,7 +204,7 @@ def _moved_answers(
 def _told_of(image: str, tables: Iterable[LandmarkTable], names: tuple[str, ...]) -> NDArray[np.bool_]:
     """`[K]` whether a person has answered for a landmark of a radiograph."""
     sets = [table[image] for table in tables if image in table]
-    told = {one.names[k] for one in sets for k in np.flatnonzero(one.answered)}
+    told = {name for one in sets for name in one.answered_names}
     return np.array([name in told for name in names], np.bool_)
 
 

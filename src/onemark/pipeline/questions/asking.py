@@ -64,19 +64,19 @@ def ask(
     unit, sets = in_one_unit(predictions, pool)
     errors = np.stack([_errors(one) for one in sets])
     open_ = np.stack([_open(one, exemplars) for one in sets])
-    counts = _count_answers(folder, sets[0].names)
+    counts = _count_answers(folder, exemplars, sets[0].names)
     pairs = choose_questions(errors, measure_typicality(descriptors), open_, counts, number)
     if not pairs:
         raise UserError(f"nothing is left to ask in {pool.folder}: every radiograph is annotated")
     return Questions(tuple(_question(sets[i], k, unit) for i, k in pairs), folder.path)
 
 
-def _count_answers(folder: RunFolder, names: tuple[str, ...]) -> NDArray[np.int_]:
-    """`[K]` how many answers show each landmark's mean error by now."""
+def _count_answers(folder: RunFolder, exemplars: LandmarkTable, names: tuple[str, ...]) -> NDArray[np.int_]:
+    """`[K]` how many answers show each landmark's mean error by now, or say that it is not visible."""
+    hidden = [sum(name in one.hidden_names for one in exemplars) for name in names]
     known = saved_mean_error(folder)
-    if known is None:
-        return np.zeros(len(names), np.int_)
-    return np.asarray(np.isfinite(known.align(names).errors).all(-1).sum(0))
+    shown = 0 if known is None else np.isfinite(known.align(names).errors).all(-1).sum(0)
+    return np.asarray(np.array(hidden, np.int_) + shown)
 
 
 def _look(

@@ -7,7 +7,7 @@ radiograph i and a landmark k. Given the questions chosen so far, asking (i, k) 
     G(i, k) = E_k * [v(n_k + 1) - v(n_k)] * w(i, k) * (1 + m_i),        v(n) = n / (n + 1),
     w(i, k) = t_i * 2 r / (1 + r),                                      r = e(i, k) / E_k,
 
-where e(i, k) is the expected error, E_k its mean over the radiographs, n_k how many answers show that mean error or will,
+where e(i, k) is the expected error, E_k its mean over the radiographs, n_k how many answers landmark k has or will have,
 and m_i how many answers and questions there are on radiograph i. v is the share of a mean error that n answers show where
 one answer strays about its landmark's mean as much as these means stray, so each further answer is worth less. w prefers
 doubtful predictions, but not without bound, because an outlier says little of the mean. It also prefers typical

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onemark.data.atomic import reading_errors, sync_folder, user_errors, writing
+from onemark.data.atomic import sync_folder, user_errors, writing
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.paths import printable, read_regular
@@ -32,6 +32,7 @@ OURS = (
     "report.html",
     "overlays",
 )
+LARGEST_ANSWERS = 1 << 28  # bytes
 CONFIG_LIMITS = JsonLimits()  # a large archive's list of radiographs is part of it
 
 
@@ -182,13 +183,11 @@ class RunFolder:
         self.update(teaching=False)
 
     def read_answers(self) -> bytes | None:
-        """The file of what the model predicted before a teaching; None where there is none.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-        with reading_errors(self.answers):
-            return self.answers.read_bytes() if self.answers.exists() else None
+        """The file of what the model predicted before a teaching; None where there is none that can be read."""
+        try:
+            return read_regular(self.answers, LARGEST_ANSWERS)
+        except (OSError, UserError):
+            return None
 
     def forget_answers(self) -> None:
         """Remove what the model predicted before a teaching. Raises UserError where that cannot be done."""

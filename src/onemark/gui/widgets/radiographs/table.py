@@ -171,7 +171,7 @@ class Radiographs(QAbstractTableModel):
         return np.nan if finished else self.session.errors.get(name, np.nan)
 
     def _tip(self, name: str) -> str:
-        suggestion, prediction = self.session.suggestion, self.session.predictions.get(name)
+        suggestion, prediction = self.session.suggestion, self.session.prediction_of(name)
         if suggestion is not None and name in suggestion.similarity and prediction is None:
             place = self.session.place_in_suggestion(name)
             first = "" if place is None else f"annotate it {format_ordinal(place)}: "
