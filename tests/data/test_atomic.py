@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onemark.data import atomic
 from onemark.data.atomic import PREFIX, write_text, writing
 from onemark.types import UserError
 
@@ -108,3 +109,46 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too long"):
         write_text(tmp_path / ("a" * 300), "")
+
+
+def test_on_windows_a_file_that_is_held_for_a_moment_is_replaced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace, held = tmp_path / "a.csv", Path.replace, [True, True]
+    path.write_text("old")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if held:
+            held.pop()
+            raise PermissionError(errno.EACCES, "held by a virus scanner")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(atomic, "PAUSES", (0.001, 0.001))
+    with pytest.raises(UserError, match="you may not write there"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    held.append(True)
+    monkeypatch.setattr(atomic, "WINDOWS", True)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    held.extend([True] * 3)
+    with pytest.raises(UserError, match="you may not write there"):
+        write_text(path, "newer")
+
+
+def test_a_disk_that_refuses_modes_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    for text in ("old", "new"):
+        write_text(tmp_path / "a.csv", text)
+    assert (tmp_path / "a.csv").read_text() == "new"
+
+
+def test_on_windows_writing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "WINDOWS", True)
+    assert atomic.may_write(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert not atomic.may_write(tmp_path / "missing")

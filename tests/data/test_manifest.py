@@ -10,6 +10,7 @@ import pytest
 
 import onemark
 from onemark import UserError
+from onemark.data import manifest
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +108,11 @@ def test_a_line_without_end_is_one_sentence(name: str, tmp_path: Path):
     (tmp_path / name).write_text("path\n" + "a" * (1 << 21))
     with pytest.raises(UserError, match=r"list\.(txt|csv) (has a line|is no list)"):
         onemark.open_cohort(tmp_path / name)
+
+
+def test_drives_of_windows_are_roots_and_not_mixed():
+    path = Path("list.txt")
+    assert manifest._shared_folder(path, ["D:\\a\\1.png", "D:\\b\\2.png"], "\\") == "D:\\"
+    assert manifest._shared_folder(path, ["D:\\a\\1.png", "D:\\a\\2.png"], "\\") == "D:\\a"
+    with pytest.raises(UserError, match="several drives; make a list of each"):
+        manifest._shared_folder(path, ["C:\\a\\1.png", "D:\\a\\2.png"], "\\")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QLocale, Qt
+from qtpy.QtTest import QTest
 
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.gui.state.annotation import State
@@ -307,6 +308,24 @@ def test_the_size_of_a_pixel_that_was_typed_belongs_to_its_folder(
     desktop.until(lambda: desktop.session.cohort.spacing_mm is None)
 
 
+@pytest.mark.parametrize("language", ["en_US", "de_DE"])
+def test_the_size_of_a_pixel_is_typed_with_either_sign(desktop: Desktop, xrays: Path, language: str) -> None:
+    desktop.open(xrays)
+    field = desktop.control("spacing")
+    field.setLocale(QLocale(language))
+    for text in ("0.25", "0,5"):
+        field.clear()
+        QTest.keyClicks(field, text)
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        said = float(text.replace(",", "."))
+        desktop.until(lambda said=said: desktop.session.cohort.spacing_mm == (said, said))
+    field.clear()
+    QTest.keyClicks(field, "0")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    desktop.until_said("give a size from 0.001 to 10")
+    assert desktop.session.cohort.spacing_mm == (0.5, 0.5)
+
+
 def test_points_are_recovered_after_a_crash(
     make_viewer: Callable[[], Viewer], xrays: Path, truth: LandmarkTable, backend: FakeBackend
 ) -> None:
@@ -339,7 +358,7 @@ def test_points_are_recovered_after_a_crash(
 def test_a_read_only_place_keeps_the_session_elsewhere(
     desktop: Desktop, xrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onemark.gui.state.autosave.os.access", lambda path, mode: False)
+    monkeypatch.setattr("onemark.gui.state.autosave.may_write", lambda path: False)
     desktop.open(xrays)
     desktop.app.session_store.flush()
     assert not (xrays.parent / "xrays-onemark").exists()

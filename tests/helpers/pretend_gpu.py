@@ -1,7 +1,7 @@
 """A GPU that is not there: tensors that say they lie on `cuda:0`, are computed on the CPU, and do not mix with others.
 
 A computer without a GPU can so find what only shows on one: a tensor that was left on the CPU, a result that was not
-brought back before NumPy reads it. It is slow, and says nothing about precision or time.
+brought back before NumPy reads it. As on Apple's GPUs, float64 is refused. It is slow, and says nothing about time.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ class PretendTensor(torch.Tensor):
         result = func(*held_args, **held_kwargs)
         if name == "copy_" or (name.endswith("_") and not name.endswith("__")):
             return args[0]
+        if stays and any(
+            one.dtype == torch.float64 for one in tree_flatten(result)[0] if isinstance(one, torch.Tensor)
+        ):
+            raise TypeError(f"{name}: float64, which Apple's GPUs do not have")
         return tree_map(_wrap, result) if stays else result
 
 

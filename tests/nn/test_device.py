@@ -14,9 +14,11 @@ def there(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
 
 @pytest.mark.parametrize(
     ("cuda", "mps", "chosen"),
-    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "cpu"), (False, False, "cpu")],
 )
-def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, chosen: str):
+def test_auto_takes_the_best_that_was_tried(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, chosen: str
+):
     there(monkeypatch, cuda=cuda, mps=mps)
     assert choose("auto") == choose() == chosen
 
@@ -53,6 +55,12 @@ def test_a_cpu_with_instructions_for_it_computes_in_16_bit(
     assert precision("cpu") == "bf16-mixed"
 
 
+def test_a_torch_without_the_query_computes_in_32_bit(monkeypatch: pytest.MonkeyPatch):
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
+    assert precision("cpu") == "32-true"
+
+
 def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch):
     there(monkeypatch, cuda=False, mps=False)
     computes_16_bit(monkeypatch)
@@ -60,6 +68,10 @@ def test_the_device_is_described_with_the_reason(monkeypatch: pytest.MonkeyPatch
     assert describe("cpu") == "CPU, 2 threads (as requested)"
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     assert describe("auto") == "CPU, 2 threads (no NVIDIA GPU found)"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert "an Apple GPU is taken only by name" in describe("auto")
+    assert choose("mps") == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     assert describe("auto") == "CPU, 2 threads (this PyTorch does not support NVIDIA GPUs)"
 
@@ -68,7 +80,10 @@ def test_an_unusual_precision_is_named_in_words(monkeypatch: pytest.MonkeyPatch)
     there(monkeypatch, cuda=True, mps=False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     assert describe() == "GPU NVIDIA H100, with fast 16-bit arithmetic"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert describe() == "GPU NVIDIA H100", "which torch says can, because it emulates it"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert describe() == "GPU NVIDIA H100"
 

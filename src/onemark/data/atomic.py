@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import secrets
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -15,6 +17,10 @@ from onemark.types import UserError
 
 PREFIX = ".onemark-"
 """Unfinished files start with this; being hidden, no cohort takes them in."""
+
+WINDOWS = os.name == "nt"
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds to wait on Windows for a program that holds a file for a moment."""
 
 _WAY_OUT = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -104,9 +110,32 @@ def move(finished: Path, path: Path) -> None:
 
 def _put(finished: Path, target: Path) -> None:
     if target.exists():
-        finished.chmod(target.stat().st_mode & 0o7777)
-    finished.replace(target)
+        # Network disks, and those of Windows seen from Linux, may refuse modes although files can be written.
+        with contextlib.suppress(OSError):
+            finished.chmod(target.stat().st_mode & 0o7777)
+    _replace(finished, target)
     sync_folder(target.parent)
+
+
+def _replace(finished: Path, target: Path) -> None:
+    for pause in PAUSES if WINDOWS else ():
+        try:
+            finished.replace(target)
+            return
+        except PermissionError:  # a virus scanner or an indexer holds a fresh file for a moment
+            time.sleep(pause)
+    finished.replace(target)
+
+
+def may_write(folder: Path) -> bool:
+    """Whether files may be made in a folder that is there."""
+    if not WINDOWS:
+        return os.access(folder, os.W_OK)
+    try:  # there, `access` says so of every folder, also of one on a CD
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _target_of(path: Path, make_folder: bool) -> Path:
@@ -144,7 +173,7 @@ def check_writable(path: Path) -> None:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(folder, os.W_OK):
+        if not may_write(folder):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 

@@ -88,7 +88,10 @@ def _shared_folder(path: Path, places: list[str], separator: str) -> str:
         raise UserError(
             f"{printable(path)} lists addresses of several places or inside archives; make a list of each"
         )
-    return folder + (separator if found and not folder else "")
+    if separator == "\\" and not found:
+        raise UserError(f"{printable(path)} lists radiographs of several drives; make a list of each")
+    # Without it, `D:` is the current folder of the drive.
+    return folder + (separator if found and (not folder or folder.endswith(":")) else "")
 
 
 def _read_places(path: Path) -> Iterator[str]:

@@ -18,7 +18,9 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALL
 
 
 def choose(device: str = "auto") -> str:
-    """Turn `auto` into `cuda`, `mps` or `cpu`; check that a named device is there.
+    """Turn `auto` into `cuda` or `cpu`; check that a named device is there.
+
+    Nobody has run this on an Apple GPU yet, so `auto` does not take one.
 
     Raises:
         UserError: an unknown device, or one that this computer or this build of torch lacks.
@@ -27,7 +29,7 @@ def choose(device: str = "auto") -> str:
         raise UserError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+        return "cuda" if there["cuda"] else "cpu"
     if not there[device]:
         raise UserError(
             f"device {device} is not available here ({_why_not(device)}): use --device auto or cpu"
@@ -37,12 +39,19 @@ def choose(device: str = "auto") -> str:
 
 def precision(device: str) -> str:
     """Fabric's precision for a device: bfloat16 where it has instructions for it, else float32."""
+    # torch says so of NVIDIA's cards before Ampere, too, which only emulate it: slower than float32.
     if device == "cuda" and torch.cuda.is_bf16_supported():
-        return "bf16-mixed"
+        old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 0)
+        return "32-true" if old else "bf16-mixed"
     # Without matrix units, AVX-512's own instructions still make half as many steps again.
-    if device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
+    if device == "cpu" and any(map(_has, ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))):
         return "bf16-mixed"
     return "32-true"
+
+
+def _has(query: str) -> bool:
+    """The answer of a query of torch that is not public; no where a version lacks it."""
+    return bool(getattr(torch.cpu, query, lambda: False)())
 
 
 def describe(device: str = "auto") -> str:
@@ -110,6 +119,8 @@ def same_threads(count: int, device: str) -> Iterator[None]:
 def _why_not(device: str) -> str:
     if device == "mps":
         return "no Apple GPU, or a torch without MPS"
+    if torch.backends.mps.is_available():
+        return "an Apple GPU is taken only by name, --device mps, because nobody has tried one yet"
     if torch.version.cuda is None:
         return "this PyTorch does not support NVIDIA GPUs"
     return "no NVIDIA GPU found"

@@ -79,17 +79,18 @@ def landmark_set(
     there are any, become ellipses whose mean distance is the expected error.
     """
     per_pixel = (1 / frame.scale).mean() * radiograph.pixel_length
-    errors = spread.double().cpu().numpy() * per_pixel
+    # On the CPU first: Apple's GPUs have no float64.
+    errors = spread.cpu().double().numpy() * per_pixel
     ellipse = np.empty((0, 3))
     if covariance is not None:
-        shapes = covariance.double().cpu().numpy() / np.outer(frame.scale, frame.scale)
+        shapes = covariance.cpu().double().numpy() / np.outer(frame.scale, frame.scale)
         ellipse = scale_to(shapes * pixel_scale(radiograph.spacing), errors)
     last = (radiograph.size[1] - 1, radiograph.size[0] - 1)
     return LandmarkSet(
         radiograph.name,
         names,
-        np.clip(frame.to_image(xy.double().cpu().numpy()), 0, last),
-        score.double().cpu().numpy(),
+        np.clip(frame.to_image(xy.cpu().double().numpy()), 0, last),
+        score.cpu().double().numpy(),
         errors,
         "px" if radiograph.spacing is None else "mm",
         ellipse=ellipse,

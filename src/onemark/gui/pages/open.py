@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QDoubleValidator
+from qtpy.QtCore import QRegularExpression, Qt
+from qtpy.QtGui import QRegularExpressionValidator
 from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from onemark.gui.controllers.app import App
 from onemark.gui.controllers.opening import list_recent
 from onemark.gui.widgets.parts import lay_column, lay_flow, make_button, make_label, make_tool, name_control
 from onemark.types import Radiograph
+
+SPACING = r"(\d{1,2}([.,]\d{0,6})?|[.,]\d{1,6})?"
+LEAST, MOST = 0.001, 10.0  # mm per pixel
 
 
 class OpenPage(QWidget):
@@ -98,13 +101,20 @@ class OpenPage(QWidget):
         )
         field.setPlaceholderText("from the files")
         field.setMaximumWidth(150)
-        field.setValidator(QDoubleValidator(0.001, 10.0, 6, field))
+        # Either sign of the decimals, whatever the system's language: Qt's own validator would pass over the other.
+        field.setValidator(QRegularExpressionValidator(QRegularExpression(SPACING), field))
         field.editingFinished.connect(self._set_spacing)
         return field
 
     def _set_spacing(self) -> None:
         text = self._spacing.text().replace(",", ".")
-        self.app.opening.set_spacing(float(text) if text else None)
+        value = float(text) if text else None
+        if value is not None and not LEAST <= value <= MOST:
+            self.app.context.tell(
+                f"{value:g} mm per pixel cannot be: give a size from {LEAST:g} to {MOST:g}.", "bad"
+            )
+            return
+        self.app.opening.set_spacing(value)
 
     def _show_recent(self) -> None:
         while self._recent.count():

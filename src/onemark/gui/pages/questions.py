@@ -87,7 +87,7 @@ class QuestionsDialog(QDialog):
             _Key.Key_S: self.app.asking.skip,
             _Key.Key_Backspace: self.app.asking.back,
         }
-        act = acts.get(_Key(event.key()))
+        act = acts.get(event.key())  # a plain number where the layout has a letter that Qt has no name for
         if act is None:
             super().keyPressEvent(event)
         elif act == self.app.asking.back or self._buttons[0].isEnabled():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, cast
 
 from platformdirs import user_data_path
 
-from onemark.data.atomic import write_text
+from onemark.data.atomic import may_write, write_text
 from onemark.data.json import read_json
 from onemark.data.landmarks.schema import match_names
 from onemark.data.paths import printable, refuse_links
@@ -38,7 +37,7 @@ def work_folder(cohort: Path) -> Path:
     cohort = cohort.resolve()
     if cohort.name:  # a drive or a share has none, and nothing lies beside it
         beside = cohort.with_name(f"{cohort.name}-onemark")
-        if os.access(beside if beside.exists() else cohort.parent, os.W_OK):
+        if may_write(beside if beside.exists() else cohort.parent):
             return beside
     digest = hashlib.sha256(str(cohort).encode()).hexdigest()[:8]
     return user_data_path("onemark") / f"{cohort.name or 'drive'}-{digest}"

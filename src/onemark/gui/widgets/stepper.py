@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
 from onemark.gui.widgets.theme import Theme
@@ -73,9 +73,8 @@ class StepButton(QAbstractButton):
         painter.setPen(QPen(QColor("#ffffff" if here or self.done else theme.muted), 2))
         if self.done and not here:
             x, y = centre.x(), centre.y()
-            painter.drawPolyline(
-                [QPointF(x - 4.5, y + 0.5), QPointF(x - 1.5, y + 3.5), QPointF(x + 5, y - 3.5)]
-            )
+            tick = [QPointF(x - 4.5, y + 0.5), QPointF(x - 1.5, y + 3.5), QPointF(x + 5, y - 3.5)]
+            painter.drawPolyline(QPolygonF(tick))  # PyQt takes no list
             return
         painter.setFont(self._make_font(bold=True))
         box = QRectF(centre.x() - RADIUS, centre.y() - RADIUS, 2 * RADIUS, 2 * RADIUS)

@@ -147,7 +147,9 @@ def fit_field(
     added = resize_field(start, shape) / stride - fixed
     cells = cell_grid(shape, source.device) + fixed
     knots = (max(2, shape[0] // CONTROL), max(2, shape[1] // CONTROL))
-    control = F.interpolate(added.movedim(-1, 1), knots, mode="area")
+    # Apple's GPUs average only where sizes divide.
+    place = "cpu" if added.device.type == "mps" else added.device
+    control = F.interpolate(added.movedim(-1, 1).to(place), knots, mode="area").to(added.device)
 
     def loss() -> torch.Tensor:
         smooth = _smoothed(control)

@@ -153,7 +153,7 @@ class CC2D(Matcher):
             maps, there = self.reader.read(radiograph)
             points = torch.from_numpy(there.to_canvas(np.nan_to_num(xy))).float()[None].to(maps[0].device)
             back = self._find(describe(maps, points, self.config.task == "patch"), home).xy[0]
-            away = frame.to_image(back.double().cpu().numpy()) - placed
+            away = frame.to_image(back.cpu().double().numpy()) - placed
             rows.append(np.where(np.isfinite(xy).all(1), np.linalg.norm(away, axis=1), np.nan))
         return np.stack(rows)
 

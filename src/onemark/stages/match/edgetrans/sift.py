@@ -26,7 +26,7 @@ def align_by_sift(images: torch.Tensor, source: torch.Tensor, target: torch.Tens
         stride: Px per cell of the (empty) displacement.
     """
     canvas: Size = (images.shape[-2], images.shape[-1])
-    described = [_describe(image[0].double().cpu().numpy()) for image in images]
+    described = [_describe(image[0].cpu().double().numpy()) for image in images]
     pairs = zip(source.tolist(), target.tolist(), strict=True)
     maps = np.stack([_fit_pair(described[s], described[t], canvas) for s, t in pairs])
     still = Transform.identity(len(maps), canvas, stride, images.device)
