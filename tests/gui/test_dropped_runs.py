@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def single(truth: LandmarkTable) -> LandmarkSet:
     return LandmarkSet(one.image, one.names, xy, asked=asked)
 
 
+@pytest.fixture
+def drop(
+    desktop: Desktop, backend: FakeBackend, xrays: Path, tmp_path: Path
+) -> Callable[[list[LandmarkSet]], None]:
+    """Drops a run that was taught these sets, and waits for its predictions."""
+
+    def drop_run(exemplars: list[LandmarkSet]) -> None:
+        desktop.drop(make_run(tmp_path / "my-run", xrays, backend, exemplars))
+        desktop.until(lambda: desktop.session.predictions)
+
+    return drop_run
+
+
 def make_run(path: Path, xrays: Path, backend: FakeBackend, exemplars: list[LandmarkSet]) -> Path:
     """A finished run with its predictions, as the command line leaves it."""
     cohort = open_cohort(xrays)
@@ -56,16 +70,10 @@ def test_landmarks_in_use_before_are_not_taken_for_those_of_the_run(
 
 
 def test_single_answers_do_not_hide_the_predictions(
-    desktop: Desktop,
-    backend: FakeBackend,
-    xrays: Path,
-    truth: LandmarkTable,
-    single: LandmarkSet,
-    tmp_path: Path,
+    desktop: Desktop, drop: Callable[[list[LandmarkSet]], None], truth: LandmarkTable, single: LandmarkSet
 ) -> None:
     first, second = truth.images[:2]
-    desktop.drop(make_run(tmp_path / "my-run", xrays, backend, [truth[first], single]))
-    desktop.until(lambda: desktop.session.predictions)
+    drop([truth[first], single])
     assert desktop.session.state(first) is State.EXEMPLAR
     assert desktop.session.state(second) is State.PREDICTED
     known = desktop.app.session_store.answers.answers[second]
@@ -93,16 +101,10 @@ def test_answers_for_a_landmark_that_had_the_new_name_before_are_dropped() -> No
 
 
 def test_imported_single_answers_are_answers_and_hide_no_prediction(
-    desktop: Desktop,
-    backend: FakeBackend,
-    xrays: Path,
-    truth: LandmarkTable,
-    single: LandmarkSet,
-    tmp_path: Path,
+    desktop: Desktop, drop: Callable[[list[LandmarkSet]], None], truth: LandmarkTable, single: LandmarkSet
 ) -> None:
     first, second, third = truth.images[:3]
-    desktop.drop(make_run(tmp_path / "my-run", xrays, backend, [truth[first]]))
-    desktop.until(lambda: desktop.session.predictions)
+    drop([truth[first]])
     nothing = replace(
         single, image=third, xy=np.full_like(single.xy, np.nan), asked=np.zeros(len(single.xy), bool)
     )

@@ -210,21 +210,10 @@ def evaluate(
     # Errors on one image are correlated, so the interval resamples images and not landmarks.
     low, high = bootstrap_interval(error, image)
     asked = sum(int(np.isfinite(theirs[name].xy).all(axis=1).sum()) for name in ours)
-    hidden = [_find_hidden(one, theirs[name]) for name, one in ours.items()]
+    hidden, placed = _count_hidden(ours, theirs)
     unit = unit or ("px" if spacing_mm is None else "mm")
-    return Scores(
-        image,
-        landmark,
-        error,
-        unit,
-        asked,
-        sum(map(len, hidden)),
-        sum(map(sum, hidden)),
-        absent,
-        low,
-        high,
-        tuple(_name_notes(found, ours, absent)),
-    )
+    notes = tuple(_name_notes(found, ours, absent))
+    return Scores(image, landmark, error, unit, asked, hidden, placed, absent, low, high, notes)
 
 
 def summarise(name: str, error: Floats) -> Summary:
@@ -327,10 +316,14 @@ def _measure_errors(
     ]
 
 
-def _find_hidden(ours: LandmarkSet, theirs: LandmarkSet) -> list[bool]:
-    """Of each landmark that the truth says is not visible, whether the predictions place it."""
-    placed = {name for name, there in zip(ours.names, ours.visible, strict=True) if there}
-    return [name in placed for name in theirs.hidden_names]
+def _count_hidden(ours: Mapping[str, LandmarkSet], theirs: Mapping[str, LandmarkSet]) -> tuple[int, int]:
+    """How many landmarks the truth says are not visible, and how many of these the predictions place."""
+    hidden = placed = 0
+    for image, one in ours.items():
+        there = {one.names[k] for k in np.flatnonzero(one.visible)}
+        hidden += len(theirs[image].hidden_names)
+        placed += len(there.intersection(theirs[image].hidden_names))
+    return hidden, placed
 
 
 def _axis_scale(spacing: Spacing | Mapping[str, Spacing | None] | None, image: str) -> tuple[float, float]:

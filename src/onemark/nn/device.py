@@ -39,7 +39,7 @@ def choose(device: str = "auto") -> str:
 
 def precision(device: str) -> str:
     """Fabric's precision for a device: bfloat16 where it has instructions for it, else float32."""
-    # torch says so of NVIDIA's cards before Ampere, too, which only emulate it: slower than float32.
+    # torch says so of NVIDIA's cards before Ampere, too, which only emulate it.
     if device == "cuda" and torch.cuda.is_bf16_supported():
         old = torch.version.hip is None and torch.cuda.get_device_capability() < (8, 0)
         return "32-true" if old else "bf16-mixed"

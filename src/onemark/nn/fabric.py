@@ -15,7 +15,7 @@ MAPPED = Path("/proc/self/maps")
 def load_triton_apart() -> None:
     """Load triton bound to its own LLVM, where a driver of Mesa has loaded `libLLVM.so` and triton is installed.
 
-    Windows that Mesa draws on the processor, or by an AMD card, bring that library. triton's has an LLVM inside; loaded
+    Windows that Mesa draws on the processor bring that library, for example. triton's has an LLVM inside; loaded
     later, it takes the functions of the other, and the process dies: napari would close without a word. Lightning
     Fabric imports torch's compiler, and this imports triton, which the CUDA builds of torch bring, although onemark uses
     neither. Which of both comes first is not known before: a driver is loaded when the first window is drawn.

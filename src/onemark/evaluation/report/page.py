@@ -87,8 +87,7 @@ def write_report(
         scores: Scores to show instead of scoring `predictions` against `truth`.
         log: Lines `{stage, step, loss, seconds}` of the training.
         title: Heading; the cohort folder's name when empty.
-        exemplars: Landmarks that a person placed. Radiographs with answers for a part of them are shown as predicted,
-            and no answer is scored.
+        exemplars: Landmarks that a person placed; where these are not all, the predictions hold them, too.
         problems: One sentence per skipped radiograph.
         settings: Name -> value, shown as a table.
         addition: Something more to show, as `onemark.measurement.report.add_measurements` makes it.
@@ -99,11 +98,9 @@ def write_report(
     Raises:
         UserError: the file cannot be written, or predictions and truth have nothing in common.
     """
-    exemplars = exemplars or LandmarkTable.from_sets(())
-    placed = _index_images(exemplars.annotated(least=1))
-    scores = scores or _score(cohort, predictions, truth, exemplars)
-    # What a person placed replaces the prediction; where that is not all, the predictions hold both.
-    points = {**_index_images(predictions), **placed}
+    placed = _index_images(exemplars and exemplars.annotated(least=1))
+    scores = scores or _score(cohort, predictions, truth, exemplars, placed)
+    points = {**_index_images(predictions), **placed}  # what a person placed replaces the prediction
     unit, comparable = in_one_unit(predictions.sets, cohort)
     order = _sort_worst_first(cohort, {**{one.image: one for one in comparable}, **placed}, placed, scores)
     messages, true = [_strip_prefix(problem) for problem in problems], _index_images(truth)
@@ -154,13 +151,16 @@ def _count_shown(
 
 
 def _score(
-    cohort: Cohort, predictions: LandmarkTable, truth: LandmarkTable | None, exemplars: LandmarkTable
+    cohort: Cohort,
+    predictions: LandmarkTable,
+    truth: LandmarkTable | None,
+    exemplars: LandmarkTable | None,
+    placed: Sets,
 ) -> Scores | None:
     if truth is None:
         return None
-    placed = exemplars.annotated(least=1).images
     exclude = [image for image in placed if image in predictions or image in truth]
-    rest = truth.without_answers(exemplars)
+    rest = truth if exemplars is None else truth.without_answers(exemplars)
     return evaluate(predictions, rest, spacing_mm=_read_spacings(cohort, predictions), exclude=exclude)
 
 

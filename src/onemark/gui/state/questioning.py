@@ -75,12 +75,8 @@ class AnswerBook:
         """Keep what was asked for in these sets; answers that are there already stay, unless these are newer."""
         for one in sets:
             known = self.answers.get(one.image, {})
-            places = dict(zip(one.names, one.xy.tolist(), strict=True))
-            found = {
-                name: HIDDEN if name in one.hidden_names else (places[name][0], places[name][1])
-                for name in one.names
-                if name in one.answered_names
-            }
+            rows = zip(one.names, one.xy.tolist(), one.answered, one.visible, strict=True)
+            found = {name: (x, y) if seen else HIDDEN for name, (x, y), asked, seen in rows if asked}
             if found:
                 self.answers[one.image] = known | found if newer else found | known
 
@@ -99,21 +95,17 @@ class AnswerBook:
 
     def laid_over(self, one: LandmarkSet) -> LandmarkSet:
         """A prediction with the person's answers in the place of its own."""
-        placed = self.sets(one.names, (one.image,), (one.image,))
-        return one.with_answers(placed[0]) if placed else one
+        return one.with_answers(self._set(one.image, one.names)) if self.answers.get(one.image) else one
 
-    def sets(
-        self, names: tuple[str, ...], cohort: Container[str], images: Iterable[str] | None = None
-    ) -> list[LandmarkSet]:
-        """The answers as landmarks of each radiograph of the cohort, or of some; nobody was asked for the others."""
-        found = []
-        for image in self.answers if images is None else images:
-            known = self.answers.get(image, {})
-            asked = np.array([name in known for name in names], np.bool_)
-            if image in cohort and asked.any():
-                places = [known.get(name) or NOWHERE for name in names]
-                found.append(LandmarkSet(image, names, np.array(places, float), asked=asked))
-        return found
+    def sets(self, names: tuple[str, ...], cohort: Container[str]) -> list[LandmarkSet]:
+        """The answers as landmarks of each radiograph of the cohort; nobody was asked for the others."""
+        found = (self._set(image, names) for image in self.answers if image in cohort)
+        return [one for one in found if one.answered.any()]
+
+    def _set(self, image: str, names: tuple[str, ...]) -> LandmarkSet:
+        known = self.answers[image]
+        places = np.array([known.get(name) or NOWHERE for name in names], float).reshape(-1, 2)
+        return LandmarkSet(image, names, places, asked=np.array([name in known for name in names], np.bool_))
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values for the autosave."""

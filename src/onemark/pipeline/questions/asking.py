@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +74,10 @@ def ask(
 
 def _count_answers(folder: RunFolder, exemplars: LandmarkTable, names: tuple[str, ...]) -> NDArray[np.int_]:
     """`[K]` how many answers show each landmark's mean error by now, or say that it is not visible."""
-    hidden = [sum(name in one.hidden_names for one in exemplars) for name in names]
+    hidden = Counter(name for one in exemplars for name in one.hidden_names)
     known = saved_mean_error(folder)
     shown = 0 if known is None else np.isfinite(known.align(names).errors).all(-1).sum(0)
-    return np.asarray(np.array(hidden, np.int_) + shown)
+    return np.asarray(np.array([hidden[name] for name in names], np.int_) + shown)
 
 
 def _look(
