@@ -78,7 +78,7 @@ def test_uids_stand_in_parquet(model: Model, archive: Cohort, tmp_path: Path):
 
 
 def test_other_formats_have_no_place_for_them(model: Model, archive: Cohort, tmp_path: Path):
-    with pytest.raises(UserError, match=r"has no place for UIDs; give --dicom-uid a \.csv or a \.parquet"):
+    with pytest.raises(UserError, match=r"has no place for --dicom-uid; give it a \.csv or a \.parquet"):
         predict_into(tmp_path / "uids.tps", model, archive, ASKED)
     assert not list(tmp_path.glob(".*"))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import onemark
 from onemark.cli import main
 from onemark.data.landmarks.table import LandmarkTable
+from onemark.pipeline.runs.folder import RunFolder
 
 Fails = Callable[..., str]
 SET = """
@@ -245,3 +247,51 @@ def test_what_needs_no_spacing_is_measured_where_radiographs_are_gone(
     assert main([*words, "--overwrite"]) == 0
     assert "pixels" not in capsys.readouterr().out
     assert {row["unit"] for row in rows(tmp_path / "m.csv")} == {"mm"}
+
+
+@pytest.fixture
+def moved(trained: Path, cohort: Path, tmp_path: Path) -> Path:
+    """A run whose radiographs state 0.5 mm per pixel, but for one, which has gone."""
+    run, xrays = tmp_path / "run", tmp_path / "xrays"
+    shutil.copytree(trained, run)
+    shutil.copytree(cohort / "xrays", xrays)
+    for path in xrays.glob("*.png"):
+        with Image.open(path) as image:
+            image.save(path, dpi=(50.8, 50.8))
+    (xrays / "phantom-003.png").unlink()
+    RunFolder.open(run).update(cohort=str(xrays))
+    return run
+
+
+def test_a_radiograph_that_has_gone_from_a_run_is_measured_without_spacing(
+    moved: Path, own_set: Path, tmp_path: Path, capsys
+):
+    words = ["--set", str(own_set), "--out", str(tmp_path / "m.csv")]
+    assert main(["measure", str(moved / "landmarks.csv"), *words]) == 0
+    assert [row["unit"] for row in rows(tmp_path / "m.csv")] == ["mm", "mm", "px"]
+    assert "lengths of 1 of 3 radiographs are in pixels; give --spacing-mm MM" in capsys.readouterr().out
+
+
+def test_only_the_predictions_of_a_run_have_its_spacing(moved: Path, own_set: Path, tmp_path: Path, capsys):
+    shutil.copy(moved / "landmarks.csv", moved / "others.csv")  # of other radiographs, whatever their names
+    words = ["--set", str(own_set), "--out", str(tmp_path / "m.csv")]
+    assert main(["measure", str(moved / "others.csv"), *words]) == 0
+    assert {row["unit"] for row in rows(tmp_path / "m.csv")} == {"px"}
+    assert "give --images FOLDER or --spacing-mm MM" in capsys.readouterr().out
+
+
+def test_an_observer_is_compared_with_a_run_in_mm(moved: Path, cohort: Path, tmp_path: Path, capsys):
+    RunFolder.open(moved).update(spacing_mm=(0.5, 0.5))
+    words = ["agree", str(cohort / "truth.csv"), str(moved / "landmarks.csv"), "--out", str(tmp_path / "a")]
+    assert main(words) == 0
+    assert " mm" in capsys.readouterr().out.split("mean distance")[1]
+
+
+def test_cite_takes_the_spacing_of_the_radiographs(moved: Path, cohort: Path, tmp_path: Path, capsys):
+    truth = onemark.read_landmarks(cohort / "truth.csv")
+    known = LandmarkTable.from_sets([truth["phantom-001.png"], truth["phantom-002.png"]])
+    known.to_csv(tmp_path / "known.csv")
+    assert main(["cite", str(moved), "--truth", str(tmp_path / "known.csv")]) == 0
+    assert "within 2 mm" in capsys.readouterr().out
+    assert main(["cite", str(moved), "--truth", str(cohort / "truth.csv")]) == 0
+    assert " px (95 % interval" in capsys.readouterr().out, "one has no spacing"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import onemark
 from onemark.cli import main
+from onemark.pipeline.runs.folder import RunFolder
 
 
 def test_the_tasks_of_a_job_array_share_the_work(
@@ -49,3 +54,40 @@ def test_one_way_to_share_the_work(trained: Path, cohort: Path, tmp_path: Path, 
     assert "credentials" in fails(
         "predict", trained, "s3://key:secret@bucket/xrays", "--out", tmp_path / "p.csv"
     )
+
+
+def test_a_spacing_that_the_run_was_given_holds_for_its_own_radiographs(
+    trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, others = tmp_path / "run", tmp_path / "others"
+    shutil.copytree(trained, run)
+    shutil.copytree(cohort / "xrays", others)
+    RunFolder.open(run).update(spacing_mm=(0.2, 0.2))
+
+    def predict(xrays: Path, *more: str) -> tuple[onemark.LandmarkTable, str]:
+        words = ["predict", str(run), str(xrays), "--out", str(tmp_path / "p.csv"), "--overwrite", *more]
+        assert main(words) == 0
+        return onemark.read_landmarks(tmp_path / "p.csv"), capsys.readouterr().err
+
+    own, said = predict(cohort / "xrays", "--mm")
+    assert f"0.2 mm per pixel, as {run} was given for these radiographs" in said
+    assert {one.unit for one in own} == {"mm"}
+    with (tmp_path / "p.csv").open() as stream:
+        assert all(float(row["x_mm"]) == 0.2 * float(row["x"]) for row in csv.DictReader(stream))
+    theirs, said = predict(others)
+    assert f"give --spacing-mm where it holds for {others}, too" in said
+    assert {one.unit for one in theirs} == {"px"}
+    given, said = predict(cohort / "xrays", "--spacing-mm", "0.4")
+    assert "was given" not in said
+    for one, two, three in zip(own, theirs, given, strict=True):
+        np.testing.assert_allclose(one.expected_error, 0.2 * two.expected_error)
+        np.testing.assert_allclose(three.expected_error, 0.4 * two.expected_error)
+
+
+@pytest.mark.parametrize(("option", "place"), [("--mm", ".csv or a .parquet"), ("--safe-csv", ".csv")])
+def test_what_a_format_has_no_place_for_is_refused(
+    option: str, place: str, trained: Path, cohort: Path, tmp_path: Path, fails: Callable[..., str]
+):
+    words = ["predict", trained, cohort / "xrays", "--spacing-mm", "0.5", "--out", tmp_path / "p.tps", option]
+    assert "has no place for" in fails(*words)
+    assert not list(tmp_path.iterdir())

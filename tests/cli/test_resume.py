@@ -80,6 +80,15 @@ def test_resume_predicts_where_a_run_was_stopped_while_predicting(
     assert "finished" in fails("resume", run)
 
 
+def test_a_spacing_given_where_only_the_predictions_are_missing_is_remembered(trained: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    RunFolder.open(run).update(predicted=0)
+    assert main(["resume", str(run), "--spacing-mm", "0.5"]) == 0
+    assert RunFolder.open(run).config.spacing_mm == (0.5, 0.5)
+    assert {one.unit for one in onemark.read_landmarks(run / "landmarks.csv")} == {"mm"}
+
+
 def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, tmp_path: Path, fails: Fails):
     run = tmp_path / "my FOLDER" / "run"
     shutil.copytree(trained, run)
@@ -90,6 +99,7 @@ def test_resume_finds_radiographs_that_have_moved(trained: Path, cohort: Path, t
     taught = fails("fit", "--resume", run, "--exemplar", cohort / "exemplar.csv")
     assert f"onemark fit FOLDER --resume {run}" in taught
     assert main(["resume", str(run), "--xrays", str(cohort / "xrays")]) == 0
+    assert RunFolder.open(run).config.cohort == str((cohort / "xrays").resolve())
     assert (run / "report.html").exists()
 
 

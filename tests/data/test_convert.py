@@ -122,6 +122,23 @@ def test_csv_needs_no_cohort_and_mm_needs_one(tmp_path: Path, cohort: Cohort, ta
     assert not (tmp_path / "no.csv").exists()
 
 
+@pytest.mark.parametrize(("option", "what"), [("mm", "x and y in mm"), ("safe_csv", "safe names")])
+def test_what_only_csv_has_a_place_for_is_refused_elsewhere(
+    option: str, what: str, tmp_path: Path, cohort: Cohort, table: LandmarkTable
+) -> None:
+    with pytest.raises(UserError, match=f"t.tps has no place for {what}"):
+        write_landmarks(table, tmp_path / "t.tps", cohort=cohort, **{option: True})
+    assert not (tmp_path / "t.tps").exists()
+
+
+def test_names_that_differ_in_case_alone_keep_their_suffixes(tmp_path: Path, folder: Folder) -> None:
+    cohort = open_cohort(folder("P1.png", "p1.bmp"))
+    one = LandmarkSet("P1.png", ("a", "b"), np.array([(1.0, 2.0), (3.0, 4.0)]))
+    table = LandmarkTable.from_sets([one, replace(one, image="p1.bmp")])
+    files = write_landmarks(table, tmp_path / "out.pts", cohort=cohort)
+    assert len({str(file).casefold() for file in files}) == 2
+
+
 def test_the_pixels_of_a_radiograph_that_has_gone_are_still_written(
     tmp_path: Path, folder: Folder, table: LandmarkTable
 ) -> None:

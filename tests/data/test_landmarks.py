@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,23 @@ def test_merged_the_other_wins_per_image() -> None:
     assert merged.images == ("a.png", "b.png", "c.png")
     np.testing.assert_array_equal(merged["a.png"].xy, [(7, 8), NAN])
     np.testing.assert_array_equal(merged["b.png"].xy, [(3, 4), NAN])
+
+
+def test_merged_does_not_hide_what_only_the_other_table_knows() -> None:
+    mine = LandmarkTable.from_sets([landmarks("a.png", s=(1, 2), t=NAN)])
+    other = LandmarkTable.from_sets([landmarks("b.png", s=(5, 6), u=(7, 8))])
+    merged = mine.merged(other)
+    assert merged.names == ("s", "t", "u")
+    assert merged["a.png"].hidden_names == ("t",)
+    assert merged["b.png"].hidden_names == ()
+    assert merged["b.png"].answered_names == {"s", "u"}
+
+
+def test_merged_predictions_keep_their_scores() -> None:
+    mine = LandmarkTable.from_sets([replace(landmarks("a.png", s=(1, 2)), score=np.array([0.5]))])
+    merged = mine.with_set(landmarks("b.png", s=(5, 6), t=(7, 8)))
+    np.testing.assert_array_equal(merged["a.png"].score, [0.5, math.nan])
+    assert not merged["a.png"].asked.size
 
 
 def test_the_same_image_or_name_twice_is_refused() -> None:
@@ -178,6 +196,22 @@ def test_checked_completes_names_and_keeps_points(folder: Folder, tmp_path: Path
     table = table_of("001,s,1,2\nsub\\a.png,s,3,4\nsub\\a.png,t,,\n", tmp_path).checked(cohort)
     assert table.images == ("001.png", "sub/a.png")
     np.testing.assert_array_equal(table["sub/a.png"].xy, [(3, 4), NAN])
+
+
+def test_a_name_with_another_folder_is_told(folder: Folder, tmp_path: Path) -> None:
+    cohort = open_cohort(folder("patient 7/lateral.png", "patient 8/frontal.png", "side.png"))
+    rows = [
+        "image,landmark,x,y",
+        "patient 9/lateral.png,a,1,2",
+        "x/patient 8/frontal.png,a,1,2",
+        "y/side,a,1,2",
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    with pytest.warns(UserWarning, match="was taken for") as told:
+        table = read_landmarks(tmp_path / "t.csv", cohort)
+    assert table.images == ("patient 7/lateral.png", "patient 8/frontal.png", "side.png")
+    (sentence,) = [str(one.message) for one in told]
+    assert "'patient 9/lateral.png' was taken for 'patient 7/lateral.png', which lies in another" in sentence
 
 
 def test_checked_takes_the_edge_of_the_edge_pixels(folder: Folder, tmp_path: Path) -> None:

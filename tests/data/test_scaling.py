@@ -92,6 +92,15 @@ def test_the_spacing_follows(scans: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_spacing_that_a_file_would_not_be_believed_is_told(scans: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    scale_cohort(onemark.open_cohort(scans, spacing_mm=0.01), tmp_path / "small", Amount(0.9), told.append)
+    assert onemark.open_cohort(tmp_path / "small").spacing("p1.tif") is None
+    (message,) = [one.message for one in told if one.message]
+    assert "0.011" in message
+    assert "give it with --spacing-mm" in message
+
+
 def test_smaller_pictures_keep_their_size_and_all_their_grey(scans: Path, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (40, 50)).astype(np.uint16)
     values[0, :2] = 0, 65535  # far beyond the percentiles that onemark shows

@@ -98,7 +98,7 @@ class RunFolders:
         )
         if model is not None:
             model.predict(self.cohort).to_csv(out / "landmarks.csv")
-            RunFolder.open(out).note_predicted()
+            RunFolder.open(out).note_predicted(self.cohort)
         return out
 
     def damaged(self, rng: random.Random) -> tuple[Path, list[str]]:

@@ -50,7 +50,7 @@ def make_run(path: Path, xrays: Path, backend: FakeBackend, exemplars: list[Land
     cohort = open_cohort(xrays)
     model = backend.train(Order(cohort, LandmarkTable.from_sets(exemplars), path), silent)
     model.predict(cohort).to_csv(path / "landmarks.csv")
-    RunFolder.open(path).note_predicted()
+    RunFolder.open(path).note_predicted(cohort)
     return path
 
 

@@ -278,7 +278,7 @@ def test_a_run_made_elsewhere_opens_with_all_that_was_done(
     model.predict(cohort).to_csv(run / "landmarks.csv")
     pair = truth.names[0], truth.names[1]
     RunFolder.open(run).update(swap=(pair,))
-    RunFolder.open(run).note_predicted()
+    RunFolder.open(run).note_predicted(cohort)
     desktop.drop(run)
     desktop.until(lambda: desktop.session.predictions)
     assert desktop.session.cohort.folder == xrays

@@ -99,6 +99,7 @@ def merge(out: Path | str, *, overwrite: bool = False, safe_csv: bool = False) -
         UserError: there are no parts, some are missing, or the file is there or cannot be written.
     """
     parts = Parts(out)
+    _check_place(parts, "--safe-csv", safe_csv, ".csv")
     plan = parts.plan()
     if plan is None:
         raise UserError(
@@ -148,10 +149,17 @@ def begin(
     if shard_size is None:
         there = parts.plan()
         shard_size = SHARD_SIZE if there is None else there.shard_size
-    if options.dicom_uid and not parts.target.name.lower().endswith((".csv", ".parquet")):
-        raise UserError(f"{parts.target} has no place for UIDs; give --dicom-uid a .csv or a .parquet")
+    _check_place(parts, "--dicom-uid", options.dicom_uid, ".csv", ".parquet")
+    _check_place(parts, "--mm", options.mm, ".csv", ".parquet")
+    _check_place(parts, "--safe-csv", options.safe_csv, ".csv")
     plan = Plan.make(model, cohort, mm=options.mm, shard_size=shard_size, dicom_uid=options.dicom_uid)
     return parts.begin(plan, discard=discard)
+
+
+def _check_place(parts: Parts, option: str, is_given: bool, *suffixes: str) -> None:
+    """Refuse what a kind of file has no place for: it would be left out in silence."""
+    if is_given and not parts.target.name.lower().endswith(suffixes):
+        raise UserError(f"{parts.target} has no place for {option}; give it a {' or a '.join(suffixes)}")
 
 
 def say_left_out(cohort: Cohort, progress: Sink) -> None:

@@ -13,9 +13,11 @@ import onemark
 from onemark.data.cohort import Cohort
 from onemark.data.images.spacing import Spacing, given
 from onemark.data.json import SMALL, parse_json
+from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.paths import key_fault, printable
 from onemark.data.remote import restore_cohort
 from onemark.pipeline.model import Model
+from onemark.pipeline.runs.folder import RunFolder
 from onemark.types import UserError
 
 SHARD_SIZE = 256
@@ -207,8 +209,21 @@ def identify_run(model: Model) -> str:
     """
     if model.folder is None:
         raise UserError("this model is kept in no run folder; train it with out=RUN, then load that")
-    config = model.folder.config
-    points = [[one.image, one.names, one.xy.tolist()] for one in model.exemplars]
+    return identify_learned(model.folder, model.exemplars)
+
+
+def identify_learned(folder: RunFolder, exemplars: LandmarkTable) -> str:
+    """As `identify_run`, of a model that is not loaded.
+
+    Args:
+        folder: Its run folder.
+        exemplars: What these show: see `onemark.pipeline.trainer.shown_landmarks`.
+
+    Raises:
+        UserError: its weights cannot be read.
+    """
+    config = folder.config
+    points = [[one.image, one.names, one.xy.tolist()] for one in exemplars]
     made_from: Sequence[object] = [
         config.recipe,
         sorted(config.settings.items()),
@@ -218,10 +233,10 @@ def identify_run(model: Model) -> str:
         points,
     ]
     try:
-        with model.folder.weights.open("rb") as stream:
+        with folder.weights.open("rb") as stream:
             digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
     except OSError as error:
-        raise UserError(f"{printable(model.folder.weights)} cannot be read ({error.strerror})") from None
+        raise UserError(f"{printable(folder.weights)} cannot be read ({error.strerror})") from None
     digest.update(json.dumps(made_from).encode())
     return digest.hexdigest()
 

@@ -335,6 +335,8 @@ def convert(
 
     check_new_file(target, overwrite)
     choose_format(target, format)
+    if spacing_mm is not None and images is None:
+        raise UserError("--spacing-mm is of radiographs: give their folder with --images, too")
     cohort = (
         None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm, follow_links=follow)
     )

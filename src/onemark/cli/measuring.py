@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 import onemark
 from onemark.cli.options import Overwrite, SpacingMm, check_new_file
+from onemark.cli.radiographs import find_run_of, find_spacings
 from onemark.cli.steps import read_table
 from onemark.data.atomic import user_errors, write_text, writing
 from onemark.types import UserError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
+
+    AnySpacing = float | Spacing | Mapping[str, Spacing | None] | None
 
 Images = Annotated[Path | None, Parameter(help="Folder of the radiographs, for their spacing.")]
 Set = Annotated[str, Parameter(name="--set", help="Set of measurements: isbi19, or a TOML file.")]
@@ -73,8 +76,7 @@ def measure(
     for file in filter(None, (out, html)):
         check_new_file(file, overwrite)
     chosen = load_set(set_name)
-    cohort, spacing = _spacing_source(landmarks, images, spacing_mm)
-    table = read_table(landmarks, cohort)
+    table, cohort, spacing = _read_measured(landmarks, images, spacing_mm)
     frame = onemark.measure(
         table,
         chosen,
@@ -89,9 +91,7 @@ def measure(
         _write_page(html, frame, chosen)
     print(f"measured {len(chosen.measurements)} quantities on {len(table)} radiographs: {out}")
     _say_marked(frame, was_corrected=corrected is not None)
-    if cohort is None and spacing is None:
-        also = "" if frame["standard_error"].notna().any() else " and there are no intervals"
-        print(f"lengths are in pixels{also}; give --images FOLDER or --spacing-mm MM")
+    _say_pixels(frame, known=cohort is not None or spacing is not None)
 
 
 def _write_template(path: Path, overwrite: bool) -> None:
@@ -111,6 +111,17 @@ def _say_marked(frame: pandas.DataFrame, *, was_corrected: bool) -> None:
         rest = frame["measurement"].nunique() - fitted
         also = f"; {rest} had too few of them" if rest else ""
         print(f"the intervals of {fitted} quantities hold what the corrected radiographs say{also}")
+
+
+def _say_pixels(frame: pandas.DataFrame, *, known: bool) -> None:
+    """Say where lengths are in pixels. `known`: the radiographs' spacing was looked for, and some tell none."""
+    total = frame["image"].nunique()
+    count = frame.loc[frame["unit"].isin(("px", "px2")), "image"].nunique()
+    if known and not count:
+        return
+    some = f" of {count} of {total} radiographs" if known and count < total else ""
+    also = "" if frame["standard_error"].notna().any() else " and there are no intervals"
+    print(f"lengths{some} are in pixels{also}; give --{'' if known else 'images FOLDER or --'}spacing-mm MM")
 
 
 def agree(
@@ -150,7 +161,8 @@ def agree(
     pictures = [out / name for name in plot_files(tuple(tables))] if plots else []
     for file in (*files.values(), *pictures):
         check_new_file(file, overwrite)
-    found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing_mm)
+    spacing = _known_spacing(landmarks, next(iter(tables.values())).images, cohort, spacing_mm)
+    found = agreement.agree(tables, set_name, cohort, spacing_mm=spacing)
     written: list[Path] = []
     for name, file in files.items():
         frame: pandas.DataFrame = getattr(found, name)
@@ -194,8 +206,7 @@ def shapes(
 
     for name in FILES:
         check_new_file(out / name, overwrite)
-    cohort, spacing = _spacing_source(landmarks, images, spacing_mm)
-    table = read_table(landmarks, cohort)
+    table, cohort, spacing = _read_measured(landmarks, images, spacing_mm)
     found = analyse_shapes(table, cohort, spacing_mm=spacing, landmarks=landmark, mirror=mirror)
     write_shapes(out, found)
     outliers = found.table.loc[found.table["outlier"], "image"].tolist()
@@ -225,9 +236,17 @@ def cite(
         run_folder: Run folder of `onemark fit` or `onemark run`.
     """
     from onemark.measurement.cite import read_facts, write_methods
+    from onemark.pipeline.runs.folder import RunFolder
 
+    facts = read_facts(run_folder)
     corrected = None if truth is None else read_table(truth)
-    print(write_methods(read_facts(run_folder), corrected, spacing_mm), end="")
+    spacing: AnySpacing = spacing_mm
+    if corrected is not None and spacing is None:
+        spacing = find_spacings(RunFolder.open(run_folder), corrected.images)
+        # Scores of radiographs with and without a spacing have no unit in common.
+        if isinstance(spacing, dict) and None in spacing.values():
+            spacing = None
+    print(write_methods(facts, corrected, spacing), end="")
 
 
 def _remove(files: Iterable[Path], written: Collection[Path]) -> None:
@@ -238,30 +257,23 @@ def _remove(files: Iterable[Path], written: Collection[Path]) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _spacing_source(
+def _read_measured(
     landmarks: Path, images: Path | None, spacing_mm: float | None
-) -> tuple[Cohort | None, float | Spacing | None]:
-    """The radiographs that say the spacing, those given or those of the run that made the landmarks; and mm per pixel.
+) -> tuple[LandmarkTable, Cohort | None, AnySpacing]:
+    """Landmarks, the radiographs that were given for their spacing, and what is known of that otherwise."""
+    cohort = None if images is None else onemark.open_cohort(images, spacing_mm=spacing_mm)
+    table = read_table(landmarks, cohort)
+    return table, cohort, _known_spacing([landmarks], table.images, cohort, spacing_mm)
 
-    Where a run's radiographs are gone, it may know the spacing that a person gave for them.
-    """
-    from onemark.data.cohort import is_run_folder
 
-    if images is not None:
-        return onemark.open_cohort(images, spacing_mm=spacing_mm), spacing_mm
-    if spacing_mm is not None or not is_run_folder(landmarks.parent):
-        return None, spacing_mm
-    from onemark.cli.radiographs import open_run_cohort
-    from onemark.pipeline.runs.folder import RunFolder
-
-    config = RunFolder.open(landmarks.parent).config
-    if Path(config.cohort).is_dir():
-        return open_run_cohort(landmarks.parent, None, None), None
-    if config.spacing_mm is None:  # angles and ratios need none
-        print(
-            f"the radiographs of {landmarks.parent} are no longer in {config.cohort}, so they tell no spacing"
-        )
-    return None, config.spacing_mm
+def _known_spacing(
+    files: Iterable[Path], images: Iterable[str], cohort: Cohort | None, spacing_mm: float | None
+) -> AnySpacing:
+    """mm per pixel as given, else what is known of the radiographs of the run that made one of the files."""
+    if cohort is not None or spacing_mm is not None:
+        return spacing_mm
+    run = next(filter(None, map(find_run_of, files)), None)
+    return None if run is None else find_spacings(run, images)
 
 
 def _read_observers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ import onemark
 from onemark.cli.options import Device, Follow, Overwrite, SafeCsv, SpacingMm
 from onemark.cli.show import Show
 from onemark.cli.steps import count_predicted
+from onemark.data.paths import printable
 from onemark.types import UserError
 
 if TYPE_CHECKING:
@@ -102,10 +103,11 @@ def predict(
     check_free(out, overwrite)
     share = None if sharing.part is None else parse_share(sharing.part, os.environ)
     cohort = onemark.open_cohort(xrays, spacing_mm=spacing_mm, follow_links=follow)
-    # A target that cannot be written must fail before minutes of predicting, not after.
-    check_result(out, cohort, mm=mm, overwrite=overwrite)
     on_cluster = sharing.workers is not None or sharing.scheduler is not None
     model = onemark.load(run_folder, "cpu" if on_cluster else device)
+    cohort, note = use_run_spacing(cohort, model, run_folder)
+    # A target that cannot be written must fail before minutes of predicting, not after.
+    check_result(out, cohort, mm=mm, overwrite=overwrite)
     options = PredictOptions(
         mm=mm,
         shard_size=sharing.shard_size,
@@ -116,6 +118,8 @@ def predict(
     way = _Way(out, options)
     with Show() as show:
         say_unfinished(run_folder, model, show)
+        if note:
+            show.say(note)
         if on_cluster:
             line = way.on_cluster(run_folder, cohort, sharing, device, show)
         elif share is not None:
@@ -220,3 +224,21 @@ def say_unfinished(run_folder: Path | str, model: Model, show: Show) -> None:
             f"{run_folder} is not finished: it predicts with the stages trained so far ({learned}); "
             f"finish it with: onemark resume {run_folder}"
         )
+
+
+def use_run_spacing(cohort: Cohort, model: Model, run_folder: Path | str) -> tuple[Cohort, str]:
+    """The radiographs with the spacing that the run was given for these very ones, and what there is to say of it.
+
+    Others keep what their files say: a spacing that was typed for one folder tells nothing of another.
+    """
+    given = None if model.folder is None else model.folder.config.spacing_mm
+    if model.folder is None or given is None or cohort.spacing_mm is not None:
+        return cohort, ""
+    x, y = given
+    words = f"{x:g} mm per pixel" if x == y else f"{x:g} x {y:g} mm per pixel"
+    if cohort.place == model.folder.config.cohort:
+        return replace(cohort, spacing_mm=given), f"{words}, as {run_folder} was given for these radiographs"
+    return cohort, (
+        f"{run_folder} was given {words}; here, what the files say counts: give --spacing-mm where it holds for "
+        f"{printable(cohort.place)}, too"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ from onemark.types import UserError
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
+    from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
+    from onemark.pipeline.runs.folder import RunFolder
 
 Hint = Callable[[object], str]
 """How a command is told that the radiographs are in this folder."""
@@ -73,3 +75,28 @@ def limit_to_run(
             f"from; to let them join, give {hint(cohort.folder)}"
         )
     return own
+
+
+def find_run_of(landmarks: Path) -> RunFolder | None:
+    """The run whose predictions a file is, by its name and place; None for any other table."""
+    from onemark.data.cohort import is_run_folder
+    from onemark.pipeline.runs.folder import RunFolder
+
+    folder = landmarks.parent
+    return RunFolder.open(folder) if landmarks.name == "landmarks.csv" and is_run_folder(folder) else None
+
+
+def find_spacings(run: RunFolder, images: Iterable[str]) -> Spacing | dict[str, Spacing | None] | None:
+    """mm per pixel of a run's radiographs: as it was given, else as their files say.
+
+    Returns:
+        `(x, y)` for all; or image -> that, None where a file is gone or tells none; or None where the folder is gone.
+    """
+    if run.config.spacing_mm is not None:
+        return run.config.spacing_mm
+    try:
+        cohort = onemark.open_cohort(run.config.cohort)
+    except UserError:  # angles and ratios need no spacing
+        print(f"the radiographs of {run.path} are no longer in {run.config.cohort}, so they tell no spacing")
+        return None
+    return {image: cohort.spacing(image) for image in images}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import onemark
 from onemark.cli.options import Training, parse_settings
-from onemark.cli.radiographs import limit_to_run, open_run_cohort
+from onemark.cli.radiographs import find_run_of, limit_to_run, open_run_cohort
 from onemark.data.paths import printable
 from onemark.progress import Cancelled, Progress, Sink
 from onemark.types import LostRank, UserError
@@ -265,10 +265,10 @@ def predict_and_report(
         place = out if kept is None else kept[0].path
         verdict = _write_results(model, predictions, cohort, place, show, truth)
         if kept is not None:
-            kept[0].note_predicted()
+            kept[0].note_predicted(cohort)
             raise kept[1]
         # Noted last: a death before this line makes `resume` predict again instead of leaving half of it.
-        RunFolder.open(out).note_predicted()
+        RunFolder.open(out).note_predicted(cohort)
     return predictions, verdict
 
 
@@ -335,13 +335,17 @@ def judge_run(
 
 
 def find_identity(landmarks: Path) -> str:
-    """The identity of the run in whose folder a table of predictions lies; empty for any other table."""
-    from onemark.data.cohort import is_run_folder
-    from onemark.pipeline.runs.folder import RunFolder
+    """What predicted the table in a run's folder, as `predict` states it in reports; empty where that is unknown."""
+    from onemark.archive.plan import identify_learned
+    from onemark.pipeline.trainer import shown_landmarks
 
-    if landmarks.name != "landmarks.csv" or not is_run_folder(landmarks.parent):
+    run = find_run_of(landmarks)
+    if run is None or not run.status().predicted:  # it has learned more since
         return ""
-    return RunFolder.open(landmarks.parent).config.identity
+    try:
+        return identify_learned(run, shown_landmarks(run.exemplars()))
+    except UserError:  # landmarks outlive the weights that found them
+        return ""
 
 
 def score_in_percent(

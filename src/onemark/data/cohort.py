@@ -113,6 +113,13 @@ class Cohort:
         spacing, orientation = self.spacing_mm or found.spacing, self.orientation(name)
         return Header(orientation.turn_size(found.size), orientation.turn_spacing(spacing))
 
+    def spacing(self, name: str) -> spacings.Spacing | None:
+        """The spacing of a radiograph; None where it is unknown, there is no such radiograph, or it cannot be read."""
+        try:
+            return self.header(name).spacing
+        except UserError:
+            return None
+
     def sop_instance_uid(self, name: str) -> str:
         """The SOPInstanceUID of a DICOM file; empty for others. Raises UserError as `header` does."""
         return read_sop_instance_uid(lambda: self.open(name), self.address(name))

@@ -111,6 +111,13 @@ class NameIndex:
         return found
 
 
+def is_elsewhere(said: str, name: str) -> bool:
+    """Whether a table says another folder than that of the radiograph for which its name was taken."""
+    theirs, own = (image_key(one).casefold().split("/")[:-1] for one in (said, name))
+    deep = min(len(theirs), len(own))
+    return bool(deep) and theirs[-deep:] != own[-deep:]
+
+
 def _last(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 

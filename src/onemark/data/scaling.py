@@ -22,7 +22,7 @@ from onemark.data.cohort import Cohort
 from onemark.data.images.intensity import as_float, check_values
 from onemark.data.images.limits import LARGE, use_limits
 from onemark.data.images.read import named_errors, read_decoded
-from onemark.data.images.spacing import Spacing
+from onemark.data.images.spacing import Spacing, in_range
 from onemark.data.json import read_json
 from onemark.data.landmarks.table import LandmarkTable
 from onemark.data.landmarks.units import scale_errors
@@ -90,6 +90,7 @@ def scale_cohort(cohort: Cohort, folder: Path, amount: Amount, progress: Sink = 
     """
     names = _names(cohort)
     done: dict[str, Scaled] = {}
+    doubted: dict[Path, Spacing] = {}
     with use_limits(LARGE):
         for step, name in enumerate(cohort.names, 1):
             try:
@@ -99,9 +100,19 @@ def scale_cohort(cohort: Cohort, folder: Path, amount: Amount, progress: Sink = 
                 continue
             picture.write(path)  # a full disk is no bad radiograph: the others would fare no better
             done[names[name]] = Scaled(name, picture.box)
+            if picture.spacing is not None and in_range(*picture.spacing) is None:
+                doubted[path] = picture.spacing
             progress(Progress("scale", step, len(cohort)))
     if not done:
         raise UserError(f"no radiograph of {printable(cohort.folder)} could be scaled")
+    if doubted:
+        path, (x, y) = next(iter(doubted.items()))
+        more = f" and {len(doubted) - 1} more" if len(doubted) > 1 else ""
+        message = (
+            f"{printable(path)}{more}: {x:g} x {y:g} mm per pixel is beyond what a file is believed; give it with "
+            "--spacing-mm wherever these are used"
+        )
+        progress(Progress("scale", len(cohort), len(cohort), message=message))
     write_text(folder / MANIFEST, _manifest(done))
     return done
 

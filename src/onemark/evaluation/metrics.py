@@ -145,7 +145,7 @@ class Scores:
             "per_image": self.per_image,
             "cumulative": _cumulative_record(self),
         }
-        return json.dumps(record, indent=2, ensure_ascii=False)
+        return json.dumps(record, indent=2)  # ASCII: not every console writes UTF-8
 
     def as_text(self) -> str:
         """Format the scores as aligned text: summary lines, then one line per landmark."""

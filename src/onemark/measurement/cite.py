@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.suggestion import Suggestion
 from onemark.types import UserError
+
+if TYPE_CHECKING:
+    from onemark.evaluation.metrics import Spacing
 
 PAPERS: Mapping[str, str] = {
     "cc2d": (
@@ -125,7 +129,9 @@ def _was_suggested(suggestion: Path, annotated: tuple[str, ...]) -> bool:
 
 
 def write_methods(
-    facts: RunFacts, corrected: LandmarkTable | None = None, spacing_mm: float | None = None
+    facts: RunFacts,
+    corrected: LandmarkTable | None = None,
+    spacing_mm: Spacing | Mapping[str, Spacing | None] | None = None,
 ) -> str:
     """A paragraph for the methods section, and the references.
 
@@ -133,7 +139,7 @@ def write_methods(
         facts: Of a run.
         corrected: Landmarks that a person placed or corrected on radiographs of the run. The accuracy on them is
             stated with its 95 % interval, radiographs with annotations or answers for the training left out.
-        spacing_mm: mm per pixel of the radiographs; the run's own by default.
+        spacing_mm: mm per pixel of the radiographs, for all or for each; by default what the run was given.
 
     Raises:
         UserError: the training is not finished, or the corrections have nothing in common with the predictions.
@@ -182,7 +188,9 @@ def _describe_making(facts: RunFacts) -> str:
     return f"Training took {took} on {device} with the random seed {facts.seed}."
 
 
-def _describe_accuracy(facts: RunFacts, corrected: LandmarkTable, spacing_mm: float | None) -> str:
+def _describe_accuracy(
+    facts: RunFacts, corrected: LandmarkTable, spacing_mm: Spacing | Mapping[str, Spacing | None] | None
+) -> str:
     from onemark.evaluation.metrics import evaluate
 
     if facts.predictions is None:

@@ -11,13 +11,11 @@ from markupsafe import Markup, escape
 from onemark.evaluation.report import Addition
 from onemark.measurement.sets import MeasurementSet
 from onemark.measurement.sets.fitting import find_set
-from onemark.types import UserError
 
 if TYPE_CHECKING:
     import pandas
 
     from onemark.data.cohort import Cohort
-    from onemark.data.images.spacing import Spacing
     from onemark.data.landmarks.table import LandmarkTable
     from onemark.measurement.sets.schema import Measurement
 
@@ -59,18 +57,11 @@ def add_measurements(
     whole = () if placed is None else placed.annotated(least=1)
     own = {one.image: one for one in whole if one.names == predictions.names}
     sets = [own.get(one.image, one) for one in predictions if one.image in cohort]
-    spacings = {one.image: _read_spacing(cohort, one.image) for one in sets}
+    spacings = {one.image: cohort.spacing(one.image) for one in sets}
     frame = measure(sets, chosen, spacing_mm=spacings)
     by_image = frame[frame["z"].notna()].groupby("image", sort=False)
     cards = {str(image): _draw_bars(rows, chosen) for image, rows in by_image}
     return Addition(cohort_section(frame, chosen), cards)
-
-
-def _read_spacing(cohort: Cohort, image: str) -> Spacing | None:
-    try:
-        return cohort.header(image).spacing
-    except UserError:
-        return None  # the report says that it cannot be read
 
 
 def cohort_section(frame: pandas.DataFrame, measurements: MeasurementSet) -> Markup:

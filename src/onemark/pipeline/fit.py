@@ -26,7 +26,7 @@ from onemark.pipeline.orienting import turn_table
 from onemark.pipeline.questions.answering import FormerAnswers, forget_moved, note_answers
 from onemark.pipeline.recipes import get_recipe
 from onemark.pipeline.restoring import count_finished, restore
-from onemark.pipeline.runs.config import RunState
+from onemark.pipeline.runs.config import RunState, record_place
 from onemark.pipeline.runs.fetching import find_run
 from onemark.pipeline.runs.folder import RunFolder
 from onemark.pipeline.runs.locks import locked
@@ -238,8 +238,7 @@ def _go_on(
 ) -> Model:
     before, known = folder.config, folder.exemplars()
     answers = folder.read_answers() if what.teaches else None
-    place = {"cohort": str(what.cohort.folder.resolve()), "spacing_mm": what.cohort.spacing_mm}
-    changes = {"state": RunState.RUNNING, "device": device, **place, **what.changes}
+    changes = {"state": RunState.RUNNING, "device": device, **record_place(what.cohort), **what.changes}
     if not what.teaches:
         folder.update(**changes)
     else:

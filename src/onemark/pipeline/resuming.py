@@ -185,34 +185,14 @@ def learned_from(folder: RunFolder, cohort: Cohort, further: Sequence[str]) -> C
 
 
 def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkTable:
-    """The exemplars of a run and more or corrected ones, with landmarks in the run's order and new ones after them.
+    """The exemplars of a run and more or corrected ones, without landmarks that nobody answered.
 
-    The order stays because a network's heads lie in it. A landmark that one of the two tables does not have at all was
-    not asked for there: whoever annotated without it did not say that it is not visible.
-
-    Args:
-        known: The run's exemplars.
-        corrected: More or corrected ones. A set that says what was asked leaves all other answers as they are.
+    Landmarks stay in the run's order, with new ones after them, because a network's heads lie in it.
     """
-    sets = {one.image: one for one in known}
-    for one in corrected:
-        goes_on = one.image in sets and one.asked.size
-        sets[one.image] = sets[one.image].update(one) if goes_on else one
-    names = tuple(dict.fromkeys((*known.names, *corrected.names)))
-    wide = [_widened(one, names) for one in sets.values()]
-    answered = np.array([one.answered for one in wide]).any(0)
+    both = known.merged(corrected)
+    answered = np.array([one.answered for one in both]).any(0)
     kept = np.flatnonzero(answered).tolist()
-    return LandmarkTable.from_sets((one.take(kept) for one in wide), known.source or corrected.source)
-
-
-def _widened(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
-    """A set with all of these landmarks, in this order; nobody was asked for those that it lacked."""
-    missing = tuple(name for name in names if name not in one.names)
-    nobody = LandmarkSet(
-        one.image, missing, np.full((len(missing), 2), np.nan), asked=np.zeros(len(missing), bool)
-    )
-    wide = one.update(nobody)
-    return wide.take([wide.names.index(name) for name in names])
+    return LandmarkTable.from_sets((one.take(kept) for one in both), both.source)
 
 
 def align_rows(

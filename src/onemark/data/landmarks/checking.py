@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onemark.data.cohort import Cohort
 from onemark.data.images.orientation import read_orientation, to_stored
 from onemark.data.landmarks.formats.base import Format, Reading, Size, Source
+from onemark.data.names import is_elsewhere
 from onemark.data.paths import printable, quoted
 from onemark.types import LandmarkSet, UserError
 
@@ -129,6 +130,7 @@ def fit_to(source: Source, reading: Reading, one: Format) -> tuple[list[Landmark
     kept = [landmarks for landmarks in fitting if landmarks is not None]
     if not kept:
         raise UserError(f"{source.path}: {_first_fault(source, check)}")
+    notes += _elsewhere({name: one.image for name, one in chosen.items()})
     notes += [f"{_few(names)}: {note}" for note, names in check.notes.items()]
     notes += [f"{_few(names)} left out: {why}" for why, names in check.faults.items()]
     if source.missing:
@@ -217,6 +219,16 @@ def _resolved(source: Source, sets: Sequence[LandmarkSet], cohort: Cohort) -> di
         chosen[name] = one
     order = {one.image: index for index, one in enumerate(sets)}
     return dict(sorted(chosen.items(), key=lambda item: order[item[1].image]))
+
+
+def _elsewhere(said: Mapping[str, str]) -> list[str]:
+    """What to say where radiographs lie in other folders than their file says; `said`: name -> what the file says."""
+    others = [name for name, image in said.items() if is_elsewhere(image, name)]
+    if not others:
+        return []
+    more = f", and {len(others) - 1} more likewise" if len(others) > 1 else ""
+    first = f"{quoted(said[others[0]])} was taken for {others[0]!r}"
+    return [f"{first}, which lies in another folder{more}: make sure it is meant"]
 
 
 def _first_fault(source: Source, check: _Check) -> str:

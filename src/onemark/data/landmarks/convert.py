@@ -53,10 +53,11 @@ def write_landmarks(
 
     Raises:
         UserError: unknown suffix or format, a file is there already, no cohort where one is needed, an image is not
-            in the cohort, no pixel spacing for mm, it cannot be written.
+            in the cohort, no pixel spacing for mm, mm or safe names for another format than CSV, it cannot be written.
     """
     path = Path(path)
     chosen = choose_format(path, format)
+    _check_csv(path, chosen, mm=mm, safe_csv=safe_csv)
     if not len(table):
         raise UserError(f"there are no landmarks to write to {path}; place or predict some first")
     if chosen.key == _CSV:
@@ -114,7 +115,8 @@ def check_target(
             of this machine, DICOM files or a package that is not installed, it cannot be written.
     """
     chosen = choose_format(path, format)
-    if chosen.key == _CSV and mm:
+    _check_csv(path, chosen, mm=mm)
+    if mm:
         check_spacing(cohort)
     if chosen.key in _OF_FILES:
         for name in cohort.names[:1]:
@@ -130,9 +132,18 @@ def check_target(
     check_writable(files[0])
 
 
+def _check_csv(path: Path, chosen: Format, *, mm: bool = False, safe_csv: bool = False) -> None:
+    """Refuse what only CSV has a place for: it would be left out in silence."""
+    if chosen.key != _CSV and (mm or safe_csv):
+        what = "x and y in mm" if mm else "safe names"
+        raise UserError(
+            f"{path.name} has no place for {what}, which only CSV has; write a .csv, or leave that out"
+        )
+
+
 def check_spacing(cohort: Cohort) -> None:
     """Check that any radiograph tells its pixel spacing. Raises UserError otherwise."""
-    if not any(tells_spacing(cohort, name) for name in cohort.names):
+    if not any(cohort.spacing(name) for name in cohort.names):
         raise no_spacing(cohort)
 
 
@@ -184,14 +195,6 @@ def _spacing_of(cohort: Cohort, name: str, path: Path) -> Spacing | None:
     except UserError as error:  # such as a file that has gone since; its pixels are still worth writing
         warnings.warn(f"{path} has no mm of {name}, only pixels: {error}", stacklevel=4)
         return None
-
-
-def tells_spacing(cohort: Cohort, name: str) -> bool:
-    """Whether a radiograph tells its pixel spacing; one that cannot be read does not."""
-    try:
-        return cohort.header(name).spacing is not None
-    except UserError:
-        return False
 
 
 def no_spacing(cohort: Cohort) -> UserError:

@@ -95,13 +95,17 @@ class LandmarkTable:
     def merged(self, other: LandmarkTable) -> LandmarkTable:
         """Both tables; where both have an image, `other` wins with all of its landmarks of that image.
 
-        Where `other` says what was asked, this table's answers stay for all other landmarks.
+        Where `other` says what was asked, this table's answers stay for all other landmarks. A landmark that one of the
+        two tables does not have at all was not asked for there: whoever annotated without it did not say that it is not
+        visible.
         """
         newer = (
             self[one.image].update(one) if one.image in self and one.asked.size else one for one in other.sets
         )
         sets = {one.image: one for one in self.sets} | {one.image: one for one in newer}
-        return LandmarkTable.from_sets(sets.values(), self.source or other.source)
+        names = tuple(dict.fromkeys((*self.names, *other.names)))
+        wide = (_widened(one, names) for one in sets.values())
+        return LandmarkTable.from_sets(wide, self.source or other.source)
 
     def news_in(self, one: LandmarkSet, names: Sequence[str]) -> NDArray[np.float64]:
         """`[K, 2]` the places in a set, px, of landmarks that this table has no place for; NaN elsewhere."""
@@ -314,6 +318,14 @@ def _aligned(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
         _spread(one.ellipse, at, len(names)),
         _spread(one.visible_probability, at, len(names)),
     )
+
+
+def _widened(one: LandmarkSet, names: tuple[str, ...]) -> LandmarkSet:
+    """A set with all of these landmarks, in this order; nobody was asked for those that a person's set lacked."""
+    wide = _aligned(one, names)
+    if one.score.size or wide.asked.size or set(names) == set(one.names):
+        return wide
+    return replace(wide, asked=np.array([name in one.names for name in names], np.bool_))
 
 
 def _spread(values: NDArray[np.float64], at: list[int], length: int) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from onemark.evaluation.report.reviewing import draw_review
 from onemark.evaluation.review import rank_radiographs
 from onemark.evaluation.verdict import Verdict, judge
 from onemark.progress import SKIPPED, Progress, Sink, silent
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet
 
 # Every picture is part of the file, so the file grows with this number.
 CAP = 300
@@ -244,10 +244,7 @@ def _read_spacings(cohort: Cohort, predictions: LandmarkTable) -> dict[str, Spac
     """Return the spacing of every predicted image, or None when one is unknown."""
     spacings: dict[str, Spacing] = {}
     for name in predictions.images:
-        try:
-            spacing = cohort.header(name).spacing
-        except UserError:
-            spacing = None
+        spacing = cohort.spacing(name)
         if spacing is None:
             return None
         spacings[name] = spacing

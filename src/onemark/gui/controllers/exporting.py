@@ -141,7 +141,7 @@ def write_all(
         keys: Which formats.
         measurements: What the report measures; by default the set that fits the landmarks, if there is one.
     """
-    from onemark.data.landmarks.convert import tells_spacing, write_landmarks
+    from onemark.data.landmarks.convert import write_landmarks
     from onemark.evaluation.report import write_report
     from onemark.measurement.report import add_measurements
 
@@ -154,7 +154,7 @@ def write_all(
             write_report(path, cohort, table, addition=add_measurements(cohort, table, None, measurements))
             written.append(path)
         else:
-            mm = one.key == "csv" and any(tells_spacing(cohort, name) for name in table.images)
+            mm = one.key == "csv" and any(cohort.spacing(name) for name in table.images)
             written += write_landmarks(table, path, cohort=cohort, format=one.key, mm=mm, overwrite=True)
     return written
 

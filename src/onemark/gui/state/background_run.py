@@ -13,7 +13,6 @@ from onemark.evaluation.verdict import Verdict, judge
 from onemark.gui.state.backend import Backend, Order, Trained
 from onemark.gui.state.predictions import Predictions
 from onemark.gui.state.run_status import read_suggestion
-from onemark.gui.state.units import note_predictions
 from onemark.nn.processor import OthersMeter
 from onemark.progress import Cancelled, Progress
 from onemark.types import LandmarkSet, UserError
@@ -132,6 +131,7 @@ class BackgroundRun:
             self.outcome = "failed"
 
     def _train(self) -> None:
+        from onemark.pipeline.runs.folder import RunFolder
         from onemark.pipeline.runs.locks import locked
 
         with locked(self.order.out, make=True):
@@ -140,7 +140,7 @@ class BackgroundRun:
             kept = _keep_elsewhere(self.model)
             place = self.order.out if kept is None else kept[0].path
             table.to_csv(place / "landmarks.csv")
-            note_predictions(place, self.order.cohort)
+            RunFolder.open(place).note_predicted(self.order.cohort)
             if kept is not None:
                 raise kept[1]
         self.predictions = Predictions.from_sets(table, self.order.cohort, self._judge(table))

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onemark.gui.state.session import Session
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
-    from onemark.data.images.spacing import Spacing
     from onemark.measurement.sets.schema import MeasurementSet
 
 
@@ -79,15 +78,7 @@ def measure_column(sets: Iterable[LandmarkSet], cohort: Cohort, chosen: Measurem
     from onemark.measurement.live import read_values
 
     sets = list(sets)
-    spacings = {one.image: read_spacing(cohort, one.image) for one in sets}
+    spacings = {one.image: cohort.spacing(one.image) for one in sets}
     units, values = read_values(sets, chosen, name, spacings)
     known = {one.image: float(v) for one, v in zip(sets, values, strict=True) if np.isfinite(v)}
     return Column(name, units.pop() if len(units) == 1 else "", known)
-
-
-def read_spacing(cohort: Cohort, image: str) -> Spacing | None:
-    """Read the spacing of a radiograph; None where it is unknown or the file cannot be read."""
-    try:
-        return cohort.header(image).spacing
-    except UserError:
-        return None

@@ -8,20 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onemark.data.landmarks.units import scale_errors
-from onemark.types import LandmarkSet, UserError
+from onemark.types import LandmarkSet
 
 if TYPE_CHECKING:
     from onemark.data.cohort import Cohort
     from onemark.data.images.spacing import Spacing
-
-
-def note_predictions(run: Path, cohort: Cohort) -> None:
-    """Note in a run folder that its predictions are up to date, and which pixel size they were made with."""
-    from onemark.pipeline.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-    folder.update(spacing_mm=cohort.spacing_mm)
-    folder.note_predicted()
 
 
 def read_spacing(run: Path) -> Spacing | None:
@@ -57,9 +48,5 @@ def _pixel_side(cohort: Cohort, name: str, typed: Spacing | None) -> float:
 
 
 def _pixel_size(cohort: Cohort, name: str, typed: Spacing | None) -> Spacing | None:
-    if typed is not None:
-        return typed
-    try:
-        return replace(cohort, spacing_mm=None).header(name).spacing
-    except UserError:
-        return None  # readable when it was predicted; the window reports it when the person looks at it
+    # One that cannot be read now could be when it was predicted; the window reports it when the person looks at it.
+    return typed or replace(cohort, spacing_mm=None).spacing(name)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import onemark
+from onemark.data.cohort import Cohort
 from onemark.imaging.orientation import Pairs
 from onemark.types import UserError
 
@@ -155,6 +156,11 @@ def _from_first_format(values: dict[str, Any], has_predictions: bool) -> dict[st
     finished = "fingerprints" in values or values.get("state") == RunState.DONE
     values.setdefault("radiographs", [])
     return values | {"fits": int(finished), "predicted": int(finished and has_predictions)}
+
+
+def record_place(cohort: Cohort) -> dict[str, object]:
+    """Where the radiographs of a run are and what spacing was given for them, as values of its configuration."""
+    return {"cohort": str(cohort.folder.resolve()), "spacing_mm": cohort.spacing_mm}
 
 
 def rename_slot(name: object) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from onemark.data.atomic import sync_folder, user_errors, writing
+from onemark.data.cohort import Cohort
 from onemark.data.json import SMALL, JsonLimits, parse_json, read_json
 from onemark.data.landmarks.table import LandmarkTable, read_landmarks
 from onemark.data.paths import printable, read_regular
-from onemark.pipeline.runs.config import RunConfig, RunState, rename_slot
+from onemark.pipeline.runs.config import RunConfig, RunState, record_place, rename_slot
 from onemark.types import UserError
 
 CONFIG, EXEMPLARS, TEACHING, LOG = "config.json", "exemplars.csv", "teaching.csv", "log.jsonl"
@@ -194,9 +195,9 @@ class RunFolder:
         with user_errors(self.answers):
             self.answers.unlink(missing_ok=True)
 
-    def note_predicted(self) -> None:
-        """Note that the predictions in the folder were made with what it has learned last."""
-        self.update(predicted=self.config.fits)
+    def note_predicted(self, cohort: Cohort) -> None:
+        """Note that the predictions in the folder were made with what it has learned last, on these radiographs."""
+        self.update(predicted=self.config.fits, **record_place(cohort))
 
     def discard(self) -> None:
         """Remove what `create` made, where nothing was learned that could be lost."""

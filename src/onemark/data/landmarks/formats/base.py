@@ -314,5 +314,5 @@ def place_of(path: Path, image: str, suffix: str, several: bool, *, bare: bool =
 
 
 def bare_names(images: Sequence[str]) -> bool:
-    """Whether images keep different names without the suffixes of pictures."""
-    return len({image_stem(image) for image in images}) == len(images)
+    """Whether images keep different names without the suffixes of pictures, on disks that ignore case as well."""
+    return len({image_stem(image).casefold() for image in images}) == len(images)
