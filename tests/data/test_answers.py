@@ -11,8 +11,9 @@ import pytest
 
 from onemark import Cohort, LandmarkSet, LandmarkTable, UserError, read_landmarks
 from onemark.data.landmarks.convert import write_landmarks
+from onemark.data.questions import Question, Questions
 from onemark.evaluation.metrics import evaluate
-from onemark.pipeline.resuming import merge_exemplars
+from onemark.pipeline.resuming import describe_lost, merge_exemplars
 
 NAN = (np.nan, np.nan)
 NAMES = ("a", "b", "c")
@@ -208,3 +209,33 @@ def test_what_another_table_answers_is_not_asked():
     assert whole.annotated(least=1) == whole
     partly = LandmarkTable.from_sets([answers()])
     assert (partly.annotated(least=1).images, partly.annotated().images) == ((), ("p.png",))
+
+
+def test_questions_without_their_column_of_answers_do_not_hide_what_is_empty(tmp_path: Path):
+    path = tmp_path / "questions.csv"
+    path.write_text("image,landmark,x,y,guess_x,guess_y\np.png,a,3,4,1,2\np.png,b,,,5,6\n")
+    one = read_landmarks(path)["p.png"]
+    assert one.answered_names == {"a"}
+    assert one.hidden_names == ()
+
+
+def test_questions_do_not_replace_a_file_that_may_hold_answers(tmp_path: Path):
+    questions = Questions((Question("p.png", "a", 1.0, 2.0, 0.5, "px"),))
+    questions.to_csv(tmp_path / "questions.csv")
+    (tmp_path / "questions.csv").write_text("filled in")
+    with pytest.raises(UserError, match="may hold answers"):
+        questions.to_csv(tmp_path / "questions.csv")
+    assert (tmp_path / "questions.csv").read_text() == "filled in"
+    questions.to_csv(tmp_path / "questions.csv", overwrite=True)
+    assert read_landmarks(tmp_path / "questions.csv")["p.png"].answered_names == set()
+
+
+def test_what_an_exemplar_loses_is_told():
+    known = LandmarkTable.from_sets([LandmarkSet("p.png", ("a", "b"), np.ones((2, 2)))])
+    again = LandmarkTable.from_sets([LandmarkSet("p.png", ("b",), np.zeros((1, 2)))])
+    said = describe_lost(known, merge_exemplars(known, again))
+    assert "p.png was given again without a, which it showed before" in said
+    hidden = LandmarkTable.from_sets([LandmarkSet("p.png", ("a", "b"), np.array([NAN, (1.0, 1.0)]))])
+    single = LandmarkTable.from_sets([LandmarkSet("p.png", ("b",), np.zeros((1, 2)), asked=np.array([True]))])
+    for corrected in (hidden, single):
+        assert describe_lost(known, merge_exemplars(known, corrected)) == ""

@@ -216,13 +216,16 @@ def test_slicers_own_files_take_image_and_spacing_from_name_and_cohort(
     points = [
         {"label": "s", "position": position, "positionStatus": "defined"},
         {"label": "", "position": [0, 0, 0], "positionStatus": "undefined"},
+        {"label": "gone", "position": [0, 0, 0], "positionStatus": "missing", "description": "not asked"},
+        {"label": "open", "position": [0, 0, 0], "positionStatus": "undefined", "description": "not asked"},
     ]
     markup = {"coordinateSystem": system, "coordinateUnits": units, "controlPoints": points}
     path = slicer_file(tmp_path / "edited" / "c.png.mrk.json", markup)
     table = read_landmarks(path, cohort)
     assert table.images == ("c.png",)
-    assert table.names == ("s", "2")
-    np.testing.assert_allclose(table["c.png"].xy, [(1, 2), NAN])
+    assert table.names == ("s", "2", "gone", "open")
+    np.testing.assert_allclose(table["c.png"].xy, [(1, 2), NAN, NAN, NAN])
+    assert table["c.png"].answered_names == {"s", "2", "gone"}, "missing is what was looked for in vain"
     assert read_landmarks(path.parent, cohort).images == ("c.png",)
     with pytest.raises(
         UserError, match=r"c\.png\.mrk\.json: .*the pixel spacing is not known; give the folder"

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from onemark.data.cohort import Cohort
 from onemark.data.landmarks.schema import schema_from_names
@@ -83,6 +85,22 @@ def test_a_round_by_keys_and_a_click(asked: Desktop, truth: LandmarkTable, backe
     assert order.exemplars.sets[0].answered.all()
     assert np.flatnonzero(order.exemplars.sets[1].answered).tolist() == [0]
     assert np.flatnonzero(order.exemplars.sets[2].answered).tolist() == [1]
+
+
+def test_a_key_that_is_held_answers_one_question(asked: Desktop, truth: LandmarkTable) -> None:
+    press(asked, KEY.Key_Return)
+    held = QKeyEvent(QEvent.Type.KeyPress, KEY.Key_Return, Qt.KeyboardModifier.NoModifier, "\r", True)
+    QApplication.sendEvent(asked.control("questions"), held)
+    assert asked.app.asking.round.at == 1
+    assert list(saved_answers(asked)) == [truth.images[1]]
+
+
+def test_a_blind_reading_ends_the_round(asked: Desktop) -> None:
+    press(asked, KEY.Key_Return)
+    asked.session.reading_changed.emit()
+    assert asked.app.asking.round is None
+    QTest.keyClick(asked.control("questions"), KEY.Key_Return)
+    assert len(saved_answers(asked)) == 1
 
 
 def test_answers_come_back_with_the_folder(asked: Desktop, xrays: Path, truth: LandmarkTable) -> None:

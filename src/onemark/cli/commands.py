@@ -143,7 +143,7 @@ def ask(
     cohort = limit_to_run(open_run_cohort(run_folder, xrays, None, follow), run_folder, xrays)
     with Show() as show:
         questions = onemark.ask(run_folder, number=number, cohort=cohort, device=device, progress=show)
-    questions.to_csv(out)
+    questions.to_csv(out, overwrite=overwrite)
     print(*describe_questions(questions, out), sep="\n")
 
 

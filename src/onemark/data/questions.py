@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from onemark.data.atomic import writing
 from onemark.data.landmarks.formats.tables.columns import ANSWER, GUESS, LONG, UNIT
+from onemark.data.paths import printable
+from onemark.types import UserError
 
 if TYPE_CHECKING:
     import pandas
@@ -62,15 +64,20 @@ class Questions:
 
         return pandas.DataFrame(list(self._rows()), columns=list(COLUMNS))
 
-    def to_csv(self, path: Path | str) -> None:
+    def to_csv(self, path: Path | str, *, overwrite: bool = False) -> None:
         """Write one row for each question: `image,landmark,x,y,answer,guess_x,guess_y,expected_error,unit`.
 
         A person fills in `x,y` (px), or `right` or `not visible` as `answer`; `read_landmarks` then reads the answers.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or a file is there, which may hold answers, and is not to be replaced.
         """
-        with writing(Path(path)) as file:
+        path = Path(path)
+        if not overwrite and path.exists():
+            raise UserError(
+                f"{printable(path)} is there already, and may hold answers: give another name, or overwrite=True"
+            )
+        with writing(path) as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(COLUMNS)
             rows.writerows(self._rows())

@@ -204,7 +204,10 @@ def _plan_teaching(
     resuming.check_present(folder, cohort, known.images)
     (corrected, prints), former = _read_exemplars(exemplars, cohort), shown_landmarks(known).names
     resuming.check_pictures(folder, cohort, resuming.find_kept_points(known, corrected))
-    known = resuming.merge_exemplars(known, corrected).checked(cohort)
+    merged = resuming.merge_exemplars(known, corrected)
+    if lost := resuming.describe_lost(known, merged):
+        progress(Progress("read", 0, 1, message=lost))
+    known = merged.checked(cohort)
     names = _check_shown(known, cohort)
     changes = resuming.plan_teaching(folder, names, minutes)
     if swap is not None:

@@ -195,6 +195,25 @@ def merge_exemplars(known: LandmarkTable, corrected: LandmarkTable) -> LandmarkT
     return LandmarkTable.from_sets((one.take(kept) for one in both), both.source)
 
 
+def describe_lost(known: LandmarkTable, merged: LandmarkTable) -> str:
+    """What of a run's exemplars `merge_exemplars` no longer holds, in a sentence; empty where nothing is lost."""
+    lost: dict[str, list[str]] = {}
+    for one in known:
+        still = merged[one.image].answered_names
+        gone = [one.names[k] for k in np.flatnonzero(one.visible) if one.names[k] not in still]
+        if gone:
+            lost[one.image] = gone
+    if not lost:
+        return ""
+    image, names = next(iter(lost.items()))
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    more = f", and {len(lost) - 1} more radiographs lose points" if len(lost) > 1 else ""
+    return (
+        f"{printable(image)} was given again without {shown}, which it showed before: no longer learned{more}; to "
+        "correct single points, add a column `answer` with `clicked` for each"
+    )
+
+
 def align_rows(
     rows: Rows, former: Sequence[str], names: Sequence[str]
 ) -> tuple[tuple[float | None, ...], ...]:

@@ -43,6 +43,8 @@ class Asking(QObject):
         self.radiograph: Radiograph | None = None
         self._token: object | None = None  # of the questions that are being chosen
         context.session.cohort_changed.connect(self._forget)
+        # A blind reading takes no answers that show a guess.
+        context.session.reading_changed.connect(self._forget)
         training.began.connect(self._on_began)
 
     @property

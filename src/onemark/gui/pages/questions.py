@@ -90,8 +90,8 @@ class QuestionsDialog(QDialog):
         act = acts.get(event.key())  # a plain number where the layout has a letter that Qt has no name for
         if act is None:
             super().keyPressEvent(event)
-        elif act == self.app.asking.back or self._buttons[0].isEnabled():
-            act()
+        elif act == self.app.asking.back or (self._buttons[0].isEnabled() and not event.isAutoRepeat()):
+            act()  # a key that is held answers one question, not all that follow
 
     def accept_point(self) -> None:
         """The point is right where it is."""

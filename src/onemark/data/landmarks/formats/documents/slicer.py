@@ -202,6 +202,8 @@ def _entry(point: dict[str, Any], count: int, image: str, geometry: Geometry, sc
     label = canonical(point.get("label") or "") or str(count)
     said = {_NOT_ASKED: False, _NOT_VISIBLE: True} if xy is NOWHERE else {}
     asked = next((answer for words, answer in said.items() if description.startswith(words)), None)
+    if point.get("positionStatus") == "missing":  # Slicer's own word for what a person looked for in vain
+        asked = True
     return Entry(image, label, (*xy, extras[0], extras[1]), where, asked)
 
 

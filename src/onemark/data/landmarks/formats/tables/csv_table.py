@@ -199,8 +199,10 @@ def _check_columns(
 def _long(table: _Table, at: tuple[int, int, int]) -> Iterator[Entry]:
     _check_columns(table.rows.path, table.header, LONG[1:], True)
     answer = table.header.index(ANSWER) if ANSWER in table.header else None
+    # Guesses tell questions, of which someone may have removed the column of answers: what is empty was not asked then.
+    asks = answer is not None or set(GUESS) <= set(table.header)
     # Predictions have no answers: beside these, scores and expected errors are those of the guesses.
-    known = _own_columns(table.header) if answer is None else ()
+    known = () if asks else _own_columns(table.header)
     extras = [table.header.index(name) if name in known else None for name in EXTRAS]
     last = max(*at, table.image or 0)
     for line, row in table.rows.rows:
@@ -210,8 +212,9 @@ def _long(table: _Table, at: tuple[int, int, int]) -> Iterator[Entry]:
             raise UserError(f"{table.rows.at(line)}: the landmark has no name; fill it in or remove the line")
         xy = table.rows.point(line, (f"{name!r} x", cells[at[1]]), (f"{name!r} y", cells[at[2]]))
         asked = None
-        if answer is not None:
-            asked, xy = read_answer(table.rows.at(line), cells[answer], xy, _guess(table, line, cells))
+        if asks:
+            said = "" if answer is None else cells[answer]
+            asked, xy = read_answer(table.rows.at(line), said, xy, _guess(table, line, cells))
         more = [
             table.rows.number(line, EXTRAS[i], cells[k]) if k is not None else math.nan
             for i, k in enumerate(extras)
