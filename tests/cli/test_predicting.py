@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import onemark
+from onemark.archive.plan import identify_run
 from onemark.cli import main
+from onemark.cli.steps import find_identity
 from onemark.pipeline.runs.folder import RunFolder
 
 
@@ -84,10 +86,23 @@ def test_a_spacing_that_the_run_was_given_holds_for_its_own_radiographs(
         np.testing.assert_allclose(three.expected_error, 0.4 * two.expected_error)
 
 
-@pytest.mark.parametrize(("option", "place"), [("--mm", ".csv or a .parquet"), ("--safe-csv", ".csv")])
+@pytest.mark.parametrize("option", ["--mm", "--safe-csv"])
 def test_what_a_format_has_no_place_for_is_refused(
-    option: str, place: str, trained: Path, cohort: Path, tmp_path: Path, fails: Callable[..., str]
+    option: str, trained: Path, cohort: Path, tmp_path: Path, fails: Callable[..., str]
 ):
     words = ["predict", trained, cohort / "xrays", "--spacing-mm", "0.5", "--out", tmp_path / "p.tps", option]
     assert "has no place for" in fails(*words)
     assert not list(tmp_path.iterdir())
+    assert "--safe-csv; give it a .csv" in fails("merge", tmp_path / "p.tps", "--safe-csv")
+    converted = fails("convert", cohort / "truth.csv", tmp_path / "c.csv", "--spacing-mm", "0.5")
+    assert "give their folder with --images" in converted
+
+
+def test_reports_name_a_run_alike_whoever_writes_them(trained: Path, tmp_path: Path):
+    assert find_identity(trained / "landmarks.csv") == identify_run(onemark.load(trained))
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    shutil.copy(run / "landmarks.csv", run / "others.csv")
+    assert find_identity(run / "others.csv") == ""
+    RunFolder.open(run).update(predicted=0)  # as after a teaching that has not predicted yet
+    assert find_identity(run / "landmarks.csv") == ""

@@ -334,7 +334,7 @@ def convert(
     from onemark.data.landmarks.convert import choose_format
 
     check_new_file(target, overwrite)
-    choose_format(target, format)
+    chosen = choose_format(target, format)
     if spacing_mm is not None and images is None:
         raise UserError("--spacing-mm is of radiographs: give their folder with --images, too")
     cohort = (
@@ -349,7 +349,7 @@ def convert(
         mm=mm,
         overwrite=overwrite,
         safe_csv=safe_csv,
-        predicted_by=find_identity(source),
+        predicted_by=find_identity(source) if chosen.names_run else "",
     )
     print(*files, sep="\n")
 

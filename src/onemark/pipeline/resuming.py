@@ -207,7 +207,7 @@ def describe_lost(known: LandmarkTable, merged: LandmarkTable) -> str:
         return ""
     image, names = next(iter(lost.items()))
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    more = f", and {len(lost) - 1} more radiographs lose points" if len(lost) > 1 else ""
+    more = f", nor points of {len(lost) - 1} more" if len(lost) > 1 else ""
     return (
         f"{printable(image)} was given again without {shown}, which it showed before: no longer learned{more}; to "
         "correct single points, add a column `answer` with `clicked` for each"

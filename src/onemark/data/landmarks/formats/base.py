@@ -235,6 +235,7 @@ class Format:
         separate: One file for each image.
         claims: It is the one that a target's suffix means when no format is named.
         tells_asked: It tells a landmark that was not asked for from one that is not visible.
+        names_run: It says which run predicted the landmarks.
     """
 
     key: str
@@ -249,6 +250,7 @@ class Format:
     separate: bool = False
     claims: bool = False
     tells_asked: bool = False
+    names_run: bool = False
 
 
 def number(value: object, where: str) -> float:

@@ -186,4 +186,5 @@ FORMAT = Format(
     render=_render,
     separate=True,
     claims=True,
+    names_run=True,
 )
